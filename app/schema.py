@@ -1,0 +1,93 @@
+"""The three kinds of rows and their columns.
+
+The order of the columns is the contract with those who query the files: what is filtered first stands
+first, the payload last. New columns are only ever added at the end, nullable.
+"""
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+import pyarrow as pa
+
+
+class Kind(StrEnum):
+    """What a batch holds; also the stem of its data files' names."""
+
+    EVENTS = "events"
+    LOGS = "logs"
+    SNAPSHOTS = "snapshots"
+
+
+ID_BYTES: Final = 16
+"""Length of a device id, a session id, a source address and an API key."""
+
+EVENT_TYPES: Final = ("unknown", "track", "identify", "group", "alias", "enrich", "context")
+"""Names by wire number. `unknown` (0) is never stored: a row that has it is refused."""
+
+LOG_EVENT_TYPES: Final = ("log", "log", "enrich")
+"""Names by wire number; 0 (absent) means log."""
+
+LEVELS: Final = (
+    "emergency",
+    "alert",
+    "critical",
+    "error",
+    "warning",
+    "notice",
+    "info",
+    "debug",
+    "trace",
+)
+"""The eight severities of RFC 5424 by wire number, and trace."""
+
+
+def _required(name: str, type_: pa.DataType) -> pa.Field:
+    return pa.field(name, type_, nullable=False)
+
+
+_MILLISECONDS = pa.int64()
+_ID = pa.binary(ID_BYTES)
+
+_HEAD = (
+    _required("timestamp", _MILLISECONDS),
+    _required("batch_timestamp", _MILLISECONDS),
+    _required("workspace_id", pa.uint64()),
+)
+
+SCHEMAS: Final = MappingProxyType(
+    {
+        Kind.EVENTS: pa.schema(
+            [
+                *_HEAD,
+                _required("event_type", pa.string()),
+                pa.field("event_name", pa.string()),
+                pa.field("device_id", _ID),
+                pa.field("session_id", _ID),
+                _required("source_ip", _ID),
+                _required("payload", pa.binary()),
+            ]
+        ),
+        Kind.LOGS: pa.schema(
+            [
+                *_HEAD,
+                _required("level", pa.string()),
+                _required("event_type", pa.string()),
+                pa.field("source", pa.string()),
+                pa.field("service", pa.string()),
+                pa.field("session_id", _ID),
+                _required("source_ip", _ID),
+                _required("payload", pa.binary()),
+            ]
+        ),
+        Kind.SNAPSHOTS: pa.schema(
+            [
+                *_HEAD,
+                _required("source", pa.string()),
+                _required("entity", pa.string()),
+                _required("source_ip", _ID),
+                _required("payload", pa.binary()),
+            ]
+        ),
+    }
+)

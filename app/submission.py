@@ -1,0 +1,106 @@
+"""A batch on its way in, and what became of it."""
+
+from enum import Enum
+
+import msgspec
+import pyarrow as pa
+
+from app.errors import RequestError
+from app.schema import Kind
+
+
+class WireFormat(Enum):
+    FLATBUFFER = "flatbuffer"
+    JSON = "json"
+
+
+class Submission(msgspec.Struct, frozen=True, gc=False):
+    """One batch as a client posted it, with what the HTTP layer knows about the request.
+
+    wire_format: how `body` is to be read.
+    kind: what the call says the rows are; None for a FlatBuffer, which says it itself.
+    body: the batch, already decompressed.
+    api_key: the 16 bytes that authenticated the request; a FlatBuffer must carry the same.
+    workspace_id: the workspace of that key.
+    source_ip: 16 bytes in network order, IPv4 in its IPv4-mapped form.
+    received_ms: when the request came, ms since the epoch, UTC.
+    trusted_forwarder: whether the sender may say in the batch what `source_ip` is.
+    batch_id: the client's name for this batch (header Idempotency-Key), empty when it gave none.
+    """
+
+    wire_format: WireFormat
+    kind: Kind | None
+    body: bytes
+    api_key: bytes
+    workspace_id: int
+    source_ip: bytes
+    received_ms: int
+    trusted_forwarder: bool = False
+    batch_id: bytes = b""
+
+
+class RowRefusal(msgspec.Struct, frozen=True, gc=False):
+    """A row that was refused alone. `row` is 1-based (for JSON Lines: the line)."""
+
+    row: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class Verdict(msgspec.Struct):
+    """What decoding made of one submission.
+
+    kind: None only where `error` is set.
+    accepted, rejected: numbers of rows.
+    refusals: one per rejected row, the first DecodePolicy.max_reported_refusals of them.
+    error: why the whole batch was refused (then nothing of it is accepted), or None.
+    batch_id: the FlatBuffer's own batch id, else the submission's; empty when there is none.
+    """
+
+    kind: Kind | None = None
+    accepted: int = 0
+    rejected: int = 0
+    refusals: list[RowRefusal] = []
+    error: RequestError | None = None
+    batch_id: bytes = b""
+
+
+class DecodedRows(msgspec.Struct):
+    """The accepted rows of several submissions of one kind.
+
+    rows: columns as in schema.SCHEMAS[kind]; the rows of one submission stand together, submissions in
+        the order in which they were given.
+    owners: for each submission with rows in here, in order: its index in the sequence that was decoded.
+    counts: the number of rows of each owner, aligned with `owners`; they add up to rows.num_rows.
+    """
+
+    kind: Kind
+    rows: pa.RecordBatch
+    owners: list[int]
+    counts: list[int]
+
+
+class Decoded(msgspec.Struct):
+    """verdicts: one per submission, in order. groups: at most one per kind."""
+
+    verdicts: list[Verdict]
+    groups: list[DecodedRows]
+
+
+class DecodePolicy(msgspec.Struct, frozen=True):
+    """Limits and rules of decoding.
+
+    payload_must_be_json: refuse rows whose payload is not valid JSON (`data_format = "json"`).
+    max_rows: rows in one batch; more is refused whole (BodyTooLarge).
+    max_expanded_bytes: sum of all strings and payloads of one batch as rows hold them; a hostile buffer
+        can let a thousand rows share one payload. More is refused whole (BodyTooLarge).
+    max_reported_refusals: refused rows that an answer names; the rest is only counted.
+    """
+
+    payload_must_be_json: bool = True
+    max_rows: int = 100_000
+    max_expanded_bytes: int = 64 << 20
+    max_reported_refusals: int = 100
