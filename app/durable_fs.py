@@ -1,0 +1,353 @@
+"""Files that must survive a power cut. Linux only.
+
+The only module of the product that opens files for durable writing, syncs, renames, unlinks, truncates,
+makes directories or locks. Everything goes through an instance that is passed in, so that tests can put a
+simulated disk in its place: such a disk subclasses `DurableFS` and `DurableFile` and replaces the primitives;
+what is composed of them (`DurableFile.write`, `make_directory`, `write_atomically`) runs unchanged on both.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+import pyarrow as pa
+
+Buffer: TypeAlias = bytes | bytearray | memoryview | pa.Buffer
+"""Anything with the buffer protocol; its bytes must not change until the call returns."""
+
+WRITEV_BUFFERS_MAX: Final = 1024
+"""IOV_MAX of Linux."""
+
+COPY_CHUNK_BYTES: Final = 64 << 20
+
+_NO_COPY_FILE_RANGE: Final = frozenset(
+    {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM}
+)
+
+
+class SyncFailed(Exception):
+    """An fsync, fdatasync or close failed: what was written before may or may not be on the disk.
+
+    Not an OSError, so that no handler for those retries it by mistake: after a failed sync the page cache may
+    show what the disk lacks, and the next sync may wrongly succeed.
+    """
+
+    def __init__(self, operation: str, path: Path, cause: OSError) -> None:
+        super().__init__(f"{operation} of {path} failed: {cause.strerror or cause}")
+        self.operation = operation
+        self.path = path
+        self.errno = cause.errno
+
+
+class LockHeld(Exception):
+    """Another process holds the lock. `holder` is what it wrote into the lock file (may be empty)."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        super().__init__(f"{path} is locked by another process ({holder or 'unknown'})")
+        self.path = path
+        self.holder = holder
+
+
+class FileStat(msgspec.Struct, frozen=True):
+    """size: bytes. modified_ns: ns since the epoch. device, inode: what identifies the file."""
+
+    size: int
+    modified_ns: int
+    device: int
+    inode: int
+    is_directory: bool
+
+
+class Space(msgspec.Struct, frozen=True):
+    """What an unprivileged process may still use of a file system. Inodes: 0 of 0 where it has no limit."""
+
+    free_bytes: int
+    total_bytes: int
+    free_inodes: int
+    total_inodes: int
+
+
+class DurableFile:
+    """A file that only grows at its end (and may be cut back). One thread at a time.
+
+    `size` is its length in bytes, counting what a failed `write` has left behind.
+    """
+
+    def __init__(self, fd: int, path: Path, size: int) -> None:
+        self._fd = fd
+        self.path = path
+        self.size = size
+
+    def write(self, buffers: Iterable[Buffer]) -> int:
+        """Append all bytes of all buffers, in one writev where the kernel takes them; return their number.
+
+        Raises OSError; then `size` tells how much was appended before the failure.
+        """
+        queue: list[Buffer | memoryview] = list(buffers)
+        written = 0
+        start = 0
+        while start < len(queue):
+            chunk = queue[start : start + WRITEV_BUFFERS_MAX]
+            count = self._writev(chunk)
+            self.size += count
+            written += count
+            for buffer in chunk:
+                length = len(buffer) if type(buffer) is bytes else memoryview(buffer).nbytes
+                if count < length:
+                    queue[start] = memoryview(buffer).cast("B")[count:]
+                    break
+                count -= length
+                start += 1
+        return written
+
+    def _writev(self, buffers: Sequence[Buffer]) -> int:
+        return os.writev(self._fd, buffers)
+
+    def datasync(self) -> None:
+        """Make the bytes and the length durable (fdatasync), not the name: see `sync_directory`."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise SyncFailed("fdatasync", self.path, error) from error
+
+    def sync(self) -> None:
+        """The same, with all metadata (fsync)."""
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise SyncFailed("fsync", self.path, error) from error
+
+    def truncate(self, size: int) -> None:
+        """Cut back to `size` bytes; durable after the next sync."""
+        os.ftruncate(self._fd, size)
+        self.size = size
+
+    def close(self) -> None:
+        """Close without syncing. Doing it twice is harmless."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            os.close(fd)
+        except OSError as error:
+            raise SyncFailed("close", self.path, error) from error
+
+
+class FileLock:
+    """An exclusive lock that ends with `release` or with the process, whichever comes first."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def release(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class DurableFS:
+    """The operations on files that the journal and publishing are built from. Safe from any thread.
+
+    Files that grow:    create, open_append → DurableFile (write, datasync, sync, truncate, close)
+    Staged data files:  create_for_parquet or clone + open_append, then sync_file, rename, sync_directory
+    Names:              rename, unlink, make_directory, sync_directory, sync_file, write_atomically
+    Reading:            read, open_for_read, stat, exists, list_directory, drop_cached
+    The disk:           space, same_file_system, lock
+
+    A name (created, renamed, unlinked) is durable only after `sync_directory` of the directory that holds it,
+    except where a method says that it does this itself. Everything raises OSError with errno and file name;
+    a failed sync or close raises SyncFailed.
+    """
+
+    def create(self, path: Path) -> DurableFile:
+        """A new empty file; FileExistsError when the name is taken."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return DurableFile(os.open(path, flags, 0o640), path, 0)
+
+    def open_append(self, path: Path) -> DurableFile:
+        """An existing file, to be continued at its end; FileNotFoundError when there is none."""
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        return DurableFile(fd, path, os.fstat(fd).st_size)
+
+    def create_for_parquet(self, path: Path) -> pa.NativeFile:
+        """A new file that pyarrow writes natively; an existing one is emptied.
+
+        The caller closes it (OSError when that fails) and then calls `sync_file(path)`.
+        """
+        return pa.OSFile(str(path), mode="wb")
+
+    def clone(self, source: Path, destination: Path, size: int) -> None:
+        """Create `destination` with the first `size` bytes of `source`, sharing blocks where possible.
+
+        FileExistsError when the name is taken; OSError when `source` is shorter. Not synced.
+        """
+        fd_in = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            fd_out = os.open(destination, flags, 0o640)
+            try:
+                _copy(fd_in, fd_out, size, source)
+            finally:
+                os.close(fd_out)
+        finally:
+            os.close(fd_in)
+
+    def sync_file(self, path: Path) -> None:
+        """fsync a file that something else has written and closed."""
+        _sync_path(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def sync_directory(self, path: Path) -> None:
+        """Make creations, renames and removals directly inside `path` durable."""
+        _sync_path(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def rename(self, source: Path, destination: Path) -> None:
+        """Atomically give `source` the name `destination`, replacing what had it."""
+        os.rename(source, destination)
+
+    def unlink(self, path: Path) -> None:
+        os.unlink(path)
+
+    def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
+        """`length` bytes from `offset`, fewer only where the file ends first; None: to its end."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if length is None:
+                length = max(os.fstat(fd).st_size - offset, 0)
+            chunks: list[bytes] = []
+            while length > 0:
+                chunk = os.pread(fd, length, offset)
+                if not chunk:
+                    break
+                chunks.append(chunk)
+                offset += len(chunk)
+                length -= len(chunk)
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        finally:
+            os.close(fd)
+
+    def open_for_read(self, path: Path) -> pa.NativeFile:
+        """A seekable file that pyarrow.parquet reads."""
+        return pa.OSFile(str(path), mode="rb")
+
+    def stat(self, path: Path) -> FileStat:
+        """FileNotFoundError when there is none."""
+        s = os.stat(path)
+        return FileStat(s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino, stat.S_ISDIR(s.st_mode))
+
+    def exists(self, path: Path) -> bool:
+        try:
+            self.stat(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def list_directory(self, path: Path) -> list[str]:
+        """Names directly inside `path`, sorted."""
+        return sorted(os.listdir(path))
+
+    def drop_cached(self, path: Path) -> None:
+        """Ask that the next read of this file come from the disk and not from memory; a hint."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+
+    def space(self, path: Path) -> Space:
+        """Of the file system that holds `path`."""
+        s = os.statvfs(path)
+        return Space(s.f_bavail * s.f_frsize, s.f_blocks * s.f_frsize, s.f_favail, s.f_files)
+
+    def same_file_system(self, a: Path, b: Path) -> bool:
+        """Whether a rename from `a` to `b` (existing paths) is possible."""
+        return self.stat(a).device == self.stat(b).device
+
+    def lock(self, path: Path, holder: str) -> FileLock:
+        """Lock `path` (made if missing) for life, and write into it who holds it; LockHeld when taken."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, holder.encode(), 0)
+        except BlockingIOError:
+            other = os.pread(fd, 200, 0).decode(errors="replace").strip()
+            os.close(fd)
+            raise LockHeld(path, other) from None
+        except OSError:
+            os.close(fd)
+            raise
+        return FileLock(fd)
+
+    def make_directory(self, path: Path) -> None:
+        """Make `path` and its missing parents, durably; harmless where they exist, and after a kill.
+
+        Each name is synced before the next level is made, so after a kill at most the deepest level that
+        exists is not yet durable: that one is synced again.
+        """
+        if path == path.parent:
+            return
+        if self.exists(path):
+            with contextlib.suppress(PermissionError):
+                self.sync_directory(path.parent)
+            return
+        self.make_directory(path.parent)
+        with contextlib.suppress(FileExistsError):
+            self._mkdir(path)
+        self.sync_directory(path.parent)
+
+    def _mkdir(self, path: Path) -> None:
+        os.mkdir(path, 0o750)
+
+    def write_atomically(self, path: Path, data: Buffer) -> None:
+        """Give `path` these contents, durably; a reader and a crash see the old or the new, never a mixture.
+
+        Goes through `<path>.tmp`, which is replaced when a crash has left one.
+        """
+        temporary = path.with_name(path.name + ".tmp")
+        with contextlib.suppress(FileNotFoundError):
+            self.unlink(temporary)
+        file = self.create(temporary)
+        try:
+            file.write([data])
+            file.sync()
+        finally:
+            file.close()
+        self.rename(temporary, path)
+        self.sync_directory(path.parent)
+
+
+def _sync_path(path: Path, flags: int) -> None:
+    fd = os.open(path, flags)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise SyncFailed("fsync", path, error) from error
+    finally:
+        os.close(fd)
+
+
+def _copy(fd_in: int, fd_out: int, size: int, source: Path) -> None:
+    offset = 0
+    in_kernel = True
+    while offset < size:
+        want = min(size - offset, COPY_CHUNK_BYTES)
+        try:
+            if in_kernel:
+                count = os.copy_file_range(fd_in, fd_out, want, offset, offset)
+            else:
+                count = os.pwrite(fd_out, os.pread(fd_in, min(want, 1 << 20), offset), offset)
+        except OSError as error:
+            if not in_kernel or error.errno not in _NO_COPY_FILE_RANGE:
+                raise
+            in_kernel = False
+            continue
+        if count == 0:
+            raise OSError(errno.EIO, f"ends after {offset} of {size} bytes", str(source))
+        offset += count
