@@ -1,0 +1,24 @@
+"""The service for a test module, and what a failed test shows of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.service import Service, running_service
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """One running service for the whole module; a module's own CONFIG changes its settings."""
+    config = getattr(request.module, "CONFIG", None)
+    with running_service(tmp_path_factory.mktemp("service"), config) as service:
+        yield service
+
+
+@pytest.fixture()
+def own_service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """A service for one test, which may stop, kill and start it."""
+    config = getattr(request.module, "CONFIG", None)
+    with running_service(tmp_path, config) as service:
+        yield service
