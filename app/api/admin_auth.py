@@ -1,0 +1,168 @@
+"""Who may use the admin calls: /files, /flush, /status and /metrics.
+
+With an admin token configured, they want that token.
+Without one they are open if the service listens on loopback only, and closed if it does not. A workspace's
+own key may list and fetch that workspace's files and flush it, and nothing else.
+
+"Open on loopback" must not mean open to whatever runs in a browser on the same machine. So an open request
+has to name a loopback host (a DNS name that was rebound to 127.0.0.1 does not), must not have come through a
+proxy, and one that changes something must not come from a page of another origin. Admin answers carry no CORS
+headers, so pages of other origins cannot read them.
+"""
+
+import hmac
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.types import Scope
+
+from app.api.auth import SentCredential, basic, of_authorization, of_query, parse_key
+from app.api.body import RawHeaders
+from app.api_keys import ApiKeys
+from app.errors import Forbidden, Unauthenticated
+
+CREDENTIALS_MAX: Final = 3
+"""Credentials that are looked at; a request with more is refused."""
+
+
+class AdminUnauthenticated(Unauthenticated):
+    """An admin call without a valid credential; a browser may ask its user for one."""
+
+
+class Access(msgspec.Struct, frozen=True, gc=False):
+    """What a request to an admin call may see. workspace_id: that workspace alone, None for everything."""
+
+    workspace_id: int | None = None
+
+    def may_see(self, workspace_id: int) -> bool:
+        return self.workspace_id is None or self.workspace_id == workspace_id
+
+    def narrow(self, wanted: int | None) -> int | None:
+        """The workspace to work on, None for all, when the request asks for `wanted`. Raises Forbidden."""
+        if wanted is None:
+            return self.workspace_id
+        if not self.may_see(wanted):
+            raise Forbidden("This key belongs to another workspace; leave `workspace_id` out.")
+        return wanted
+
+
+class AdminAuth:
+    """Decides who may use the admin calls; see the module's text."""
+
+    def __init__(self, keys: ApiKeys, admin_token: str | None, *, bound_to_loopback: bool) -> None:
+        """admin_token: None or "" if none is configured.
+
+        bound_to_loopback: the service listens on loopback addresses or a unix socket only.
+        """
+        self._keys = keys
+        self._token = (admin_token or "").encode()
+        self._bound_to_loopback = bound_to_loopback
+
+    def authorise(self, scope: Scope) -> Access:
+        """What this request may see. Raises Unauthenticated, Forbidden."""
+        headers: RawHeaders = scope["headers"]
+        if scope["method"] not in ("GET", "HEAD"):
+            _refuse_other_origins(headers)
+        sent = _credentials(headers, scope["query_string"])
+        if sent:
+            return self._of_credentials(sent)
+        if self._token:
+            raise AdminUnauthenticated(
+                "This call wants the admin token: send it as `Authorization: Bearer TOKEN`, or as the "
+                "password of HTTP Basic. A workspace's API key may read that workspace's files."
+            )
+        if not self._bound_to_loopback:
+            raise Forbidden(
+                "The service can be reached from other machines and has no admin token, so this call is "
+                "closed: set auth.admin_token and send it, or send a workspace's API key to read its files."
+            )
+        _refuse_rebound_and_proxied(headers)
+        return Access()
+
+    def authorise_admin(self, scope: Scope) -> None:
+        """Lets pass whom everything is open to. Raises Unauthenticated, Forbidden."""
+        if self.authorise(scope).workspace_id is not None:
+            raise Forbidden(
+                "A workspace's API key may read its files and flush it; this call wants the admin token."
+            )
+
+    def _of_credentials(self, sent: list[SentCredential]) -> Access:
+        access = {self._access(credential) for credential in sent}
+        if len(access) > 1:
+            raise AdminUnauthenticated("Credentials that differ were sent; send one.")
+        return access.pop()
+
+    def _access(self, sent: SentCredential) -> Access:
+        if self._token and sent.place != "?token=" and hmac.compare_digest(sent.text, self._token):
+            return Access()
+        key = parse_key(sent.text)
+        workspace_id = self._keys.lookup(key) if key is not None else None
+        if workspace_id is None:
+            raise AdminUnauthenticated(
+                f"{sent.place}: neither the admin token nor a workspace's API key. "
+                "(The admin token does not count in a URL, which ends up in logs.)"
+            )
+        return Access(workspace_id)
+
+
+def _credentials(headers: RawHeaders, query_string: bytes) -> list[SentCredential]:
+    """All credentials of an admin request, at most a few."""
+    sent = [*_admin_headers(headers), *(of_query(query_string) if b"token=" in query_string else ())]
+    if len(sent) > CREDENTIALS_MAX:
+        raise AdminUnauthenticated("Too many credentials were sent; send one.")
+    return sent
+
+
+def _admin_headers(headers: RawHeaders) -> Iterator[SentCredential]:
+    for name, value in headers:
+        if name == b"x-api-key":
+            yield SentCredential("X-API-Key", value.strip())
+        elif name == b"authorization":
+            if value[:6].lower() == b"basic ":
+                # Browsers ask for a user name and a password: the token counts as the password.
+                user, password = basic(value[6:])
+                yield SentCredential("Authorization: Basic", password or user)
+            else:
+                yield of_authorization(value)
+
+
+def _header(headers: RawHeaders, wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in headers if name == wanted), None)
+
+
+def _refuse_other_origins(headers: RawHeaders) -> None:
+    origin = _header(headers, b"origin")
+    host = (_header(headers, b"host") or "").lower()
+    site = _header(headers, b"sec-fetch-site")
+    foreign = origin is not None and urlsplit(origin.lower()).netloc != host
+    if foreign or site in ("cross-site", "same-site"):
+        raise Forbidden("A page of another origin may not call this.")
+
+
+def _refuse_rebound_and_proxied(headers: RawHeaders) -> None:
+    if _header(headers, b"x-forwarded-for") is not None or _header(headers, b"forwarded") is not None:
+        raise Forbidden(
+            "The request came through a proxy, and there is no admin token: set auth.admin_token."
+        )
+    host = _header(headers, b"host") or ""
+    if not _names_loopback(host):
+        raise Forbidden(
+            "Without an admin token this call is open to localhost only, and the Host header names another "
+            "host: call it as localhost, or set auth.admin_token."
+        )
+
+
+def _names_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,105 @@
+"""The body of a request: read within a limit and a deadline, and unpacked."""
+
+import asyncio
+from typing import Final
+
+from starlette.types import Message, Receive
+
+from app.decode.content_encoding import decompress
+from app.errors import BodyTooLarge, MalformedBatch, RequestError
+
+RawHeaders = list[tuple[bytes, bytes]]
+"""Headers as ASGI has them: names in lower case."""
+
+DECOMPRESS_INLINE_BYTES_MAX: Final = 8 << 10
+"""Compressed bodies up to this size are unpacked on the event loop: a thread costs more than they do."""
+
+_LOOSE_CHUNKS_MAX: Final = 256
+"""Chunks kept apart before they are copied together, so that one-byte chunks cannot multiply the memory."""
+
+
+class ClientDisconnected(Exception):
+    """The client went away while it was sending: there is nobody to answer."""
+
+
+class BodyTimeout(RequestError):
+    """The body did not arrive within the deadline."""
+
+    code = "request_timeout"
+
+
+async def read_body(receive: Receive, headers: RawHeaders, max_bytes: int, deadline_s: float) -> bytes:
+    """The whole body of a request, as it came (still compressed).
+
+    A Content-Length above `max_bytes` is refused before anything is read, a chunked body as soon as it grows
+    beyond. A body that comes in one piece is not copied.
+    Raises BodyTooLarge, BodyTimeout, ClientDisconnected.
+    """
+    _check_length(headers, max_bytes)
+    try:
+        async with asyncio.timeout(deadline_s):
+            message = await receive()
+            body = _chunk(message)
+            if message.get("more_body", False):
+                body = await _read_rest(receive, body, max_bytes)
+    except TimeoutError:
+        raise BodyTimeout(
+            f"The body did not arrive within {deadline_s:g} seconds; send smaller batches."
+        ) from None
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
+    return body
+
+
+async def unpack_body(body: bytes, content_encoding: bytes | None, max_bytes: int) -> bytes:
+    """`body` without its Content-Encoding: at most `max_bytes`; large ones are unpacked in a thread.
+
+    Raises UnsupportedMedia, BodyTooLarge, MalformedBatch.
+    """
+    encoding = (content_encoding or b"").decode("latin-1").strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if len(body) <= DECOMPRESS_INLINE_BYTES_MAX:
+        return decompress(body, encoding, max_bytes)
+    return await asyncio.to_thread(decompress, body, encoding, max_bytes)
+
+
+async def _read_rest(receive: Receive, first: bytes, max_bytes: int) -> bytes:
+    joined = bytearray()
+    chunks = [first]
+    size = len(first)
+    more = True
+    while more:
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        message = await receive()
+        chunk = _chunk(message)
+        size += len(chunk)
+        chunks.append(chunk)
+        more = message.get("more_body", False)
+        if len(chunks) > _LOOSE_CHUNKS_MAX:
+            joined += b"".join(chunks)
+            chunks.clear()
+    rest = b"".join(chunks)
+    return bytes(joined + rest) if joined else rest
+
+
+def _chunk(message: Message) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnected
+    chunk: bytes = message.get("body", b"")
+    return chunk
+
+
+def _check_length(headers: RawHeaders, max_bytes: int) -> None:
+    for name, value in headers:
+        if name == b"content-length":
+            if not value.isdigit():
+                raise MalformedBatch("Content-Length is not a number of bytes.")
+            # Anything of twenty digits is too large, and int() of thousands of digits is slow.
+            if len(value) > 19 or int(value) > max_bytes:
+                raise _too_large(max_bytes)
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than the {max_bytes} bytes allowed; send smaller batches.")

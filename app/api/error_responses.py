@@ -1,0 +1,282 @@
+"""What goes back to the client, and the only place that maps errors to status codes.
+
+Every error is `{"error": code, "message": what to do, "request_id"}`. The answers are plain
+(status, headers, body), so that an ASGI endpoint and a connection protocol can both send them.
+"""
+
+import itertools
+import logging
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import errors
+from app.api.admin_auth import AdminUnauthenticated
+from app.api.body import BodyTimeout, ClientDisconnected, RawHeaders
+from app.group import Receipt
+from app.submission import RowRefusal
+
+STATUS_BY_ERROR: Final[Mapping[type[errors.RequestError], int]] = MappingProxyType(
+    {
+        errors.RequestError: 400,
+        errors.MalformedBatch: 400,
+        errors.Unauthenticated: 401,
+        errors.Forbidden: 403,
+        errors.NotFound: 404,
+        BodyTimeout: 408,
+        errors.BatchIdReused: 409,
+        errors.BodyTooLarge: 413,
+        errors.UnsupportedMedia: 415,
+        errors.WorkspaceOverShare: 429,
+        errors.DecoderFailed: 500,
+        errors.Overloaded: 503,
+        errors.OutcomeUnknown: 503,
+        errors.DiskFull: 507,
+    }
+)
+
+CODE_BY_STATUS: Final = MappingProxyType(
+    {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 416: "range_not_satisfiable"}
+)
+"""Codes of what the routing itself refuses; other statuses are `http_<status>`."""
+
+REQUEST_ID_HEADER: Final = b"x-request-id"
+_REQUEST_ID_KEY: Final = "parquet_sink.request_id"
+_SANE_REQUEST_ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,64}", re.ASCII)
+
+_log = logging.getLogger(__name__)
+
+
+class HttpAnswer(NamedTuple):
+    """A whole response. headers: names in lower case, content-length included."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+
+
+class RequestIds:
+    """Names requests: what the client sends as X-Request-ID if that is sane, else 16 hex digits."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+
+    def of(self, headers: RawHeaders) -> str:
+        for name, value in headers:
+            if name == REQUEST_ID_HEADER and _SANE_REQUEST_ID.fullmatch(value):
+                return value.decode("ascii")
+        return f"{self._prefix}{next(self._numbers) & 0xFFFFFFFF:08x}"
+
+
+def request_id_of(scope: Scope, ids: RequestIds) -> str:
+    """The id of a request: given to it at the first call, the same at every other."""
+    known: str | None = scope.get(_REQUEST_ID_KEY)
+    if known is None:
+        known = scope[_REQUEST_ID_KEY] = ids.of(scope["headers"])
+    return known
+
+
+def json_answer(
+    status: int, content: object, request_id: str, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> HttpAnswer:
+    body = orjson.dumps(content)
+    return HttpAnswer(
+        status,
+        [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (REQUEST_ID_HEADER, request_id.encode("ascii")),
+            *headers,
+        ],
+        body,
+    )
+
+
+def accepted_response(accepted: int, request_id: str, *, duplicate: bool = False) -> HttpAnswer:
+    """202: every row is as safe as the caller asked for. duplicate: it was so before this request came."""
+    content: dict[str, object] = {"accepted": accepted, "request_id": request_id}
+    if duplicate:
+        content["duplicate"] = True
+    return json_answer(202, content, request_id)
+
+
+def partial_response(
+    accepted: int, rejected: int, refusals: Sequence[RowRefusal], request_id: str, *, duplicate: bool = False
+) -> HttpAnswer:
+    """207: some rows were refused. `errors` names the first of them, `rejected` counts them all."""
+    content: dict[str, object] = {
+        "accepted": accepted,
+        "rejected": rejected,
+        "errors": _reported(refusals),
+        "request_id": request_id,
+    }
+    if duplicate:
+        content["duplicate"] = True
+    return json_answer(207, content, request_id)
+
+
+def rows_refused_response(rejected: int, refusals: Sequence[RowRefusal], request_id: str) -> HttpAnswer:
+    """400: no row could be taken. The message names the first refused row and its field."""
+    message = "No row could be taken"
+    if refusals:
+        message += f"; the first refused is row {refusals[0].row}: {refusals[0]}"
+    content = {
+        "error": "rows_refused",
+        "message": message,
+        "rejected": rejected,
+        "errors": _reported(refusals),
+        "request_id": request_id,
+    }
+    return json_answer(400, content, request_id)
+
+
+def receipt_response(receipt: Receipt, request_id: str) -> HttpAnswer:
+    """202, 207 or 400, by how many rows were taken and refused."""
+    if not receipt.rejected:
+        return accepted_response(receipt.accepted, request_id, duplicate=receipt.duplicate)
+    if receipt.accepted:
+        return partial_response(
+            receipt.accepted, receipt.rejected, receipt.refusals, request_id, duplicate=receipt.duplicate
+        )
+    return rows_refused_response(receipt.rejected, receipt.refusals, request_id)
+
+
+def error_response(error: errors.RequestError, request_id: str) -> HttpAnswer:
+    """The answer to a request that is not carried out."""
+    headers: RawHeaders = []
+    if isinstance(error, errors.Refused):
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    elif isinstance(error, errors.Unauthenticated):
+        headers.append((b"www-authenticate", b'Bearer realm="parquet-sink"'))
+        if isinstance(error, AdminUnauthenticated):
+            # Makes a browser ask its user; not wanted on a page that sends events.
+            headers.append((b"www-authenticate", b'Basic realm="parquet-sink"'))
+    elif isinstance(error, BodyTimeout):
+        headers.append((b"connection", b"close"))
+    content = {"error": error.code, "message": error.message, "request_id": request_id}
+    return json_answer(_status_of(error), content, request_id, headers)
+
+
+def unexpected_response(error: BaseException, request_id: str) -> HttpAnswer:
+    """500 for a fault of the service: logged with its traceback, no details to the client."""
+    _log.error("request %s failed unexpectedly", request_id, exc_info=error)
+    content = {
+        "error": "internal_error",
+        "message": "The service failed at this request; its log says more under the request id.",
+        "request_id": request_id,
+    }
+    return json_answer(500, content, request_id)
+
+
+class AnswerErrors:
+    """ASGI middleware: gives requests their id and X-Request-ID, and answers what nobody else has answered.
+
+    An error after the response has begun cannot be answered: it is logged and passed on, so that the server
+    closes the connection and the client sees that the response is not whole.
+    """
+
+    def __init__(self, app: ASGIApp, ids: RequestIds) -> None:
+        self._app = app
+        self._ids = ids
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = request_id_of(scope, self._ids)
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                _add_request_id(message, request_id)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except (ClientDisconnected, ClientDisconnect):
+            _log.debug("request %s: the client went away", request_id)
+        except Exception as error:
+            if started:
+                _log.error("request %s broke off", request_id, exc_info=error)
+                raise
+            await send_answer(send_with_id, _answer_to(error, request_id))
+
+
+async def send_answer(send: Send, answer: HttpAnswer) -> None:
+    """Send a whole response over ASGI."""
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def install_error_responses(app: FastAPI, ids: RequestIds) -> None:
+    """Make `app` answer every error in the service's own form."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        answer = _answer_to(error, request_id_of(request.scope, ids))
+        response = Response(answer.body, answer.status)
+        response.raw_headers = list(answer.headers)
+        return response
+
+    for handled in (errors.RequestError, HTTPException, RequestValidationError):
+        app.add_exception_handler(handled, answer)
+    app.add_middleware(AnswerErrors, ids=ids)
+
+
+def _answer_to(error: Exception, request_id: str) -> HttpAnswer:
+    if isinstance(error, errors.RequestError):
+        return error_response(error, request_id)
+    if isinstance(error, RequestValidationError):
+        return error_response(errors.RequestError(_invalid(error), code="invalid_parameter"), request_id)
+    if isinstance(error, HTTPException):
+        return _routing_answer(error, request_id)
+    return unexpected_response(error, request_id)
+
+
+def _routing_answer(error: HTTPException, request_id: str) -> HttpAnswer:
+    headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    code = CODE_BY_STATUS.get(error.status_code, f"http_{error.status_code}")
+    message = str(error.detail)
+    if error.status_code == 404:
+        message = "There is nothing at this path; /docs lists the calls."
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        message = f"This path does not take this method; use {allowed}."
+    content = {"error": code, "message": message, "request_id": request_id}
+    return json_answer(error.status_code, content, request_id, headers)
+
+
+def _invalid(error: RequestValidationError) -> str:
+    return "; ".join(_invalid_parameter(entry) for entry in error.errors())
+
+
+def _invalid_parameter(entry: Mapping[str, Any]) -> str:
+    where, *names = [str(part) for part in entry["loc"]]
+    message = str(entry["msg"])
+    return f"{where} parameter `{'.'.join(names)}`: {message[:1].lower()}{message[1:]}"
+
+
+def _status_of(error: errors.RequestError) -> int:
+    return next(STATUS_BY_ERROR[cls] for cls in type(error).__mro__ if cls in STATUS_BY_ERROR)
+
+
+def _reported(refusals: Sequence[RowRefusal]) -> list[dict[str, object]]:
+    return [{"line": refusal.row, "error": str(refusal)} for refusal in refusals]
+
+
+def _add_request_id(message: Message, request_id: str) -> None:
+    headers: RawHeaders = message.setdefault("headers", [])
+    if not any(name == REQUEST_ID_HEADER for name, _ in headers):
+        message["headers"] = [*headers, (REQUEST_ID_HEADER, request_id.encode("ascii"))]
