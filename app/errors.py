@@ -86,3 +86,9 @@ class OutcomeUnknown(RequestError):
     """The batch was being made durable when the disk failed: it may or may not be in the journal."""
 
     code = "outcome_unknown"
+
+
+class DecoderFailed(RequestError):
+    """A defect of the service showed itself on this batch; nothing of it was taken."""
+
+    code = "internal_error"

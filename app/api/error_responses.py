@@ -103,29 +103,6 @@ def json_answer(
     )
 
 
-def accepted_response(accepted: int, request_id: str, *, duplicate: bool = False) -> HttpAnswer:
-    """202: every row is as safe as the caller asked for. duplicate: it was so before this request came."""
-    content: dict[str, object] = {"accepted": accepted, "request_id": request_id}
-    if duplicate:
-        content["duplicate"] = True
-    return json_answer(202, content, request_id)
-
-
-def partial_response(
-    accepted: int, rejected: int, refusals: Sequence[RowRefusal], request_id: str, *, duplicate: bool = False
-) -> HttpAnswer:
-    """207: some rows were refused. `errors` names the first of them, `rejected` counts them all."""
-    content: dict[str, object] = {
-        "accepted": accepted,
-        "rejected": rejected,
-        "errors": _reported(refusals),
-        "request_id": request_id,
-    }
-    if duplicate:
-        content["duplicate"] = True
-    return json_answer(207, content, request_id)
-
-
 def rows_refused_response(rejected: int, refusals: Sequence[RowRefusal], request_id: str) -> HttpAnswer:
     """400: no row could be taken. The message names the first refused row and its field."""
     message = "No row could be taken"
@@ -141,15 +118,23 @@ def rows_refused_response(rejected: int, refusals: Sequence[RowRefusal], request
     return json_answer(400, content, request_id)
 
 
-def receipt_response(receipt: Receipt, request_id: str) -> HttpAnswer:
-    """202, 207 or 400, by how many rows were taken and refused."""
-    if not receipt.rejected:
-        return accepted_response(receipt.accepted, request_id, duplicate=receipt.duplicate)
-    if receipt.accepted:
-        return partial_response(
-            receipt.accepted, receipt.rejected, receipt.refusals, request_id, duplicate=receipt.duplicate
-        )
-    return rows_refused_response(receipt.rejected, receipt.refusals, request_id)
+def receipt_response(receipt: Receipt, request_id: str, *, published: bool | None = None) -> HttpAnswer:
+    """202, 207 or 400, by how many rows were taken and refused.
+
+    published: for `?wait=file`, whether the rows are in published files already; the answer then says so.
+    """
+    if receipt.rejected and not receipt.accepted:
+        return rows_refused_response(receipt.rejected, receipt.refusals, request_id)
+    content: dict[str, object] = {"accepted": receipt.accepted}
+    if receipt.rejected:
+        content["rejected"] = receipt.rejected
+        content["errors"] = _reported(receipt.refusals)
+    if receipt.duplicate:
+        content["duplicate"] = True
+    if published is not None:
+        content["published"] = published
+    content["request_id"] = request_id
+    return json_answer(207 if receipt.rejected else 202, content, request_id)
 
 
 def error_response(error: errors.RequestError, request_id: str) -> HttpAnswer:

@@ -1,0 +1,126 @@
+"""Backpressure: whether a batch may come in, decided before its body is read.
+
+Limits are in bytes, since that is what memory and disk are made of. What a request holds counts from before
+its body is read until it is answered, so the sum over all clients is bounded however many there are.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+
+from app.errors import DiskFull, Overloaded, Refused, WorkspaceOverShare
+
+
+class AdmissionPolicy(msgspec.Struct, frozen=True):
+    """max_inflight_bytes: bodies of all requests that are not answered yet.
+    max_workspace_inflight_bytes: the same of one workspace.
+    max_buffered_bytes: rows that are durable and wait for their file, as they stand in memory.
+    max_journal_bytes: the journal on disk.
+    min_free_bytes: free space of the journal's or the files' disk below which batches are refused;
+        they are taken again above resume_free_bytes.
+    min_free_inodes: the same for inodes.
+    """
+
+    max_inflight_bytes: int = 128_000_000
+    max_workspace_inflight_bytes: int = 96_000_000
+    max_buffered_bytes: int = 128_000_000
+    max_journal_bytes: int = 4_000_000_000
+    min_free_bytes: int = 256_000_000
+    resume_free_bytes: int = 320_000_000
+    min_free_inodes: int = 1_000
+
+
+class Levels(msgspec.Struct, frozen=True):
+    """What stands against the limits now. free_bytes and free_inodes: of the fullest disk."""
+
+    buffered_bytes: int
+    journal_bytes: int
+    free_bytes: int
+    free_inodes: int
+
+
+class Admission:
+    """Counts what is in flight and refuses what is too much. Used on the event loop alone.
+
+    closed: the reason why nothing is taken at all (starting, draining, failed), or None.
+    """
+
+    def __init__(
+        self,
+        policy: AdmissionPolicy,
+        levels: Callable[[], Levels],
+        on_refusal: Callable[[str], None],
+        closed: str | None = None,
+    ) -> None:
+        self._policy = policy
+        self._levels = levels
+        self._on_refusal = on_refusal
+        self._inflight = 0
+        self._by_workspace: Counter[int] = Counter()
+        self._disk_is_full = False
+        self.closed = closed
+
+    @property
+    def inflight_bytes(self) -> int:
+        return self._inflight
+
+    def enter(self, workspace_id: int, size: int) -> None:
+        """Reserves `size` bytes for a body about to be read. Raises Refused (nothing is reserved then)."""
+        refusal = self._refusal(workspace_id, size)
+        if refusal is not None:
+            self._on_refusal(refusal.code)
+            raise refusal
+        self._inflight += size
+        self._by_workspace[workspace_id] += size
+
+    def resize(self, workspace_id: int, size: int, new_size: int) -> None:
+        """The body turned out to be of another size (chunked, compressed)."""
+        self._inflight += new_size - size
+        self._by_workspace[workspace_id] += new_size - size
+
+    def leave(self, workspace_id: int, size: int) -> None:
+        self._inflight -= size
+        self._by_workspace[workspace_id] -= size
+        if not self._by_workspace[workspace_id]:
+            del self._by_workspace[workspace_id]
+
+    def reasons(self) -> list[str]:
+        """Why a batch of any workspace would be refused now; empty when it would be taken."""
+        refusal = self._refusal_of_all(0)
+        return [] if refusal is None else [refusal.message]
+
+    def _refusal(self, workspace_id: int, size: int) -> Refused | None:
+        refusal = self._refusal_of_all(size)
+        if refusal is not None:
+            return refusal
+        if self._by_workspace[workspace_id] + size > self._policy.max_workspace_inflight_bytes:
+            return WorkspaceOverShare(
+                "This workspace has too many bytes in flight; send fewer batches at a time.", retry_after_s=1
+            )
+        return None
+
+    def _refusal_of_all(self, size: int) -> Refused | None:
+        if self.closed is not None:
+            return Overloaded(f"The service is {self.closed}; send the batch again.", retry_after_s=5)
+        policy, levels = self._policy, self._levels()
+        self._disk_is_full = levels.free_inodes < policy.min_free_inodes or levels.free_bytes < (
+            policy.resume_free_bytes if self._disk_is_full else policy.min_free_bytes
+        )
+        if self._disk_is_full:
+            return DiskFull("The disk is almost full; free space or wait for an operator.", retry_after_s=30)
+        if levels.journal_bytes > policy.max_journal_bytes:
+            return Overloaded(
+                "The journal has reached journal.max_size; files cannot be written as fast as rows come.",
+                retry_after_s=10,
+                code="journal_full",
+            )
+        if levels.buffered_bytes > policy.max_buffered_bytes:
+            return Overloaded(
+                "Too many rows wait for their file; send the batch again.",
+                retry_after_s=2,
+                code="buffer_full",
+            )
+        if self._inflight + size > policy.max_inflight_bytes:
+            return Overloaded("Too many bytes are in flight; send the batch again.", retry_after_s=1)
+        return None

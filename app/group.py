@@ -1,0 +1,183 @@
+"""One group of batches that are committed together: from submissions to answers and journal payloads.
+
+Nothing here waits or writes: the commit thread decodes a group, makes `payloads` durable, and only then
+gives the answers.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+import pyarrow as pa
+
+from app.decode.flatbuffer import decode_flatbuffers
+from app.decode.json_rows import decode_json
+from app.deduplication import DeduplicationWindow, RememberedBatch, digest
+from app.errors import BatchIdReused, DecoderFailed, RequestError
+from app.rows_frame import BatchReceipt, RowsFrameCodec, RowsHeader
+from app.schema import Kind
+from app.submission import Decoded, DecodedRows, DecodePolicy, RowRefusal, Submission, Verdict, WireFormat
+
+log = logging.getLogger(__name__)
+
+DECODERS = {WireFormat.FLATBUFFER: decode_flatbuffers, WireFormat.JSON: decode_json}
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """What the client is told: its accepted rows are durable, and appear exactly once in the files.
+
+    duplicate: the same batch was accepted before; `accepted` is what was stored then.
+    """
+
+    kind: Kind
+    accepted: int
+    rejected: int = 0
+    refusals: Sequence[RowRefusal] = ()
+    duplicate: bool = False
+
+
+Answer = Receipt | RequestError
+Reply = Callable[[Answer], None]
+Pending = tuple[Submission, Reply]
+
+
+class GroupCounts(msgspec.Struct):
+    """What a group did, for the metrics. rejected_fields counts the refusals that are reported."""
+
+    batches: int
+    accepted: Counter[tuple[int, Kind]] = msgspec.field(default_factory=Counter)
+    rejected_fields: Counter[str] = msgspec.field(default_factory=Counter)
+    refused_codes: Counter[str] = msgspec.field(default_factory=Counter)
+    duplicates: int = 0
+
+
+class Group:
+    """Batches in the order of their workspaces, so that the rows of one partition lie together.
+
+    After `decode`: `answers`, one per batch; `rows` and `payloads`, one per frame to be journalled, aligned;
+    `receipts`, per frame, of the batches that carry an id.
+    """
+
+    def __init__(self, pending: list[Pending]) -> None:
+        pending.sort(key=lambda entry: entry[0].workspace_id)
+        self.submissions = [submission for submission, _ in pending]
+        self.replies = [reply for _, reply in pending]
+        self.answers: list[Answer] = []
+        self.rows: list[DecodedRows] = []
+        self.receipts: list[list[BatchReceipt]] = []
+        self.payloads: list[list[bytes | pa.Buffer]] = []
+        self.counts = GroupCounts(len(pending))
+
+    def decode(self, policy: DecodePolicy, window: DeduplicationWindow, codec: RowsFrameCodec) -> None:
+        answers: list[Answer | None] = [None] * len(self.submissions)
+        for wire_format in WireFormat:
+            members = [i for i, s in enumerate(self.submissions) if s.wire_format is wire_format]
+            if not members:
+                continue
+            submissions = [self.submissions[i] for i in members]
+            decoded = _decode(wire_format, submissions, policy)
+            judged = self._judge(submissions, decoded.verdicts, window)
+            for member, answer in zip(members, judged, strict=True):
+                answers[member] = answer
+            for rows in decoded.groups:
+                self._add_frame(submissions, decoded.verdicts, judged, rows, codec)
+        self.answers = [answer for answer in answers if answer is not None]
+
+    def _judge(
+        self, submissions: Sequence[Submission], verdicts: Sequence[Verdict], window: DeduplicationWindow
+    ) -> list[Answer]:
+        judged: list[Answer] = []
+        seen_in_group: dict[tuple[int, bytes], RememberedBatch] = {}
+        for submission, verdict in zip(submissions, verdicts, strict=True):
+            answer = _answer(verdict)
+            if isinstance(answer, Receipt) and verdict.batch_id and answer.accepted:
+                key = (submission.workspace_id, verdict.batch_id)
+                this = RememberedBatch(0, digest(submission.body), answer.accepted)
+                before = window.find(*key) or seen_in_group.setdefault(key, this)
+                if before is not this:
+                    answer = _compare(answer, this, before)
+            self._count(verdict, answer)
+            judged.append(answer)
+        return judged
+
+    def _count(self, verdict: Verdict, answer: Answer) -> None:
+        if isinstance(answer, RequestError):
+            self.counts.refused_codes[answer.code] += 1
+        elif answer.duplicate:
+            self.counts.duplicates += 1
+        else:
+            for refusal in verdict.refusals:
+                self.counts.rejected_fields[refusal.field] += 1
+
+    def _add_frame(
+        self,
+        submissions: Sequence[Submission],
+        verdicts: Sequence[Verdict],
+        judged: Sequence[Answer],
+        rows: DecodedRows,
+        codec: RowsFrameCodec,
+    ) -> None:
+        stored = [isinstance(answer, Receipt) and not answer.duplicate for answer in judged]
+        rows = _only(rows, stored)
+        if not rows.owners:
+            return
+        receipts = []
+        for owner, count in zip(rows.owners, rows.counts, strict=True):
+            submission = submissions[owner]
+            self.counts.accepted[submission.workspace_id, rows.kind] += count
+            batch_id = verdicts[owner].batch_id
+            if batch_id:
+                receipts.append(
+                    BatchReceipt(submission.workspace_id, batch_id, digest(submission.body), count)
+                )
+        self.rows.append(rows)
+        self.receipts.append(receipts)
+        self.payloads.append(codec.encode(RowsHeader(rows.kind, receipts), rows.rows))
+
+
+def _decode(wire_format: WireFormat, submissions: list[Submission], policy: DecodePolicy) -> Decoded:
+    """Decodes together; if that fails in a way no input should cause, finds the batch that does it."""
+    try:
+        return DECODERS[wire_format](submissions, policy)
+    except Exception:
+        log.exception("A group of %d batches could not be decoded", len(submissions))
+        if len(submissions) == 1:
+            return Decoded([Verdict(error=DecoderFailed("The batch met a defect of the service."))], [])
+    alone = [_decode(wire_format, [submission], policy) for submission in submissions]
+    verdicts = [decoded.verdicts[0] for decoded in alone]
+    groups = [
+        DecodedRows(rows.kind, rows.rows, [index], rows.counts)
+        for index, decoded in enumerate(alone)
+        for rows in decoded.groups
+    ]
+    return Decoded(verdicts, groups)
+
+
+def _answer(verdict: Verdict) -> Answer:
+    if verdict.error is not None:
+        return verdict.error
+    assert verdict.kind is not None, "a verdict without an error names the kind"
+    return Receipt(verdict.kind, verdict.accepted, verdict.rejected, verdict.refusals)
+
+
+def _compare(receipt: Receipt, this: RememberedBatch, before: RememberedBatch) -> Answer:
+    if this.digest != before.digest:
+        return BatchIdReused(
+            "This batch id was used before for another payload; give each batch an id of its own."
+        )
+    return Receipt(receipt.kind, before.rows, receipt.rejected, receipt.refusals, duplicate=True)
+
+
+def _only(rows: DecodedRows, stored: Sequence[bool]) -> DecodedRows:
+    """The rows of those batches alone that are to be stored."""
+    if all(stored[owner] for owner in rows.owners):
+        return rows
+    kept = [(o, n) for o, n in zip(rows.owners, rows.counts, strict=True) if stored[o]]
+    slices, start = [], 0
+    for owner, count in zip(rows.owners, rows.counts, strict=True):
+        if stored[owner]:
+            slices.append(rows.rows.slice(start, count))
+        start += count
+    batch = pa.concat_batches(slices) if slices else rows.rows.slice(0, 0)
+    return DecodedRows(rows.kind, batch, [o for o, _ in kept], [n for _, n in kept])

@@ -1,0 +1,102 @@
+"""Every metric of the service's own, with its unit and what to do when it moves.
+
+The HTTP metrics come from prometheus-fastapi-instrumentator. Labels are bounded: kinds, fields, reasons,
+never a workspace, a path or anything else a client chooses.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from app.schema import Kind
+
+_GROUP_ROWS: Final = (1, 10, 100, 500, 1_000, 5_000, 20_000, 100_000)
+_SYNC_SECONDS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
+_FLUSH_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+
+
+class Metrics:
+    """One attribute a metric, registered where the composition root says."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"parquet_sink_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"parquet_sink_{name}", text, buckets=buckets, registry=registry)
+
+        self._registry = registry
+        self.batches_received = counter(
+            "batches_received",
+            "Batches that reached decoding, accepted or not. Flat: clients stopped sending.",
+        )
+        self.rows_written = {
+            Kind.EVENTS: counter("event_rows_written", "Event rows in published files."),
+            Kind.LOGS: counter("log_rows_written", "Log rows in published files."),
+            Kind.SNAPSHOTS: counter("snapshot_rows_written", "Snapshot rows in published files."),
+        }
+        self.bytes_written = counter(
+            "bytes_written", "Compressed bytes on disk, without the part of a file that was there before."
+        )
+        self.files_created = counter(
+            "files_created", "Data files started. Fast growth: max_file_size too small."
+        )
+        self.write_errors = counter(
+            "write_errors", "Publishing attempts that failed and are tried again. Any: look at the disk."
+        )
+        self.decode_errors = counter(
+            "decode_errors",
+            "Batches refused whole because they could not be read. Rising: a client is broken.",
+        )
+        self.rows_accepted = counter("rows_accepted", "Rows acknowledged, durable in the journal.", ("kind",))
+        self.rows_rejected = counter(
+            "rows_rejected",
+            "Rows refused alone, by the field at fault. Rising: a client is broken.",
+            ("field",),
+        )
+        self.batches_refused = counter(
+            "batches_refused",
+            "Batches refused whole, by error code, decoding and backpressure included.",
+            ("code",),
+        )
+        self.backpressure_refusals = counter(
+            "backpressure_refusals",
+            "Requests told to come again (429, 503, 507), by reason. Rising: add disk or a node.",
+            ("reason",),
+        )
+        self.duplicate_batches = counter(
+            "duplicate_batches", "Batches recognised by their id and not stored again."
+        )
+        self.quarantined_rows = counter(
+            "quarantined_rows", "Rows that could not be written. Any: report a bug."
+        )
+        self.group_rows = histogram("commit_group_rows", "Rows in one group commit.", _GROUP_ROWS)
+        self.group_batches = histogram(
+            "commit_group_batches",
+            "Batches in one group commit. High: the disk is slower than the clients.",
+            (1, 2, 4, 8, 16, 32, 64, 128, 512, 2_048),
+        )
+        self.sync_seconds = histogram(
+            "journal_sync_seconds",
+            "Time of one fdatasync of the journal. Rising: the disk is busy or failing.",
+            _SYNC_SECONDS,
+        )
+        self.flush_seconds = histogram(
+            "flush_seconds", "Time of one publish of buffered rows.", _FLUSH_SECONDS
+        )
+        self.recovery_rows = Gauge(
+            "parquet_sink_recovery_rows", "Rows the last start replayed from the journal.", registry=registry
+        )
+        self.recovery_seconds = Gauge(
+            "parquet_sink_recovery_seconds", "Duration of the last start's recovery.", registry=registry
+        )
+        self.recovery_cut_bytes = Gauge(
+            "parquet_sink_recovery_cut_bytes",
+            "Bytes of a torn journal tail that the last start set aside (never acknowledged).",
+            registry=registry,
+        )
+
+    def observe(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Adds a gauge that is read at each scrape: a level that some part of the service knows."""
+        Gauge(f"parquet_sink_{name}", text, registry=self._registry).set_function(read)
