@@ -16,7 +16,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
         yield service
 
 
-@pytest.fixture()
+@pytest.fixture
 def own_service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
     """A service for one test, which may stop, kill and start it."""
     config = getattr(request.module, "CONFIG", None)

@@ -5,7 +5,6 @@ Tests talk to it as a client does: over a socket, and by reading the files it pu
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -45,27 +44,27 @@ class DidNotStart(AssertionError):
 
 
 class Service:
-    """One running service. `with Service(tmp_path) as service:` starts and stops it.
+    """One service on directories of its own. As a context manager it leaves no process behind.
 
     config: sections of the configuration file that differ from the test defaults, for example
         {"server": {"max_body_size": "1KB"}, "sinks.parquet": {"rotation": "hourly"}}.
+    clock: RFC 3339 time that the next start takes for the present; None for the true one.
     """
 
-    def __init__(self, directory: Path, config: Config | None = None, env: Mapping[str, str] | None = None):
+    def __init__(self, directory: Path, config: Config | None = None, clock: str | None = None) -> None:
         self.directory = directory
         self.parquet = directory / "parquet"
         self.journal = directory / "journal"
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.base_url, timeout=30.0)
-        self._env = dict(env or {})
+        self.clock = clock
         self._stderr = directory / "stderr.txt"
         self._process: subprocess.Popen[bytes] | None = None
         self._config_file = directory / "parquet-sink.toml"
         self._write_config(config or {})
 
     def __enter__(self) -> Self:
-        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,13 +88,13 @@ class Service:
     def launch(self) -> subprocess.Popen[bytes]:
         """Starts the process and does not wait until it is ready."""
         assert not self.running
+        program = ["app.cli"] if self.clock is None else ["tests.support.shifted_clock", self.clock]
         with self._stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "serve", "--config", str(self._config_file)],
+                [sys.executable, "-m", *program, "serve", "--config", str(self._config_file)],
                 cwd=REPOSITORY,
                 stdout=stderr,
                 stderr=stderr,
-                env={**os.environ, **self._env},
             )
         return self._process
 
@@ -167,9 +166,7 @@ class Service:
 
     def post_flatbuffer(self, batch: bytes, *, workspace: int = 1, wait: str | None = None) -> int:
         """Posts a FlatBuffer batch that must be taken whole; returns how many rows were accepted."""
-        response = self.post(
-            "ingest", batch, workspace=workspace, params={"wait": wait} if wait else None
-        )
+        response = self.post("ingest", batch, workspace=workspace, params={"wait": wait} if wait else None)
         assert response.status_code == 202, response.text
         return int(response.json()["accepted"])
 
@@ -209,10 +206,12 @@ class Service:
         return sorted(self.parquet.glob(f"{workspace}/**/{kind}*.parquet"))
 
     def table(self, kind: Kind | str = Kind.EVENTS, workspace: int | str = "*") -> pa.Table:
-        """All rows of a kind that are in files now, read by pyarrow alone, files in the order of their names."""
+        """All rows of a kind that are in files now, read by pyarrow alone, file after file by name."""
         schema = SCHEMAS[Kind(kind)]
         tables = [pq.read_table(path, partitioning=None) for path in self.data_files(kind, workspace)]
-        return pa.concat_tables([table.replace_schema_metadata() for table in tables] or [schema.empty_table()])
+        return pa.concat_tables(
+            [table.replace_schema_metadata() for table in tables] or [schema.empty_table()]
+        )
 
     def _write_config(self, config: Config) -> None:
         keys = self.directory / "api-keys.txt"
@@ -244,9 +243,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_service(directory: Path, config: Config | None = None) -> Iterator[Service]:
-    """A service that must also stop in order: its exit code is checked, and stderr holds no traceback."""
-    with Service(directory, config) as service:
+def running_service(
+    directory: Path, config: Config | None = None, clock: str | None = None
+) -> Iterator[Service]:
+    """A started service that must also stop in order: exit code 0, and no traceback in what it logged."""
+    with Service(directory, config, clock) as service:
+        service.start()
         yield service
         if service.running:
             code = service.terminate()
