@@ -1,0 +1,208 @@
+"""Where configuration values come from, and what to tell an operator about a wrong one."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+DEFAULT_FILE: Final = "parquet-sink.toml"
+FILE_VARIABLE: Final = "PARQUET_SINK_CONFIG"
+VARIABLE_PREFIX: Final = "PARQUET_SINK__"
+
+Key = tuple[str | int, ...]
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; `messages` holds one line per mistake."""
+
+    def __init__(self, messages: Sequence[str]) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = tuple(messages)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The values of file and environment laid over each other, and which came from which variable.
+
+    file: None when there is none. values: as Settings takes them. variables: full key → variable's name.
+    """
+
+    file: Path | None
+    file_values: Mapping[str, Any]
+    values: dict[str, Any]
+    variables: Mapping[Key, str] = field(default_factory=dict)
+
+    def file_has(self, section: str) -> bool:
+        return section in self.file_values
+
+    def of(self, key: Key) -> str:
+        """Names the source of a value: its variable, else the file."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.variables:
+                return self.variables[key[:length]]
+        below = sorted(name for other, name in self.variables.items() if other[: len(key)] == key)
+        named = ([str(self.file)] if self.file else []) + below
+        return ", ".join(named) or "defaults"
+
+
+def read_sources(config: Path | None, environ: Mapping[str, str]) -> Sources:
+    """Finds and reads the file, and lays the environment over it. Raises ConfigurationError."""
+    file = _find(config, environ)
+    file_values = _read(file) if file else {}
+    values = _copy(file_values)
+    variables: dict[Key, str] = {}
+    problems = []
+    for variable in sorted(environ):
+        if variable.startswith(VARIABLE_PREFIX):
+            key = tuple(variable.removeprefix(VARIABLE_PREFIX).lower().split("__"))
+            try:
+                _set(values, key, _variable_value(environ[variable]))
+            except ValueError as error:
+                problems.append(f"{'.'.join(key)}: {error} (in {variable})")
+            variables[key] = variable
+    if problems:
+        raise ConfigurationError(problems)
+    return Sources(file, file_values, values, variables)
+
+
+def _find(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if config is not None:
+        return config
+    if environ.get(FILE_VARIABLE):
+        return Path(environ[FILE_VARIABLE])
+    default = Path(DEFAULT_FILE)
+    return default if default.exists() else None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError([f"{file}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{file}: is not UTF-8 text"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"{file}: is not TOML: {error}"]) from None
+
+
+def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, dict) else value for key, value in values.items()}
+
+
+def _set(values: dict[str, Any], key: Sequence[str], value: Any) -> None:
+    for part in key[:-1]:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"{part} has a value of its own and cannot hold {key[-1]}")
+    values[key[-1]] = value
+
+
+def _variable_value(text: str) -> Any:
+    if not text.lstrip().startswith("["):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"begins like a JSON list and is none: {error}") from None
+
+
+def complaints(error: ValidationError, model: type[BaseModel], sources: Sources) -> list[str]:
+    """One line per mistake: the key, what is wrong and what is allowed, and where it stands."""
+    lines = []
+    for details in error.errors(include_url=False):
+        key = _key(details["loc"], model)
+        text = _explain(details, key, model)
+        name = _dotted(key)
+        lines.append(f"{name + ': ' if name else ''}{text} (in {sources.of(key)})")
+    return sorted(set(lines))
+
+
+def _key(location: Key, model: type[BaseModel]) -> Key:
+    """pydantic names the member of a union that it tried; an operator does not know such members."""
+    key: list[str | int] = []
+    for part in location:
+        if key and isinstance(part, str) and _model_at(key, model) is None:
+            break
+        key.append(part)
+    return tuple(key)
+
+
+def _dotted(key: Key) -> str:
+    return "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in key).removeprefix(".")
+
+
+def _explain(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
+    match details["type"]:
+        case "extra_forbidden":
+            return "unknown key; " + _nearest(key, model)
+        case "literal_error":
+            allowed = details["ctx"]["expected"].replace("'", '"')
+            return f"{_shown(details['input'])} is not allowed; allowed: {allowed}"
+        case "missing":
+            return "is required"
+        case "model_type" | "dict_type":
+            return "is a table of keys, not a value"
+        case "value_error":
+            return str(details["ctx"]["error"])
+    return f"{details['msg'].replace('Input should', 'should')}, not {_shown(details['input'])}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "the value given"
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _nearest(key: Key, model: type[BaseModel]) -> str:
+    section, name = _model_at(key[:-1], model) or model, str(key[-1])
+    known = list(section.model_fields)
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean {close[0]}?"
+    elsewhere = [other for other in _keys(model) if other.endswith(f".{name}")]
+    if elsewhere:
+        return f"it belongs at {elsewhere[0]}"
+    return f"allowed here: {', '.join(known)}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        inner = _model_in(info.annotation)
+        if inner is None:
+            yield prefix + name
+        else:
+            named = "<name>." if not isinstance(info.annotation, type) or info.annotation is not inner else ""
+            yield from _keys(inner, f"{prefix}{name}.{named}")
+
+
+def _model_at(key: Sequence[str | int], model: type[BaseModel]) -> type[BaseModel] | None:
+    """The section a key leads to; a key below `sinks` skips the sink's name."""
+    section: type[BaseModel] | None = model
+    named_next = False
+    for part in key:
+        if named_next:
+            named_next = False
+            continue
+        if section is None or str(part) not in section.model_fields:
+            return None
+        annotation = section.model_fields[str(part)].annotation
+        section = _model_in(annotation)
+        named_next = section is not None and annotation is not section
+    return section
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field is, or is a table of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if isinstance(annotation, UnionType):
+        return None
+    arguments = get_args(annotation)
+    return _model_in(arguments[-1]) if len(arguments) == 2 else None

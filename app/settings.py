@@ -1,0 +1,261 @@
+"""What an operator can set: typed, documented, and refused when unknown.
+
+Seen only by main, lifespan and cli; every other part is given a small policy of its own.
+"""
+
+import os
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from app.configuration_source import ConfigurationError, Sources, complaints, read_sources
+from app.quantities import DurationText, SizeText, parse_duration, parse_size
+
+__all__ = ["ConfigurationError", "Settings", "load"]
+
+DEFAULT_SINK_PATH = "parquet/"
+
+
+def _items(value: object) -> object:
+    """A list may be one text with commas, since an environment variable can be nothing else."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return value
+
+
+def _path(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("the path is empty")
+    return value
+
+
+def _token(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value()
+    if "replace" in text.lower() or "change" in text.lower():
+        raise ValueError("this is the placeholder of an example; put a secret of your own in its place")
+    if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("a token is at least 16 printable ASCII characters without spaces")
+    return token
+
+
+def _network(value: object) -> object:
+    """A network, or one address, in CIDR notation."""
+    if isinstance(value, str):
+        try:
+            return ip_network(value)
+        except ValueError as error:
+            raise ValueError(f'{error}; write a network as "10.0.0.0/8" or one address') from None
+    return value
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+NamedPath = Annotated[Path, BeforeValidator(_path)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Section):
+    """`[server]`: where it listens, and what one request and all of them together may take."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(default=8080, ge=0, le=65535, description="TCP port; 0 takes any free one")
+    tls_certificate: NamedPath | None = Field(default=None, description="PEM file with the certificate chain")
+    tls_key: NamedPath | None = Field(default=None, description="PEM file with its private key")
+    max_body_size: Annotated[int, SizeText("1KB")] = Field(
+        default=parse_size("10MB"), description="one request body, as sent and after decompression"
+    )
+    max_expanded_size: Annotated[int, SizeText("1KB")] = Field(
+        default=parse_size("64MB"),
+        description="the rows of one batch in memory (rows may share bytes in the body)",
+    )
+    max_rows_per_request: AtLeastOne = Field(default=100_000, description="rows in one batch")
+    max_header_size: Annotated[int, SizeText("1KB")] = Field(
+        default=parse_size("32KiB"), description="request line and headers"
+    )
+    max_inflight_size: Annotated[int, SizeText("1KB")] = Field(
+        default=parse_size("128MB"),
+        description="bodies being received or waiting for their answer, all together",
+    )
+    max_connections: AtLeastOne = Field(default=10_000, description="open connections; more are answered 503")
+    backlog: AtLeastOne = Field(
+        default=2048, description="connections the kernel holds until they are accepted"
+    )
+    request_timeout: Annotated[float, DurationText("10ms")] = Field(
+        default=parse_duration("30s"), description="until a request has arrived whole"
+    )
+    keep_alive_timeout: Annotated[float, DurationText("1s")] = Field(
+        default=parse_duration("75s"),
+        description="until an idle connection is closed; longer than a load balancer's own",
+    )
+    drain_timeout: Annotated[float, DurationText("0s")] = Field(
+        default=parse_duration("20s"),
+        description="shutdown: for requests under way, then for writing buffered rows",
+    )
+    cors_origins: Annotated[list[str], BeforeValidator(_items)] = Field(
+        default=["*"], description="web origins whose pages may send batches; never with cookies"
+    )
+    trusted_proxies: Annotated[list[Network], BeforeValidator(_items)] = Field(
+        default=[], description="networks whose X-Forwarded-For, Forwarded and batch source_ip count"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together; set both or neither")
+        if self.max_expanded_size < self.max_body_size:
+            raise ValueError("max_expanded_size is below max_body_size")
+        if self.max_inflight_size < self.max_body_size:
+            raise ValueError("max_inflight_size is below max_body_size: no full body could ever be taken")
+        return self
+
+
+class AuthSettings(_Section):
+    """`[auth]`: who may send, who may administer."""
+
+    api_keys_file: NamedPath | None = Field(
+        default=None,
+        description="`hexkey:workspace_id[:name]` a line; needed to listen on other than loopback",
+    )
+    admin_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+        default=None, description="bearer token for the admin calls, across workspaces"
+    )
+
+
+class JournalSettings(_Section):
+    """`[journal]`: what makes a batch durable, and how much of it may pile up."""
+
+    path: NamedPath = Field(default=Path("journal/"), description="directory; never inside a sink's path")
+    acknowledge: Literal["fsync", "write", "memory"] = Field(
+        default="fsync", description="a 202 survives: a power cut / a killed process / nothing"
+    )
+    segment_size: Annotated[int, SizeText("4KiB")] = Field(
+        default=parse_size("64MB"), description="a segment file"
+    )
+    max_size: Annotated[int, SizeText("8KiB")] = Field(
+        default=parse_size("4GB"),
+        description="all segments; beyond it batches are refused with 503 until files are written",
+    )
+    max_group_size: Annotated[int, SizeText("1B")] = Field(
+        default=parse_size("8MB"), description="bodies made durable by one sync (one batch always fits)"
+    )
+    max_group_batches: AtLeastOne = Field(default=4096, description="batches made durable by one sync")
+    min_free_space: Annotated[int, SizeText("0B")] = Field(
+        default=parse_size("256MB"), description="below this much free disk, batches are refused with 507"
+    )
+    resume_free_space: Annotated[int, SizeText("0B")] = Field(
+        default=parse_size("512MB"), description="above this much free disk, they are taken again"
+    )
+    min_free_inodes: int = Field(
+        default=1000, ge=0, description="the same for inodes; taken again at twice that"
+    )
+    deduplication_batches: AtLeastOne = Field(default=100_000, description="batch ids remembered")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.resume_free_space < self.min_free_space:
+            raise ValueError("resume_free_space is below min_free_space")
+        if self.max_size < 2 * self.segment_size:
+            raise ValueError(
+                "max_size is below two segments (2 x segment_size): nothing could ever be trimmed"
+            )
+        return self
+
+
+class ParquetSinkSettings(_Section):
+    """`[sinks.<name>]` with `type = "parquet"`: where the files go and what they look like."""
+
+    type: Literal["parquet"] = Field(default="parquet", description="the kind of sink")
+    path: NamedPath = Field(description="directory of the files; required in a `[sinks.<name>]` section")
+    rotation: Literal["hourly", "daily"] = Field(
+        default="daily", description="a file a day, or a file an hour"
+    )
+    compression: Literal["snappy", "gzip", "lz4", "zstd", "uncompressed"] = Field(
+        default="snappy", description="codec of the columns"
+    )
+    data_format: Literal["json", "binary"] = Field(
+        default="json", description="json: a payload that is not JSON is refused; binary: bytes as they came"
+    )
+    metrics_enabled: bool = Field(default=True, description="a summary line in the log, and GET /metrics")
+    metrics_interval: Annotated[float, DurationText("100ms")] = Field(
+        default=parse_duration("10s"), description="how often that line"
+    )
+    flush_interval: Annotated[float, DurationText("10ms")] = Field(
+        default=parse_duration("60s"),
+        description="a file lags behind at most this, or 1/16 of its partition's age",
+    )
+    max_file_size: Annotated[int, SizeText("1KB")] = Field(
+        default=parse_size("128MB"), description="a file that would exceed it is sealed"
+    )
+    row_group_rows: AtLeastOne = Field(default=1_000_000, description="rows in a row group at most")
+    max_buffered_size: Annotated[int, SizeText("1KB")] = Field(
+        default=parse_size("128MB"),
+        description="rows acknowledged and not yet in files, in memory; beyond it: 503",
+    )
+    workspace_share: float = Field(
+        default=0.5, gt=0, le=1, description="the part of it that one workspace may hold; beyond it: 429"
+    )
+
+
+class Settings(_Section):
+    """The whole configuration. `sinks` holds exactly one sink in this version."""
+
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    journal: JournalSettings = JournalSettings()
+    sinks: dict[str, ParquetSinkSettings] = {"parquet": ParquetSinkSettings(path=Path(DEFAULT_SINK_PATH))}
+
+    @property
+    def sink(self) -> ParquetSinkSettings:
+        """The one sink."""
+        (sink,) = self.sinks.values()
+        return sink
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(self.sinks) != 1:
+            raise ValueError(f"sinks: exactly one [sinks.<name>] is supported, not {len(self.sinks)}")
+        (name,) = self.sinks
+        journal, data = self.journal.path.resolve(), self.sink.path.resolve()
+        if journal.is_relative_to(data) or data.is_relative_to(journal):
+            raise ValueError(
+                f"journal.path ({journal}) and sinks.{name}.path ({data}) overlap; "
+                "use two directories side by side"
+            )
+        return self
+
+
+def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings from environment variables, else the file, else the defaults.
+
+    The file is `config`, else what PARQUET_SINK_CONFIG names, else parquet-sink.toml in the working
+    directory if there is one. Raises ConfigurationError with every mistake found.
+    """
+    sources = read_sources(config, environ)
+    try:
+        return Settings.model_validate(_with_default_sink(sources))
+    except ValidationError as error:
+        raise ConfigurationError(complaints(error, Settings, sources)) from None
+
+
+def _with_default_sink(sources: Sources) -> dict[str, Any]:
+    """Where the file has no sink, environment variables change the default one."""
+    values = dict(sources.values)
+    sinks = values.get("sinks", {})
+    if not sources.file_has("sinks") and isinstance(sinks, dict) and set(sinks) <= {"parquet"}:
+        values["sinks"] = {"parquet": {"path": DEFAULT_SINK_PATH, **sinks.get("parquet", {})}}
+    return values
