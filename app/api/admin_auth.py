@@ -20,7 +20,7 @@ import msgspec
 from starlette.types import Scope
 
 from app.api.auth import SentCredential, basic, of_authorization, of_query, parse_key
-from app.api.body import RawHeaders
+from app.api.headers import RawHeaders, header
 from app.api_keys import ApiKeys
 from app.errors import Forbidden, Unauthenticated
 
@@ -129,25 +129,26 @@ def _admin_headers(headers: RawHeaders) -> Iterator[SentCredential]:
                 yield of_authorization(value)
 
 
-def _header(headers: RawHeaders, wanted: bytes) -> str | None:
-    return next((value.decode("latin-1") for name, value in headers if name == wanted), None)
+def _text(headers: RawHeaders, name: bytes) -> str | None:
+    value = header(headers, name)
+    return None if value is None else value.decode("latin-1")
 
 
 def _refuse_other_origins(headers: RawHeaders) -> None:
-    origin = _header(headers, b"origin")
-    host = (_header(headers, b"host") or "").lower()
-    site = _header(headers, b"sec-fetch-site")
+    origin = _text(headers, b"origin")
+    host = (_text(headers, b"host") or "").lower()
+    site = _text(headers, b"sec-fetch-site")
     foreign = origin is not None and urlsplit(origin.lower()).netloc != host
     if foreign or site in ("cross-site", "same-site"):
         raise Forbidden("A page of another origin may not call this.")
 
 
 def _refuse_rebound_and_proxied(headers: RawHeaders) -> None:
-    if _header(headers, b"x-forwarded-for") is not None or _header(headers, b"forwarded") is not None:
+    if header(headers, b"x-forwarded-for") is not None or header(headers, b"forwarded") is not None:
         raise Forbidden(
             "The request came through a proxy, and there is no admin token: set auth.admin_token."
         )
-    host = _header(headers, b"host") or ""
+    host = _text(headers, b"host") or ""
     if not _names_loopback(host):
         raise Forbidden(
             "Without an admin token this call is open to localhost only, and the Host header names another "

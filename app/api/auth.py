@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from app.api.body import RawHeaders
+from app.api.headers import RawHeaders
 from app.api_keys import ApiKeys
 from app.errors import Unauthenticated
 from app.schema import ID_BYTES

@@ -5,11 +5,9 @@ from typing import Final
 
 from starlette.types import Message, Receive
 
+from app.api.headers import RawHeaders
 from app.decode.content_encoding import decompress
 from app.errors import BodyTooLarge, MalformedBatch, RequestError
-
-RawHeaders = list[tuple[bytes, bytes]]
-"""Headers as ASGI has them: names in lower case."""
 
 DECOMPRESS_INLINE_BYTES_MAX: Final = 8 << 10
 """Compressed bodies up to this size are unpacked on the event loop: a thread costs more than they do."""

@@ -22,7 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import errors
 from app.api.admin_auth import AdminUnauthenticated
-from app.api.body import BodyTimeout, ClientDisconnected, RawHeaders
+from app.api.body import BodyTimeout, ClientDisconnected
+from app.api.headers import RawHeaders
 from app.group import Receipt
 from app.submission import RowRefusal
 

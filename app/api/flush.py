@@ -1,0 +1,57 @@
+"""POST /flush: publish what is buffered, now."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Final, Protocol
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.api.file_listing import file_json
+from app.api.files import Authorise, WorkspaceId
+from app.errors import Overloaded
+from app.parquet.data_file import DataFile
+
+RETRY_AFTER_S: Final = 10
+
+
+class FlushResult(Protocol):
+    """flushed_rows: rows that this flush published. files: the files they went into."""
+
+    @property
+    def flushed_rows(self) -> int: ...
+    @property
+    def files(self) -> Sequence[DataFile]: ...
+
+
+Flush = Callable[[int | None], Future[FlushResult]]
+"""Takes a workspace, or None for all; its future resolves when everything accepted before is in files."""
+
+
+def flush_router(flush: Flush, authorise: Authorise, timeout_s: float) -> APIRouter:
+    """timeout_s: how long a request waits for its flush, which goes on if the request gives up."""
+    router = APIRouter()
+
+    @router.post("/flush")
+    async def flush_now(request: Request, workspace_id: WorkspaceId = None) -> Response:
+        workspace_id = authorise(request.scope).narrow(workspace_id)
+        # Not wait_for: that would cancel the future under the writer's hands.
+        flushing = asyncio.wrap_future(flush(workspace_id))
+        done, _ = await asyncio.wait({flushing}, timeout=timeout_s)
+        if not done:
+            raise Overloaded(
+                f"The flush takes longer than {timeout_s:g} seconds and goes on; /status shows what is still "
+                "buffered.",
+                retry_after_s=RETRY_AFTER_S,
+                code="flush_timeout",
+            )
+        result = flushing.result()
+        content = {
+            "flushed_rows": result.flushed_rows,
+            "files": [file_json(file) for file in result.files],
+        }
+        return Response(orjson.dumps(content), media_type="application/json")
+
+    return router

@@ -1,0 +1,12 @@
+"""Headers as ASGI carries them."""
+
+RawHeaders = list[tuple[bytes, bytes]]
+"""Names in lower case, in the order in which they came; a name may stand several times."""
+
+
+def header(headers: RawHeaders, wanted: bytes) -> bytes | None:
+    """The first header of this name, None if there is none."""
+    for name, value in headers:
+        if name == wanted:
+            return value
+    return None

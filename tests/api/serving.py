@@ -1,0 +1,40 @@
+"""An ASGI application behind a real uvicorn, on a free port, in a thread of the test process."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import uvicorn
+from starlette.types import ASGIApp
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = threading.Event()
+
+    async def startup(self, sockets: list | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@contextmanager
+def serving(app: ASGIApp, host: str = "127.0.0.1") -> Iterator[httpx.Client]:
+    """A client whose base URL is the running application."""
+    config = uvicorn.Config(app, host=host, port=0, log_level="warning", ws="none", access_log=False)
+    server = _Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="uvicorn")
+    thread.start()
+    try:
+        assert server.listening.wait(10), "uvicorn did not start"
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://{host}:{port}", timeout=10) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
