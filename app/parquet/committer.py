@@ -1,0 +1,143 @@
+"""Commits: the rows of some partitions, staged and published together, tried again when the disk fails."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from app.durable_fs import DurableFS
+from app.parquet.buffer import PartitionRows
+from app.parquet.manifest import Commit, Manifest
+from app.parquet.observer import Observer
+from app.parquet.paths import SinkPaths
+from app.parquet.publish import Intent, Publisher
+from app.parquet.rotation import WriterPolicy
+from app.parquet.stage import Span, StagedFlush, Stager
+
+
+class Published(msgspec.Struct, frozen=True):
+    """One partition's rows, and the files that hold them now."""
+
+    taken: PartitionRows
+    flush: StagedFlush
+
+
+class _Pending(msgspec.Struct, frozen=True):
+    """A commit whose files are staged and that is not through yet."""
+
+    intent: Intent
+    flushes: list[Published]
+    started_s: float
+
+
+class Committer:
+    """Publishes what it is given, or says that it must be given again. Used by the writer thread alone.
+
+    problem: why the last try failed, None when it did not.
+    """
+
+    def __init__(
+        self,
+        fs: DurableFS,
+        paths: SinkPaths,
+        manifest: Manifest,
+        policy: WriterPolicy,
+        clock: Callable[[], int],
+        observer: Observer,
+    ) -> None:
+        self._manifest = manifest
+        self._policy = policy
+        self._clock = clock
+        self._observer = observer
+        self._stager = Stager(fs, paths, manifest, policy, clock)
+        self._publisher = Publisher(fs, paths, manifest)
+        self._pending: _Pending | None = None
+        self._pause_ms = 0
+        self._failed_at_ms = 0
+        self.problem: str | None = None
+
+    @property
+    def unfinished(self) -> list[PartitionRows]:
+        """Rows of a commit that was begun and must be resumed before another one."""
+        return [each.taken for each in self._pending.flushes] if self._pending else []
+
+    def may_try(self) -> bool:
+        """Whether the pause after a failure is over."""
+        since_ms = self._clock() - self._failed_at_ms
+        return not self._pause_ms or not 0 <= since_ms < self._pause_ms
+
+    def commit(self, taken: Sequence[PartitionRows]) -> tuple[list[Published], list[PartitionRows]]:
+        """Publish these rows: (what is published, what could not even be staged and is to be put back).
+
+        Rows in neither are staged: see `unfinished` and `resume`. Raises SyncFailed.
+        """
+        started_s = time.perf_counter()
+        number = self._manifest.last_commit + 1
+        staged: list[Published] = []
+        left: list[PartitionRows] = []
+        for index, rows in enumerate(taken):
+            span = Span(number, rows.first_lsn, rows.last_lsn)
+            try:
+                staged.append(Published(rows, self._stager.stage(rows.partition, rows.table(), span)))
+            except OSError as error:
+                self._failed(error)
+                left = list(taken[index:])
+                break
+        if not staged:
+            return [], left
+        commit = Commit(
+            id=number,
+            files=[file for each in staged for file in each.flush.files],
+            quarantined=[rows for each in staged for rows in each.flush.quarantined],
+        )
+        placements = [placement for each in staged for placement in each.flush.placements]
+        self._pending = _Pending(Intent(commit, placements), staged, started_s)
+        return self._publish(succeeded=not left), left
+
+    def resume(self) -> list[Published]:
+        """Go on with an unfinished commit; what it has published. Raises SyncFailed."""
+        return self._publish(succeeded=True) if self._pending else []
+
+    def seal(self, commit_files: Commit) -> None:
+        """Record files as final. A failure is like that of a commit; the next call tries again."""
+        try:
+            self._manifest.append(commit_files)
+        except OSError as error:
+            self._failed(error)
+
+    def _publish(self, *, succeeded: bool) -> list[Published]:
+        pending = self._pending
+        if pending is None:
+            return []
+        try:
+            self._publisher.publish(pending.intent)
+        except OSError as error:
+            self._failed(error)
+            return []
+        self._pending = None
+        if succeeded:
+            self._pause_ms = 0
+            self.problem = None
+        self._observe(pending)
+        return pending.flushes
+
+    def _failed(self, error: OSError) -> None:
+        self._failed_at_ms = self._clock()
+        doubled = max(self._pause_ms * 2, self._policy.retry_ms_min)
+        self._pause_ms = min(doubled, self._policy.retry_ms_max)
+        self.problem = f"publishing failed and is tried again every {self._pause_ms} ms: {error}"
+        self._observer.write_error()
+
+    def _observe(self, pending: _Pending) -> None:
+        for each in pending.flushes:
+            kind = each.flush.partition.kind
+            if each.flush.rows:
+                self._observer.rows_written(kind, each.flush.rows)
+            for rows in each.flush.quarantined:
+                self._observer.rows_quarantined(kind, rows.rows)
+            for placement in each.flush.placements:
+                if placement.root == "data":
+                    self._observer.bytes_written(placement.bytes - placement.kept_bytes)
+                    if not placement.kept_bytes:
+                        self._observer.file_created()
+        self._observer.flush_seconds(time.perf_counter() - pending.started_s)

@@ -1,0 +1,119 @@
+"""A published file, and the draft of its next version."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from app.parquet.partition import Partition
+from app.parquet.row_group import MAGIC, RowGroup, footer
+from app.schema import Kind
+
+KEY_PREFIX: Final = "parquet_sink."
+
+
+class DataFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One published file, as the manifest and /files know it.
+
+    path: below `{path}`, posix. bytes: its length. min_timestamp, max_timestamp: ms since the epoch.
+    created_at: when its first version was published, RFC 3339 UTC.
+    sealed: it will never change again.
+    first_lsn, last_lsn: journal frames from the first to the last of which it has rows.
+    number: its place among the files of its partition, from 0.
+    """
+
+    path: str
+    workspace_id: int
+    date: str
+    hour: int | None
+    kind: Kind
+    number: int
+    rows: int
+    bytes: int
+    min_timestamp: int
+    max_timestamp: int
+    compression: str
+    created_at: str
+    sealed: bool
+    first_lsn: int
+    last_lsn: int
+
+    @property
+    def partition(self) -> Partition:
+        return Partition(self.workspace_id, self.date, self.hour, self.kind)
+
+
+class Draft:
+    """New row groups for a file, in memory: nothing is on disk before they are all known to fit.
+
+    The next version of the file is the old one, byte for byte, then `chunks()`. `facts` become its key-value
+    metadata.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        facts: Mapping[str, str],
+        old: DataFile | None = None,
+        old_metadata: pq.FileMetaData | None = None,
+    ) -> None:
+        self.old = old
+        self.old_bytes = old.bytes if old else 0
+        self.rows = 0
+        self._kind = kind
+        self._facts = {KEY_PREFIX + name: value for name, value in facts.items()}
+        self._metadata = [] if old_metadata is None else [old_metadata]
+        self._chunks: list[bytes] = [] if old else [MAGIC]
+        self._end = self.old_bytes or len(MAGIC)
+        self._timestamps: list[int] = [old.min_timestamp, old.max_timestamp] if old else []
+
+    @property
+    def offset(self) -> int:
+        """Where the next row group will stand."""
+        return self._end
+
+    @property
+    def has_rows(self) -> bool:
+        return self.old is not None or self.rows > 0
+
+    @property
+    def total_rows(self) -> int:
+        return self.rows + (self.old.rows if self.old else 0)
+
+    @property
+    def min_timestamp(self) -> int:
+        return min(self._timestamps)
+
+    @property
+    def max_timestamp(self) -> int:
+        return max(self._timestamps)
+
+    def size_with(self, group: RowGroup) -> int:
+        """The length of the file if this row group were its last."""
+        end = footer(self._kind, [*self._metadata, group.metadata], self._facts)
+        return self._end + group.size + len(end)
+
+    def add(self, group: RowGroup, rows: pa.Table) -> None:
+        """Take a row group that was encoded for `offset`, and the rows it was made from."""
+        self._metadata.append(group.metadata)
+        self._chunks.extend(group.chunks)
+        self._end += group.size
+        self.rows += rows.num_rows
+        extent: Any = pc.min_max(rows.column("timestamp"))
+        self._timestamps += [extent["min"].as_py(), extent["max"].as_py()]
+
+    def chunks(self) -> list[bytes]:
+        """The new bytes: row groups and the footer over the whole file."""
+        return [*self._chunks, footer(self._kind, self._metadata, self._facts)]
+
+
+def checksum(chunks: list[bytes]) -> int:
+    """CRC-32 of the concatenated chunks."""
+    crc = 0
+    for chunk in chunks:
+        crc = zlib.crc32(chunk, crc)
+    return crc

@@ -1,0 +1,39 @@
+"""Where publishing keeps what is not yet, or not, a data file."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from app.durable_fs import DurableFS
+
+STAGING_BESIDE_DATA: Final = ".staging"
+
+
+class SinkPaths(msgspec.Struct, frozen=True):
+    """data: `{path}`, where engines read. state: `[journal] path`, never below `data`."""
+
+    data: Path
+    state: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.state / "manifest"
+
+    @property
+    def intent(self) -> Path:
+        return self.state / "publish-intent"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.state / "quarantine"
+
+    @property
+    def staging_places(self) -> tuple[Path, Path]:
+        """Both places where staged files can be, as the file systems were when they were written."""
+        return self.state / "staging", self.data / STAGING_BESIDE_DATA
+
+    def staging(self, fs: DurableFS) -> Path:
+        """Where to stage: a rename from there to `data` is possible."""
+        beside_state, beside_data = self.staging_places
+        return beside_state if fs.same_file_system(self.data, self.state) else beside_data

@@ -1,0 +1,117 @@
+"""Rows into Parquet row groups that can be appended to an existing file, by pyarrow's public interface alone.
+
+A ParquetWriter counts offsets from where its file began. To make them absolute in a file of N bytes it is
+told, with zeros that nobody keeps, that N bytes went before. What it then writes are the new row groups with
+their page indexes, ready to stand at offset N; its footer is dropped, and one footer over all row groups of
+the file is made from the old metadata and the new.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.parquet.writer_options import writer_options
+from app.schema import SCHEMAS, Kind
+
+MAGIC: Final = b"PAR1"
+_FOOTER_TAIL_BYTES: Final = 8  # length of the footer, magic
+_ZEROS_BYTES: Final = 1 << 20
+
+
+class RowGroup(msgspec.Struct, frozen=True):
+    """chunks: the bytes, in order. size: their number. metadata: a FileMetaData with this row group alone."""
+
+    chunks: list[bytes]
+    size: int
+    metadata: pq.FileMetaData
+
+
+class _Chunks:
+    """A writable file in memory whose first `skip` bytes are not kept."""
+
+    def __init__(self, skip: int) -> None:
+        self.kept: list[bytes] = []
+        self._skip = skip
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        if self._skip:
+            self._skip -= len(data)
+        else:
+            self.kept.append(data)
+        return len(data)
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def encode_row_group(rows: pa.Table, kind: Kind, codec: str, offset: int) -> RowGroup:
+    """Encode rows (columns as SCHEMAS[kind]) as one row group that will stand at `offset` of its file.
+
+    `offset` is the length of the file so far, at least the 4 magic bytes. Raises pa.ArrowException when a row
+    cannot be encoded.
+    """
+    sink = _Chunks(skip=offset)
+    file = pa.PythonFile(sink, mode="w")
+    written: list[pq.FileMetaData] = []
+    options = writer_options(kind, codec)
+    with pq.ParquetWriter(file, SCHEMAS[kind], metadata_collector=written, **options) as writer:
+        _advance(file, offset)
+        writer.write_table(rows, row_group_size=rows.num_rows)
+    _drop_footer(sink.kept)
+    return RowGroup(sink.kept, sum(map(len, sink.kept)), written[0])
+
+
+def footer(kind: Kind, row_groups: Sequence[pq.FileMetaData], facts: Mapping[str, str]) -> bytes:
+    """The end of a file over all these row groups, with `facts` as key-value metadata."""
+    empty = io.BytesIO()
+    schema = SCHEMAS[kind].with_metadata(dict(facts))
+    pq.ParquetWriter(empty, schema).close()
+    empty.seek(0)
+    metadata = pq.read_metadata(empty)
+    for group in row_groups:
+        metadata.append_row_groups(group)
+    out = pa.BufferOutputStream()
+    metadata.write_metadata_file(out)
+    return bytes(out.getvalue().slice(len(MAGIC)))
+
+
+def _advance(file: pa.NativeFile, offset: int) -> None:
+    zeros = memoryview(bytes(_ZEROS_BYTES))
+    while (left := offset - file.tell()) > 0:
+        file.write(zeros[: min(left, _ZEROS_BYTES)])
+
+
+def _drop_footer(chunks: list[bytes]) -> None:
+    """Take the writer's own footer off the end, wherever the writes were divided."""
+    length = int.from_bytes(_last_bytes(chunks, _FOOTER_TAIL_BYTES)[:4], "little") + _FOOTER_TAIL_BYTES
+    while length:
+        last = chunks.pop()
+        if len(last) > length:
+            chunks.append(last[:-length])
+            return
+        length -= len(last)
+
+
+def _last_bytes(chunks: list[bytes], count: int) -> bytes:
+    tail = b""
+    for chunk in reversed(chunks):
+        tail = chunk + tail
+        if len(tail) >= count:
+            break
+    return tail[-count:]

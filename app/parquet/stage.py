@@ -1,0 +1,275 @@
+"""The rows of one partition into staged files, each complete and synced, none in its place yet."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.durable_fs import DurableFile, DurableFS
+from app.parquet.data_file import DataFile, Draft, checksum
+from app.parquet.location import relative_path
+from app.parquet.manifest import Manifest, QuarantinedRows
+from app.parquet.partition import Partition
+from app.parquet.paths import SinkPaths
+from app.parquet.quarantine import as_arrow_file, divide_bad_rows
+from app.parquet.rotation import WriterPolicy, is_final, is_full, rows_that_fit
+from app.parquet.row_group import RowGroup, encode_row_group
+from app.parquet.writer_options import has_layout_of
+from app.schema import Kind
+
+SHRINK: Final = 0.8
+"""A row group that did not fit is tried again with this share of its rows."""
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """A staged file and the name it is to get.
+
+    staged: its name in the staging directory. path: its final path below `root`. bytes: its length.
+    kept_bytes: the length of the old version that it begins with, 0 for a new file.
+    crc: CRC-32 of the bytes after those.
+    """
+
+    root: Literal["data", "quarantine"]
+    staged: str
+    path: str
+    bytes: int
+    kept_bytes: int
+    crc: int
+
+
+class StagedFlush(msgspec.Struct):
+    """Everything that was buffered for one partition, as files. rows: how many of them hold new rows."""
+
+    partition: Partition
+    placements: list[Placement] = []
+    files: list[DataFile] = []
+    quarantined: list[QuarantinedRows] = []
+    rows: int = 0
+
+
+class Span(msgspec.Struct, frozen=True):
+    """commit: the commit that this flush will be part of. first_lsn, last_lsn: frames the rows came with."""
+
+    commit: int
+    first_lsn: int
+    last_lsn: int
+
+
+class Stager:
+    """Builds staged files; used by the writer thread alone."""
+
+    def __init__(
+        self,
+        fs: DurableFS,
+        paths: SinkPaths,
+        manifest: Manifest,
+        policy: WriterPolicy,
+        clock: Callable[[], int],
+    ) -> None:
+        self._fs = fs
+        self._paths = paths
+        self._manifest = manifest
+        self._policy = policy
+        self._clock = clock
+        self._staging = paths.staging(fs)
+        self._ratios = dict.fromkeys(Kind, 1.0)
+        self._serial = 0
+
+    def stage(self, partition: Partition, rows: pa.Table, span: Span) -> StagedFlush:
+        """Write all rows (columns as SCHEMAS[kind]) to staged files, synced.
+
+        Rows that cannot be encoded go to a quarantine file. Raises OSError, and then nothing is left behind;
+        SyncFailed.
+        """
+        flush = StagedFlush(partition)
+        try:
+            try:
+                self._stage_rows(flush, rows, span)
+            except pa.ArrowException as error:
+                if isinstance(error, MemoryError | OSError):
+                    raise
+                self.discard(flush)
+                flush = StagedFlush(partition)
+                good, bad = divide_bad_rows(rows, partition.kind, self._policy.codec, error)
+                for message, some in bad:
+                    self._stage_quarantine(flush, some, message, span)
+                self._stage_rows(flush, good, span)
+        except OSError:
+            self.discard(flush)
+            raise
+        return flush
+
+    def discard(self, flush: StagedFlush) -> None:
+        """Remove the staged files of a flush that will not be published (yet)."""
+        for placement in flush.placements:
+            with contextlib.suppress(OSError):
+                self._fs.unlink(self._staging / placement.staged)
+
+    def _stage_rows(self, flush: StagedFlush, rows: pa.Table, span: Span) -> None:
+        if rows.num_rows == 0:
+            return
+        latest = self._manifest.latest(flush.partition)
+        number = latest.number + 1 if latest else 0
+        draft = self._draft(flush.partition, latest, span)
+        if draft.old is not None:
+            number -= 1
+        start = 0
+        while start < rows.num_rows:
+            taken = self._fill(draft, rows.slice(start), flush.partition.kind)
+            start += taken
+            if draft.rows:
+                number = self._unclaimed(flush.partition, number, draft)
+                sealed = start < rows.num_rows or is_full(draft.offset, self._policy)
+                self._write(flush, draft, number, span, sealed)
+            number += 1
+            draft = self._draft(flush.partition, None, span)
+
+    def _draft(self, partition: Partition, latest: DataFile | None, span: Span) -> Draft:
+        """The next version of the latest file where that may still grow, else a new file."""
+        metadata = self._metadata_to_extend(latest)
+        old = latest if metadata is not None else None
+        facts = {
+            "writer": self._policy.writer_version,
+            "kind": partition.kind.value,
+            "commit": str(span.commit),
+            "first_lsn": str(old.first_lsn if old else span.first_lsn),
+            "last_lsn": str(span.last_lsn),
+        }
+        return Draft(partition.kind, facts, old, metadata)
+
+    def _metadata_to_extend(self, latest: DataFile | None) -> pq.FileMetaData | None:
+        if latest is None or latest.sealed or is_full(latest.bytes, self._policy):
+            return None
+        with self._fs.open_for_read(self._paths.data / latest.path) as file:
+            metadata = pq.read_metadata(file)
+        return metadata if has_layout_of(metadata.schema.to_arrow_schema(), latest.kind) else None
+
+    def _fill(self, draft: Draft, rows: pa.Table, kind: Kind) -> int:
+        """Encode row groups into the draft until the rows end or the file is full; return the rows taken."""
+        taken = 0
+        limit = rows.num_rows
+        while taken < rows.num_rows:
+            rest = rows.slice(taken)
+            row_bytes = rest.nbytes / rest.num_rows * self._ratios[kind]
+            begun = draft.offset if draft.has_rows else 0
+            count = min(rows_that_fit(rest.num_rows, row_bytes, begun, self._policy), limit)
+            if count == 0:
+                break
+            some = rest.slice(0, count)
+            group = encode_row_group(some, kind, self._policy.codec, draft.offset)
+            self._learn(kind, group, some)
+            alone = count == 1 and not draft.has_rows
+            if draft.size_with(group) > self._policy.max_file_bytes and not alone:
+                limit = int(count * SHRINK)
+                continue
+            draft.add(group, some)
+            taken += count
+            limit = rows.num_rows
+        return taken
+
+    def _learn(self, kind: Kind, group: RowGroup, rows: pa.Table) -> None:
+        self._ratios[kind] = group.size / max(rows.nbytes, 1)
+
+    def _unclaimed(self, partition: Partition, number: int, draft: Draft) -> int:
+        """The first number from this one on whose name no file has that is not ours."""
+        if draft.old is not None:
+            return draft.old.number
+        while self._fs.exists(self._paths.data / relative_path(partition, number)):
+            number += 1
+        return number
+
+    def _write(self, flush: StagedFlush, draft: Draft, number: int, span: Span, sealed: bool) -> None:
+        partition = flush.partition
+        now_ms = self._clock()
+        path = relative_path(partition, number)
+        placement = self._place(flush, "data", path, draft.chunks(), draft.old)
+        old = draft.old
+        flush.rows += draft.rows
+        flush.files.append(
+            DataFile(
+                path=path,
+                workspace_id=partition.workspace_id,
+                date=partition.date,
+                hour=partition.hour,
+                kind=partition.kind,
+                number=number,
+                rows=draft.total_rows,
+                bytes=placement.bytes,
+                min_timestamp=draft.min_timestamp,
+                max_timestamp=draft.max_timestamp,
+                compression=self._policy.codec,
+                created_at=old.created_at if old else rfc3339(now_ms),
+                sealed=sealed or is_final(partition.end_ms, self._policy, now_ms),
+                first_lsn=old.first_lsn if old else span.first_lsn,
+                last_lsn=span.last_lsn,
+            )
+        )
+
+    def _stage_quarantine(self, flush: StagedFlush, rows: pa.Table, error: str, span: Span) -> None:
+        partition = flush.partition
+        hour = "" if partition.hour is None else f"T{partition.hour:02}"
+        path = (
+            f"{span.commit:012}-{partition.workspace_id}-{partition.date}{hour}-{partition.kind.value}"
+            f"-{len(flush.quarantined)}.arrow"
+        )
+        self._place(flush, "quarantine", path, [as_arrow_file(rows, error)], None)
+        flush.quarantined.append(
+            QuarantinedRows(
+                path=path,
+                workspace_id=partition.workspace_id,
+                date=partition.date,
+                hour=partition.hour,
+                kind=partition.kind,
+                rows=rows.num_rows,
+                error=error,
+                last_lsn=span.last_lsn,
+            )
+        )
+
+    def _place(
+        self,
+        flush: StagedFlush,
+        root: Literal["data", "quarantine"],
+        path: str,
+        chunks: list[bytes],
+        old: DataFile | None,
+    ) -> Placement:
+        """Write and sync one staged file: the old version's bytes, then the chunks."""
+        self._serial += 1
+        staged = self._staging / f"{self._serial:012}.staged"
+        kept = old.bytes if old else 0
+        new = sum(map(len, chunks))
+        placement = Placement(
+            root=root, staged=staged.name, path=path, bytes=kept + new, kept_bytes=kept, crc=checksum(chunks)
+        )
+        flush.placements.append(placement)
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.unlink(staged)
+        with _begun(self._fs, staged, self._paths.data / path, kept) as file:
+            file.write(chunks)
+            file.sync()
+        return placement
+
+
+@contextlib.contextmanager
+def _begun(fs: DurableFS, staged: Path, old: Path, kept: int) -> Iterator[DurableFile]:
+    if kept:
+        fs.clone(old, staged, kept)
+        file = fs.open_append(staged)
+    else:
+        file = fs.create(staged)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def rfc3339(ms: int) -> str:
+    """ms since the epoch as RFC 3339 in UTC, to the millisecond."""
+    text = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

@@ -1,0 +1,68 @@
+"""A writer on a real directory, moved on by hand: no thread, and the clock stands still until it is moved."""
+
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from app.durable_fs import DurableFS
+from app.parquet.intake import FlushResult
+from app.parquet.paths import SinkPaths
+from app.parquet.recovery import RecoveryReport, recover
+from app.parquet.rotation import WriterPolicy
+from app.parquet.writer import Writer
+from app.schema import Kind
+from tests.parquet.rows import NOON_MS
+
+
+class Bench:
+    """`journal` stands for the real one: what was put and not trimmed is put again by `restart`."""
+
+    def __init__(self, root: Path, fs: DurableFS | None = None, **policy: object) -> None:
+        self.fs = fs or DurableFS()
+        self.paths = SinkPaths(root / "data", root / "state")
+        self.policy = msgspec.structs.replace(WriterPolicy(), **policy)
+        self.now_ms = NOON_MS
+        self.journal: dict[int, tuple[Kind, pa.RecordBatch]] = {}
+        self.journal_bytes = 0
+        self.trimmed = 0
+        self.fatal: list[BaseException] = []
+        self.report = self.start()
+
+    def start(self) -> RecoveryReport:
+        self.manifest, self.report = recover(self.fs, self.paths)
+        self.writer = Writer(
+            self.policy,
+            self.fs,
+            self.paths,
+            self.manifest,
+            clock=lambda: self.now_ms,
+            on_trim=self._trim,
+            on_fatal=self.fatal.append,
+            journal_bytes=lambda: self.journal_bytes,
+        )
+        for lsn, (kind, rows) in self.journal.items():
+            self.writer.put(lsn, kind, rows)
+        return self.report
+
+    def _trim(self, through: int) -> None:
+        assert through >= self.trimmed
+        self.trimmed = through
+        self.journal = {lsn: entry for lsn, entry in self.journal.items() if lsn > through}
+
+    @property
+    def data(self) -> Path:
+        return self.paths.data
+
+    def put(self, lsn: int, rows: pa.RecordBatch, kind: Kind = Kind.EVENTS) -> None:
+        self.journal[lsn] = kind, rows
+        self.writer.put(lsn, kind, rows)
+
+    def flush(self, workspace_id: int | None = None) -> FlushResult:
+        future = self.writer.flush(workspace_id)
+        self.writer.turn()
+        return future.result(timeout=0)
+
+    def turn_at(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.writer.turn()
