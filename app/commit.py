@@ -177,12 +177,14 @@ class Committer:
 
     def _make_durable(self, group: Group) -> float:
         appended = self._journal.append(group.payloads)
+        # Before the writer has the rows: once they are published their frame may be trimmed, and only what
+        # the window holds by then is saved.
+        for lsn, receipts in enumerate(group.receipts, appended.first_lsn):
+            self._window.remember(lsn, receipts)
         with self._accepted.lock:
             self._accepted.rows.update(group.counts.accepted)
             for lsn, rows in enumerate(group.rows, appended.first_lsn):
                 self._writer.put(lsn, rows.kind, rows.rows)
-        for lsn, receipts in enumerate(group.receipts, appended.first_lsn):
-            self._window.remember(lsn, receipts)
         return appended.sync_seconds
 
     def _refuse_the_rest(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -1,9 +1,9 @@
 """POST /flush: publish what is buffered, now."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, Protocol
+from typing import Final
 
 import orjson
 from fastapi import APIRouter, Request
@@ -12,18 +12,9 @@ from starlette.responses import Response
 from app.api.file_listing import file_json
 from app.api.files import Authorise, WorkspaceId
 from app.errors import Overloaded
-from app.parquet.data_file import DataFile
+from app.parquet.intake import FlushResult
 
 RETRY_AFTER_S: Final = 10
-
-
-class FlushResult(Protocol):
-    """flushed_rows: rows that this flush published. files: the files they went into."""
-
-    @property
-    def flushed_rows(self) -> int: ...
-    @property
-    def files(self) -> Sequence[DataFile]: ...
 
 
 Flush = Callable[[int | None], Future[FlushResult]]

@@ -1,0 +1,19 @@
+"""GET /metrics: everything that is counted, as Prometheus text."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.responses import Response
+from starlette.types import Scope
+
+
+def metrics_router(registry: CollectorRegistry, authorise_admin: Callable[[Scope], None]) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/metrics")
+    def metrics(request: Request) -> Response:
+        authorise_admin(request.scope)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

@@ -1,0 +1,133 @@
+"""The composition root: from settings to running parts, and what happens at regular times while they run."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from app.admission import AdmissionPolicy
+from app.api_keys import ApiKeys
+from app.commit import GroupPolicy
+from app.deduplication import DeduplicationPolicy
+from app.durable_fs import DurableFS
+from app.journal.policy import JournalPolicy
+from app.metrics import Metrics
+from app.parquet.partition import Rotation
+from app.parquet.paths import SinkPaths
+from app.parquet.rotation import WriterPolicy
+from app.service import Policies, Service
+from app.settings import Settings
+from app.submission import DecodePolicy
+
+log = logging.getLogger(__name__)
+
+SPACE_INTERVAL_S: Final = 1.0
+KEYS_INTERVAL_S: Final = 5.0
+
+
+def now_ms() -> int:
+    """Wall clock, ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def build_service(settings: Settings, metrics: Metrics, request_exit: Callable[[], None]) -> Service:
+    """All parts with their policies; nothing is opened yet. request_exit: asks the server to end."""
+    paths = SinkPaths(settings.sink.path.absolute(), settings.journal.path.absolute())
+    service = Service(DurableFS(), paths, _policies(settings), metrics, now_ms, request_exit)
+    metrics.observe("journal_bytes", "Size of the journal.", lambda: service.levels().journal_bytes)
+    metrics.observe("buffered_bytes", "Rows not yet in files.", lambda: service.levels().buffered_bytes)
+    metrics.observe("buffered_rows", "The same, in rows.", service.buffered_rows)
+    metrics.observe("open_partitions", "Partitions with buffered rows.", service.open_partitions)
+    metrics.observe("oldest_row_age_seconds", "Age of the oldest row not in a file.", service.oldest_age_s)
+    metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: service.admission.inflight_bytes)
+    metrics.observe("free_bytes", "Free space of the fullest disk.", lambda: service.levels().free_bytes)
+    return service
+
+
+def _policies(settings: Settings) -> Policies:
+    server, journal, sink = settings.server, settings.journal, settings.sink
+    return Policies(
+        admission=AdmissionPolicy(
+            max_inflight_bytes=server.max_inflight_size,
+            max_workspace_inflight_bytes=max(
+                int(server.max_inflight_size * sink.workspace_share), server.max_body_size
+            ),
+            max_buffered_bytes=sink.max_buffered_size,
+            max_journal_bytes=journal.max_size,
+            min_free_bytes=journal.min_free_space,
+            resume_free_bytes=journal.resume_free_space,
+            min_free_inodes=journal.min_free_inodes,
+        ),
+        decode=DecodePolicy(
+            payload_must_be_json=sink.data_format == "json",
+            max_rows=server.max_rows_per_request,
+            max_expanded_bytes=server.max_expanded_size,
+        ),
+        group=GroupPolicy(max_bytes=journal.max_group_size, max_batches=journal.max_group_batches),
+        deduplication=DeduplicationPolicy(max_batches=journal.deduplication_batches),
+        journal=JournalPolicy(acknowledge=journal.acknowledge, segment_bytes=journal.segment_size),
+        writer=WriterPolicy(
+            rotation=Rotation(sink.rotation),
+            codec=sink.compression,
+            flush_interval_ms=int(sink.flush_interval * 1000),
+            max_file_bytes=sink.max_file_size,
+            row_group_rows=sink.row_group_rows,
+            max_buffered_bytes=sink.max_buffered_size,
+            max_journal_bytes=journal.max_size,
+            writer_version=f"parquet-sink {version('parquet-sink')}",
+        ),
+        drain_timeout_s=server.drain_timeout,
+        publish_timeout_s=server.request_timeout,
+    )
+
+
+@asynccontextmanager
+async def running(
+    app: FastAPI, service: Service, keys: ApiKeys, summary_interval_s: float | None
+) -> AsyncIterator[None]:
+    """Locks the data directory, recovers in the background, serves, drains.
+
+    summary_interval_s: how often a line in the log says what was done; None for never.
+    Raises LockHeld when another process has the directory.
+    """
+    service.lock(f"process {os.getpid()}")
+    tasks = [
+        asyncio.create_task(_open(service)),
+        asyncio.create_task(_every(SPACE_INTERVAL_S, service.check_space)),
+        asyncio.create_task(_every(KEYS_INTERVAL_S, keys.reload_if_changed)),
+    ]
+    if summary_interval_s is not None:
+        tasks.append(asyncio.create_task(_every(summary_interval_s, service.log_summary)))
+    try:
+        yield
+    finally:
+        # The opening is not interrupted: it runs in a thread, and ends sooner or later.
+        await tasks[0]
+        for task in tasks[1:]:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await asyncio.to_thread(service.close)
+
+
+async def _open(service: Service) -> None:
+    try:
+        await asyncio.to_thread(service.open, asyncio.get_running_loop())
+    except Exception as error:
+        service.fail(error)
+
+
+async def _every(seconds: float, call: Callable[[], object]) -> None:
+    """Calls, in a thread, again and again. An error is logged, and the next call is made all the same."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await asyncio.to_thread(call)
+        except Exception:
+            log.exception("%s failed", getattr(call, "__qualname__", call))

@@ -1,0 +1,130 @@
+"""The application: its routes, its error answers, its life. Nothing happens at import."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from ipaddress import ip_address
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from app.api.admin_auth import AdminAuth
+from app.api.client_address import ClientAddresses
+from app.api.error_responses import RequestIds, install_error_responses
+from app.api.files import files_router
+from app.api.flush import flush_router
+from app.api.health import health_router
+from app.api.ingest import IngestEndpoint, IngestParts, IngestPolicy
+from app.api.metrics import metrics_router
+from app.api.openapi import openapi_document
+from app.api.status import status_router
+from app.api_keys import ApiKeys
+from app.lifespan import build_service, running
+from app.metrics import Metrics
+from app.schema import Kind
+from app.service import Service
+from app.settings import Settings
+from app.submission import WireFormat
+
+INGEST_CALLS = (
+    ("/v1/ingest", WireFormat.FLATBUFFER, None),
+    ("/v1/events", WireFormat.JSON, Kind.EVENTS),
+    ("/v1/logs", WireFormat.JSON, Kind.LOGS),
+    ("/v1/snapshots", WireFormat.JSON, Kind.SNAPSHOTS),
+)
+
+
+def create_app(settings: Settings, request_exit: Callable[[], None] = lambda: None) -> FastAPI:
+    """request_exit: asks the server to end when the service cannot go on (app.state.service.fatal says why).
+
+    Raises KeyFileError when the key file cannot be used.
+    """
+    keys_file = settings.auth.api_keys_file
+    keys = ApiKeys.load(keys_file) if keys_file else ApiKeys({})
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    service = build_service(settings, Metrics(registry), request_exit)
+    ids = RequestIds()
+
+    def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
+        sink = settings.sink
+        return running(app, service, keys, sink.metrics_interval if sink.metrics_enabled else None)
+
+    app = FastAPI(
+        title="Parquet Sink", version=version("parquet-sink"), lifespan=lifespan, redirect_slashes=False
+    )
+    app.state.service = service
+    _add_ingest_calls(app, settings, service, keys, ids)
+    _add_admin_calls(app, settings, service, keys, ids, registry)
+    install_error_responses(app, ids)
+    Instrumentator(registry=registry).instrument(app)
+    app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
+    return app
+
+
+def _add_ingest_calls(
+    app: FastAPI, settings: Settings, service: Service, keys: ApiKeys, ids: RequestIds
+) -> None:
+    server = settings.server
+    parts = IngestParts(
+        keys=keys,
+        admission=service.admission,
+        addresses=ClientAddresses(server.trusted_proxies),
+        request_ids=ids,
+        submit=service.submit,
+        publish=service.publish,
+        policy=IngestPolicy(
+            max_body_bytes=server.max_body_size,
+            body_timeout_s=server.request_timeout,
+            answer_timeout_s=server.request_timeout,
+        ),
+    )
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=server.cors_origins,
+        allow_methods=["POST"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-ID", "Retry-After"],
+        max_age=7200,
+    )
+    for path, wire_format, kind in INGEST_CALLS:
+        endpoint = IngestEndpoint(wire_format, kind, parts)
+        app.router.routes.append(Route(path, endpoint, methods=["POST", "OPTIONS"], middleware=[cors]))
+
+
+def _add_admin_calls(
+    app: FastAPI,
+    settings: Settings,
+    service: Service,
+    keys: ApiKeys,
+    ids: RequestIds,
+    registry: CollectorRegistry,
+) -> None:
+    token = settings.auth.admin_token
+    auth = AdminAuth(
+        keys,
+        token.get_secret_value() if token else None,
+        bound_to_loopback=is_loopback(settings.server.host),
+    )
+    app.include_router(flush_router(service.flush, auth.authorise, settings.server.request_timeout))
+    app.include_router(files_router(service, settings.sink.path.absolute(), auth.authorise))
+    app.include_router(status_router(service.status, auth.authorise_admin))
+    app.include_router(health_router(service.reasons_not_ready, ids))
+    if settings.sink.metrics_enabled:
+        app.include_router(metrics_router(registry, auth.authorise_admin))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address to listen on."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,317 @@
+"""The running service: its parts, their order at start and stop, and what is asked of them as a whole.
+
+open:   unfinished publishing → journal → batch ids → writer → replay → commit thread → batches are taken
+close:  commit thread (what was submitted is durable) → writer (what is buffered is published) → journal
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import msgspec
+
+from app.admission import Admission, AdmissionPolicy, Levels
+from app.commit import AcceptedRows, Committer, GroupPolicy
+from app.deduplication import DeduplicationPolicy, DeduplicationWindow
+from app.durable_fs import DurableFS, FileLock, Space
+from app.errors import Overloaded
+from app.group import Reply
+from app.journal.journal import Journal
+from app.journal.policy import JournalPolicy
+from app.metrics import Metrics
+from app.observers import CommitObserver, PublishObserver
+from app.parquet.data_file import DataFile
+from app.parquet.intake import FlushResult
+from app.parquet.manifest import Manifest
+from app.parquet.paths import SinkPaths
+from app.parquet.recovery import recover
+from app.parquet.rotation import WriterPolicy
+from app.parquet.writer import Writer
+from app.rows_frame import RowsFrameCodec
+from app.submission import DecodePolicy, Submission
+
+log = logging.getLogger(__name__)
+
+STARTING = "starting"
+DRAINING = "shutting down"
+FAILED = "stopping after a failure"
+
+
+class Policies(msgspec.Struct, frozen=True):
+    """What each part is told; see there."""
+
+    admission: AdmissionPolicy
+    decode: DecodePolicy
+    group: GroupPolicy
+    deduplication: DeduplicationPolicy
+    journal: JournalPolicy
+    writer: WriterPolicy
+    drain_timeout_s: float
+    publish_timeout_s: float
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What exists once the service has recovered."""
+
+    journal: Journal
+    manifest: Manifest
+    writer: Writer
+    committer: Committer
+    window: DeduplicationWindow
+    accepted: AcceptedRows
+
+
+class Service:
+    """From the first look at the disk to the last byte on it.
+
+    fatal: the error that made the service stop itself; it must exit non-zero then.
+    """
+
+    def __init__(
+        self,
+        fs: DurableFS,
+        paths: SinkPaths,
+        policies: Policies,
+        metrics: Metrics,
+        clock_ms: Callable[[], int],
+        on_fatal: Callable[[], None],
+    ) -> None:
+        self._fs = fs
+        self._paths = paths
+        self._policies = policies
+        self._metrics = metrics
+        self._clock_ms = clock_ms
+        self._on_fatal = on_fatal
+        self._parts: Parts | None = None
+        self._lock: FileLock | None = None
+        self._space = Space(1 << 62, 1 << 62, 1 << 62, 1 << 62)
+        self.fatal: BaseException | None = None
+        self.admission = Admission(
+            policies.admission,
+            self.levels,
+            lambda code: metrics.backpressure_refusals.labels(code).inc(),
+            closed=STARTING,
+        )
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    def lock(self, holder: str) -> None:
+        """Makes this the only process that writes here, for as long as it lives. Raises LockHeld."""
+        self._fs.make_directory(self._paths.state)
+        self._lock = self._fs.lock(self._paths.state / "lock", holder)
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Recovers and starts. Blocks as long as the journal is long; call it in a thread.
+
+        Raises what the parts raise when the disk does not hold what it should.
+        """
+        began = time.monotonic()
+        self.check_space()
+        manifest, report = recover(self._fs, self._paths)
+        for path in report.unknown_files:
+            log.warning("%s is below the data path and no commit knows it; it is left alone", path)
+        journal = Journal.open(self._fs, self._paths.state / "segments", self._policies.journal)
+        window = self._load_window()
+        writer = Writer(
+            self._policies.writer,
+            self._fs,
+            self._paths,
+            manifest,
+            clock=self._clock_ms,
+            observer=PublishObserver(self._metrics),
+            on_trim=lambda lsn: self._trim(journal, window, lsn),
+            on_fatal=self.fail,
+            journal_bytes=lambda: journal.size_bytes,
+        )
+        writer.start()
+        replayed = self._replay(journal, window, writer)
+        accepted = AcceptedRows()
+        for key, line in writer.account().items():
+            accepted.rows[key] = line.buffered + line.published + line.quarantined
+        committer = Committer(
+            journal,
+            writer,
+            window,
+            accepted,
+            CommitObserver(self._metrics),
+            self._policies.decode,
+            self._policies.group,
+            self.fail,
+        )
+        committer.start(loop)
+        self._parts = Parts(journal, manifest, writer, committer, window, accepted)
+        self._metrics.recovery_rows.set(replayed)
+        self._metrics.recovery_seconds.set(time.monotonic() - began)
+        log.info("ready: %d rows replayed in %.1f s", replayed, time.monotonic() - began)
+        if self.admission.closed == STARTING:
+            self.admission.closed = None
+
+    def close(self) -> None:
+        """Drains: commits what was submitted, publishes what is buffered. Blocks; call it in a thread."""
+        self.admission.closed = self.admission.closed or DRAINING
+        parts = self._parts
+        if parts is None:
+            return
+        parts.committer.close()
+        parts.writer.close(self._policies.drain_timeout_s)
+        parts.journal.close()
+
+    def fail(self, error: BaseException) -> None:
+        """Something that nobody may ignore happened, on any thread: the process is to end, non-zero."""
+        if self.fatal is None:
+            self.fatal = error
+            self.admission.closed = FAILED
+            log.critical("the service stops: %s", error, exc_info=error)
+            self._on_fatal()
+
+    # --- what is asked of it ------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission, reply: Reply) -> None:
+        self._open_parts().committer.submit(submission, reply)
+
+    def flush(self, workspace_id: int | None = None) -> "Future[FlushResult]":
+        return self._open_parts().writer.flush(workspace_id)
+
+    def files(self) -> Sequence[DataFile]:
+        return self._open_parts().manifest.files()
+
+    def find(self, path: str) -> DataFile | None:
+        return self._open_parts().manifest.find(path)
+
+    async def publish(self, workspace_id: int) -> bool:
+        """Publishes what this workspace has had accepted; whether that succeeded within the time for it."""
+        flushed = asyncio.wrap_future(self.flush(workspace_id))
+        done, _ = await asyncio.wait({flushed}, timeout=self._policies.publish_timeout_s)
+        return bool(done) and flushed.exception() is None
+
+    def status(self) -> dict[str, object]:
+        """The account and the levels, as GET /status answers them."""
+        parts = self._open_parts()
+        with parts.accepted.lock:
+            accepted = dict(parts.accepted.rows)
+            written = parts.writer.account()
+        rows = [
+            {
+                "workspace_id": workspace_id,
+                "kind": kind.value,
+                "accepted": accepted.get((workspace_id, kind), 0),
+                "published": line.published,
+                "buffered": line.buffered,
+                "quarantined": line.quarantined,
+            }
+            for (workspace_id, kind), line in sorted(written.items())
+        ]
+        return {
+            "rows": rows,
+            "journal": {
+                "bytes": parts.journal.size_bytes,
+                "first_lsn": parts.journal.first_lsn,
+                "last_lsn": parts.journal.last_lsn,
+            },
+            "buffer": {
+                "rows": parts.writer.buffered_rows,
+                "bytes": parts.writer.buffered_bytes,
+                "open_partitions": parts.writer.open_partitions,
+                "oldest_row_age_s": self.oldest_age_s(),
+            },
+            "deduplication": {"batches": len(parts.window)},
+            "files": len(parts.manifest.files()),
+            "problem": parts.writer.problem,
+        }
+
+    def oldest_age_s(self) -> float:
+        """Of the oldest row that is not in a published file; 0 when all are."""
+        oldest_ms = self._parts.writer.oldest_unpublished_ms if self._parts else None
+        return 0.0 if oldest_ms is None else max(self._clock_ms() - oldest_ms, 0) / 1000
+
+    def levels(self) -> Levels:
+        """What stands against the limits of admission now."""
+        parts = self._parts
+        return Levels(
+            buffered_bytes=parts.writer.buffered_bytes if parts else 0,
+            journal_bytes=parts.journal.size_bytes if parts else 0,
+            free_bytes=self._space.free_bytes,
+            free_inodes=self._space.free_inodes,
+        )
+
+    def buffered_rows(self) -> int:
+        return self._parts.writer.buffered_rows if self._parts else 0
+
+    def open_partitions(self) -> int:
+        return self._parts.writer.open_partitions if self._parts else 0
+
+    def log_summary(self) -> None:
+        """One line about what the service holds."""
+        if self._parts is None:
+            return
+        levels = self.levels()
+        log.info(
+            "accepted %d rows; buffered %d rows, %.1f MB; journal %.1f MB; oldest row %.0f s; files %d",
+            sum(self._parts.accepted.rows.values()),
+            self.buffered_rows(),
+            levels.buffered_bytes / 1e6,
+            levels.journal_bytes / 1e6,
+            self.oldest_age_s(),
+            len(self._parts.manifest.files()),
+        )
+
+    def reasons_not_ready(self) -> list[str]:
+        reasons = self.admission.reasons()
+        if self.fatal is not None:
+            reasons.append(str(self.fatal))
+        return reasons
+
+    def check_space(self) -> None:
+        """Looks at the disks; blocks. What it finds counts for admission until the next look."""
+        spaces = []
+        for path in (self._paths.state, self._paths.data):
+            with contextlib.suppress(FileNotFoundError):
+                spaces.append(self._fs.space(path))
+        if spaces:
+            self._space = Space(
+                min(s.free_bytes for s in spaces),
+                min(s.total_bytes for s in spaces),
+                min(s.free_inodes if s.total_inodes else 1 << 62 for s in spaces),
+                max(s.total_inodes for s in spaces),
+            )
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _open_parts(self) -> Parts:
+        if self._parts is None:
+            raise Overloaded("The service is starting; try again.", retry_after_s=2)
+        return self._parts
+
+    def _load_window(self) -> DeduplicationWindow:
+        window = DeduplicationWindow(self._policies.deduplication)
+        if self._fs.exists(self._window_path):
+            window.load(self._fs.read(self._window_path))
+        return window
+
+    def _trim(self, journal: Journal, window: DeduplicationWindow, lsn: int) -> None:
+        """Saves the batch ids before the frames that carry them go. Called by the writer."""
+        if journal.trims_segments(lsn):
+            self._fs.write_atomically(self._window_path, window.dump())
+        journal.trim(lsn)
+
+    @property
+    def _window_path(self) -> Path:
+        return self._paths.state / "deduplication"
+
+    def _replay(self, journal: Journal, window: DeduplicationWindow, writer: Writer) -> int:
+        """Hands the journal's rows to the writer, which drops what is published; returns their number."""
+        codec = RowsFrameCodec()
+        most = self._policies.admission.max_buffered_bytes // 2
+        replayed = 0
+        for entry in journal.read(0):
+            frame = codec.decode(entry.payload)
+            window.remember(entry.lsn, frame.header.receipts)
+            writer.put(entry.lsn, frame.header.kind, frame.rows)
+            replayed += frame.rows.num_rows
+            if writer.buffered_bytes > most:
+                writer.flush().result()
+        return replayed
