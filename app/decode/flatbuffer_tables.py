@@ -1,0 +1,148 @@
+"""Reads FlatBuffer tables and vectors, all tables of one level in one pass, and lets no offset out of bounds.
+
+Only bounds are checked. Alignment, sharing, overlap and the order in memory are the encoder's own affair.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions
+from app.errors import MalformedBatch, RequestError
+
+_MIN_VTABLE_BYTES = 4
+
+
+class Faults:
+    """Why submissions are refused whole: the first reason that was found for each."""
+
+    def __init__(self) -> None:
+        self.errors: dict[int, RequestError] = {}
+
+    def add(self, submission: int, error: RequestError) -> None:
+        self.errors.setdefault(submission, error)
+
+
+class Regions(NamedTuple):
+    """Where the tables of one level may lie, one entry per table.
+
+    lo, hi: positions; everything that belongs to table i lies in [lo[i], hi[i]).
+    owner: the submission's number.
+    row: the row's 1-based number in its batch, or None where the level is not one of rows.
+    """
+
+    lo: Positions
+    hi: Positions
+    owner: Positions
+    row: Positions | None
+    name: str
+
+
+class Spans(NamedTuple):
+    """Vectors or strings: position of the first byte, number of items, and whether the field is there."""
+
+    start: Positions
+    length: Positions
+    present: Mask
+
+    def where(self, keep: Mask) -> "Spans":
+        return Spans(self.start[keep], self.length[keep], self.present[keep])
+
+
+class Tables:
+    """One table per region, read through its vtable.
+
+    vtable_bytes: size of each table's vtable. offsets: shape (n, slots), where in its table each field lies,
+    0 for a field that is absent. A table that is out of bounds is a fault of its owner and reads as if all
+    its fields were absent.
+    """
+
+    def __init__(
+        self, bodies: JoinedBodies, regions: Regions, at: Positions, slots: int, faults: Faults
+    ) -> None:
+        self._bodies = bodies
+        self._regions = regions
+        self._faults = faults
+        lo, hi = regions.lo, regions.hi
+        outside = at > hi - 4
+        self._at = self._refuse(outside, at, "the table")
+        vtable = self._at - bodies.i4(self._at)
+        outside |= vtable < lo
+        outside |= vtable > hi - _MIN_VTABLE_BYTES
+        vtable = self._refuse(outside, vtable, "the vtable")
+        head = bodies.u2_run(vtable, 2 + slots)
+        self.vtable_bytes = head[:, 0]
+        outside |= (self.vtable_bytes < _MIN_VTABLE_BYTES) | (self.vtable_bytes & 1).astype(np.bool_)
+        outside |= vtable + self.vtable_bytes > hi
+        self._refuse(outside, vtable, "the vtable")
+        self.offsets = head[:, 2:]
+        if slots and (short := self.vtable_bytes < 4 + 2 * slots).any():
+            absent = np.arange(6, 6 + 2 * slots, 2) > self.vtable_bytes[:, None]
+            self.offsets = np.where(absent & short[:, None], 0, self.offsets)
+        if outside.any():
+            self.offsets = np.where(outside[:, None], 0, self.offsets)
+        self._find_room()
+
+    def renumber(self, which: Mask, slots: Sequence[int]) -> None:
+        """For these tables, let slot i of what is read be their slot slots[i]."""
+        self.offsets = np.where(which[:, None], self.offsets[:, slots], self.offsets)
+
+    def _find_room(self) -> None:
+        """Whether every field of up to 8 bytes surely lies within bounds: then none is checked again."""
+        furthest = int(self.offsets.max(initial=0)) + 8
+        self._roomy = bool((self._at + furthest <= self._regions.hi).all())
+
+    def _refuse(self, outside: Mask, at: Positions, what: str) -> Positions:
+        """Record the owners of what is out of bounds; their positions, made harmless."""
+        if not outside.any():
+            return at
+        regions = self._regions
+        owners, first = np.unique(regions.owner[outside], return_index=True)
+        for owner, i in zip(owners.tolist(), np.flatnonzero(outside)[first].tolist(), strict=True):
+            row = "" if regions.row is None else f"row {int(regions.row[i])}: "
+            where = int(at[i] - self._bodies.starts[owner])
+            self._faults.add(
+                owner,
+                MalformedBatch(
+                    f"{row}{what}, at byte {where} of the body, does not lie within {regions.name} (bytes "
+                    f"{int(regions.lo[i] - self._bodies.starts[owner])} to "
+                    f"{int(regions.hi[i] - self._bodies.starts[owner])}); send an intact FlatBuffer"
+                ),
+            )
+        return np.where(outside, self._bodies.void, at)
+
+    def _place(self, slot: int, size: int, field: str) -> tuple[Positions, Mask]:
+        """Positions of a field's `size` inline bytes; absent ones read as 0."""
+        offset = self.offsets[:, slot]
+        present = offset > 0
+        at = self._at + offset
+        if not self._roomy:
+            outside = (at > self._regions.hi - size) & present
+            if outside.any():
+                self._refuse(outside, at, f"the field `{field}`")
+                present &= ~outside
+        if not present.all():
+            at = np.where(present, at, self._bodies.void)
+        return at, present
+
+    def u1(self, slot: int, field: str) -> npt.NDArray[np.uint8]:
+        return self._bodies.u1(self._place(slot, 1, field)[0])
+
+    def u8(self, slot: int, field: str) -> npt.NDArray[np.uint64]:
+        return self._bodies.u8(self._place(slot, 8, field)[0])
+
+    def vector(self, slot: int, field: str, item_bytes: int = 1) -> Spans:
+        """Absent vectors, and those out of bounds, are empty and lie at bodies.void."""
+        void = self._bodies.void
+        at, present = self._place(slot, 4, field)
+        # A length read beyond the region fails the check of the end below, and is not used.
+        start = np.minimum(at + self._bodies.u4(at), void)
+        length = self._bodies.u4(start).astype(np.int64)
+        start += 4
+        outside = start + length * item_bytes > self._regions.hi
+        if not outside.any():
+            return Spans(start, length, present)
+        self._refuse(outside & present, start - 4, f"the vector `{field}`")
+        return Spans(np.where(outside, void, start), np.where(outside, 0, length), present & ~outside)
