@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.admission import Admission
 from app.api.auth import Credential, authenticate
-from app.api.body import RawHeaders, read_body, unpack_body
+from app.api.body import read_body, unpack_body
 from app.api.client_address import ClientAddresses
 from app.api.error_responses import (
     HttpAnswer,
@@ -24,6 +24,7 @@ from app.api.error_responses import (
     request_id_of,
     send_answer,
 )
+from app.api.headers import RawHeaders
 from app.api_keys import ApiKeys
 from app.errors import OutcomeUnknown, RequestError, UnsupportedMedia
 from app.group import Answer, Receipt, Reply
