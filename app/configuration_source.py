@@ -29,9 +29,10 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True)
 class Sources:
-    """The values of file and environment laid over each other, and which came from which variable.
+    """The values of file and environment laid over each other, and which came from a variable or flag.
 
-    file: None when there is none. values: as Settings takes them. variables: full key → variable's name.
+    file: None when there is none. values: as Settings takes them.
+    variables: name of the variable or flag by full key.
     """
 
     file: Path | None
@@ -52,24 +53,39 @@ class Sources:
         return ", ".join(named) or "defaults"
 
 
-def read_sources(config: Path | None, environ: Mapping[str, str]) -> Sources:
-    """Finds and reads the file, and lays the environment over it. Raises ConfigurationError."""
+def read_sources(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Sources:
+    """Finds and reads the file, lays the environment over it, then the flags. Raises ConfigurationError."""
     file = _find(config, environ)
     file_values = _read(file) if file else {}
     values = _copy(file_values)
     variables: dict[Key, str] = {}
     problems = []
-    for variable in sorted(environ):
-        if variable.startswith(VARIABLE_PREFIX):
-            key = tuple(variable.removeprefix(VARIABLE_PREFIX).lower().split("__"))
-            try:
-                _set(values, key, _variable_value(environ[variable]))
-            except ValueError as error:
-                problems.append(f"{'.'.join(key)}: {error} (in {variable})")
-            variables[key] = variable
+    for key, variable, text in (*_variables(environ), *_flags(flags)):
+        try:
+            _set(values, key, _variable_value(text))
+        except ValueError as error:
+            problems.append(f"{'.'.join(key)}: {error} (in {variable})")
+        variables[key] = variable
     if problems:
         raise ConfigurationError(problems)
     return Sources(file, file_values, values, variables)
+
+
+def _variables(environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Key, name and text of each environment variable that is meant for the service.
+
+    Others that begin with PARQUET_SINK_ are not: Kubernetes makes such for a Service called parquet-sink.
+    """
+    for variable in sorted(environ):
+        if variable.startswith(VARIABLE_PREFIX):
+            key = tuple(variable.removeprefix(VARIABLE_PREFIX).lower().split("__"))
+            yield key, variable, environ[variable]
+
+
+def _flags(flags: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    for dotted, text in flags.items():
+        key = tuple(dotted.split("."))
+        yield key, f"--{key[-1]}", text
 
 
 def _find(config: Path | None, environ: Mapping[str, str]) -> Path | None:

@@ -4,9 +4,11 @@ Seen only by main, lifespan and cli; every other part is given a small policy of
 """
 
 import os
+import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -43,7 +45,7 @@ def _path(value: object) -> object:
 
 def _token(token: SecretStr) -> SecretStr:
     text = token.get_secret_value()
-    if "replace" in text.lower() or "change" in text.lower():
+    if re.search("replace[-_ ]?(me|with|this)|change[-_ ]?(me|this)", text, re.IGNORECASE):
         raise ValueError("this is the placeholder of an example; put a secret of your own in its place")
     if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("a token is at least 16 printable ASCII characters without spaces")
@@ -91,6 +93,9 @@ class ServerSettings(_Section):
         default=parse_size("128MB"),
         description="bodies being received or waiting for their answer, all together",
     )
+    workspace_share: float = Field(
+        default=0.75, gt=0, le=1, description="the part of that which one workspace may hold; beyond it: 429"
+    )
     max_connections: AtLeastOne = Field(default=10_000, description="open connections; more are answered 503")
     backlog: AtLeastOne = Field(
         default=2048, description="connections the kernel holds until they are accepted"
@@ -112,6 +117,14 @@ class ServerSettings(_Section):
     trusted_proxies: Annotated[list[Network], BeforeValidator(_items)] = Field(
         default=[], description="networks whose X-Forwarded-For, Forwarded and batch source_ip count"
     )
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -158,11 +171,9 @@ class JournalSettings(_Section):
         default=parse_size("256MB"), description="below this much free disk, batches are refused with 507"
     )
     resume_free_space: Annotated[int, SizeText("0B")] = Field(
-        default=parse_size("512MB"), description="above this much free disk, they are taken again"
+        default=parse_size("320MB"), description="above this much free disk, they are taken again"
     )
-    min_free_inodes: int = Field(
-        default=1000, ge=0, description="the same for inodes; taken again at twice that"
-    )
+    min_free_inodes: int = Field(default=1000, ge=0, description="the same for free inodes")
     deduplication_batches: AtLeastOne = Field(default=100_000, description="batch ids remembered")
 
     @model_validator(mode="after")
@@ -206,9 +217,6 @@ class ParquetSinkSettings(_Section):
         default=parse_size("128MB"),
         description="rows acknowledged and not yet in files, in memory; beyond it: 503",
     )
-    workspace_share: float = Field(
-        default=0.5, gt=0, le=1, description="the part of it that one workspace may hold; beyond it: 429"
-    )
 
 
 class Settings(_Section):
@@ -229,6 +237,11 @@ class Settings(_Section):
     def _fits_together(self) -> Self:
         if len(self.sinks) != 1:
             raise ValueError(f"sinks: exactly one [sinks.<name>] is supported, not {len(self.sinks)}")
+        if not self.server.on_loopback and self.auth.api_keys_file is None:
+            raise ValueError(
+                f'server.host "{self.server.host}" can be reached from other machines, and there are no '
+                'API keys: set auth.api_keys_file, or listen on "127.0.0.1"'
+            )
         (name,) = self.sinks
         journal, data = self.journal.path.resolve(), self.sink.path.resolve()
         if journal.is_relative_to(data) or data.is_relative_to(journal):
@@ -239,13 +252,18 @@ class Settings(_Section):
         return self
 
 
-def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings from environment variables, else the file, else the defaults.
+def load(
+    config: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    flags: Mapping[str, str] = MappingProxyType({}),
+) -> Settings:
+    """The settings from command line flags, else environment variables, else the file, else the defaults.
 
     The file is `config`, else what PARQUET_SINK_CONFIG names, else parquet-sink.toml in the working
-    directory if there is one. Raises ConfigurationError with every mistake found.
+    directory if there is one. flags: value by dotted key, as {"server.host": "0.0.0.0"}.
+    Raises ConfigurationError with every mistake found.
     """
-    sources = read_sources(config, environ)
+    sources = read_sources(config, environ, flags)
     try:
         return Settings.model_validate(_with_default_sink(sources))
     except ValidationError as error:

@@ -1,0 +1,103 @@
+"""The command `parquet-sink`.
+
+Exit codes: 0 after a clean stop, 1 when it cannot start as configured, 2 for a wrong command line, 3 when the
+service stopped itself because of a failure (a failed disk), 130 when it was told twice to stop.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from app.api_keys import KeyFileError
+from app.effective_settings import to_toml
+from app.settings import ConfigurationError, Settings, load
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except (ConfigurationError, KeyFileError) as error:
+        for line in str(error).splitlines():
+            print(f"parquet-sink: {line}", file=sys.stderr)
+        return 1
+    if code not in (0, 1):
+        # A thread may hang on the failed disk; the process ends all the same.
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="parquet-sink", description=_description())
+    parser.add_argument("--version", action="version", version=f"parquet-sink {version('parquet-sink')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    configuration = argparse.ArgumentParser(add_help=False)
+    configuration.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="default: PARQUET_SINK_CONFIG, else parquet-sink.toml in the working directory if there is one",
+    )
+    configuration.add_argument("--host", help="address to listen on, instead of server.host")
+    configuration.add_argument("--port", help="TCP port, instead of server.port")
+
+    serve = commands.add_parser("serve", parents=[configuration], help="run the service")
+    serve.set_defaults(command=_serve)
+    check = commands.add_parser(
+        "check-config",
+        parents=[configuration],
+        help="print the configuration in force, or what is wrong with it",
+    )
+    check.set_defaults(command=_check_config)
+    openapi = commands.add_parser("openapi", help="write the OpenAPI document")
+    openapi.add_argument("path", nargs="?", type=Path, help="default: standard output")
+    openapi.set_defaults(command=_openapi)
+    return parser
+
+
+def _description() -> str:
+    return "Takes batches of events, logs and snapshots over HTTP and lands them as Parquet files."
+
+
+def _load(options: argparse.Namespace) -> Settings:
+    given = {"server.host": options.host, "server.port": options.port}
+    return load(options.config, os.environ, {key: text for key, text in given.items() if text is not None})
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # The other commands are quick because they do not import the service.
+    from app.serving import serve
+
+    return serve(_load(options))
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    print(to_toml(settings), end="")
+    named = (settings.auth.api_keys_file, settings.server.tls_certificate, settings.server.tls_key)
+    for path in named:
+        if path is not None and not path.is_file():
+            print(f"parquet-sink: {path} is not there yet; serve needs it", file=sys.stderr)
+    return 0
+
+
+def _openapi(options: argparse.Namespace) -> int:
+    from app.main import create_app
+
+    document = json.dumps(create_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"
+    if options.path is None:
+        sys.stdout.write(document)
+    else:
+        options.path.write_text(document, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

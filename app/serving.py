@@ -1,0 +1,155 @@
+"""Runs the service until it is told to stop: keys, socket, server, exit code."""
+
+import json
+import logging
+import math
+import signal
+import socket
+import ssl
+import time
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from app.api_keys import ApiKeys
+from app.development_key import development_key
+from app.main import create_app
+from app.settings import ConfigurationError, Settings
+
+STOPPED: Final = 0
+DID_NOT_START: Final = 1
+FAILED: Final = 3
+STOPPED_AT_ONCE: Final = 130
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT, or until the service stops itself; returns the exit code.
+
+    Raises ConfigurationError and KeyFileError for what is found wrong before it serves.
+    """
+    _log_to_stderr()
+    settings, key = _with_keys(settings)
+    listener = _listen(settings)
+    url = _url(settings, listener)
+    log.info(
+        "listening on %s, journal in %s (acknowledge = %s), files in %s",
+        url,
+        settings.journal.path.resolve(),
+        settings.journal.acknowledge,
+        settings.sink.path.resolve(),
+    )
+    if key is not None:
+        print(_first_steps(url, key, settings.auth.api_keys_file), flush=True)
+    return _run(settings, listener)
+
+
+def _run(settings: Settings, listener: socket.socket) -> int:
+    app = create_app(settings)
+    server = uvicorn.Server(_uvicorn_config(app, settings))
+    # uvicorn raises the signal once more when it has stopped; without a handler that would kill the process.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:
+        log.error("the service could not start")
+    except ssl.SSLError as error:
+        raise ConfigurationError([f"server.tls_certificate, server.tls_key: {error}"]) from None
+    if app.state.fatal is not None:
+        return FAILED
+    if not server.started:
+        return DID_NOT_START
+    if server.force_exit:
+        log.warning("stopped at once; what was acknowledged and is not in files yet is in the journal")
+        return STOPPED_AT_ONCE
+    log.info("stopped")
+    return STOPPED
+
+
+def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
+    server = settings.server
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # FastAPI's own ASGI types are narrower than uvicorn's
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=server.backlog,
+        limit_concurrency=server.max_connections,
+        timeout_keep_alive=math.ceil(server.keep_alive_timeout),
+        timeout_graceful_shutdown=math.ceil(server.drain_timeout),
+        ssl_certfile=server.tls_certificate,
+        ssl_keyfile=server.tls_key,
+    )
+
+
+def _with_keys(settings: Settings) -> tuple[Settings, str | None]:
+    """Settings that name a key file which can be read; and the development key where that was used."""
+    for path in (settings.server.tls_certificate, settings.server.tls_key):
+        if path is not None and not path.is_file():
+            raise ConfigurationError([f"server.tls_certificate, server.tls_key: {path} is not a file"])
+    if settings.auth.api_keys_file is not None:
+        if not ApiKeys.load(settings.auth.api_keys_file):
+            raise ConfigurationError([f"auth.api_keys_file: {settings.auth.api_keys_file} holds no key"])
+        return settings, None
+    directory = settings.journal.path.resolve().parent
+    try:
+        path, key = development_key(directory)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"no development key can be kept in {directory} ({error.strerror}); set auth.api_keys_file"]
+        ) from None
+    auth = settings.auth.model_copy(update={"api_keys_file": path})
+    return settings.model_copy(update={"auth": auth}), key
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.server.host, settings.server.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=settings.server.backlog)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"server.host, server.port: cannot listen on {host} port {port}: {error.strerror}"]
+        ) from None
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if settings.server.tls_certificate is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _first_steps(url: str, key: str, path: Path | None) -> str:
+    """Lines to paste into a shell."""
+    event = {
+        "type": "track",
+        "event": "signed_up",
+        "device_id": "9f86d081-884c-4d65-9a2f-eaa0c55ad015",
+        "properties": {"plan": "pro"},
+    }
+    return f"""
+No auth.api_keys_file is configured, so a development key for workspace 1 is kept in {path}:
+
+  curl -sS {url}/v1/events -H 'Authorization: Bearer {key}' \\
+    -H 'Content-Type: application/json' -d '{json.dumps(event)}'
+  curl -sS -X POST {url}/flush -H 'Authorization: Bearer {key}'
+"""
+
+
+def _log_to_stderr() -> None:
+    formatter = logging.Formatter(
+        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S"
+    )
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
