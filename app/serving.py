@@ -47,7 +47,10 @@ def serve(settings: Settings) -> int:
 
 
 def _run(settings: Settings, listener: socket.socket) -> int:
-    app = create_app(settings)
+    def request_exit() -> None:
+        server.should_exit = True
+
+    app = create_app(settings, request_exit)
     server = uvicorn.Server(_uvicorn_config(app, settings))
     # uvicorn raises the signal once more when it has stopped; without a handler that would kill the process.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,7 +61,7 @@ def _run(settings: Settings, listener: socket.socket) -> int:
         log.error("the service could not start")
     except ssl.SSLError as error:
         raise ConfigurationError([f"server.tls_certificate, server.tls_key: {error}"]) from None
-    if app.state.fatal is not None:
+    if app.state.service.fatal is not None:
         return FAILED
     if not server.started:
         return DID_NOT_START
