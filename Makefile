@@ -1,0 +1,81 @@
+# Every target installs what it needs; `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+HEAVY_VENV := .venv-heavy
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+# Stamps: made again when the lock they stand for changes.
+RUNTIME := $(VENV)/.installed
+TEST := $(VENV)/.installed-test
+HEAVY := $(HEAVY_VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help env run demo check test test-all bench openapi fbs lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: $(RUNTIME) ## the virtual environment .venv, from requirements.lock
+
+run: $(RUNTIME) ## serve on http://127.0.0.1:8080 with a development key
+	@$(BIN)/parquet-sink serve
+
+demo: $(TEST) ## post real data, flush, query the files
+	@$(BIN)/python -m tests.demo
+
+check: $(TEST) ## lint, formatting, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: $(TEST) ## the tests, without those marked heavy
+	$(BIN)/pytest -m "not heavy"
+
+test-all: $(TEST) $(HEAVY) ## all tests; needs java, chromium and kubectl too
+	$(BIN)/pytest
+
+openapi: $(RUNTIME) ## openapi/openapi.json, from the code
+	$(BIN)/parquet-sink openapi openapi/openapi.json
+
+fbs: ## app/fbs, from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler)
+	flatc --python --gen-onefile -o app/fbs openapi/*.fbs
+
+lock: $(RUNTIME) ## the requirements*.lock files, from pyproject.toml; LOCK_FLAGS=--upgrade for newer versions
+	$(BIN)/python $(PIP_INSTALL) uv==$(UV_VERSION)
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) --group build -o requirements-build.lock
+	$(COMPILE) pyproject.toml --group test --group check -c requirements.lock -o requirements-test.lock
+	$(COMPILE) pyproject.toml --group heavy -c requirements-test.lock -o requirements-heavy.lock
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links $(LOCK_FLAGS)
+
+clean: ## remove the virtual environments and caches
+	rm -rf $(VENV) $(HEAVY_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# $(call make_venv,DIRECTORY)
+define make_venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1): make PYTHON=python3.13 ..."; exit 1; }
+@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	{ echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+endef
+
+$(RUNTIME): requirements.lock requirements-build.lock pyproject.toml
+	$(call make_venv,$(VENV))
+	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(TEST): $(RUNTIME) requirements-test.lock
+	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements-test.lock
+	@touch $@
+
+$(HEAVY): requirements-heavy.lock
+	$(call make_venv,$(HEAVY_VENV))
+	$(HEAVY_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements-heavy.lock
+	@touch $@
