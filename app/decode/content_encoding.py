@@ -1,0 +1,95 @@
+"""Compressed bodies: what `Content-Encoding` names, undone, and never beyond a given size.
+
+Memory stays below the size allowed, once more where there are two encodings, plus what a decompressor holds:
+some MiB, and for zstd its window, of which the library reserves at most 128 MiB and touches what it writes.
+"""
+
+import zlib
+from types import MappingProxyType
+from typing import Final
+
+import pyarrow as pa
+
+from app.errors import BodyTooLarge, MalformedBatch, UnsupportedMedia
+
+MAX_ENCODINGS: Final = 2
+"""Encodings on top of each other in one body."""
+
+_DEFLATE: Final = "deflate"
+_CODECS: Final = MappingProxyType({"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd", "br": "brotli"})
+_PIECE_BYTES: Final = 256 << 10
+
+_ZLIB_WRAPPED: Final = zlib.MAX_WBITS
+_RAW: Final = -zlib.MAX_WBITS
+
+
+def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """`body` without the content encodings that the header value `encoding` lists; the last is undone first.
+
+    gzip may have several members, and zstd several frames. `deflate` is the zlib format, and the bare stream
+    that some clients send. Empty and `identity` change nothing.
+
+    Raises UnsupportedMedia for an unknown encoding or more than MAX_ENCODINGS of them, BodyTooLarge as soon
+    as one of them gives more than `max_bytes`, MalformedBatch when the body is corrupt, cut off, or goes on
+    after its end.
+    """
+    for name in reversed(_names(encoding)):
+        if not body:
+            raise MalformedBatch(f"the body is empty, and cannot be {name}")
+        body = _inflate(body, max_bytes) if name == _DEFLATE else _read(body, name, max_bytes)
+    return body
+
+
+def _names(encoding: str) -> list[str]:
+    names = [name for part in encoding.split(",") if (name := part.strip().lower()) not in ("", "identity")]
+    for name in names:
+        if name != _DEFLATE and name not in _CODECS:
+            supported = "send gzip, deflate, zstd, br or identity"
+            raise UnsupportedMedia(f"content encoding {name[:40]!r} is not supported: {supported}")
+    if len(names) > MAX_ENCODINGS:
+        raise UnsupportedMedia(
+            f"{len(names)} content encodings in one body: at most {MAX_ENCODINGS} are read"
+        )
+    return names
+
+
+def _read(body: bytes, name: str, max_bytes: int) -> bytes:
+    pieces = []
+    size = 0
+    try:
+        stream = pa.CompressedInputStream(pa.py_buffer(body), _CODECS[name])
+        while piece := stream.read(_PIECE_BYTES):
+            pieces.append(piece)
+            size += len(piece)
+            if size > max_bytes:
+                raise _too_large(name, max_bytes)
+    except (OSError, pa.ArrowException) as error:
+        raise MalformedBatch(f"the body is not valid {name}: {error}") from None
+    return b"".join(pieces)
+
+
+def _inflate(body: bytes, max_bytes: int) -> bytes:
+    try:
+        return _inflate_as(_ZLIB_WRAPPED, body, max_bytes)
+    except zlib.error:
+        pass
+    try:
+        return _inflate_as(_RAW, body, max_bytes)
+    except zlib.error as error:
+        raise MalformedBatch(f"the body is not valid {_DEFLATE}: {error}") from None
+
+
+def _inflate_as(wrapping: int, body: bytes, max_bytes: int) -> bytes:
+    stream = zlib.decompressobj(wrapping)
+    content = stream.decompress(body, max_bytes + 1)
+    if len(content) > max_bytes:
+        raise _too_large(_DEFLATE, max_bytes)
+    if not stream.eof:
+        raise MalformedBatch(f"the {_DEFLATE} body is cut off")
+    if stream.unused_data:
+        raise MalformedBatch(f"the {_DEFLATE} body goes on after its end")
+    return content
+
+
+def _too_large(name: str, max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {max_bytes:,} bytes once {name} is undone")
