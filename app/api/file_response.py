@@ -6,6 +6,7 @@ are those of the descriptor that was opened, and every byte is read from it.
 
 import asyncio
 import contextlib
+import errno
 import os
 from email.utils import formatdate
 from pathlib import Path
@@ -32,10 +33,12 @@ class OpenedFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises NotFound if the file is not there. Blocks on the disk."""
+        """Raises NotFound if the file is not there, or a link is. Blocks on the disk."""
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ELOOP):
+                raise
             raise NotFound("The file was published and is not at its place any more.") from None
         status = os.fstat(self._fd)
         self.size = status.st_size

@@ -83,7 +83,8 @@ def files_router(published: PublishedFiles, data_path: Path, authorise: Authoris
         headers = {"vary": "accept", "cache-control": "no-store"}
         return Response(orjson.dumps(content), media_type="application/json", headers=headers)
 
-    router.routes.append(Route("/files/{path:path}", FileEndpoint(published, data_path, authorise)))
+    endpoint = FileEndpoint(published, data_path, authorise)
+    router.routes.append(Route("/files/{path:path}", endpoint, methods=["GET", "HEAD"]))
     return router
 
 
