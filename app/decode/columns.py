@@ -4,14 +4,13 @@ A column of bytes is first laid out as an Arrow view column, 16 bytes a value th
 then copied together by Arrow in one pass.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions
+from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions, every
 
 _INLINE_BYTES: Final = 12
 """A view of so few bytes holds them itself."""
@@ -20,30 +19,35 @@ AFTER_LAST_VALUE: Final = _INLINE_BYTES
 """Bytes that must follow the last value's first byte in a buffer that is gathered from."""
 
 
-def gather(
-    data: bytes, starts: Positions, lengths: Positions, validity: pa.Buffer | None = None
-) -> pa.BinaryArray:
+def gather(data: bytes, starts: Positions, lengths: Positions) -> pa.BinaryArray:
     """The bytes from each start on, one behind the other. The lengths must add up to less than 2 GB."""
+    return views(data, starts, lengths, None).cast(pa.binary())
+
+
+def views(
+    data: bytes, starts: Positions, lengths: Positions, validity: pa.Buffer | None
+) -> pa.BinaryViewArray:
+    """The bytes from each start on, where they stand."""
     count = len(starts)
-    views = np.zeros((count, 4), np.uint32)
-    views[:, 0] = lengths
-    views[:, 3] = starts
+    laid = np.zeros((count, 4), np.uint32)
+    laid[:, 0] = lengths
+    laid[:, 3] = starts
     short = np.flatnonzero(lengths <= _INLINE_BYTES)
     if len(short):
         every_12 = np.ndarray((len(data) - _INLINE_BYTES + 1,), f"V{_INLINE_BYTES}", data, strides=(1,))
         inline = every_12[starts[short]].view(np.uint8).reshape(-1, _INLINE_BYTES)
         inline *= np.arange(_INLINE_BYTES) < lengths[short, None]
-        views[short, 1:] = inline.view(np.uint32)
-    buffers = [validity, pa.py_buffer(views), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.binary_view(), count, buffers).cast(pa.binary())
+        laid[short, 1:] = inline.view(np.uint32)
+    buffers = [validity, pa.py_buffer(laid), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.binary_view(), count, buffers)
 
 
 def validity_of(present: Mask) -> pa.Buffer | None:
     """A validity bitmap, or None where there are no nulls."""
-    return None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return None if every(present) else pa.py_buffer(np.packbits(present, bitorder="little"))
 
 
-def text_column(column: pa.BinaryArray) -> tuple[pa.StringArray, Mask | None]:
+def text_column(column: pa.BinaryViewArray) -> tuple[pa.StringArray, Mask | None]:
     """The same as text, and which values are UTF-8 (None: all are; else the others read as empty)."""
     try:
         return column.cast(pa.string()), None
@@ -74,6 +78,6 @@ def fixed_column(values: npt.NDArray[np.void], validity: pa.Buffer | None = None
     return pa.Array.from_buffers(type_, len(values), [validity, pa.py_buffer(values)])
 
 
-def name_column(numbers: npt.NDArray[np.uint8], names: Sequence[str]) -> pa.StringArray:
+def name_column(numbers: npt.NDArray[np.uint8], names: pa.StringArray) -> pa.StringArray:
     """The name of each number; every number must have one."""
-    return pa.array(names, pa.string()).take(pa.array(numbers))
+    return names.take(pa.array(numbers))

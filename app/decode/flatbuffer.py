@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from app.decode.columns import fixed_column
 from app.decode.flatbuffer_batch import Batches, read_batches
-from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions
+from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions, every
 from app.decode.flatbuffer_refusals import Refusals
 from app.decode.flatbuffer_rows import FoundRows, build_columns, find_rows, refusal_text
 from app.decode.flatbuffer_tables import Faults, Regions
@@ -94,7 +94,7 @@ class _Group:
         keep = self._sound(members)[member_of]
         if refusals:
             keep &= ~refusals.refused
-        everything = bool(keep.all())
+        everything = every(keep)
         columns, right = build_columns(
             kind,
             self._bodies,

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions
+from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions, every, some
 from app.decode.flatbuffer_tables import Faults, Regions, Spans, Tables
 from app.errors import BodyTooLarge, Forbidden, MalformedBatch, RequestError
 from app.schema import ID_BYTES, Kind
@@ -66,7 +66,7 @@ def read_batches(
 
 
 def _refuse(wrong: Mask, faults: Faults, error: Callable[[int], RequestError]) -> None:
-    if wrong.any():
+    if some(wrong):
         for i in np.flatnonzero(wrong).tolist():
             faults.add(i, error(i))
 
@@ -74,7 +74,7 @@ def _refuse(wrong: Mask, faults: Faults, error: Callable[[int], RequestError]) -
 def _root(bodies: JoinedBodies, regions: Regions, faults: Faults) -> Positions:
     """Positions of the root tables, by the offset with which each region starts."""
     short = regions.lo + 4 > regions.hi
-    if not short.any():
+    if not some(short):
         return regions.lo + bodies.u4(regions.lo)
     lengths = regions.hi - regions.lo
     _refuse(
@@ -90,7 +90,7 @@ def _root(bodies: JoinedBodies, regions: Regions, faults: Faults) -> Positions:
 
 def _check_keys(submissions: Sequence[Submission], bodies: JoinedBodies, keys: Spans, faults: Faults) -> None:
     expected = b"".join([submission.api_key for submission in submissions])
-    if (keys.length == ID_BYTES).all() and bodies.ids(keys.start).tobytes() == expected:
+    if every(keys.length == ID_BYTES) and bodies.ids(keys.start).tobytes() == expected:
         return
     for i, submission in enumerate(submissions):
         start, length = int(keys.start[i]), int(keys.length[i])
@@ -158,7 +158,7 @@ def _source_ips(submissions: Sequence[Submission], outer: Tables, faults: Faults
     nowhere = np.full(len(submissions), -1)
     given = outer.vector(_SOURCE_IP, "source_ip")
     given_at_all = given.length > 0
-    if not given_at_all.any():
+    if not some(given_at_all):
         return nowhere
     trusted = np.fromiter((submission.trusted_forwarder for submission in submissions), np.bool_)
     honoured = given_at_all & trusted

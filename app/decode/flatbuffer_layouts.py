@@ -3,6 +3,8 @@
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+import pyarrow as pa
+
 from app.schema import EVENT_TYPES, LEVELS, LOG_EVENT_TYPES, Kind
 
 
@@ -11,7 +13,7 @@ class Enum(NamedTuple):
 
     column: str
     slot: int
-    names: tuple[str, ...]
+    names: pa.StringArray
     lowest: int = 0
 
 
@@ -45,7 +47,7 @@ SERVICE_EVENT: Final = Layout(
     slots=7,
     timestamp=1,
     payload=6,
-    enums=(Enum("event_type", 0, EVENT_TYPES, lowest=1),),
+    enums=(Enum("event_type", 0, pa.array(EVENT_TYPES), lowest=1),),
     ids=(Field("device_id", 3), Field("session_id", 4)),
     texts=(Field("event_name", 5),),
     service=2,
@@ -61,7 +63,7 @@ LAYOUTS: Final = MappingProxyType(
             slots=7,
             timestamp=3,
             payload=6,
-            enums=(Enum("level", 2, LEVELS), Enum("event_type", 0, LOG_EVENT_TYPES)),
+            enums=(Enum("level", 2, pa.array(LEVELS)), Enum("event_type", 0, pa.array(LOG_EVENT_TYPES))),
             ids=(Field("session_id", 1),),
             texts=(Field("source", 4), Field("service", 5)),
             # A log's payload may be a bare line of text.

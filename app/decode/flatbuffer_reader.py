@@ -17,6 +17,16 @@ _ZEROS: Final = 64
 _EMPTY_OBJECT: Final = b"{}"
 
 
+def some(mask: Mask) -> bool:
+    """mask.any(), at a tenth of the price for few items."""
+    return int(np.count_nonzero(mask)) > 0
+
+
+def every(mask: Mask) -> bool:
+    """mask.all(), likewise."""
+    return int(np.count_nonzero(mask)) == int(mask.size)
+
+
 class JoinedBodies:
     """The bodies of a group, one behind the other, and behind them bytes that no client wrote.
 

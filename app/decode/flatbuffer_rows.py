@@ -1,14 +1,15 @@
 """The rows of one kind: found and checked as positions, then copied into Arrow columns."""
 
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from app.decode.columns import gather, id_column, name_column, text_column, validity_of
-from app.decode.flatbuffer_layouts import LAYOUTS, PLAIN_SLOTS, SERVICE_VTABLE_BYTES
-from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions
+from app.decode.columns import gather, id_column, name_column, text_column, validity_of, views
+from app.decode.flatbuffer_layouts import LAYOUTS, PLAIN_SLOTS, SERVICE_VTABLE_BYTES, Enum
+from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions, every, some
 from app.decode.flatbuffer_refusals import Refusals
 from app.decode.flatbuffer_service import with_service
 from app.decode.flatbuffer_tables import Faults, Regions, Spans, Tables
@@ -62,7 +63,7 @@ def find_rows(
     tables = Tables(bodies, regions, at, layout.slots, faults)
     if kind is Kind.EVENTS:
         plain = tables.vtable_bytes < SERVICE_VTABLE_BYTES
-        if plain.any():
+        if some(plain):
             tables.renumber(plain, PLAIN_SLOTS)
     timestamps = tables.u8(layout.timestamp, "timestamp")
     refusals.add(
@@ -89,26 +90,28 @@ def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: 
         wrong = numbers >= len(enum.names)
         if enum.lowest:
             wrong |= numbers < enum.lowest
-        allowed = ", ".join(f"{i} {name}" for i, name in enumerate(enum.names) if i >= enum.lowest)
-        refusals.add(
-            wrong,
-            enum.column,
-            lambda i, numbers=numbers, allowed=allowed: f"{numbers[i]} is not known; send one of {allowed}",  # type: ignore[misc]
-        )
+        refusals.add(wrong, enum.column, partial(_unknown_number, enum, numbers))
     for field in layout.ids:
         spans = found.ids[field.column]
         present = spans.length == ID_BYTES
-        refusals.add(
-            ~present & (spans.length != 0),
-            field.column,
-            lambda i, spans=spans: f"{spans.length[i]} bytes; send 16, or none",  # type: ignore[misc]
-        )
-        at = spans.start if present.all() else np.where(present, spans.start, bodies.void)
+        if every(present):
+            continue
+        refusals.add(~present & (spans.length != 0), field.column, partial(_not_16_bytes, spans))
+        at = np.where(present, spans.start, bodies.void)
         found.ids[field.column] = Spans(at, spans.length, present)
     for field in layout.texts:
         if field.required:
             missing = ~found.texts[field.column].present
             refusals.add(missing, field.column, lambda i: "missing; a snapshot needs one")
+
+
+def _unknown_number(enum: Enum, numbers: npt.NDArray[np.uint8], index: int) -> str:
+    allowed = ", ".join(f"{i} {name}" for i, name in enumerate(enum.names) if i >= enum.lowest)
+    return f"{numbers[index]} is not known; send one of {allowed}"
+
+
+def _not_16_bytes(spans: Spans, index: int) -> str:
+    return f"{spans.length[index]} bytes; send 16, or none"
 
 
 def build_columns(
@@ -135,7 +138,7 @@ def build_columns(
 
 
 def _text(bodies: JoinedBodies, name: str, spans: Spans, right: dict[str, Mask]) -> pa.StringArray:
-    column, valid = text_column(gather(bodies.data, spans.start, spans.length, validity_of(spans.present)))
+    column, valid = text_column(views(bodies.data, spans.start, spans.length, validity_of(spans.present)))
     if valid is not None:
         right[name] = valid
     return column
@@ -147,16 +150,16 @@ def _payload(
     spans = found.payload
     is_json: Mask | None = None
     json_required = json_required and LAYOUTS[kind].payload_is_json
-    if json_required and not spans.present.all():
+    if json_required and not every(spans.present):
         # No payload at all is not a broken one: it says nothing, and so does {}.
         starts = np.where(spans.present, spans.start, bodies.empty_object)
         spans = Spans(starts, np.where(spans.present, spans.length, 2), spans.present)
     payload = gather(bodies.data, spans.start, spans.length)
     if json_required:
         is_json = valid_json(payload)
-        if not is_json.all():
+        if not every(is_json):
             right["payload"] = is_json
-    if found.service is None or not found.service.present.any():
+    if found.service is None or not some(found.service.present):
         return payload
     return with_service(payload, _text(bodies, "service", found.service, right), is_json)
 

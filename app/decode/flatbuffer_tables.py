@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions
+from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions, every, some
 from app.errors import MalformedBatch, RequestError
 
 _MIN_VTABLE_BYTES = 4
@@ -66,37 +66,32 @@ class Tables:
         self._regions = regions
         self._faults = faults
         lo, hi = regions.lo, regions.hi
-        outside = at > hi - 4
-        self._at = self._refuse(outside, at, "the table")
+        self._at = self._refuse(at > hi - 4, at, "the table")
         vtable = self._at - bodies.i4(self._at)
-        outside |= vtable < lo
-        outside |= vtable > hi - _MIN_VTABLE_BYTES
-        vtable = self._refuse(outside, vtable, "the vtable")
+        vtable = self._refuse((vtable < lo) | (vtable > hi - _MIN_VTABLE_BYTES), vtable, "the vtable")
         head = bodies.u2_run(vtable, 2 + slots)
-        self.vtable_bytes = head[:, 0]
-        outside |= (self.vtable_bytes < _MIN_VTABLE_BYTES) | (self.vtable_bytes & 1).astype(np.bool_)
-        outside |= vtable + self.vtable_bytes > hi
-        self._refuse(outside, vtable, "the vtable")
+        size = head[:, 0]
+        # A table or vtable refused above is read at bodies.void: as a vtable of 0 bytes.
+        outside = (size < _MIN_VTABLE_BYTES) | (size & 1 != 0) | (vtable + size > hi)
+        self.vtable_bytes = size
         self.offsets = head[:, 2:]
-        if slots and (short := self.vtable_bytes < 4 + 2 * slots).any():
-            absent = np.arange(6, 6 + 2 * slots, 2) > self.vtable_bytes[:, None]
-            self.offsets = np.where(absent & short[:, None], 0, self.offsets)
-        if outside.any():
+        if not every(size >= 4 + 2 * slots):
+            self.offsets = np.where(np.arange(6, 6 + 2 * slots, 2) > size[:, None], 0, self.offsets)
+        if some(outside):
+            self._refuse(outside, vtable, "the vtable")
             self.offsets = np.where(outside[:, None], 0, self.offsets)
-        self._find_room()
+        furthest = int(self.offsets.max(initial=0)) + 8
+        # Whether all fields of up to 8 bytes surely lie within bounds: then none is checked again.
+        self._roomy = every(self._at + furthest <= hi)
 
     def renumber(self, which: Mask, slots: Sequence[int]) -> None:
         """For these tables, let slot i of what is read be their slot slots[i]."""
-        self.offsets = np.where(which[:, None], self.offsets[:, slots], self.offsets)
-
-    def _find_room(self) -> None:
-        """Whether every field of up to 8 bytes surely lies within bounds: then none is checked again."""
-        furthest = int(self.offsets.max(initial=0)) + 8
-        self._roomy = bool((self._at + furthest <= self._regions.hi).all())
+        renumbered = self.offsets[:, slots]
+        self.offsets = renumbered if every(which) else np.where(which[:, None], renumbered, self.offsets)
 
     def _refuse(self, outside: Mask, at: Positions, what: str) -> Positions:
         """Record the owners of what is out of bounds; their positions, made harmless."""
-        if not outside.any():
+        if not some(outside):
             return at
         regions = self._regions
         owners, first = np.unique(regions.owner[outside], return_index=True)
@@ -120,12 +115,10 @@ class Tables:
         at = self._at + offset
         if not self._roomy:
             outside = (at > self._regions.hi - size) & present
-            if outside.any():
+            if some(outside):
                 self._refuse(outside, at, f"the field `{field}`")
                 present &= ~outside
-        if not present.all():
-            at = np.where(present, at, self._bodies.void)
-        return at, present
+        return at if every(present) else np.where(present, at, self._bodies.void), present
 
     def u1(self, slot: int, field: str) -> npt.NDArray[np.uint8]:
         return self._bodies.u1(self._place(slot, 1, field)[0])
@@ -137,12 +130,14 @@ class Tables:
         """Absent vectors, and those out of bounds, are empty and lie at bodies.void."""
         void = self._bodies.void
         at, present = self._place(slot, 4, field)
+        if not some(present):
+            return Spans(at, np.zeros_like(at), present)
         # A length read beyond the region fails the check of the end below, and is not used.
         start = np.minimum(at + self._bodies.u4(at), void)
         length = self._bodies.u4(start).astype(np.int64)
         start += 4
         outside = start + length * item_bytes > self._regions.hi
-        if not outside.any():
+        if not some(outside):
             return Spans(start, length, present)
         self._refuse(outside & present, start - 4, f"the vector `{field}`")
         return Spans(np.where(outside, void, start), np.where(outside, 0, length), present & ~outside)
