@@ -308,7 +308,8 @@ class DurableFS:
     def write_atomically(self, path: Path, data: Buffer) -> None:
         """Give `path` these contents, durably; a reader and a crash see the old or the new, never a mixture.
 
-        Goes through `<path>.tmp`, which is replaced when a crash has left one.
+        OSError: `path` has its old contents. SyncFailed: it may have either, after a crash. Goes through
+        `<path>.tmp`, which is replaced when a crash has left one.
         """
         temporary = path.with_name(path.name + ".tmp")
         with contextlib.suppress(FileNotFoundError):
@@ -320,7 +321,10 @@ class DurableFS:
         finally:
             file.close()
         self.rename(temporary, path)
-        self.sync_directory(path.parent)
+        try:
+            self.sync_directory(path.parent)
+        except OSError as error:  # the directory could not be opened: readers see the new contents already
+            raise SyncFailed("open", path.parent, error) from error
 
 
 def _sync_path(path: Path, flags: int) -> None:

@@ -1,0 +1,185 @@
+"""Checking a whole journal without changing it. Recovery and repair both start from what this finds."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from app.durable_fs import DurableFS
+from app.journal.failures import Damage
+from app.journal.losses import LOSSES_NAME, Loss, read_losses
+from app.journal.scan import Extent, Head, Scan, guess_salt, read_head, scan_segment
+from app.journal.segment import SEGMENT_HEAD_BYTES, Segment, list_segments, segment_path
+from app.journal.segment_reader import SegmentReader
+from app.journal.state import State, read_state, state_path
+
+
+class Inspection(msgspec.Struct):
+    """state: as read, or as far as the segments tell where it is damaged.
+    scans: the segments in use, oldest first. leftovers: trimmed, not yet unlinked. unused: never used.
+    losses: what earlier repairs gave up. damages: what must be repaired before the journal can be opened.
+    """
+
+    state: State
+    is_new: bool
+    scans: list[Scan]
+    leftovers: list[Path]
+    unused: list[Path]
+    losses: list[Loss]
+    damages: list[Damage]
+
+    @property
+    def last_lsn(self) -> int:
+        """The highest LSN that any frame of this journal can have had."""
+        lost = [loss.last_lsn for loss in self.losses] + [damage.last_lsn for damage in self.damages]
+        read = [scan.segment.last_lsn for scan in self.scans]
+        state: tuple[int, ...] = msgspec.structs.astuple(self.state)
+        return max([*read, *lost, *state])
+
+
+class _Candidate(msgspec.Struct):
+    """A segment file above the trimmed LSN."""
+
+    first_lsn: int
+    path: Path
+    file_bytes: int
+    reader: SegmentReader
+    head: Head | None
+
+
+def losses_of(losses: Sequence[Loss], path: Path) -> dict[int, Loss]:
+    """Those of one file, by the offset at which they begin."""
+    return {loss.start: loss for loss in losses if loss.file == path.name}
+
+
+def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
+    """Read everything and change nothing; bounded memory.
+
+    known_lsn: an LSN that somebody has seen; a journal that ends before it has lost something.
+    """
+    damages: list[Damage] = []
+    listed = list_segments(fs, directory)
+    try:
+        losses = read_losses(fs, directory)
+    except ValueError as error:
+        losses = []
+        damages.append(_unreadable(directory / LOSSES_NAME, str(error)))
+    try:
+        read = read_state(fs, directory)
+        reason = "missing, though there are segments" if read is None and listed else ""
+    except ValueError as error:
+        read, reason = None, str(error)
+    if reason:
+        damages.append(_unreadable(state_path(directory), reason))
+    state = read if read is not None else _state_from(listed) if reason else State()
+    found = Inspection(state, read is None and not reason, [], [], [], losses, damages)
+    found.leftovers = [path for lsn, path in listed if lsn <= state.trimmed_lsn]
+    candidates = [_candidate(fs, lsn, path) for lsn, path in listed if lsn > state.trimmed_lsn]
+    chain = _chain(directory, _in_use(candidates, found), found)
+    _scan_chain(chain, found)
+    if found.last_lsn < known_lsn:
+        reason = "the journal ends before an LSN that is known"
+        damages.append(Damage(directory, 0, 0, found.last_lsn + 1, known_lsn, reason))
+    return found
+
+
+def _unreadable(path: Path, reason: str) -> Damage:
+    return Damage(path, 0, 0, 1, 0, reason)
+
+
+def _state_from(listed: list[tuple[int, Path]]) -> State:
+    """The best that can be said when `state` is lost: nothing before or after these segments is missed."""
+    if not listed:
+        return State()
+    return State(trimmed_lsn=listed[0][0] - 1, newest_lsn=listed[-1][0])
+
+
+def _candidate(fs: DurableFS, first_lsn: int, path: Path) -> _Candidate:
+    reader = SegmentReader(fs, path)
+    return _Candidate(first_lsn, path, fs.stat(path).size, reader, read_head(reader))
+
+
+def _in_use(candidates: list[_Candidate], found: Inspection) -> list[_Candidate]:
+    """Leave out what was never used, and what is not what its name says."""
+    used = []
+    for candidate in candidates:
+        head, newer = candidate.head, candidate.first_lsn > found.state.newest_lsn
+        if newer and candidate.file_bytes <= SEGMENT_HEAD_BYTES:
+            found.unused.append(candidate.path)
+        elif head is not None and head.lsn != candidate.first_lsn:
+            found.damages.append(_misplaced(candidate, "is a copy of another segment"))
+        elif newer and head is None:
+            found.damages.append(_misplaced(candidate, "is newer than the state file says, and unreadable"))
+        else:
+            used.append(candidate)
+    if used and used[-1].first_lsn > found.state.newest_lsn:
+        path = state_path(used[-1].path.parent)
+        found.damages.append(_unreadable(path, f"older than {used[-1].path.name}"))
+        found.state = msgspec.structs.replace(found.state, newest_lsn=used[-1].first_lsn)
+    return used
+
+
+def _misplaced(candidate: _Candidate, reason: str) -> Damage:
+    return Damage(candidate.path, 0, candidate.file_bytes, 1, 0, reason, misplaced=True)
+
+
+def _chain(directory: Path, used: list[_Candidate], found: Inspection) -> list[_Candidate]:
+    """Follow each segment's note of the one before it, from the newest back; oldest first."""
+    newest_lsn = found.state.newest_lsn
+    if newest_lsn > found.state.trimmed_lsn and (not used or used[-1].first_lsn != newest_lsn):
+        last = max(newest_lsn, found.state.durable_lsn)
+        _missing(segment_path(directory, newest_lsn), newest_lsn, last, found)
+    chain: list[_Candidate] = []
+    wanted: int | None = None
+    for candidate in reversed(used):
+        if wanted is not None and candidate.first_lsn > wanted:
+            found.damages.append(_misplaced(candidate, "does not belong to the chain of segments"))
+            continue
+        chain.append(candidate)
+        wanted = candidate.head.previous.first_lsn if candidate.head else None
+    return chain[::-1]
+
+
+def _missing(path: Path, first_lsn: int, last_lsn: int, found: Inspection) -> None:
+    """Report a gap, unless a repair has already recorded it."""
+    if first_lsn > last_lsn:
+        return
+    if not any(loss.first_lsn <= first_lsn and last_lsn <= loss.last_lsn for loss in found.losses):
+        found.damages.append(Damage(path, 0, 0, first_lsn, last_lsn, "a segment is missing"))
+
+
+def _scan_chain(chain: list[_Candidate], found: Inspection) -> None:
+    before = found.state.trimmed_lsn
+    floor = max(found.state.durable_lsn, found.state.newest_lsn)
+    for candidate, after in itertools.zip_longest(chain, chain[1:]):
+        head = candidate.head
+        gap_end = candidate.first_lsn - 1 if head is None else head.previous.last_lsn
+        _missing(segment_path(candidate.path.parent, before + 1), before + 1, gap_end, found)
+        losses = losses_of(found.losses, candidate.path)
+        salt = head.salt if head else _salt_without_head(candidate, after, losses)
+        segment = Segment(
+            candidate.path, candidate.first_lsn, salt, candidate.first_lsn - 1, 0, 0, candidate.file_bytes
+        )
+        scan = scan_segment(candidate.reader, segment, _extent(candidate, after, floor, found), losses)
+        found.scans.append(scan)
+        found.damages.extend(scan.damages)
+        before = max(segment.last_lsn, *[damage.last_lsn for damage in scan.damages], 0)
+
+
+def _extent(candidate: _Candidate, after: _Candidate | None, floor: int, found: Inspection) -> Extent:
+    if after is None:
+        is_newest = candidate.first_lsn == found.state.newest_lsn
+        return Extent(candidate.file_bytes, None, floor if is_newest else candidate.first_lsn)
+    link = after.head.previous if after.head else None
+    if link is not None and link.first_lsn == candidate.first_lsn:
+        return Extent(link.end, link.last_lsn, link.last_lsn)
+    # What follows on this segment is missing or unreadable, and reported: this one is judged by itself.
+    return Extent(candidate.file_bytes, None, candidate.first_lsn)
+
+
+def _salt_without_head(candidate: _Candidate, after: _Candidate | None, losses: dict[int, Loss]) -> int:
+    if 0 in losses:
+        return losses[0].salt
+    below = after.first_lsn if after else 1 << 64
+    return guess_salt(candidate.reader, candidate.first_lsn, below, candidate.file_bytes)
