@@ -17,8 +17,9 @@ import msgspec
 import pyarrow as pa
 
 from app.deduplication import DeduplicationWindow
-from app.errors import OutcomeUnknown, Overloaded
+from app.errors import DiskFull, OutcomeUnknown, Overloaded
 from app.group import Answer, Group, GroupCounts, Pending, Reply
+from app.journal.failures import JournalFull
 from app.rows_frame import RowsFrameCodec
 from app.schema import Kind
 from app.submission import DecodePolicy, Submission
@@ -166,6 +167,10 @@ class Committer:
         try:
             group.decode(self._decode_policy, self._window, self._codec)
             sync_seconds = self._make_durable(group) if group.payloads else 0.0
+        except JournalFull as error:
+            refusal = DiskFull(f"The journal's disk is full: {error}", retry_after_s=30)
+            _answer(loop, [(reply, refusal) for reply in group.replies])
+            return
         except BaseException:
             unknown = OutcomeUnknown(
                 "The disk failed while this batch was being made durable: it may or may not be stored."

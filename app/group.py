@@ -6,7 +6,8 @@ gives the answers.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -21,7 +22,10 @@ from app.submission import Decoded, DecodedRows, DecodePolicy, RowRefusal, Submi
 
 log = logging.getLogger(__name__)
 
-DECODERS = {WireFormat.FLATBUFFER: decode_flatbuffers, WireFormat.JSON: decode_json}
+FRAME_ROWS_BYTES: Final = 64 << 20
+"""Rows are divided among several frames beyond that; the rows of one batch are not."""
+
+DECODERS: Final = {WireFormat.FLATBUFFER: decode_flatbuffers, WireFormat.JSON: decode_json}
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
@@ -80,8 +84,10 @@ class Group:
             judged = self._judge(submissions, decoded.verdicts, window)
             for member, answer in zip(members, judged, strict=True):
                 answers[member] = answer
+            stored = [isinstance(answer, Receipt) and not answer.duplicate for answer in judged]
             for rows in decoded.groups:
-                self._add_frame(submissions, decoded.verdicts, judged, rows, codec)
+                for frame in _frames(_only(rows, stored)):
+                    self._add_frame(submissions, decoded.verdicts, frame, codec)
         self.answers = [answer for answer in answers if answer is not None]
 
     def _judge(
@@ -114,14 +120,9 @@ class Group:
         self,
         submissions: Sequence[Submission],
         verdicts: Sequence[Verdict],
-        judged: Sequence[Answer],
         rows: DecodedRows,
         codec: RowsFrameCodec,
     ) -> None:
-        stored = [isinstance(answer, Receipt) and not answer.duplicate for answer in judged]
-        rows = _only(rows, stored)
-        if not rows.owners:
-            return
         receipts = []
         for owner, count in zip(rows.owners, rows.counts, strict=True):
             submission = submissions[owner]
@@ -173,11 +174,29 @@ def _only(rows: DecodedRows, stored: Sequence[bool]) -> DecodedRows:
     """The rows of those batches alone that are to be stored."""
     if all(stored[owner] for owner in rows.owners):
         return rows
-    kept = [(o, n) for o, n in zip(rows.owners, rows.counts, strict=True) if stored[o]]
-    slices, start = [], 0
+    slices, owners, counts, start = [rows.rows.slice(0, 0)], [], [], 0
     for owner, count in zip(rows.owners, rows.counts, strict=True):
         if stored[owner]:
             slices.append(rows.rows.slice(start, count))
+            owners.append(owner)
+            counts.append(count)
         start += count
-    batch = pa.concat_batches(slices) if slices else rows.rows.slice(0, 0)
-    return DecodedRows(rows.kind, batch, [o for o, _ in kept], [n for _, n in kept])
+    return DecodedRows(rows.kind, pa.concat_batches(slices), owners, counts)
+
+
+def _frames(rows: DecodedRows) -> Iterator[DecodedRows]:
+    """Divides rows that are too many for one frame, between batches."""
+    if rows.rows.nbytes <= FRAME_ROWS_BYTES:
+        if rows.owners:
+            yield rows
+        return
+    middle = max(len(rows.owners) // 2, 1)
+    if middle == len(rows.owners):
+        yield rows
+        return
+    split = sum(rows.counts[:middle])
+    for piece, owners, counts in (
+        (rows.rows.slice(0, split), rows.owners[:middle], rows.counts[:middle]),
+        (rows.rows.slice(split), rows.owners[middle:], rows.counts[middle:]),
+    ):
+        yield from _frames(DecodedRows(rows.kind, piece, owners, counts))

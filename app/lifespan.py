@@ -56,7 +56,7 @@ def _policies(settings: Settings) -> Policies:
         admission=AdmissionPolicy(
             max_inflight_bytes=server.max_inflight_size,
             max_workspace_inflight_bytes=max(
-                int(server.max_inflight_size * sink.workspace_share), server.max_body_size
+                int(server.max_inflight_size * server.workspace_share), server.max_body_size
             ),
             max_buffered_bytes=sink.max_buffered_size,
             max_journal_bytes=journal.max_size,

@@ -114,7 +114,9 @@ class Service:
         manifest, report = recover(self._fs, self._paths)
         for path in report.unknown_files:
             log.warning("%s is below the data path and no commit knows it; it is left alone", path)
-        journal = Journal.open(self._fs, self._paths.state / "segments", self._policies.journal)
+        journal = Journal.open(
+            self._fs, self._paths.state / "segments", self._policies.journal, manifest.last_lsn
+        )
         window = self._load_window()
         writer = Writer(
             self._policies.writer,
@@ -145,6 +147,7 @@ class Service:
         committer.start(loop)
         self._parts = Parts(journal, manifest, writer, committer, window, accepted)
         self._metrics.recovery_rows.set(replayed)
+        self._metrics.recovery_cut_bytes.set(journal.recovery.torn_bytes)
         self._metrics.recovery_seconds.set(time.monotonic() - began)
         log.info("ready: %d rows replayed in %.1f s", replayed, time.monotonic() - began)
         if self.admission.closed == STARTING:
@@ -294,7 +297,7 @@ class Service:
 
     def _trim(self, journal: Journal, window: DeduplicationWindow, lsn: int) -> None:
         """Saves the batch ids before the frames that carry them go. Called by the writer."""
-        if journal.trims_segments(lsn):
+        if journal.frees(lsn):
             self._fs.write_atomically(self._window_path, window.dump())
         journal.trim(lsn)
 

@@ -120,6 +120,12 @@ class Manifest:
         with self._lock:
             return self._through.get(partition, 0)
 
+    @property
+    def last_lsn(self) -> int:
+        """The highest LSN of any published row; 0 for none."""
+        with self._lock:
+            return max(self._through.values(), default=0)
+
     def latest(self, partition: Partition) -> DataFile | None:
         """The partition's file with the highest number: the only one that may still grow."""
         with self._lock:
