@@ -146,7 +146,10 @@ def hand_laid(
     source_ip: bytes | None = None,
     shift: int = 0,
 ) -> bytes:
-    """A batch laid out by hand. shift: so many bytes before `data`, to put its tables at odd addresses."""
+    """A batch laid out by hand. shift: so many bytes before `data`, to put its tables at odd addresses.
+
+    An event's own key "layout" counts before the batch's `layout`.
+    """
     number = SCHEMA_TYPES[kind] if schema_type is None else schema_type
     data = _hand_laid_data(kind, rows, layout)
     out = bytearray(4)
@@ -167,9 +170,8 @@ def _hand_laid_data(kind: Kind, rows: Sequence[Row], layout: EventLayout) -> byt
     out = bytearray(struct.pack("<IHHHHiII", 12, 6, 8, 4, 0, 8, 4, len(rows)))
     slots_at = len(out)
     out += bytes(4 * len(rows))
-    names = _slots(kind, layout)
     for i, row in enumerate(rows):
-        fields = [_typed(kind, row, name) for name in names]
+        fields = [_typed(kind, row, name) for name in _slots(kind, row.get("layout", layout))]
         slot = slots_at + 4 * i
         struct.pack_into("<I", out, slot, _lay_table(out, fields) - slot)
     return bytes(out)
