@@ -104,7 +104,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigurationError([f"{file}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise ConfigurationError([f"{file}: is not UTF-8 text"]) from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond Python's own limits
         raise ConfigurationError([f"{file}: is not TOML: {error}"]) from None
 
 
@@ -125,7 +125,7 @@ def _variable_value(text: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"begins like a JSON list and is none: {error}") from None
 
 

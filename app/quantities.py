@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler
@@ -28,23 +30,27 @@ DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 864
 _QUANTITY: Final = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 
 
-def _split(text: str) -> tuple[float, str]:
+SIZE_MAX: Final = 2**63 - 1
+DURATION_SECONDS_MAX: Final = 10**9
+
+
+def _split(text: str) -> tuple[Decimal, str]:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         raise ValueError("not a number with a unit")
-    return float(match[1].replace("_", "")), match[2]
+    return Decimal(match[1]), match[2]
 
 
 def parse_size(value: object) -> int:
     """Bytes of "10MB", "64MiB", "512B" or a whole number of bytes. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value <= SIZE_MAX:
         return value
     if isinstance(value, str):
-        try:
+        with suppress(ValueError, KeyError):
             number, unit = _split(value)
-            return round(number * SIZE_UNITS[unit.upper() or "B"])
-        except (ValueError, KeyError, OverflowError):
-            pass
+            size = number * SIZE_UNITS[unit.upper() or "B"]
+            if size <= SIZE_MAX:
+                return round(size)
     raise ValueError(
         f"{json.dumps(value, default=str)} is not a size; write bytes with a unit: "
         'B, KB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024), as "10MB"'
@@ -54,11 +60,11 @@ def parse_size(value: object) -> int:
 def parse_duration(value: object) -> float:
     """Seconds of "500ms", "60s", "5m", "1h", "1d". Raises ValueError."""
     if isinstance(value, str):
-        try:
+        with suppress(ValueError, KeyError):
             number, unit = _split(value)
-            return number * DURATION_UNITS[unit.lower()]
-        except (ValueError, KeyError):
-            pass
+            seconds = float(number) * DURATION_UNITS[unit.lower()]
+            if seconds <= DURATION_SECONDS_MAX:
+                return seconds
     raise ValueError(
         f"{json.dumps(value, default=str)} is not a duration; "
         'write a number with a unit: ms, s, m, h or d, as "60s"'

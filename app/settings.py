@@ -273,7 +273,7 @@ def load(
 def _with_default_sink(sources: Sources) -> dict[str, Any]:
     """Where the file has no sink, environment variables change the default one."""
     values = dict(sources.values)
-    sinks = values.get("sinks", {})
-    if not sources.file_has("sinks") and isinstance(sinks, dict) and set(sinks) <= {"parquet"}:
-        values["sinks"] = {"parquet": {"path": DEFAULT_SINK_PATH, **sinks.get("parquet", {})}}
+    match values.get("sinks", {}):
+        case {"parquet": dict(sink)} as sinks if len(sinks) == 1 and not sources.file_has("sinks"):
+            values["sinks"] = {"parquet": {"path": DEFAULT_SINK_PATH, **sink}}
     return values
