@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from app.api.admin_auth import AdminAuth
 from app.api.client_address import ClientAddresses
+from app.api.docs import docs_router
 from app.api.error_responses import RequestIds, install_error_responses
 from app.api.files import files_router
 from app.api.flush import flush_router
@@ -57,7 +58,12 @@ def create_app(settings: Settings, request_exit: Callable[[], None] = lambda: No
         return running(app, service, keys, sink.metrics_interval if sink.metrics_enabled else None)
 
     app = FastAPI(
-        title="Parquet Sink", version=version("parquet-sink"), lifespan=lifespan, redirect_slashes=False
+        title="Parquet Sink",
+        version=version("parquet-sink"),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.service = service
     _add_ingest_calls(app, settings, service, keys, ids)
@@ -116,6 +122,7 @@ def _add_admin_calls(
     app.include_router(files_router(service, settings.sink.path.absolute(), auth.authorise))
     app.include_router(status_router(service.status, auth.authorise_admin))
     app.include_router(health_router(service.reasons_not_ready, ids))
+    app.include_router(docs_router(lambda: openapi_document(app)))
     if settings.sink.metrics_enabled:
         app.include_router(metrics_router(registry, auth.authorise_admin))
 
