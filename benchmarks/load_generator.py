@@ -1,0 +1,173 @@
+"""Posts prepared batches over many connections, as fast as they are answered or at a given rate.
+
+A process of its own, so that its work is not counted as the server's. It sends whole prepared requests and
+looks at the status line alone, so it costs less than the server. Prints one JSON line: requests, rows
+acknowledged, refusals, latency quantiles (ms), seconds, its own CPU seconds.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import resource
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import uvloop
+
+from app.schema import Kind
+from benchmarks.generated_rows import flatbuffer, json_lines, rows
+
+DISTINCT_BATCHES = 64
+
+
+class Connection(asyncio.Protocol):
+    """Sends the next request when the last one is answered, until the time is over."""
+
+    def __init__(self, requests: Sequence[bytes], load: "Load") -> None:
+        self._requests = requests
+        self._load = load
+        self._next = load.random.randrange(len(requests))
+        self._sent = 0.0
+        self._received = b""
+        self.closed = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._send()
+
+    def _send(self) -> None:
+        wait = self._load.wait_for_turn()
+        if wait is None:
+            self._transport.close()
+        elif wait > 0:
+            asyncio.get_running_loop().call_later(wait, self._send_now)
+        else:
+            self._send_now()
+
+    def _send_now(self) -> None:
+        self._sent = time.perf_counter()
+        self._transport.write(self._requests[self._next])
+        self._next = (self._next + 1) % len(self._requests)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        if not separator:
+            return
+        length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+        if len(body) < int(length):
+            return
+        self._received = b""
+        self._load.answered(int(head[9:12]), time.perf_counter() - self._sent)
+        self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+class Load:
+    """What is to be sent, and what came of it."""
+
+    def __init__(self, seconds: float, rate: float | None, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.statuses: Counter[int] = Counter()
+        self.latencies: list[float] = []
+        self._until = time.perf_counter() + seconds
+        self._interval = 1 / rate if rate else None
+        self._turn = time.perf_counter()
+
+    def wait_for_turn(self) -> float | None:
+        """Seconds until the next request may go, None when the time is over."""
+        now = time.perf_counter()
+        if now >= self._until:
+            return None
+        if self._interval is None:
+            return 0.0
+        self._turn = max(self._turn + self._interval, now - 0.1)
+        return self._turn - now
+
+    def answered(self, status: int, seconds: float) -> None:
+        self.statuses[status] += 1
+        self.latencies.append(seconds)
+
+
+def prepare(options: argparse.Namespace, keys: Sequence[bytes]) -> list[bytes]:
+    """Whole HTTP requests."""
+    kind = Kind(options.kind)
+    count = max(DISTINCT_BATCHES // max(options.rows // 100, 1), 8)
+    pool = rows(kind, options.rows * count, options.seed)
+    batches = [pool[i * options.rows : (i + 1) * options.rows] for i in range(count)]
+    path = "/v1/ingest" if options.format == "flatbuffer" else f"/v1/{kind.value}"
+    requests = []
+    for number in range(max(len(batches), len(keys))):
+        key, batch = keys[number % len(keys)], batches[number % len(batches)]
+        if options.format == "flatbuffer":
+            body, content_type = flatbuffer(kind, batch, key), "application/x-flatbuffers"
+        else:
+            body = json_lines(kind, batch, flat=options.format == "flat-json")
+            content_type = "application/x-ndjson"
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {options.host}:{options.port}\r\nX-API-Key: {key.hex()}\r\n"
+            f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        requests.append(head.encode() + body)
+    return requests
+
+
+async def run(options: argparse.Namespace, requests: Sequence[bytes]) -> dict[str, object]:
+    load = Load(options.seconds, options.rate, options.seed)
+    loop = asyncio.get_running_loop()
+    began, cpu = time.perf_counter(), _cpu()
+    connections = [
+        (await loop.create_connection(lambda: Connection(requests, load), options.host, options.port))[1]
+        for _ in range(options.connections)
+    ]
+    await asyncio.gather(*(connection.closed for connection in connections))
+    seconds = time.perf_counter() - began
+    latencies = sorted(load.latencies) or [0.0]
+    good = load.statuses[202]
+    return {
+        "seconds": seconds,
+        "requests": good,
+        "rows": good * options.rows,
+        "bytes_per_request": len(requests[0]),
+        "statuses": {str(status): count for status, count in sorted(load.statuses.items())},
+        "latency_ms": {
+            f"p{q}": 1000 * latencies[min(int(len(latencies) * q / 100), len(latencies) - 1)]
+            for q in (50, 90, 99, 100)
+        },
+        "cpu_s": _cpu() - cpu,
+    }
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--keys", required=True, help="file with hexkey:workspace_id lines")
+    parser.add_argument("--format", choices=["flatbuffer", "nested-json", "flat-json"], default="flatbuffer")
+    parser.add_argument("--kind", choices=[kind.value for kind in Kind], default="events")
+    parser.add_argument("--rows", type=int, default=500, help="rows a batch")
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--workspaces", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rate", type=float, help="requests a second; default: as fast as they are answered")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with open(options.keys, encoding="ascii") as file:
+        lines = [line.split("#")[0].strip() for line in file]
+    keys = [bytes.fromhex(line.split(":")[0]) for line in lines if line][: options.workspaces]
+    requests = prepare(options, keys)
+    print(json.dumps(uvloop.run(run(options, requests))))
+
+
+if __name__ == "__main__":
+    main()
