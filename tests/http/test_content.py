@@ -5,6 +5,7 @@ import json
 import zlib
 
 import httpx
+import orjson
 import pyarrow as pa
 import pytest
 
@@ -62,9 +63,9 @@ def test_lines_an_array_and_one_object_give_the_same_rows(service: Service, call
 
     expected = sorted(number for number in range(3) for _ in range(len(bodies) + 2))
     assert stored(service, call, 3) == expected
-    columns = service.table(call, 3).drop_columns(["batch_timestamp"])
-    distinct = columns.group_by(columns.column_names).aggregate([([], "count_all")])
-    assert distinct.num_rows == 3, "each way gives the very same row"
+    table = service.table(call, 3).drop_columns(["batch_timestamp"])
+    rows_found = [{**row, "payload": orjson.loads(row["payload"])} for row in table.to_pylist()]
+    assert len({repr(row) for row in rows_found}) == 3, "each way gives the very same row"
 
 
 def zstandard(body: bytes) -> bytes:

@@ -2,13 +2,14 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.payloads import ROW_OF, event, json_lines
+from tests.support.payloads import ROW_OF, event, json_lines, numbers
 from tests.support.service import KEYS, Service, running_service
 
 CONFIG = {"server": {"max_body_size": "64KB", "max_rows_per_request": 200}}
@@ -210,25 +211,44 @@ def tight_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]
         yield service
 
 
-def test_backpressure_says_when_to_come_again_and_a_flush_ends_it(tight_service: Service) -> None:
-    refused = None
-    accepted = 0
-    for number in range(2_000):
-        response = tight_service.post("events", json.dumps([event(number, noise=noise(number))]))
+def post_until_refused(service: Service, first: int) -> tuple[int, httpx.Response]:
+    """Posts 4 KB batches numbered from `first` on; how many were taken, and the refusal."""
+    for number in range(first, first + 2_000):
+        response = service.post("events", json.dumps([event(number, noise=noise(number))]))
         if response.status_code != 202:
-            refused = response
-            break
-        accepted += 1
+            return number - first, response
+    raise AssertionError("a journal of 256 KB took 2,000 batches of 4 KB")
 
-    assert refused is not None, "a journal of 256 KB took 2,000 batches of 4 KB"
+
+def post_until_taken(service: Service, number: int) -> None:
+    """Sends one batch again and again, as a client does that was told to."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        response = service.post("events", json.dumps([event(number)]))
+        if response.status_code == 202:
+            return
+        assert response.status_code in (429, 503), response.text
+    raise AssertionError(f"still refused: {response.text}")
+
+
+def test_backpressure_says_when_to_come_again_and_a_flush_ends_it(tight_service: Service) -> None:
+    accepted, refused = post_until_refused(tight_service, 0)
+
     assert refused.status_code in (429, 503)
     assert int(refused.headers["Retry-After"]) >= 1
     problem(refused)
+    tight_service.flush()
+    post_until_taken(tight_service, accepted)
+    tight_service.flush()
+    assert numbers(tight_service.table()) == list(range(accepted + 1)), "what was refused is not stored"
 
-    tight_service.flush()
-    assert tight_service.post("events", json.dumps([event(accepted)])).status_code == 202
-    tight_service.flush()
-    assert tight_service.table().num_rows == accepted + 1, "what was refused is not stored"
+
+def test_a_full_journal_is_emptied_without_being_asked(tight_service: Service) -> None:
+    """Otherwise clients would be refused until the flush interval has passed: here, an hour."""
+    first = tight_service.table().num_rows
+    accepted, _ = post_until_refused(tight_service, first)
+
+    post_until_taken(tight_service, first + accepted)
 
 
 def noise(number: int) -> str:

@@ -24,7 +24,7 @@ NOW = "time of receipt"
 
 @pytest.fixture(scope="module")
 def binary_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Takes payloads as they come: log agents send plain text."""
+    """Takes every payload as it comes."""
     config = {"sinks.parquet": {"data_format": "binary"}}
     with running_service(tmp_path_factory.mktemp("binary"), config) as service:
         yield service
@@ -62,15 +62,15 @@ def same_payload(text: str, stored: bytes) -> bool:
 
 
 @pytest.mark.parametrize("vector", ROWS)
-def test_a_vector_gives_the_rows_it_must(binary_service: Service, vector: str) -> None:
+def test_a_vector_gives_the_rows_it_must(service: Service, vector: str) -> None:
     kind = kind_of(vector)
-    binary_service.flush()
-    before = len(read_back(binary_service, kind)) if binary_service.data_files(kind) else 0
+    service.flush()
+    before = len(read_back(service, kind)) if service.data_files(kind) else 0
 
-    accepted = binary_service.post_flatbuffer((VECTORS / f"{vector}.fbs").read_bytes(), wait="file")
+    accepted = service.post_flatbuffer((VECTORS / f"{vector}.fbs").read_bytes(), wait="file")
 
     assert accepted == len(ROWS[vector])
-    stored = read_back(binary_service, kind)[before:]
+    stored = read_back(service, kind)[before:]
     assert len(stored) == accepted
     for row, found in zip(ROWS[vector], stored, strict=True):
         wanted = expected(row, found)

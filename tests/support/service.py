@@ -201,8 +201,8 @@ class Service:
         lines = (line for line in response.text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
-    def data_files(self, kind: Kind | str = "*", workspace: int | str = "*") -> list[Path]:
-        """Parquet files on disk, found as a user finds them: by a glob below the data directory."""
+    def data_files(self, kind: Kind | str = "", workspace: int | str = "*") -> list[Path]:
+        """Parquet files on disk, of every kind or one, found by a glob below the data directory."""
         return sorted(self.parquet.glob(f"{workspace}/**/{kind}*.parquet"))
 
     def table(self, kind: Kind | str = Kind.EVENTS, workspace: int | str = "*") -> pa.Table:
