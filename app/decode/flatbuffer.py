@@ -29,23 +29,31 @@ ROWS_AT_ONCE: Final = 131_072
 """Working memory is some hundred bytes a row: larger groups are decoded in portions of about so many rows."""
 
 GROUP_EXPANDED_BYTES: Final = 1 << 30
-"""What all rows of a group may take. An Arrow column of one group holds at most 2 GB."""
+"""What all rows of a group may take, escaped and all; an Arrow column holds at most 2 GB."""
 
 
-def decode_flatbuffers(submissions: Sequence[Submission], policy: DecodePolicy) -> Decoded:
+def decode_flatbuffers(
+    submissions: Sequence[Submission],
+    policy: DecodePolicy,
+    *,
+    group_expanded_bytes: int = GROUP_EXPANDED_BYTES,
+) -> Decoded:
     """Decode a group. Bad batches and bad rows end in verdicts; nothing is raised for them.
 
-    The bodies must add up to less than 256 MB.
+    The bodies must add up to less than 256 MB. Batches with whose rows the group would take more than
+    group_expanded_bytes are refused as Overloaded: they are fine, and can be sent again.
     """
     if not submissions:
         return Decoded([], [])
-    return _Group(submissions, policy).decode()
+    return _Group(submissions, policy, group_expanded_bytes).decode()
 
 
 class _Group:
     """One call's state: what was found so far about its submissions."""
 
-    def __init__(self, submissions: Sequence[Submission], policy: DecodePolicy) -> None:
+    def __init__(
+        self, submissions: Sequence[Submission], policy: DecodePolicy, expanded_bytes_max: int
+    ) -> None:
         self._submissions = submissions
         self._policy = policy
         self._bodies = JoinedBodies([submission.body for submission in submissions])
@@ -55,7 +63,7 @@ class _Group:
             Verdict(kind, batch_id=batch_id, refusals=[])
             for kind, batch_id in zip(self._batches.kinds, self._batches.batch_ids, strict=True)
         ]
-        self._expanded = 0
+        self._room = expanded_bytes_max
 
     def decode(self) -> Decoded:
         groups = []
@@ -141,12 +149,12 @@ class _Group:
                         "send smaller batches"
                     ),
                 )
-            elif self._expanded + size > GROUP_EXPANDED_BYTES:
+            elif size > self._room:
                 self._faults.add(
                     member, Overloaded("too much arrived at once; send the batch again", retry_after_s=1)
                 )
             else:
-                self._expanded += size
+                self._room -= size
 
     def _sound(self, members: list[int]) -> Mask:
         """Which members are not refused whole."""
