@@ -1,7 +1,7 @@
 """Is a payload valid JSON (RFC 8259, UTF-8, no NaN)? Asked for whole columns.
 
-Half of a surrogate pair (an escape such as \\ud83d alone) is refused too: the RFC leaves open what it means, and
-a query engine that meets one fails the whole query. So is nesting beyond Python's recursion limit.
+Half of a surrogate pair (an escape such as \\ud83d alone) is refused too: the RFC leaves open what it means,
+and DuckDB's JSON functions fail a whole query on one. So is nesting beyond Python's recursion limit.
 """
 
 import operator

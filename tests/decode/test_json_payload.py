@@ -100,7 +100,7 @@ def test_deep_nesting_is_not_valid() -> None:
         (b"[" * 100_000, "nested too deeply"),
         (b'"\xff"', "not UTF-8 (byte 1)"),
         (b"{nope", "byte 1"),
-        (b'"\\ud800 alone"', "surrogate"),
+        (b'"\\udc00 alone"', "surrogate"),
         (b"NaN", "byte 0"),
     ],
 )
