@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -91,12 +90,10 @@ def _policies(settings: Settings) -> Policies:
 async def running(
     app: FastAPI, service: Service, keys: ApiKeys, summary_interval_s: float | None
 ) -> AsyncIterator[None]:
-    """Locks the data directory, recovers in the background, serves, drains.
+    """Recovers in the background, serves, drains. The data directory is locked (Service.lock) before that.
 
     summary_interval_s: how often a line in the log says what was done; None for never.
-    Raises LockHeld when another process has the directory.
     """
-    service.lock(f"process {os.getpid()}")
     tasks = [
         asyncio.create_task(_open(service)),
         asyncio.create_task(_every(SPACE_INTERVAL_S, service.check_space)),

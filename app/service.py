@@ -16,6 +16,7 @@ import msgspec
 
 from app.admission import Admission, AdmissionPolicy, Levels
 from app.commit import AcceptedRows, Committer, GroupPolicy
+from app.data_directory_lock import lock_data_directory
 from app.deduplication import DeduplicationPolicy, DeduplicationWindow
 from app.durable_fs import DurableFS, FileLock, Space
 from app.errors import Overloaded
@@ -99,10 +100,9 @@ class Service:
 
     # --- life -------------------------------------------------------------------------------------------
 
-    def lock(self, holder: str) -> None:
-        """Makes this the only process that writes here, for as long as it lives. Raises LockHeld."""
-        self._fs.make_directory(self._paths.state)
-        self._lock = self._fs.lock(self._paths.state / "lock", holder)
+    def lock(self) -> None:
+        """Makes this the only process that writes here while it lives. Raises DataDirectoryInUse."""
+        self._lock = lock_data_directory(self._fs, self._paths.state)
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Recovers and starts. Blocks as long as the journal is long; call it in a thread.

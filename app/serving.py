@@ -13,6 +13,7 @@ from typing import Final
 import uvicorn
 
 from app.api_keys import ApiKeys
+from app.data_directory_lock import DataDirectoryInUse
 from app.development_key import development_key
 from app.main import create_app
 from app.settings import ConfigurationError, Settings
@@ -51,10 +52,15 @@ def _run(settings: Settings, listener: socket.socket) -> int:
         server.should_exit = True
 
     app = create_app(settings, request_exit)
+    try:
+        app.state.service.lock()
+    except DataDirectoryInUse as error:
+        raise ConfigurationError([f"journal.path: {error}"]) from None
     server = uvicorn.Server(_uvicorn_config(app, settings))
-    # uvicorn raises the signal once more when it has stopped; without a handler that would kill the process.
+    # uvicorn has handlers of its own while it serves. It raises the signal once more when it has stopped:
+    # without a handler that would kill the process, with uvicorn's it would look like being told twice.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.handle_exit)
+        signal.signal(number, lambda *_: request_exit())
     try:
         server.run(sockets=[listener])
     except SystemExit:
