@@ -68,6 +68,8 @@ class Draft:
         self._facts = {KEY_PREFIX + name: value for name, value in facts.items()}
         self._metadata = [] if old_metadata is None else [old_metadata]
         self._chunks: list[bytes] = [] if old else [MAGIC]
+        self._footer = b""
+        self._measured: tuple[RowGroup, bytes] | None = None
         self._end = self.old_bytes or len(MAGIC)
         self._timestamps: list[int] = [old.min_timestamp, old.max_timestamp] if old else []
 
@@ -75,6 +77,11 @@ class Draft:
     def offset(self) -> int:
         """Where the next row group will stand."""
         return self._end
+
+    @property
+    def size(self) -> int:
+        """The length of the file with what was added."""
+        return self._end + len(self._footer)
 
     @property
     def has_rows(self) -> bool:
@@ -95,10 +102,14 @@ class Draft:
     def size_with(self, group: RowGroup) -> int:
         """The length of the file if this row group were its last."""
         end = footer(self._kind, [*self._metadata, group.metadata], self._facts)
+        self._measured = group, end
         return self._end + group.size + len(end)
 
     def add(self, group: RowGroup, rows: pa.Table) -> None:
-        """Take a row group that was encoded for `offset`, and the rows it was made from."""
+        """Take the row group that `size_with` has just measured, and the rows it was made from."""
+        if self._measured is None or self._measured[0] is not group:
+            raise ValueError("a row group is measured before it is added")
+        self._footer = self._measured[1]
         self._metadata.append(group.metadata)
         self._chunks.extend(group.chunks)
         self._end += group.size
@@ -108,7 +119,7 @@ class Draft:
 
     def chunks(self) -> list[bytes]:
         """The new bytes: row groups and the footer over the whole file."""
-        return [*self._chunks, footer(self._kind, self._metadata, self._facts)]
+        return [*self._chunks, self._footer]
 
 
 def checksum(chunks: list[bytes]) -> int:

@@ -64,8 +64,11 @@ def encode_row_group(rows: pa.Table, kind: Kind, codec: str, offset: int) -> Row
     """Encode rows (columns as SCHEMAS[kind]) as one row group that will stand at `offset` of its file.
 
     `offset` is the length of the file so far, at least the 4 magic bytes. Raises pa.ArrowException when a row
-    cannot be encoded.
+    cannot be encoded, or holds text that is not UTF-8 (which engines would refuse to read).
     """
+    for column in rows.columns:
+        if pa.types.is_string(column.type):
+            column.validate(full=True)
     sink = _Chunks(skip=offset)
     file = pa.PythonFile(sink, mode="w")
     written: list[pq.FileMetaData] = []

@@ -22,6 +22,9 @@ from app.parquet.row_group import RowGroup, encode_row_group
 from app.parquet.writer_options import has_layout_of
 from app.schema import Kind
 
+TELLING_BYTES: Final = 256 << 10
+"""Row groups of this size in memory tell how well such rows compress."""
+
 SHRINK: Final = 0.8
 """A row group that did not fit is tried again with this share of its rows."""
 
@@ -114,20 +117,19 @@ class Stager:
         if rows.num_rows == 0:
             return
         latest = self._manifest.latest(flush.partition)
-        number = latest.number + 1 if latest else 0
         draft = self._draft(flush.partition, latest, span)
-        if draft.old is not None:
-            number -= 1
+        number = 0 if latest is None else latest.number + (draft.old is None)
         start = 0
         while start < rows.num_rows:
-            taken = self._fill(draft, rows.slice(start), flush.partition.kind)
-            start += taken
+            start += self._fill(draft, rows.slice(start), flush.partition.kind)
             if draft.rows:
                 number = self._unclaimed(flush.partition, number, draft)
-                sealed = start < rows.num_rows or is_full(draft.offset, self._policy)
+                sealed = start < rows.num_rows or is_full(draft.size, self._policy)
                 self._write(flush, draft, number, span, sealed)
             number += 1
             draft = self._draft(flush.partition, None, span)
+        if latest is not None and not latest.sealed and flush.files[0].number != latest.number:
+            flush.files.insert(0, msgspec.structs.replace(latest, sealed=True))
 
     def _draft(self, partition: Partition, latest: DataFile | None, span: Span) -> Draft:
         """The next version of the latest file where that may still grow, else a new file."""
@@ -173,7 +175,9 @@ class Stager:
         return taken
 
     def _learn(self, kind: Kind, group: RowGroup, rows: pa.Table) -> None:
-        self._ratios[kind] = group.size / max(rows.nbytes, 1)
+        """Small row groups are mostly overhead, and tell nothing about large ones."""
+        if rows.nbytes >= TELLING_BYTES:
+            self._ratios[kind] = group.size / rows.nbytes
 
     def _unclaimed(self, partition: Partition, number: int, draft: Draft) -> int:
         """The first number from this one on whose name no file has that is not ours."""

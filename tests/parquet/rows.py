@@ -26,7 +26,9 @@ def event_rows(
 ) -> pa.RecordBatch:
     """Events whose timestamps are first, first + 1, …: so a row is known by its timestamp."""
     rng = np.random.default_rng((seed, first))
-    ids = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), count, [None, pa.py_buffer(rng.bytes(16 * count))])
+    ids = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(16), count, [None, pa.py_buffer(rng.bytes(16 * count))]
+    )
     noise = rng.bytes(count * (payload_bytes // 2)).hex().encode()
     step = len(noise) // count if count else 0
     payloads = [b'{"n":%d,"x":"%s"}' % (first + i, noise[i * step : (i + 1) * step]) for i in range(count)]
@@ -35,8 +37,7 @@ def event_rows(
             np.arange(first, first + count),
             np.full(count, received_ms),
             np.full(count, workspace_id, "u8"),
-            pa.array(["track", "identify", "group", "alias"])
-            .take(pa.array(rng.integers(0, 4, count))),
+            pa.array(["track", "identify", "group", "alias"]).take(pa.array(rng.integers(0, 4, count))),
             pa.array([f"name {i % 37}" for i in range(count)], pa.string()),
             ids,
             ids,
@@ -47,7 +48,9 @@ def event_rows(
     )
 
 
-def snapshot_rows(first: int, count: int, *, workspace_id: int = 7, received_ms: int = NOON_MS) -> pa.RecordBatch:
+def snapshot_rows(
+    first: int, count: int, *, workspace_id: int = 7, received_ms: int = NOON_MS
+) -> pa.RecordBatch:
     return pa.record_batch(
         [
             np.arange(first, first + count),

@@ -1,0 +1,126 @@
+import random
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.parquet.location import parse, relative_path
+from app.parquet.partition import Partition, Rotation, partition_of, split
+from app.schema import SCHEMAS, Kind
+from tests.parquet.rows import DAY_MS, HOUR_MS, NOON_MS, event_rows
+
+DAILY, HOURLY = Rotation.DAILY, Rotation.HOURLY
+
+
+@pytest.mark.parametrize(
+    ("received_ms", "rotation", "date", "hour"),
+    [
+        (0, DAILY, "1970-01-01", None),
+        (DAY_MS - 1, DAILY, "1970-01-01", None),
+        (DAY_MS, DAILY, "1970-01-02", None),
+        (DAY_MS - 1, HOURLY, "1970-01-01", 23),
+        (NOON_MS, HOURLY, "2026-01-01", 12),
+        (NOON_MS + HOUR_MS - 1, HOURLY, "2026-01-01", 12),
+        (NOON_MS + HOUR_MS, HOURLY, "2026-01-01", 13),
+        (1_709_164_800_000, DAILY, "2024-02-29", None),
+    ],
+)
+def test_a_row_belongs_to_the_utc_day_or_hour_of_its_receive_time(
+    received_ms: int, rotation: Rotation, date: str, hour: int | None
+) -> None:
+    partition = partition_of(7, received_ms, Kind.LOGS, rotation)
+    assert partition == Partition(7, date, hour, Kind.LOGS)
+    assert partition.start_ms <= received_ms < partition.end_ms
+
+
+def test_a_batch_of_one_partition_is_not_copied() -> None:
+    rows = event_rows(0, 1000)
+    [(_, same)] = split(rows, Kind.EVENTS, DAILY)
+    assert same.column("payload").buffers()[2].address == rows.column("payload").buffers()[2].address
+
+
+def test_a_piece_does_not_hold_the_memory_of_the_batch_it_came_from() -> None:
+    rows = pa.concat_batches([event_rows(0, 10_000), event_rows(0, 1, workspace_id=8)])
+    pieces = dict(split(rows, Kind.EVENTS, DAILY))
+    small = pieces[Partition(8, "2026-01-01", None, Kind.EVENTS)]
+    assert small.get_total_buffer_size() < 1000
+    [(_, alone)] = split(rows.slice(5, 1), Kind.EVENTS, DAILY)
+    assert alone.get_total_buffer_size() < 1000
+
+
+def test_columns_that_are_views_are_made_plain() -> None:
+    rows = event_rows(0, 10)
+    viewed = rows.set_column(8, "payload", rows.column("payload").cast(pa.binary_view()))
+    [(_, plain)] = split(viewed, Kind.EVENTS, DAILY)
+    assert plain.schema == SCHEMAS[Kind.EVENTS]
+    assert plain.equals(rows)
+
+
+def test_no_rows_make_no_partition() -> None:
+    assert split(event_rows(0, 0), Kind.EVENTS, DAILY) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60),
+    st.sampled_from(Rotation),
+)
+def test_every_row_lands_in_its_partition_once_and_in_order(
+    keys: list[tuple[int, int]], rotation: Rotation
+) -> None:
+    workspaces = np.array([workspace for workspace, _ in keys], "u8")
+    received = np.array([NOON_MS + hours * 7 * HOUR_MS for _, hours in keys])
+    rows = event_rows(0, len(keys))
+    rows = rows.set_column(2, SCHEMAS[Kind.EVENTS].field(2), pa.array(workspaces))
+    rows = rows.set_column(1, SCHEMAS[Kind.EVENTS].field(1), pa.array(received))
+    expected: dict[Partition, list[int]] = {}
+    for number, (workspace, received_ms) in enumerate(zip(workspaces, received, strict=True)):
+        partition = partition_of(int(workspace), int(received_ms), Kind.EVENTS, rotation)
+        expected.setdefault(partition, []).append(number)
+    pieces = split(rows, Kind.EVENTS, rotation)
+    assert {p: piece.column("timestamp").to_pylist() for p, piece in pieces} == expected
+    assert Counter(p for p, _ in pieces).total() == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("path", "partition", "number"),
+    [
+        ("7/2026-01-01/events.parquet", Partition(7, "2026-01-01", None, Kind.EVENTS), 0),
+        ("7/2026-01-01/logs-0001.parquet", Partition(7, "2026-01-01", None, Kind.LOGS), 1),
+        ("7/2026-01-01/05/snapshots-0012.parquet", Partition(7, "2026-01-01", 5, Kind.SNAPSHOTS), 12),
+        ("0/2026-01-01/events-10000.parquet", Partition(0, "2026-01-01", None, Kind.EVENTS), 10_000),
+    ],
+)
+def test_paths_are_as_the_contract_says(path: str, partition: Partition, number: int) -> None:
+    assert relative_path(partition, number) == path
+    assert parse(path) == (partition, number)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "7/2026-01-01/events-0000.parquet",
+        "07/2026-01-01/events.parquet",
+        "7/2026-01-01/24/events.parquet",
+        "7/2026-01-01/metrics.parquet",
+        "../7/2026-01-01/events.parquet",
+        "7/2026-01-01/events.parquet.tmp",
+        "",
+    ],
+)
+def test_other_paths_are_nobodys(path: str) -> None:
+    assert parse(path) is None
+
+
+def test_random_partitions_survive_the_way_through_their_path() -> None:
+    seed = 20260101
+    print("seed", seed)
+    choice = random.Random(seed)
+    for _ in range(500):
+        hour = choice.choice([None, choice.randrange(24)])
+        day = f"20{choice.randrange(10, 99)}-{choice.randrange(1, 13):02}-{choice.randrange(1, 29):02}"
+        partition = Partition(choice.randrange(2**32), day, hour, choice.choice(list(Kind)))
+        number = choice.choice([0, 1, 9999, 10_000, choice.randrange(100_000)])
+        assert parse(relative_path(partition, number)) == (partition, number)
