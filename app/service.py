@@ -131,6 +131,8 @@ class Service:
         )
         writer.start()
         replayed = self._replay(journal, window, writer)
+        # Until the writer has looked at them, rows that are in files already count as buffered, too.
+        writer.flush(partitions=()).result()
         accepted = AcceptedRows()
         for key, line in writer.account().items():
             accepted.rows[key] = line.buffered + line.published + line.quarantined
