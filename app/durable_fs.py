@@ -76,7 +76,7 @@ class Space(msgspec.Struct, frozen=True):
 class DurableFile:
     """A file that only grows at its end (and may be cut back). One thread at a time.
 
-    `size` is its length in bytes, counting what a failed `write` has left behind.
+    `size` is its length in bytes; after a failed `write` it may be too low.
     """
 
     def __init__(self, fd: int, path: Path, size: int) -> None:
@@ -87,7 +87,7 @@ class DurableFile:
     def write(self, buffers: Iterable[Buffer]) -> int:
         """Append all bytes of all buffers, in one writev where the kernel takes them; return their number.
 
-        Raises OSError; then `size` tells how much was appended before the failure.
+        Raises OSError; then a part may have been appended, and `truncate` takes it back.
         """
         queue: list[Buffer | memoryview] = list(buffers)
         written = 0

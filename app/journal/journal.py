@@ -212,6 +212,11 @@ class Journal:
                 raise
             del removable[0]
 
+    def frees(self, through_lsn: int) -> bool:
+        """Whether `trim` would give up a segment, and with it what only its frames say."""
+        with self._lock:
+            return bool(self._sealed) and self._sealed[0].last_entry_lsn <= through_lsn
+
     def roll(self) -> None:
         """Seal the active segment and open a new one, so that a trim can remove it.
 

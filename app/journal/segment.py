@@ -112,8 +112,7 @@ class SegmentWriter:
 
     def cut_back(self) -> None:
         """Drop what a failed write has left, durably."""
-        if self._file.size != self.segment.end:
-            self._file.truncate(self.segment.end)
+        self._file.truncate(self.segment.end)
         self._file.datasync()
 
     def discard(self) -> None:

@@ -87,7 +87,7 @@ class SimDirectory:
 
 @dataclass
 class NameChange:
-    """Names that change together; durable when the directory of the last one is synced."""
+    """Names that change together, as of one rename: durable when one of their directories is synced."""
 
     changes: list[tuple[SimDirectory, str, SimFile | SimDirectory | None]]
 
@@ -238,7 +238,7 @@ class SimulatedDisk:
     def sync_directory(self, directory: SimDirectory) -> None:
         left = []
         for change in self.name_changes:
-            if change.changes[-1][0] is directory:
+            if any(each is directory for each, _, _ in change.changes):
                 change.apply(lambda each: each.durable)
             else:
                 left.append(change)
