@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from app.decode.flatbuffer_reader import JoinedBodies, Mask, Positions, every, some
-from app.decode.flatbuffer_tables import Faults, Regions, Spans, Tables
+from app.decode.flatbuffer_tables import Faults, Field, Regions, Spans, Tables
 from app.errors import BodyTooLarge, Forbidden, MalformedBatch, RequestError
 from app.schema import ID_BYTES, Kind
 from app.submission import Submission
@@ -18,7 +18,13 @@ came in a header never equals one of these."""
 _SCHEMA_NAMES: Final = ("unknown", "event", "log", "metric", "trace", "snapshot")
 _KINDS: Final = {1: Kind.EVENTS, 2: Kind.LOGS, 5: Kind.SNAPSHOTS}
 _CURRENT_VERSION: Final = 100
-_API_KEY, _SCHEMA_TYPE, _VERSION, _BATCH_ID, _DATA, _SOURCE_IP = range(6)
+_API_KEY = Field(0, "api_key")
+_SCHEMA_TYPE = Field(1, "schema_type")
+_VERSION = Field(2, "version")
+_BATCH_ID = Field(3, "batch_id")
+_DATA = Field(4, "data")
+_SOURCE_IP = Field(5, "source_ip")
+_ROWS = Field(0, "events, logs or snapshots")
 
 
 class Batches(NamedTuple):
@@ -44,21 +50,20 @@ def read_batches(
     owner = np.arange(len(submissions))
     regions = Regions(bodies.starts, bodies.ends, owner, None, "the body")
     outer = Tables(bodies, regions, _root(bodies, regions, faults), 6, faults)
-    data = outer.vector(_DATA, "data")
-    keys = outer.vector(_API_KEY, "api_key")
+    keys, data, source_ips = outer.vectors((_API_KEY, _DATA, _SOURCE_IP))
     _check_keys(submissions, bodies, keys, faults)
     kinds = _check_kinds(submissions, outer, faults)
     _refuse(~data.present, faults, lambda i: MalformedBatch("the field `data` is missing; it holds the rows"))
     inner = Regions(data.start, data.start + data.length, owner, None, "`data`")
     table = Tables(bodies, inner, _root(bodies, inner, faults), 1, faults)
-    rows = table.vector(0, "events, logs or snapshots", item_bytes=4)
+    (rows,) = table.vectors((_ROWS,), item_bytes=4)
     _check_rows(rows, max_rows, faults)
     for refused in faults.errors:
         kinds[refused] = None
     return Batches(
         kinds,
         _batch_ids(submissions, outer),
-        _source_ips(submissions, outer, faults),
+        _source_ips(submissions, source_ips, faults),
         inner.lo,
         inner.hi,
         rows,
@@ -106,13 +111,13 @@ def _check_keys(submissions: Sequence[Submission], bodies: JoinedBodies, keys: S
 
 
 def _check_kinds(submissions: Sequence[Submission], outer: Tables, faults: Faults) -> list[Kind | None]:
-    versions = outer.u1(_VERSION, "version")
+    versions = outer.u1(_VERSION)
     _refuse(
         (versions != _CURRENT_VERSION) & (versions != 0),
         faults,
         lambda i: MalformedBatch(f"version {versions[i]} is not known; send {_CURRENT_VERSION} (v1.0)"),
     )
-    numbers = outer.u1(_SCHEMA_TYPE, "schema_type").tolist()
+    numbers = outer.u1(_SCHEMA_TYPE).tolist()
     kinds = list(map(_KINDS.get, numbers))
     for i, (kind, submission) in enumerate(zip(kinds, submissions, strict=True)):
         if kind is None:
@@ -146,7 +151,7 @@ def _check_rows(rows: Spans, max_rows: int, faults: Faults) -> None:
 
 
 def _batch_ids(submissions: Sequence[Submission], outer: Tables) -> list[bytes]:
-    numbers = outer.u8(_BATCH_ID, "batch_id")
+    numbers = outer.u8(_BATCH_ID)
     ids = [submission.batch_id for submission in submissions]
     given = np.flatnonzero(numbers)
     for i, number in zip(given.tolist(), numbers[given].tolist(), strict=True):
@@ -154,9 +159,8 @@ def _batch_ids(submissions: Sequence[Submission], outer: Tables) -> list[bytes]:
     return ids
 
 
-def _source_ips(submissions: Sequence[Submission], outer: Tables, faults: Faults) -> Positions:
+def _source_ips(submissions: Sequence[Submission], given: Spans, faults: Faults) -> Positions:
     nowhere = np.full(len(submissions), -1)
-    given = outer.vector(_SOURCE_IP, "source_ip")
     given_at_all = given.length > 0
     if not some(given_at_all):
         return nowhere

@@ -5,77 +5,77 @@ from typing import Final, NamedTuple
 
 import pyarrow as pa
 
+from app.decode.flatbuffer_tables import Field
 from app.schema import EVENT_TYPES, LEVELS, LOG_EVENT_TYPES, Kind
 
 
 class Enum(NamedTuple):
     """A number of one byte that stands for a name. `lowest`: the lowest number that is allowed."""
 
-    column: str
-    slot: int
+    field: Field
     names: pa.StringArray
     lowest: int = 0
-
-
-class Field(NamedTuple):
-    column: str
-    slot: int
-    required: bool = False
 
 
 class Layout(NamedTuple):
     """The slots of one kind of row.
 
-    slots: how many there are. ids: of 16 bytes. texts: UTF-8. payload_is_json: whether the payload has to
-    be JSON when payloads have to be. service: slot of the text that goes into the payload, or None.
+    Fields are named after their columns. slots: how many there are. ids: of 16 bytes. texts: UTF-8.
+    required: the texts that every row must have. payload_is_json: whether the payload has to be JSON when
+    payloads have to be. service: a text that goes into the payload and has no column.
     """
 
     slots: int
-    timestamp: int
-    payload: int
-    enums: tuple[Enum, ...]
-    ids: tuple[Field, ...]
-    texts: tuple[Field, ...]
+    timestamp: Field
+    payload: Field
+    enums: tuple[Enum, ...] = ()
+    ids: tuple[Field, ...] = ()
+    texts: tuple[Field, ...] = ()
+    required: tuple[Field, ...] = ()
     payload_is_json: bool = True
-    service: int | None = None
+    service: Field | None = None
 
 
 SERVICE_VTABLE_BYTES: Final = 18
 """An event whose vtable has so many bytes or more has the service layout, a smaller one the plain layout."""
 
-SERVICE_EVENT: Final = Layout(
-    slots=7,
-    timestamp=1,
-    payload=6,
-    enums=(Enum("event_type", 0, pa.array(EVENT_TYPES), lowest=1),),
-    ids=(Field("device_id", 3), Field("session_id", 4)),
-    texts=(Field("event_name", 5),),
-    service=2,
-)
-
 PLAIN_SLOTS: Final = (0, 1, 6, 2, 3, 4, 5)
 """For each slot of the service layout the slot of the plain layout; 6 is one that no plain event has."""
 
+_SOURCE: Final = Field(1, "source")
+_ENTITY: Final = Field(2, "entity")
+
 LAYOUTS: Final = MappingProxyType(
     {
-        Kind.EVENTS: SERVICE_EVENT,
+        Kind.EVENTS: Layout(
+            slots=7,
+            timestamp=Field(1, "timestamp"),
+            payload=Field(6, "payload"),
+            enums=(Enum(Field(0, "event_type"), pa.array(EVENT_TYPES), lowest=1),),
+            ids=(Field(3, "device_id"), Field(4, "session_id")),
+            texts=(Field(5, "event_name"),),
+            service=Field(2, "service"),
+        ),
         Kind.LOGS: Layout(
             slots=7,
-            timestamp=3,
-            payload=6,
-            enums=(Enum("level", 2, pa.array(LEVELS)), Enum("event_type", 0, pa.array(LOG_EVENT_TYPES))),
-            ids=(Field("session_id", 1),),
-            texts=(Field("source", 4), Field("service", 5)),
+            timestamp=Field(3, "timestamp"),
+            payload=Field(6, "payload"),
+            enums=(
+                Enum(Field(2, "level"), pa.array(LEVELS)),
+                Enum(Field(0, "event_type"), pa.array(LOG_EVENT_TYPES)),
+            ),
+            ids=(Field(1, "session_id"),),
+            texts=(Field(4, "source"), Field(5, "service")),
             # A log's payload may be a bare line of text.
             payload_is_json=False,
         ),
         Kind.SNAPSHOTS: Layout(
             slots=4,
-            timestamp=0,
-            payload=3,
-            enums=(),
-            ids=(),
-            texts=(Field("source", 1, required=True), Field("entity", 2, required=True)),
+            timestamp=Field(0, "timestamp"),
+            payload=Field(3, "payload"),
+            texts=(_SOURCE, _ENTITY),
+            required=(_SOURCE, _ENTITY),
         ),
     }
 )
+"""Events in their service layout."""

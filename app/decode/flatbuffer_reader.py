@@ -18,13 +18,13 @@ _EMPTY_OBJECT: Final = b"{}"
 
 
 def some(mask: Mask) -> bool:
-    """mask.any(), at a tenth of the price for few items."""
-    return int(np.count_nonzero(mask)) > 0
+    """mask.any(), at a tenth of the price where there are few items."""
+    return b"\1" in mask.tobytes()
 
 
 def every(mask: Mask) -> bool:
     """mask.all(), likewise."""
-    return int(np.count_nonzero(mask)) == int(mask.size)
+    return b"\0" not in mask.tobytes()
 
 
 class JoinedBodies:

@@ -65,19 +65,23 @@ def find_rows(
         plain = tables.vtable_bytes < SERVICE_VTABLE_BYTES
         if some(plain):
             tables.renumber(plain, PLAIN_SLOTS)
-    timestamps = tables.u8(layout.timestamp, "timestamp")
+    timestamps = tables.u8(layout.timestamp)
     refusals.add(
         timestamps > _MAX_TIMESTAMP,
         "timestamp",
         lambda i: f"{timestamps[i]} is beyond 64-bit signed; send ms since the epoch",
     )
+    fields = [*layout.ids, *layout.texts, layout.payload]
+    if layout.service is not None:
+        fields.append(layout.service)
+    spans = dict(zip(fields, tables.vectors(fields), strict=True))
     found = FoundRows(
         timestamps,
-        {enum.column: tables.u1(enum.slot, enum.column) for enum in layout.enums},
-        {field.column: tables.vector(field.slot, field.column) for field in layout.ids},
-        {field.column: tables.vector(field.slot, field.column) for field in layout.texts},
-        tables.vector(layout.payload, "payload"),
-        None if layout.service is None else tables.vector(layout.service, "service"),
+        {enum.field.name: tables.u1(enum.field) for enum in layout.enums},
+        {field.name: spans[field] for field in layout.ids},
+        {field.name: spans[field] for field in layout.texts},
+        spans[layout.payload],
+        None if layout.service is None else spans[layout.service],
     )
     _check_values(kind, found, bodies, refusals)
     return found
@@ -86,23 +90,22 @@ def find_rows(
 def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: Refusals) -> None:
     layout = LAYOUTS[kind]
     for enum in layout.enums:
-        numbers = found.enums[enum.column]
+        numbers = found.enums[enum.field.name]
         wrong = numbers >= len(enum.names)
         if enum.lowest:
             wrong |= numbers < enum.lowest
-        refusals.add(wrong, enum.column, partial(_unknown_number, enum, numbers))
+        refusals.add(wrong, enum.field.name, partial(_unknown_number, enum, numbers))
     for field in layout.ids:
-        spans = found.ids[field.column]
+        spans = found.ids[field.name]
         present = spans.length == ID_BYTES
         if every(present):
             continue
-        refusals.add(~present & (spans.length != 0), field.column, partial(_not_16_bytes, spans))
+        refusals.add(~present & (spans.length != 0), field.name, partial(_not_16_bytes, spans))
         at = np.where(present, spans.start, bodies.void)
-        found.ids[field.column] = Spans(at, spans.length, present)
-    for field in layout.texts:
-        if field.required:
-            missing = ~found.texts[field.column].present
-            refusals.add(missing, field.column, lambda i: "missing; a snapshot needs one")
+        found.ids[field.name] = Spans(at, spans.length, present)
+    for field in layout.required:
+        missing = ~found.texts[field.name].present
+        refusals.add(missing, field.name, lambda i: "missing; a snapshot needs one")
 
 
 def _unknown_number(enum: Enum, numbers: npt.NDArray[np.uint8], index: int) -> str:
@@ -128,11 +131,11 @@ def build_columns(
     stamps = found.timestamps.view(np.int64)
     columns: dict[str, pa.Array] = {"timestamp": pa.array(np.where(stamps == 0, received_ms, stamps))}
     for enum in layout.enums:
-        columns[enum.column] = name_column(found.enums[enum.column], enum.names)
+        columns[enum.field.name] = name_column(found.enums[enum.field.name], enum.names)
     for column, spans in found.ids.items():
         columns[column] = id_column(bodies, spans.start, spans.present)
     for field in layout.texts:
-        columns[field.column] = _text(bodies, field.column, found.texts[field.column], right)
+        columns[field.name] = _text(bodies, field.name, found.texts[field.name], right)
     columns["payload"] = _payload(kind, bodies, found, json_required, right)
     return columns, right
 

@@ -25,6 +25,13 @@ class Faults:
         self.errors.setdefault(submission, error)
 
 
+class Field(NamedTuple):
+    """A field of a table: its number, and what it is called."""
+
+    slot: int
+    name: str
+
+
 class Regions(NamedTuple):
     """Where the tables of one level may lie, one entry per table.
 
@@ -108,36 +115,40 @@ class Tables:
             )
         return np.where(outside, self._bodies.void, at)
 
-    def _place(self, slot: int, size: int, field: str) -> tuple[Positions, Mask]:
-        """Positions of a field's `size` inline bytes; absent ones read as 0."""
-        offset = self.offsets[:, slot]
+    def u1(self, field: Field) -> npt.NDArray[np.uint8]:
+        """A number of one byte per table, 0 where absent."""
+        return self._bodies.u1(self._place([field], 1)[0][0])
+
+    def u8(self, field: Field) -> npt.NDArray[np.uint64]:
+        """A number of eight bytes per table, 0 where absent."""
+        return self._bodies.u8(self._place([field], 8)[0][0])
+
+    def vectors(self, fields: Sequence[Field], item_bytes: int = 1) -> list[Spans]:
+        """One Spans per field. Absent vectors, and those out of bounds, are empty and lie at bodies.void."""
+        void, hi = self._bodies.void, self._regions.hi
+        at, present = self._place(fields, 4)
+        # A length read beyond the region fails the check of the end below, and is not used.
+        start = np.minimum(at + self._bodies.u4(at), void)
+        length = self._bodies.u4(start).astype(np.int64)
+        start += 4
+        outside = start + length * item_bytes > hi
+        if some(outside):
+            for field, mask, position in zip(fields, outside & present, start - 4, strict=True):
+                self._refuse(mask, position, f"the vector `{field.name}`")
+            start, length = np.where(outside, void, start), np.where(outside, 0, length)
+            present &= ~outside
+        return [Spans(*span) for span in zip(start, length, present, strict=True)]
+
+    def _place(self, fields: Sequence[Field], size: int) -> tuple[Positions, Mask]:
+        """Where each field's `size` inline bytes are, shape (fields, n), and whether it is there; absent ones
+        read as 0."""
+        offset = self.offsets.T[[field.slot for field in fields]]
         present = offset > 0
         at = self._at + offset
         if not self._roomy:
             outside = (at > self._regions.hi - size) & present
             if some(outside):
-                self._refuse(outside, at, f"the field `{field}`")
+                for field, mask, position in zip(fields, outside, at, strict=True):
+                    self._refuse(mask, position, f"the field `{field.name}`")
                 present &= ~outside
         return at if every(present) else np.where(present, at, self._bodies.void), present
-
-    def u1(self, slot: int, field: str) -> npt.NDArray[np.uint8]:
-        return self._bodies.u1(self._place(slot, 1, field)[0])
-
-    def u8(self, slot: int, field: str) -> npt.NDArray[np.uint64]:
-        return self._bodies.u8(self._place(slot, 8, field)[0])
-
-    def vector(self, slot: int, field: str, item_bytes: int = 1) -> Spans:
-        """Absent vectors, and those out of bounds, are empty and lie at bodies.void."""
-        void = self._bodies.void
-        at, present = self._place(slot, 4, field)
-        if not some(present):
-            return Spans(at, np.zeros_like(at), present)
-        # A length read beyond the region fails the check of the end below, and is not used.
-        start = np.minimum(at + self._bodies.u4(at), void)
-        length = self._bodies.u4(start).astype(np.int64)
-        start += 4
-        outside = start + length * item_bytes > self._regions.hi
-        if not some(outside):
-            return Spans(start, length, present)
-        self._refuse(outside & present, start - 4, f"the vector `{field}`")
-        return Spans(np.where(outside, void, start), np.where(outside, 0, length), present & ~outside)

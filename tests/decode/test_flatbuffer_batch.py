@@ -175,6 +175,29 @@ def shared_payload_batch(rows: int, payload: bytes) -> bytes:
     return bytes(body) + struct.pack("<I", len(nested)) + nested
 
 
+def test_a_service_counts_as_long_as_it_is_once_escaped() -> None:
+    row = {**EVENT, "service": b"\x01" * 1000, "layout": "service"}
+    body = hand_laid(Kind.EVENTS, [row] * 10, KEY)
+    assert isinstance(error_of(body, DecodePolicy(max_expanded_bytes=50_000)), BodyTooLarge)
+    assert decode_one(body, DecodePolicy(max_expanded_bytes=70_000))[0].accepted == 10
+
+
+@pytest.mark.parametrize("body", [b"", b"\0\0\0"])
+def test_a_body_too_short_for_an_offset_is_said_to_be_so(body: bytes) -> None:
+    assert f"the body has {len(body)} bytes, too few" in error_of(body).message
+
+
+def test_nothing_lies_hidden_under_a_null() -> None:
+    rows = [{**EVENT, "device_id": b"", "session_id": None, "payload": b"1"}]
+    body = hand_laid(Kind.EVENTS, rows, KEY)
+    other = hand_laid(Kind.EVENTS, [{**EVENT, "device_id": KEY, "session_id": KEY}], KEY)
+    decoded = decode([body, other])
+    for name in ("device_id", "session_id"):
+        column = decoded.groups[0].rows.column(name)
+        assert column.to_pylist() == [None, KEY]
+        assert column.buffers()[1].to_pybytes() == bytes(16) + KEY
+
+
 def test_rows_may_share_one_table() -> None:
     verdict, rows = decode_one(shared_payload_batch(3, b'{"a":1}'))
     assert verdict.accepted == 3
