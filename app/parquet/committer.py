@@ -7,6 +7,7 @@ import msgspec
 
 from app.durable_fs import DurableFS
 from app.parquet.buffer import PartitionRows
+from app.parquet.data_file import DataFile
 from app.parquet.manifest import Commit, Manifest
 from app.parquet.observer import Observer
 from app.parquet.paths import SinkPaths
@@ -61,6 +62,11 @@ class Committer:
         """Rows of a commit that was begun and must be resumed before another one."""
         return [each.taken for each in self._pending.flushes] if self._pending else []
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether a new commit may be begun."""
+        return self._pending is None
+
     def may_try(self) -> bool:
         """Whether the pause after a failure is over."""
         since_ms = self._clock() - self._failed_at_ms
@@ -95,15 +101,14 @@ class Committer:
         return self._publish(succeeded=not left), left
 
     def resume(self) -> list[Published]:
-        """Go on with an unfinished commit; what it has published. Raises SyncFailed."""
+        """Go on with an unfinished commit; return what it has published. Raises SyncFailed."""
         return self._publish(succeeded=True) if self._pending else []
 
-    def seal(self, commit_files: Commit) -> None:
-        """Record files as final. A failure is like that of a commit; the next call tries again."""
-        try:
-            self._manifest.append(commit_files)
-        except OSError as error:
-            self._failed(error)
+    def seal(self, files: list[DataFile]) -> None:
+        """Record these files, which do not change, as final. Raises SyncFailed."""
+        commit = Commit(id=self._manifest.last_commit + 1, files=files)
+        self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
+        self._publish(succeeded=True)
 
     def _publish(self, *, succeeded: bool) -> list[Published]:
         pending = self._pending
@@ -140,4 +145,5 @@ class Committer:
                     self._observer.bytes_written(placement.bytes - placement.kept_bytes)
                     if not placement.kept_bytes:
                         self._observer.file_created()
-        self._observer.flush_seconds(time.perf_counter() - pending.started_s)
+        if pending.flushes:
+            self._observer.flush_seconds(time.perf_counter() - pending.started_s)

@@ -6,6 +6,7 @@ it is damage, and refuses the start. When the log is much longer than what it sa
 temporary file.
 """
 
+import re
 import threading
 import zlib
 from collections import Counter
@@ -24,6 +25,8 @@ HEADER: Final = b"parquet-sink manifest 1\n"
 COMPACT_RATIO: Final = 4
 COMPACT_BYTES_MIN: Final = 1 << 20
 FILES_PER_RECORD: Final = 1000
+
+_RECORD: Final = re.compile(rb"[0-9a-f]{8} \{")
 
 
 class QuarantinedRows(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,9 +81,9 @@ class Manifest:
 
     @classmethod
     def open(cls, fs: DurableFS, path: Path) -> "Manifest":
-        """Read the log at `path` (none yet: an empty one is begun), and cut off a torn last record.
+        """Read the log at `path`; where there is none yet, an empty one is begun.
 
-        Raises ManifestDamaged, OSError.
+        A torn last record stays until `cut_torn_tail` or the next `append`. Raises ManifestDamaged, OSError.
         """
         manifest = cls(fs, path)
         if not fs.exists(path):
@@ -89,9 +92,6 @@ class Manifest:
         good = manifest._replay(data)
         manifest._log = fs.open_append(path)
         manifest._good_bytes = good
-        if good < len(data):
-            manifest._log.truncate(good)
-            manifest._log.datasync()
         return manifest
 
     def files(self) -> Sequence[DataFile]:
@@ -150,7 +150,7 @@ class Manifest:
         log = self._log
         if log is None:
             raise ValueError("the manifest is closed")
-        if log.size > self._good_bytes:  # an append before this one failed half-way
+        if self.has_torn_tail:  # of a crash, or of an append before this one that failed half-way
             log.truncate(self._good_bytes)
         log.write([_line(commit)])
         log.datasync()
@@ -158,6 +158,17 @@ class Manifest:
         with self._lock:
             self._apply(commit)
         self._compact_if_long()
+
+    @property
+    def has_torn_tail(self) -> bool:
+        """Whether something stands behind the last good record."""
+        return self._log is not None and self._log.size > self._good_bytes
+
+    def cut_torn_tail(self) -> None:
+        """Remove what stands behind the last good record. Raises OSError, SyncFailed."""
+        if self._log is not None and self.has_torn_tail:
+            self._log.truncate(self._good_bytes)
+            self._log.datasync()
 
     def close(self) -> None:
         if self._log is not None:
@@ -180,8 +191,8 @@ class Manifest:
         return position
 
     def _refuse_damage(self, data: bytes, position: int) -> None:
-        rest = data[position:].split(b"\n")[1:]
-        if any(_parse(line) is not None for line in rest):
+        lines = (data[m.start() :].partition(b"\n")[0] for m in _RECORD.finditer(data, position + 1))
+        if any(_parse(line) is not None for line in lines):
             raise ManifestDamaged(
                 f"{self._path} is damaged at byte {position}: later records are intact, so this is not a "
                 "torn tail; restore the file from a backup"

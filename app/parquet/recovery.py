@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from app.durable_fs import DurableFS
-from app.parquet.manifest import Commit, Manifest
+from app.parquet.manifest import Commit, Manifest, ManifestDamaged
 from app.parquet.partition import Partition
 from app.parquet.paths import STAGING_BESIDE_DATA, SinkPaths
 from app.parquet.publish import Intent, final_path, read_intent
@@ -52,9 +52,11 @@ def recover(fs: DurableFS, paths: SinkPaths) -> tuple[Manifest, RecoveryReport]:
     report = RecoveryReport()
     try:
         intent = read_intent(fs, paths)
+        _refuse_lost_record(manifest, intent, paths)
         if intent is not None:
             if intent.commit.id > manifest.last_commit:
                 _roll_forward(fs, paths, manifest, intent, report)
+            manifest.cut_torn_tail()
             fs.unlink(paths.intent)
             fs.sync_directory(paths.state)
         _clear_staging(fs, paths, report)
@@ -63,6 +65,15 @@ def recover(fs: DurableFS, paths: SinkPaths) -> tuple[Manifest, RecoveryReport]:
         manifest.close()
         raise
     return manifest, report
+
+
+def _refuse_lost_record(manifest: Manifest, intent: Intent | None, paths: SinkPaths) -> None:
+    """A record is torn only while its intent stands: the intent goes when the record is durable."""
+    if manifest.has_torn_tail and (intent is None or intent.commit.id <= manifest.last_commit):
+        raise ManifestDamaged(
+            f"the last record of {paths.manifest} was durable and is not readable any more; restore the file "
+            "from a backup"
+        )
 
 
 def _roll_forward(
@@ -74,7 +85,7 @@ def _roll_forward(
     by_partition: dict[Partition, list[Placement]] = {}
     for placement in intent.placements:
         by_partition.setdefault(owners[placement.path], []).append(placement)
-    done: set[Partition] = set()
+    done = {partition for partition in owners.values() if partition not in by_partition}
     for partition, placements in by_partition.items():
         if all(_placed(fs, paths, p) or _staged(fs, paths, p) is not None for p in placements):
             for placement in placements:

@@ -73,9 +73,14 @@ def encode_row_group(rows: pa.Table, kind: Kind, codec: str, offset: int) -> Row
     file = pa.PythonFile(sink, mode="w")
     written: list[pq.FileMetaData] = []
     options = writer_options(kind, codec)
-    with pq.ParquetWriter(file, SCHEMAS[kind], metadata_collector=written, **options) as writer:
-        _advance(file, offset)
-        writer.write_table(rows, row_group_size=rows.num_rows)
+    writer = pq.ParquetWriter(file, SCHEMAS[kind], metadata_collector=written, **options)
+    _advance(file, offset)
+    try:
+        writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
+    except pa.ArrowException:
+        writer.is_open = False  # else it tries to finish a file that nobody wants
+        raise
+    writer.close()
     _drop_footer(sink.kept)
     return RowGroup(sink.kept, sum(map(len, sink.kept)), written[0])
 

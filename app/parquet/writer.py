@@ -16,7 +16,7 @@ from app.durable_fs import DurableFS
 from app.parquet.buffer import Buffers, PartitionRows
 from app.parquet.committer import Committer, Published
 from app.parquet.intake import FlushCommand, FlushResult, Intake, PutRows, RowAccount
-from app.parquet.manifest import Commit, Manifest
+from app.parquet.manifest import Manifest
 from app.parquet.observer import Observer, SilentObserver
 from app.parquet.partition import Partition, split
 from app.parquet.paths import SinkPaths
@@ -169,9 +169,10 @@ class Writer:
         self._take_in()
         if self._committer.may_try():
             self._done(self._committer.resume())
-        if self._committer.may_try() and not self._committer.unfinished:
+        if self._committer.may_try() and self._committer.is_idle:
             self._publish(self._choose(everything))
-            self._seal()
+            if self._committer.is_idle:
+                self._seal()
         self._trim()
 
     def _take_in(self) -> None:
@@ -237,7 +238,7 @@ class Writer:
             done, left = self._committer.commit(self._buffers.take(partitions[start : start + step]))
             self._intake.resized(self._buffers.restore(left))
             self._done(done)
-            if left or self._committer.unfinished:
+            if left or not self._committer.is_idle:
                 return
             self._trim()
 
@@ -263,7 +264,7 @@ class Writer:
             and self._buffers.get(file.partition) is None
         ]
         if files:
-            self._committer.seal(Commit(id=self._manifest.last_commit + 1, files=files))
+            self._committer.seal(files)
 
     def _trim(self) -> None:
         """Tell the journal which frames nobody needs any more."""

@@ -1,0 +1,207 @@
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from app.durable_fs import DurableFS
+from app.parquet.manifest import HEADER, Commit, Manifest, ManifestDamaged
+from app.parquet.publish import IntentDamaged, read_intent
+from app.parquet.recovery import FilesDiffer, recover
+from app.schema import Kind
+from tests.parquet.bench import Bench
+from tests.parquet.crash_campaign import tree
+from tests.parquet.faulty_fs import Crash, Fault, FaultyFS
+from tests.parquet.rows import all_timestamps, event_rows, published, snapshot_rows
+
+FILE = "7/2026-01-01/events.parquet"
+
+
+def interrupted(tmp_path: Path, call: str) -> Bench:
+    """Two partitions, one of them with an old file, whose second flush dies before the named call."""
+    probe = Bench(tmp_path / "probe", FaultyFS(Fault.CRASH_BEFORE, -1))
+    _second_flush(probe)
+    at = [number for number, name in enumerate(probe.fs.calls) if name.startswith(call)][-1]
+    bench = Bench(tmp_path / "run", FaultyFS(Fault.CRASH_BEFORE, at))
+    with pytest.raises(Crash):
+        _second_flush(bench)
+    bench.fs = DurableFS()
+    return bench
+
+
+def _second_flush(bench: Bench) -> None:
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    bench.put(2, event_rows(10, 10))
+    bench.put(3, snapshot_rows(20, 10), Kind.SNAPSHOTS)
+    bench.flush()
+
+
+def test_a_publish_with_an_intent_is_completed(tmp_path: Path) -> None:
+    bench = interrupted(tmp_path, "rename")
+    report = bench.start()
+    assert (report.completed, report.undone) == (2, 0)
+    assert all_timestamps(bench.data) == list(range(30))
+    bench.writer.turn()
+    assert (bench.writer.buffered_rows, bench.trimmed) == (0, 3)
+
+
+def test_a_partition_with_a_lost_staged_file_is_undone_alone_and_replayed(tmp_path: Path) -> None:
+    bench = interrupted(tmp_path, "rename")
+    intent = read_intent(bench.fs, bench.paths)
+    assert intent is not None
+    [lost] = [p for p in intent.placements if p.path.endswith("snapshots.parquet")]
+    (bench.paths.staging(bench.fs) / lost.staged).unlink()
+    report = bench.start()
+    assert (report.completed, report.undone) == (1, 1)
+    assert list(published(bench.data)) == [FILE]
+    bench.writer.turn()
+    assert bench.writer.buffered_rows == 10
+    bench.flush()
+    assert all_timestamps(bench.data) == list(range(30))
+
+
+def test_a_grown_file_of_an_undone_partition_is_cut_back_to_its_old_version(tmp_path: Path) -> None:
+    """The flush fills the old file and begins a new one; the new one is lost after the old was replaced."""
+
+    def story(bench: Bench) -> None:
+        bench.put(1, event_rows(0, 30))
+        bench.flush()
+        bench.put(2, event_rows(30, 200))
+        bench.flush()
+
+    policy = {"max_file_bytes": 24 << 10}
+    probe = Bench(tmp_path / "probe", FaultyFS(Fault.CRASH_BEFORE, -1), **policy)
+    story(probe)
+    at = [number for number, name in enumerate(probe.fs.calls) if name.startswith("rename")][-1]
+    bench = Bench(tmp_path / "run", FaultyFS(Fault.CRASH_BEFORE, at), **policy)
+    with pytest.raises(Crash):
+        story(bench)
+    assert published(bench.data)[FILE] != list(range(30)), "the old file must have been replaced already"
+    bench.fs = DurableFS()
+    for path in bench.paths.staging(bench.fs).iterdir():
+        path.unlink()
+    assert bench.start().undone == 1
+    assert published(bench.data) == {FILE: list(range(30))}
+    bench.flush()
+    assert all_timestamps(bench.data) == list(range(230))
+
+
+def test_staging_without_an_intent_is_removed(tmp_path: Path) -> None:
+    bench = interrupted(tmp_path, "create publish-intent")
+    assert bench.start().staging_removed == 2
+    assert all_timestamps(bench.data) == list(range(10))
+    bench.flush()
+    assert all_timestamps(bench.data) == list(range(30))
+
+
+def test_unknown_files_are_reported_and_left_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    (bench.data / "notes.txt").write_text("mine")
+    (bench.data / ".staging").mkdir()
+    assert bench.start().unknown_files == ["notes.txt"]
+    assert (bench.data / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("harm", ["missing", "short", "long"])
+def test_a_published_file_that_is_not_as_it_was_refuses_the_start(tmp_path: Path, harm: str) -> None:
+    bench = Bench(tmp_path)
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    path = bench.data / FILE
+    whole = path.read_bytes()
+    if harm == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(whole[:-1] if harm == "short" else whole + b"x")
+    before = tree(tmp_path)
+    with pytest.raises(FilesDiffer, match=FILE):
+        recover(bench.fs, bench.paths)
+    assert tree(tmp_path) == before
+    path.write_bytes(whole)
+    recover(bench.fs, bench.paths)[0].close()
+
+
+def test_a_changed_intent_refuses_the_start(tmp_path: Path) -> None:
+    bench = interrupted(tmp_path, "rename")
+    intent = bench.paths.intent
+    intent.write_bytes(intent.read_bytes().replace(b"snapshots", b"snapshotz", 1))
+    with pytest.raises(IntentDamaged, match="publish-intent"):
+        recover(bench.fs, bench.paths)
+
+
+def test_a_torn_last_record_is_cut_at_every_length(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    first = bench.paths.manifest.read_bytes()
+    bench.put(2, event_rows(10, 10))
+    bench.flush()
+    both = bench.paths.manifest.read_bytes()
+    path = tmp_path / "manifest"
+    for length in range(len(first), len(both)):
+        path.write_bytes(both[:length])
+        manifest = Manifest.open(DurableFS(), path)
+        assert [file.rows for file in manifest.files()] == [10]
+        manifest.cut_torn_tail()
+        manifest.close()
+        assert path.read_bytes() == first
+
+
+def test_every_flipped_bit_before_the_last_record_refuses_the_start(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for lsn in (1, 2):
+        bench.put(lsn, event_rows(lsn * 10, 10))
+        bench.flush()
+    good = bench.paths.manifest.read_bytes()
+    end = good.rindex(b"\n", 0, -1) + 1
+    path = tmp_path / "manifest"
+    for position in range(end):
+        flipped = bytearray(good)
+        flipped[position] ^= 1 << (position % 8)
+        path.write_bytes(flipped)
+        with pytest.raises(ManifestDamaged, match="manifest"):
+            Manifest.open(DurableFS(), path)
+
+
+def test_every_flipped_bit_of_a_durable_last_record_refuses_the_start(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for lsn in (1, 2):
+        bench.put(lsn, event_rows(lsn * 10, 10))
+        bench.flush()
+    good = bench.paths.manifest.read_bytes()
+    for position in range(good.rindex(b"\n", 0, -1) + 1, len(good)):
+        flipped = bytearray(good)
+        flipped[position] ^= 1 << (position % 8)
+        bench.paths.manifest.write_bytes(flipped)
+        with pytest.raises(ManifestDamaged, match="manifest"):
+            recover(bench.fs, bench.paths)
+        assert bench.paths.manifest.read_bytes() == flipped
+
+
+def test_a_long_log_is_rewritten_and_says_the_same(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.put(1, event_rows(0, 10))
+    [file] = bench.flush().files
+    manifest = bench.manifest
+    lengths = []
+    for number in range(6000):
+        grown = msgspec.structs.replace(file, rows=10 + number)
+        manifest.append(Commit(id=2 + number, files=[grown]))
+        lengths.append(bench.paths.manifest.stat().st_size)
+    assert max(lengths) < (1 << 20) + 1000
+    assert lengths[-1] < max(lengths)
+    manifest.close()
+    again = Manifest.open(DurableFS(), bench.paths.manifest)
+    assert again.files() == (grown,)
+    assert (again.last_commit, again.rows_published().total()) == (6001, 6009)
+    again.close()
+
+
+def test_the_manifest_can_be_read_with_a_json_reader(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    header, line = bench.paths.manifest.read_bytes().splitlines(keepends=True)
+    assert header == HEADER
+    assert json.loads(line[9:])["files"][0]["path"] == FILE
