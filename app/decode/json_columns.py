@@ -1,12 +1,12 @@
 """Rows of JSON bodies, turned by 90 degrees: per key the texts of all rows."""
 
 from collections.abc import Sequence
-from itertools import groupby
-from operator import attrgetter
+from itertools import groupby, repeat
 from typing import Final
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import astuple
 
 from app.decode.json_bodies import Row
 from app.decode.json_members import Members
@@ -25,7 +25,6 @@ class ColumnTaker:
     def __init__(self, row_type: type[msgspec.Struct]) -> None:
         self._keys: Final = row_type.__struct_fields__
         self._defaults: Final = row_type.__struct_defaults__
-        self._values = attrgetter(*self._keys)
 
     def take(self, rows: Sequence[Row]) -> Texts:
         """The texts of all rows. Rows that are dicts lose their known keys, and stand in `unknown`."""
@@ -34,13 +33,13 @@ class ColumnTaker:
             if shape is dict:
                 self._take_from_dicts(list(run), taken)  # type: ignore[arg-type]
             else:
-                values = list(map(self._values, run))
-                for key, column in zip(self._keys, zip(*values, strict=True), strict=True):
+                columns = list(zip(*map(astuple, run), strict=True))  # type: ignore[arg-type]
+                for key, column in zip(self._keys, columns, strict=True):
                     taken.columns[key].extend(column)
-                taken.unknown.extend([None] * len(values))
+                taken.unknown.extend(repeat(None, len(columns[0])))
         return taken
 
     def _take_from_dicts(self, rows: list[dict[str, Raw]], taken: Texts) -> None:
         for key, default in zip(self._keys, self._defaults, strict=True):
-            taken.columns[key].extend([row.pop(key, default) for row in rows])
+            taken.columns[key].extend(map(dict.pop, rows, repeat(key), repeat(default)))
         taken.unknown.extend(rows)

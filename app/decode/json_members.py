@@ -6,12 +6,13 @@ place's name, into an object `_shadowed`, so that nothing is lost and no key sta
 twice within one object is the client's own, and is left to the reader of the payload.)
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Raw
 
+from app.decode.json_join import Piece, join_pieces
 from app.decode.json_refusals import ABSENT, Refusals, joined
 
 Members = Mapping[str, Raw]
@@ -60,35 +61,38 @@ class PayloadWriter:
         unknown: the members of each row under keys that the protocol does not know; None for none.
         Rows with something else than an object where an object belongs are refused.
         """
-        given = {key: column for key in self._keys if any(map(len, column := _without_nulls(texts[key])))}
-        to_merge = self._rows_to_merge(given, refusals)
+        places = self._places
+        given = {key: column for key in self._keys if (column := _without_nulls(texts[key]))}
+        to_merge = self._check_objects(given, refusals)
+        objects = [Piece(given[key]) for key in places.objects if key in given]
         if any(unknown):
-            to_merge.update(row for row, members in enumerate(unknown) if members)
-            if not given and len(to_merge) == len(unknown):
-                return list(map(_encode, unknown))
-        payloads = self._texts(given, len(unknown)) if len(to_merge) < len(unknown) else [b""] * len(unknown)
+            objects.append(Piece([_encode(members) if members else b"" for members in unknown]))
+            for key, name in places.renamed:
+                if key in given:
+                    to_merge.update(row for row, members in enumerate(unknown) if members and name in members)
+        to_merge.update(_rows_with_several(objects))
+        before = [Piece(given[key], key) for key in places.named if key in given]
+        after = [Piece(given[key], name) for key, name in places.renamed if key in given]
+        payloads = join_pieces([*before, *objects, *after], len(unknown))
         for row in to_merge:
             payloads[row] = _merge(self._sources(given, unknown[row], row))
         return payloads
 
-    def _rows_to_merge(self, given: dict[str, Column], refusals: Refusals) -> set[int]:
-        """The rows in which two places may have the same key. What is no object is refused, and taken out."""
-        rows: set[int] = set()
-        objects = [key for key in self._places.objects if key in given]
-        for key in objects:
-            column = given[key]
-            try:
-                self._read_all_untaken(joined([text for text in column if len(text)]))
-            except msgspec.DecodeError:
-                given[key] = self._check_singly(column, key, rows, refusals)
-        for key in objects[1:]:
-            rows.update(row for row, text in enumerate(given[key]) if len(text))
-        return rows
+    def _check_objects(self, given: dict[str, Column], refusals: Refusals) -> set[int]:
+        """Refuse, and take out, what is no object. Returns the rows in which an object has a taken key."""
+        to_merge: set[int] = set()
+        for key in self._places.objects:
+            if key in given:
+                try:
+                    self._read_all_untaken(joined(list(filter(None, given[key]))))
+                except msgspec.DecodeError:
+                    given[key] = self._check_singly(given[key], key, to_merge, refusals)
+        return to_merge
 
     def _check_singly(self, column: Column, key: str, to_merge: set[int], refusals: Refusals) -> Column:
         objects: list[Raw] = []
         for row, text in enumerate(column):
-            if len(text) and not bytes(text).startswith(b"{"):
+            if text and not bytes(text).startswith(b"{"):
                 refusals.refuse(row, key, "must be a JSON object")
                 objects.append(ABSENT)
                 continue
@@ -99,40 +103,25 @@ class PayloadWriter:
                 to_merge.add(row)
         return objects
 
-    def _texts(self, given: Mapping[str, Column], rows: int) -> list[bytes]:
-        """Payloads of rows that have at most one object, and no key twice."""
-        places = self._places
-        objects = [given[key] for key in places.objects if key in given]
-        if len(given) == len(objects) == 1:
-            return [bytes(text) or b"{}" for text in objects[0]]
-        pieces = [_named(key, given[key]) for key in places.named if key in given]
-        pieces.extend([bytes(text)[1:-1].strip() for text in column] for column in objects)
-        pieces.extend(_named(name, given[key]) for key, name in places.renamed if key in given)
-        if not pieces:
-            return [b"{}"] * rows
-        if all(map(all, pieces)):
-            return list(map((b"{%b}" % b",".join([b"%b"] * len(pieces))).__mod__, zip(*pieces, strict=True)))
-        return [b"{%b}" % b",".join(filter(None, row)) for row in zip(*pieces, strict=True)]
-
     def _sources(
         self, given: Mapping[str, Column], unknown: Members | None, row: int
     ) -> Iterator[tuple[str, Members]]:
         """The places of one row that have members, by name, in order."""
-        places = self._places
-        for key in places.named:
-            if key in given and len(text := given[key][row]):
-                yield key, {key: text}
-        for key in places.objects:
-            if key in given and len(text := given[key][row]):
-                yield key, _members(text)
+        texts = {key: text for key, column in given.items() if (text := column[row])}
+        for key in self._places.named:
+            if key in texts:
+                yield key, {key: texts[key]}
+        for key in self._places.objects:
+            if key in texts:
+                yield key, _members(texts[key])
         if unknown:
             yield _UNKNOWN, unknown
-        for key, name in places.renamed:
-            if key in given and len(text := given[key][row]):
-                yield key, {name: text}
+        for key, name in self._places.renamed:
+            if key in texts:
+                yield key, {name: texts[key]}
 
 
-def _merge(sources: Iterator[tuple[str, Members]]) -> bytes:
+def _merge(sources: Iterable[tuple[str, Members]]) -> bytes:
     merged: dict[str, Raw] = {}
     shadowed: dict[str, dict[str, Raw]] = {}
     for place, members in sources:
@@ -150,12 +139,17 @@ def _merge(sources: Iterator[tuple[str, Members]]) -> bytes:
     return _encode(merged)
 
 
-def _without_nulls(column: Column) -> Column:
-    if len(_NULL) not in map(len, column):
-        return column
-    return [ABSENT if len(text) == len(_NULL) and bytes(text) == _NULL else text for text in column]
+def _without_nulls(column: Column) -> Column | None:
+    """The column with nulls as absent values; None when no row has the value."""
+    sizes = set(map(len, column))
+    if len(_NULL) in sizes:
+        column = [ABSENT if len(text) == len(_NULL) and bytes(text) == _NULL else text for text in column]
+        sizes = set(map(len, column))
+    return column if sizes != {0} else None
 
 
-def _named(name: str, column: Column) -> list[bytes]:
-    member = b'"%b":' % name.encode() + b"%b"
-    return [member % text if len(text) else b"" for text in column]
+def _rows_with_several(pieces: Sequence[Piece]) -> Iterator[int]:
+    """The rows that have more than one of the pieces."""
+    if len(pieces) > 1:
+        counts = map(sum, zip(*(map(bool, piece.values) for piece in pieces), strict=True))
+        yield from (row for row, count in enumerate(counts) if count > 1)

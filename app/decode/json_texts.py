@@ -43,7 +43,7 @@ def read_words(
     Returns one stored word per row; rows with an unknown word are refused.
     """
     sent = read_texts(texts, field, refusals)
-    known = [words.get(word) for word in sent]
+    known = list(map(words.get, sent))
     if None in known:
         known = [word or _any_case(sent[row], words, row, field, refusals) for row, word in enumerate(known)]
     return [word or "" for word in known] if None in known else known  # type: ignore[return-value]

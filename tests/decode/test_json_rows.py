@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.decode.json_rows import decode_json
+from app.decode.json_rows import PIECE_BYTES, decode_json
 from app.errors import MalformedBatch
 from app.schema import Kind
 from app.submission import DecodePolicy, RowRefusal, Verdict
@@ -297,6 +297,23 @@ def test_submissions_of_all_kinds_come_back_in_order() -> None:
     assert (found[Kind.LOGS].owners, found[Kind.LOGS].counts) == ([0, 5], [1, 1])
     assert found[Kind.EVENTS].rows["workspace_id"].to_pylist() == [2, 2, 4]
     assert found[Kind.LOGS].rows["source_ip"].to_pylist() == [sent[0].source_ip, sent[5].source_ip]
+
+
+def test_a_group_of_many_bodies_keeps_its_order() -> None:
+    filler = "x" * 1_000
+    sent = []
+    for number in range(5 * PIECE_BYTES // 2_000):
+        rows = [EVENT | {"event": f"{number}-{row}", "filler": filler} for row in range(2)]
+        body = "\n".join(map(json.dumps, rows)) if number % 7 else "{"
+        sent.append(submission(body.encode(), workspace_id=number))
+    decoded = decode_json(sent, DecodePolicy())
+    good = [number for number in range(len(sent)) if number % 7]
+    (group,) = decoded.groups
+    group.rows.validate(full=True)
+    assert (group.owners, group.counts) == (good, [2] * len(good))
+    assert group.rows["event_name"].to_pylist() == [f"{number}-{row}" for number in good for row in range(2)]
+    assert group.rows["workspace_id"].to_pylist() == [number for number in good for _ in range(2)]
+    assert [verdict.accepted for verdict in decoded.verdicts] == [2 * bool(n % 7) for n in range(len(sent))]
 
 
 def test_no_submissions_give_nothing() -> None:
