@@ -1,8 +1,7 @@
-"""A writer on a real directory, moved on by hand: no thread, and the clock stands still until it is moved."""
+"""A writer that is moved on by hand: no thread, and the clock stands still until it is moved."""
 
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 
 from app.durable_fs import DurableFS
@@ -14,22 +13,31 @@ from app.parquet.writer import Writer
 from app.schema import Kind
 from tests.parquet.rows import NOON_MS
 
+Journal = dict[int, tuple[Kind, pa.RecordBatch]]
+
 
 class Bench:
-    """`journal` stands for the real one: what was put and not trimmed is put again by `restart`."""
+    """`journal` stands for the real one: what was put and not trimmed is put again by `start`."""
 
-    def __init__(self, root: Path, fs: DurableFS | None = None, **policy: object) -> None:
+    def __init__(
+        self,
+        root: Path,
+        fs: DurableFS | None = None,
+        policy: WriterPolicy | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         self.fs = fs or DurableFS()
         self.paths = SinkPaths(root / "data", root / "state")
-        self.policy = msgspec.structs.replace(WriterPolicy(), **policy)
+        self.policy = policy or WriterPolicy()
+        self.journal: Journal = {} if journal is None else journal
         self.now_ms = NOON_MS
-        self.journal: dict[int, tuple[Kind, pa.RecordBatch]] = {}
         self.journal_bytes = 0
         self.trimmed = 0
         self.fatal: list[BaseException] = []
         self.report = self.start()
 
     def start(self) -> RecoveryReport:
+        """What a start of the service does; a second time stands for a restart."""
         self.manifest, self.report = recover(self.fs, self.paths)
         self.writer = Writer(
             self.policy,
@@ -46,9 +54,9 @@ class Bench:
         return self.report
 
     def _trim(self, through: int) -> None:
-        assert through >= self.trimmed
         self.trimmed = through
-        self.journal = {lsn: entry for lsn, entry in self.journal.items() if lsn > through}
+        for lsn in [lsn for lsn in self.journal if lsn <= through]:
+            del self.journal[lsn]
 
     @property
     def data(self) -> Path:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.parquet.rotation import WriterPolicy
 from app.parquet.writer_options import CODECS
 from app.schema import SCHEMAS, Kind
 from tests.parquet.bench import Bench
@@ -93,7 +94,7 @@ def test_indexes_of_old_and_new_row_groups_are_found(tmp_path: Path) -> None:
 )
 def test_each_codec_is_written_and_read(tmp_path: Path, codec: str, on_disk: str) -> None:
     assert codec in CODECS
-    bench = Bench(tmp_path, codec=codec)
+    bench = Bench(tmp_path, policy=WriterPolicy(codec=codec))
     for lsn in (1, 2):
         bench.put(lsn, event_rows(lsn * 1000, 1000))
         bench.flush()
@@ -122,7 +123,7 @@ def test_types_and_nullability_are_the_contract(tmp_path: Path) -> None:
 
 
 def test_the_file_says_who_wrote_it_and_which_frames_it_holds(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, writer_version="parquet-sink 9.9")
+    bench = Bench(tmp_path, policy=WriterPolicy(writer_version="parquet-sink 9.9"))
     bench.put(4, event_rows(0, 5))
     bench.flush()
     bench.put(9, event_rows(5, 5))

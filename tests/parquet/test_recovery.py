@@ -8,37 +8,38 @@ from app.durable_fs import DurableFS
 from app.parquet.manifest import HEADER, Commit, Manifest, ManifestDamaged
 from app.parquet.publish import IntentDamaged, read_intent
 from app.parquet.recovery import FilesDiffer, recover
+from app.parquet.rotation import WriterPolicy
 from app.schema import Kind
 from tests.parquet.bench import Bench
-from tests.parquet.crash_campaign import tree
-from tests.parquet.faulty_fs import Crash, Fault, FaultyFS
+from tests.parquet.moody_fs import MoodyFS
 from tests.parquet.rows import all_timestamps, event_rows, published, snapshot_rows
+from tests.support.simulated_disk import Crash, SimulatedDisk
+
+
+def tree(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
 
 FILE = "7/2026-01-01/events.parquet"
 
 
-def interrupted(tmp_path: Path, call: str) -> Bench:
+def interrupted(tmp_path: Path, call: str, name: str) -> Bench:
     """Two partitions, one of them with an old file, whose second flush dies before the named call."""
-    probe = Bench(tmp_path / "probe", FaultyFS(Fault.CRASH_BEFORE, -1))
-    _second_flush(probe)
-    at = [number for number, name in enumerate(probe.fs.calls) if name.startswith(call)][-1]
-    bench = Bench(tmp_path / "run", FaultyFS(Fault.CRASH_BEFORE, at))
-    with pytest.raises(Crash):
-        _second_flush(bench)
-    bench.fs = DurableFS()
-    return bench
-
-
-def _second_flush(bench: Bench) -> None:
+    fs = MoodyFS()
+    bench = Bench(tmp_path, fs)
     bench.put(1, event_rows(0, 10))
     bench.flush()
     bench.put(2, event_rows(10, 10))
     bench.put(3, snapshot_rows(20, 10), Kind.SNAPSHOTS)
-    bench.flush()
+    fs.dies = lambda made, path: (made, path.name) == (call, name)
+    with pytest.raises(Crash):
+        bench.flush()
+    bench.fs = DurableFS()
+    return bench
 
 
 def test_a_publish_with_an_intent_is_completed(tmp_path: Path) -> None:
-    bench = interrupted(tmp_path, "rename")
+    bench = interrupted(tmp_path, "rename", "snapshots.parquet")
     report = bench.start()
     assert (report.completed, report.undone) == (2, 0)
     assert all_timestamps(bench.data) == list(range(30))
@@ -47,7 +48,7 @@ def test_a_publish_with_an_intent_is_completed(tmp_path: Path) -> None:
 
 
 def test_a_partition_with_a_lost_staged_file_is_undone_alone_and_replayed(tmp_path: Path) -> None:
-    bench = interrupted(tmp_path, "rename")
+    bench = interrupted(tmp_path, "rename", "snapshots.parquet")
     intent = read_intent(bench.fs, bench.paths)
     assert intent is not None
     [lost] = [p for p in intent.placements if p.path.endswith("snapshots.parquet")]
@@ -64,19 +65,14 @@ def test_a_partition_with_a_lost_staged_file_is_undone_alone_and_replayed(tmp_pa
 def test_a_grown_file_of_an_undone_partition_is_cut_back_to_its_old_version(tmp_path: Path) -> None:
     """The flush fills the old file and begins a new one; the new one is lost after the old was replaced."""
 
-    def story(bench: Bench) -> None:
-        bench.put(1, event_rows(0, 30))
-        bench.flush()
-        bench.put(2, event_rows(30, 200))
-        bench.flush()
-
-    policy = {"max_file_bytes": 24 << 10}
-    probe = Bench(tmp_path / "probe", FaultyFS(Fault.CRASH_BEFORE, -1), **policy)
-    story(probe)
-    at = [number for number, name in enumerate(probe.fs.calls) if name.startswith("rename")][-1]
-    bench = Bench(tmp_path / "run", FaultyFS(Fault.CRASH_BEFORE, at), **policy)
+    fs = MoodyFS()
+    bench = Bench(tmp_path, fs, WriterPolicy(max_file_bytes=24 << 10))
+    bench.put(1, event_rows(0, 30))
+    bench.flush()
+    bench.put(2, event_rows(30, 200))
+    fs.dies = lambda call, path: path.name == "events-0001.parquet"
     with pytest.raises(Crash):
-        story(bench)
+        bench.flush()
     assert published(bench.data)[FILE] != list(range(30)), "the old file must have been replaced already"
     bench.fs = DurableFS()
     for path in bench.paths.staging(bench.fs).iterdir():
@@ -88,7 +84,7 @@ def test_a_grown_file_of_an_undone_partition_is_cut_back_to_its_old_version(tmp_
 
 
 def test_staging_without_an_intent_is_removed(tmp_path: Path) -> None:
-    bench = interrupted(tmp_path, "create publish-intent")
+    bench = interrupted(tmp_path, "create", "publish-intent.tmp")
     assert bench.start().staging_removed == 2
     assert all_timestamps(bench.data) == list(range(10))
     bench.flush()
@@ -123,7 +119,7 @@ def test_a_published_file_that_is_not_as_it_was_refuses_the_start(tmp_path: Path
 
 
 def test_a_changed_intent_refuses_the_start(tmp_path: Path) -> None:
-    bench = interrupted(tmp_path, "rename")
+    bench = interrupted(tmp_path, "rename", "snapshots.parquet")
     intent = bench.paths.intent
     intent.write_bytes(intent.read_bytes().replace(b"snapshots", b"snapshotz", 1))
     with pytest.raises(IntentDamaged, match="publish-intent"):
@@ -164,23 +160,24 @@ def test_every_flipped_bit_before_the_last_record_refuses_the_start(tmp_path: Pa
             Manifest.open(DurableFS(), path)
 
 
-def test_every_flipped_bit_of_a_durable_last_record_refuses_the_start(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+def test_every_flipped_bit_of_a_durable_last_record_refuses_the_start() -> None:
+    disk = SimulatedDisk()
+    bench = Bench(Path("/node"), disk.mount())
     for lsn in (1, 2):
         bench.put(lsn, event_rows(lsn * 10, 10))
         bench.flush()
-    good = bench.paths.manifest.read_bytes()
+    good = bench.fs.read(bench.paths.manifest)
     for position in range(good.rindex(b"\n", 0, -1) + 1, len(good)):
         flipped = bytearray(good)
         flipped[position] ^= 1 << (position % 8)
-        bench.paths.manifest.write_bytes(flipped)
+        disk.overwrite(bench.paths.manifest, bytes(flipped))
         with pytest.raises(ManifestDamaged, match="manifest"):
             recover(bench.fs, bench.paths)
-        assert bench.paths.manifest.read_bytes() == flipped
+        assert bench.fs.read(bench.paths.manifest) == flipped
 
 
-def test_a_long_log_is_rewritten_and_says_the_same(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+def test_a_long_log_is_rewritten_and_says_the_same() -> None:
+    bench = Bench(Path("/node"), SimulatedDisk().mount())
     bench.put(1, event_rows(0, 10))
     [file] = bench.flush().files
     manifest = bench.manifest
@@ -188,11 +185,11 @@ def test_a_long_log_is_rewritten_and_says_the_same(tmp_path: Path) -> None:
     for number in range(6000):
         grown = msgspec.structs.replace(file, rows=10 + number)
         manifest.append(Commit(id=2 + number, files=[grown]))
-        lengths.append(bench.paths.manifest.stat().st_size)
+        lengths.append(bench.fs.stat(bench.paths.manifest).size)
     assert max(lengths) < (1 << 20) + 1000
     assert lengths[-1] < max(lengths)
     manifest.close()
-    again = Manifest.open(DurableFS(), bench.paths.manifest)
+    again = Manifest.open(bench.fs, bench.paths.manifest)
     assert again.files() == (grown,)
     assert (again.last_commit, again.rows_published().total()) == (6001, 6009)
     again.close()

@@ -1,4 +1,3 @@
-import errno
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,10 +8,11 @@ from app.durable_fs import SyncFailed
 from app.parquet.intake import RowAccount
 from app.parquet.partition import Partition, Rotation
 from app.parquet.quarantine import ERROR_KEY
+from app.parquet.rotation import WriterPolicy
 from app.parquet.writer import WriterStopped
 from app.schema import SCHEMAS, Kind
 from tests.parquet.bench import Bench
-from tests.parquet.faulty_fs import Fault, FaultyFS
+from tests.parquet.moody_fs import MoodyFS, never
 from tests.parquet.rows import (
     DAY_MS,
     HOUR_MS,
@@ -28,7 +28,7 @@ EVENTS = Kind.EVENTS
 
 
 def test_rows_are_published_when_they_are_as_old_as_the_flush_interval(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, flush_interval_ms=60_000)
+    bench = Bench(tmp_path, policy=WriterPolicy(flush_interval_ms=60_000))
     bench.put(1, event_rows(0, 10))
     bench.turn_at(NOON_MS + 59_999)
     assert published(bench.data) == {}
@@ -79,7 +79,7 @@ def test_a_flush_of_some_partitions_leaves_the_others(tmp_path: Path) -> None:
 
 
 def test_hourly_rotation_has_a_folder_per_hour(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, rotation=Rotation.HOURLY)
+    bench = Bench(tmp_path, policy=WriterPolicy(rotation=Rotation.HOURLY))
     rows = [event_rows(0, 5), event_rows(5, 5, received_ms=NOON_MS + HOUR_MS)]
     bench.put(1, pa.concat_batches(rows))
     bench.flush()
@@ -90,7 +90,7 @@ def test_hourly_rotation_has_a_folder_per_hour(tmp_path: Path) -> None:
 
 
 def test_a_passed_day_is_flushed_at_once_and_sealed_a_while_later(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, flush_interval_ms=10 * DAY_MS)
+    bench = Bench(tmp_path, policy=WriterPolicy(flush_interval_ms=10 * DAY_MS))
     bench.now_ms = MIDNIGHT_MS - 10
     bench.put(1, event_rows(0, 10))
     bench.turn_at(MIDNIGHT_MS + 500)
@@ -130,7 +130,7 @@ def test_files_that_a_restart_finds_unsealed_are_sealed_when_their_day_has_passe
 
 @pytest.mark.parametrize("payload_bytes", [40, 400, 4000])
 def test_no_file_is_larger_than_the_limit(tmp_path: Path, payload_bytes: int) -> None:
-    bench = Bench(tmp_path, max_file_bytes=64 << 10, row_group_rows=500)
+    bench = Bench(tmp_path, policy=WriterPolicy(max_file_bytes=64 << 10, row_group_rows=500))
     for lsn in range(1, 9):
         bench.put(lsn, event_rows(lsn * 1000, 150, payload_bytes=payload_bytes))
         bench.flush()
@@ -144,7 +144,7 @@ def test_no_file_is_larger_than_the_limit(tmp_path: Path, payload_bytes: int) ->
 
 
 def test_one_large_flush_fills_files_to_near_the_limit(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, max_file_bytes=1 << 20)
+    bench = Bench(tmp_path, policy=WriterPolicy(max_file_bytes=1 << 20))
     bench.put(1, event_rows(0, 40_000))
     bench.flush()
     sizes = [file.bytes for file in bench.manifest.files()]
@@ -154,7 +154,7 @@ def test_one_large_flush_fills_files_to_near_the_limit(tmp_path: Path) -> None:
 
 
 def test_a_row_larger_than_any_file_has_a_file_of_its_own(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, max_file_bytes=16 << 10)
+    bench = Bench(tmp_path, policy=WriterPolicy(max_file_bytes=16 << 10))
     bench.put(
         1, pa.concat_batches([event_rows(0, 1), event_rows(1, 1, payload_bytes=100_000), event_rows(2, 1)])
     )
@@ -251,7 +251,7 @@ def test_a_flush_of_nothing_but_bad_rows_comes_to_an_end(tmp_path: Path) -> None
 
 
 def test_memory_pressure_publishes_the_largest_partitions_first(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, max_buffered_bytes=200_000)
+    bench = Bench(tmp_path, policy=WriterPolicy(max_buffered_bytes=200_000))
     bench.put(1, event_rows(0, 10))
     bench.put(2, event_rows(0, 700, workspace_id=8))
     bench.writer.turn()
@@ -259,7 +259,7 @@ def test_memory_pressure_publishes_the_largest_partitions_first(tmp_path: Path) 
 
 
 def test_a_long_journal_publishes_the_oldest_rows(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, max_journal_bytes=1000)
+    bench = Bench(tmp_path, policy=WriterPolicy(max_journal_bytes=1000))
     for lsn in range(1, 5):
         bench.put(lsn, event_rows(0, 10, workspace_id=lsn))
     bench.writer.turn()
@@ -270,25 +270,43 @@ def test_a_long_journal_publishes_the_oldest_rows(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_reported_and_tried_again_and_nothing_is_lost(tmp_path: Path) -> None:
-    fs = FaultyFS(Fault.ERROR_FROM_HERE, -1, errno.ENOSPC)
+    fs = MoodyFS(full=lambda call, path: path.suffix == ".staged")
     bench = Bench(tmp_path, fs)
     bench.put(1, event_rows(0, 10))
-    fs.at = len(fs.calls)
     future = bench.writer.flush()
     bench.writer.turn()
     assert not future.done()
     assert "No space left" in str(bench.writer.problem)
     assert bench.writer.buffered_rows == 10
-    calls = len(fs.calls)
+    attempts = fs.attempts
     bench.writer.turn()
-    assert len(fs.calls) == calls  # the pause is not over
+    assert fs.attempts == attempts  # the pause is not over
     bench.put(2, event_rows(10, 10))
-    fs.repair()
+    fs.full = never
     bench.turn_at(bench.now_ms + 10_000)
     assert future.result(timeout=0).flushed_rows == 20
     assert bench.writer.problem is None
     assert all_timestamps(bench.data) == list(range(20))
     assert bench.writer.buffered_bytes == 0
+
+
+def test_an_error_between_two_renames_is_made_good_before_anything_else(tmp_path: Path) -> None:
+    fs = MoodyFS(full=lambda call, path: path.name == "snapshots.parquet")
+    bench = Bench(tmp_path, fs)
+    bench.put(1, event_rows(0, 10))
+    bench.put(2, snapshot_rows(10, 10), Kind.SNAPSHOTS)
+    future = bench.writer.flush()
+    bench.writer.turn()
+    bench.put(3, event_rows(20, 10))
+    bench.writer.turn()
+    assert (bench.writer.buffered_rows, bench.trimmed, bench.manifest.files()) == (30, 0, ())
+    later = bench.writer.flush()
+    fs.full = never
+    bench.turn_at(bench.now_ms + 10_000)
+    assert future.result(timeout=0).flushed_rows == 20
+    assert later.result(timeout=0).flushed_rows == 30
+    assert all_timestamps(bench.data) == list(range(30))
+    assert bench.trimmed == 3
 
 
 def test_the_thread_publishes_and_drains_at_the_end(tmp_path: Path) -> None:
@@ -304,18 +322,8 @@ def test_the_thread_publishes_and_drains_at_the_end(tmp_path: Path) -> None:
 
 
 def test_a_failed_sync_ends_the_writer_and_is_not_tried_again(tmp_path: Path) -> None:
-    fs = FaultyFS(Fault.ERROR_ONCE, -1)
-    bench = Bench(tmp_path, fs)
+    bench = Bench(tmp_path, MoodyFS(lost=lambda call, path: path.suffix == ".staged"))
     bench.put(1, event_rows(0, 10))
-    bench.writer.turn()
-    probe = FaultyFS(Fault.ERROR_ONCE, -1)
-    trial = Bench(tmp_path / "probe", probe)
-    trial.put(1, event_rows(0, 10))
-    begun = len(probe.calls)
-    trial.flush()
-    fs.at = len(fs.calls) + next(
-        number for number, call in enumerate(probe.calls[begun:]) if call.startswith("sync ")
-    )
     future = bench.writer.flush()
     bench.writer.start()
     assert isinstance(future.exception(timeout=30), SyncFailed)

@@ -1,0 +1,50 @@
+"""Real directories on which a chosen call goes wrong; for campaigns there is the simulated disk."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from app.durable_fs import DurableFile, DurableFS, SyncFailed
+from tests.support.simulated_disk import Crash
+
+Choice = Callable[[str, Path], bool]
+"""Whether this call (create, rename, sync of a file) of this path goes wrong. Renames: the new name."""
+
+
+def never(call: str, path: Path) -> bool:
+    return False
+
+
+class MoodyFS(DurableFS):
+    """dies: the process ends before the call. full: ENOSPC. lost: a file's sync fails."""
+
+    def __init__(self, dies: Choice = never, full: Choice = never, lost: Choice = never) -> None:
+        self.dies = dies
+        self.full = full
+        self.lost = lost
+        self.attempts = 0
+
+    def create(self, path: Path) -> DurableFile:
+        self._meet("create", path)
+        file = super().create(path)
+        return _LostFile(file) if self.lost("sync", path) else file
+
+    def rename(self, source: Path, destination: Path) -> None:
+        self._meet("rename", destination)
+        super().rename(source, destination)
+
+    def _meet(self, call: str, path: Path) -> None:
+        self.attempts += 1
+        if self.dies(call, path):
+            raise Crash(call)
+        if self.full(call, path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+class _LostFile(DurableFile):
+    def __init__(self, file: DurableFile) -> None:
+        super().__init__(file._fd, file.path, file.size)
+
+    def sync(self) -> None:
+        raise SyncFailed("fsync", self.path, OSError(errno.EIO, os.strerror(errno.EIO)))
