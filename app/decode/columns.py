@@ -27,7 +27,7 @@ def gather(data: bytes, starts: Positions, lengths: Positions) -> pa.BinaryArray
 def views(
     data: bytes, starts: Positions, lengths: Positions, validity: pa.Buffer | None
 ) -> pa.BinaryViewArray:
-    """The bytes from each start on, where they stand."""
+    """The bytes from each start on, where they stand. Good for a cast only: short views are not padded."""
     count = len(starts)
     laid = np.zeros((count, 4), np.uint32)
     laid[:, 0] = lengths
@@ -35,9 +35,8 @@ def views(
     short = np.flatnonzero(lengths <= _INLINE_BYTES)
     if len(short):
         every_12 = np.ndarray((len(data) - _INLINE_BYTES + 1,), f"V{_INLINE_BYTES}", data, strides=(1,))
-        inline = every_12[starts[short]].view(np.uint8).reshape(-1, _INLINE_BYTES)
-        inline *= np.arange(_INLINE_BYTES) < lengths[short, None]
-        laid[short, 1:] = inline.view(np.uint32)
+        # Bytes behind the value come along; the cast to plain columns that follows leaves them behind.
+        laid[short, 1:] = every_12[starts[short]].view(np.uint32).reshape(-1, _INLINE_BYTES // 4)
     buffers = [validity, pa.py_buffer(laid), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.binary_view(), count, buffers)
 

@@ -50,13 +50,13 @@ def read_batches(
     owner = np.arange(len(submissions))
     regions = Regions(bodies.starts, bodies.ends, owner, None, "the body")
     outer = Tables(bodies, regions, _root(bodies, regions, faults), 6, faults)
-    keys, data, source_ips = outer.vectors((_API_KEY, _DATA, _SOURCE_IP))
+    keys, data, source_ips = outer.vector(_API_KEY), outer.vector(_DATA), outer.vector(_SOURCE_IP)
     _check_keys(submissions, bodies, keys, faults)
     kinds = _check_kinds(submissions, outer, faults)
     _refuse(~data.present, faults, lambda i: MalformedBatch("the field `data` is missing; it holds the rows"))
     inner = Regions(data.start, data.start + data.length, owner, None, "`data`")
     table = Tables(bodies, inner, _root(bodies, inner, faults), 1, faults)
-    (rows,) = table.vectors((_ROWS,), item_bytes=4)
+    rows = table.vector(_ROWS, item_bytes=4)
     _check_rows(rows, max_rows, faults)
     for refused in faults.errors:
         kinds[refused] = None

@@ -71,17 +71,13 @@ def find_rows(
         "timestamp",
         lambda i: f"{timestamps[i]} is beyond 64-bit signed; send ms since the epoch",
     )
-    fields = [*layout.ids, *layout.texts, layout.payload]
-    if layout.service is not None:
-        fields.append(layout.service)
-    spans = dict(zip(fields, tables.vectors(fields), strict=True))
     found = FoundRows(
         timestamps,
         {enum.field.name: tables.u1(enum.field) for enum in layout.enums},
-        {field.name: spans[field] for field in layout.ids},
-        {field.name: spans[field] for field in layout.texts},
-        spans[layout.payload],
-        None if layout.service is None else spans[layout.service],
+        {field.name: tables.vector(field) for field in layout.ids},
+        {field.name: tables.vector(field) for field in layout.texts},
+        tables.vector(layout.payload),
+        None if layout.service is None else tables.vector(layout.service),
     )
     _check_values(kind, found, bodies, refusals)
     return found

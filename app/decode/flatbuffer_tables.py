@@ -117,38 +117,38 @@ class Tables:
 
     def u1(self, field: Field) -> npt.NDArray[np.uint8]:
         """A number of one byte per table, 0 where absent."""
-        return self._bodies.u1(self._place([field], 1)[0][0])
+        at, _ = self._place(field, 1)
+        return self._bodies.u1(at)
 
     def u8(self, field: Field) -> npt.NDArray[np.uint64]:
         """A number of eight bytes per table, 0 where absent."""
-        return self._bodies.u8(self._place([field], 8)[0][0])
+        at, _ = self._place(field, 8)
+        return self._bodies.u8(at)
 
-    def vectors(self, fields: Sequence[Field], item_bytes: int = 1) -> list[Spans]:
-        """One Spans per field. Absent vectors, and those out of bounds, are empty and lie at bodies.void."""
-        void, hi = self._bodies.void, self._regions.hi
-        at, present = self._place(fields, 4)
+    def vector(self, field: Field, item_bytes: int = 1) -> Spans:
+        """Absent vectors, and those out of bounds, are empty and lie at bodies.void."""
+        void = self._bodies.void
+        at, present = self._place(field, 4)
+        if not some(present):
+            return Spans(at, np.zeros_like(at), present)
         # A length read beyond the region fails the check of the end below, and is not used.
         start = np.minimum(at + self._bodies.u4(at), void)
         length = self._bodies.u4(start).astype(np.int64)
         start += 4
-        outside = start + length * item_bytes > hi
-        if some(outside):
-            for field, mask, position in zip(fields, outside & present, start - 4, strict=True):
-                self._refuse(mask, position, f"the vector `{field.name}`")
-            start, length = np.where(outside, void, start), np.where(outside, 0, length)
-            present &= ~outside
-        return [Spans(*span) for span in zip(start, length, present, strict=True)]
+        outside = start + length * item_bytes > self._regions.hi
+        if not some(outside):
+            return Spans(start, length, present)
+        self._refuse(outside & present, at, f"the vector of the field `{field.name}`")
+        return Spans(np.where(outside, void, start), np.where(outside, 0, length), present & ~outside)
 
-    def _place(self, fields: Sequence[Field], size: int) -> tuple[Positions, Mask]:
-        """Where each field's `size` inline bytes are, shape (fields, n), and whether it is there; absent ones
-        read as 0."""
-        offset = self.offsets.T[[field.slot for field in fields]]
+    def _place(self, field: Field, size: int) -> tuple[Positions, Mask]:
+        """Where the field's `size` inline bytes are, and whether it is there; absent ones read as 0."""
+        offset = self.offsets[:, field.slot]
         present = offset > 0
         at = self._at + offset
         if not self._roomy:
             outside = (at > self._regions.hi - size) & present
             if some(outside):
-                for field, mask, position in zip(fields, outside, at, strict=True):
-                    self._refuse(mask, position, f"the field `{field.name}`")
+                self._refuse(outside, at, f"the field `{field.name}`")
                 present &= ~outside
         return at if every(present) else np.where(present, at, self._bodies.void), present

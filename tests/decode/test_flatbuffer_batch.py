@@ -175,6 +175,15 @@ def shared_payload_batch(rows: int, payload: bytes) -> bytes:
     return bytes(body) + struct.pack("<I", len(nested)) + nested
 
 
+def test_a_row_count_is_checked_against_the_bytes_it_needs() -> None:
+    for claimed in range(1, 40):
+        body = events(rows=0)[:-4] + struct.pack("<I", claimed) + bytes(40)
+        length_at = body.index(struct.pack("<IHHHHiI", 12, 6, 8, 4, 0, 8, 4)) - 4
+        body = body[:length_at] + struct.pack("<I", len(body) - length_at - 4) + body[length_at + 4 :]
+        message = error_of(body).message
+        assert ("the vector of the field `events" in message) == (claimed > 10)
+
+
 def test_a_service_counts_as_long_as_it_is_once_escaped() -> None:
     row = {**EVENT, "service": b"\x01" * 1000, "layout": "service"}
     body = hand_laid(Kind.EVENTS, [row] * 10, KEY)
@@ -295,6 +304,16 @@ def test_a_row_out_of_bounds_refuses_its_whole_batch_and_is_named() -> None:
     assert isinstance(error, MalformedBatch)
     assert error.message.startswith("row 2: the table")
     assert decoded.groups[0].counts == [1, 2]
+
+
+@pytest.mark.parametrize("missing", range(1, 9))
+def test_a_last_field_that_is_cut_is_out_of_bounds(missing: int) -> None:
+    whole = hand_laid(Kind.EVENTS, [{"event_type": 1, "timestamp": 5}], KEY)
+    data_at = whole.index(struct.pack("<IHHHHiI", 12, 6, 8, 4, 0, 8, 4))
+    length = len(whole) - data_at
+    assert decode_one(whole)[0].accepted == 1
+    cut = whole[: data_at - 4] + struct.pack("<I", length - missing) + whole[data_at:]
+    assert "the field `timestamp`" in error_of(cut).message
 
 
 def test_deeply_nested_payloads_are_refused_and_not_fatal() -> None:
