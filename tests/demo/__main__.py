@@ -3,7 +3,8 @@
     python -m tests.demo
 
 Starts the service on directories of its own, sends the flights half as JSON Lines and half as FlatBuffers,
-and log lines of this machine; ends by itself, leaves nothing behind, and fails when a row is missing or double.
+and log lines of this machine; ends by itself, leaves nothing behind, and fails when a row is missing or
+double.
 """
 
 import sys
@@ -15,12 +16,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from app.schema import Kind
 from tests.demo.check import Found, count_carriers, find_rows
-from tests.demo.flights import as_events, carriers, read_flights
+from tests.demo.flights import as_events, as_flatbuffer_row, carriers, read_flights
 from tests.demo.machine_logs import log_lines
-from tests.support.flatbuffer_batches import demo_batch
+from tests.support.flatbuffer_batches import official
 from tests.support.payloads import json_lines
-from tests.support.service import Service
+from tests.support.service import KEYS, Service
 
 BATCH_ROWS = 2_000
 PROGRESS_BATCHES = 20
@@ -70,8 +72,9 @@ def send_json(service: Service, flights: pa.Table) -> int:
 def send_flatbuffers(service: Service, flights: pa.Table, first_number: int) -> int:
     accepted = 0
     for first in slices(flights, "FlatBuffers"):
-        rows = as_events(flights.slice(first, BATCH_ROWS), first_number + first)
-        accepted += service.post_flatbuffer(demo_batch(list(rows)))
+        events = as_events(flights.slice(first, BATCH_ROWS), first_number + first)
+        rows = [as_flatbuffer_row(event) for event in events]
+        accepted += service.post_flatbuffer(official(Kind.EVENTS, rows, bytes.fromhex(KEYS[1])))
     return accepted
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, Final
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
@@ -53,6 +54,17 @@ def as_events(table: pa.Table, first_number: int) -> Iterator[dict[str, Any]]:
                 **{key: value for key, value in flight.items() if value is not None and key in _KEPT},
             },
         }
+
+
+def as_flatbuffer_row(event: dict[str, Any]) -> dict[str, Any]:
+    """The same event as a row for tests.support.flatbuffer_batches."""
+    return {
+        "event_type": event["type"],
+        "event_name": event["event"],
+        "device_id": uuid.UUID(event["device_id"]).bytes,
+        "timestamp": event["timestamp"],
+        "payload": orjson.dumps(event["properties"]),
+    }
 
 
 _KEPT: Final = frozenset({"carrier", "flight", "tailnum", "origin", "dest", "dep_delay", "distance"})

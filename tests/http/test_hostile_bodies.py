@@ -11,7 +11,7 @@ from tests.support.payloads import DEVICE, ROW_OF, event, json_lines
 from tests.support.service import KEYS, Service
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
-ALLOWED = {202, 207, 400, 403, 413, 415}
+ALLOWED = {202, 207, 400, 403, 409, 413, 415}
 SEED = 20_240_607
 
 
