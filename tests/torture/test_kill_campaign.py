@@ -1,0 +1,20 @@
+"""The campaign at its size for every change; `make torture-kill` runs the large one."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture.kill_campaign import campaign
+
+KILLS = 50
+SEED = 20_261_122
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+def test_acknowledged_rows_survive_kill_9_exactly_once(tmp_path: Path) -> None:
+    result = campaign(KILLS, SEED, tmp_path)
+    print(result)
+    assert result.fired == result.planned, "a run in which the fault did not fire is a failure"
+    assert result.accepted_rows > 0
+    assert result.violations == []
