@@ -276,6 +276,12 @@ def test_refused_rows_leave_the_others_and_are_numbered_from_1() -> None:
     assert "JSON" in verdict.refusals[1].message
 
 
+def test_a_row_with_several_wrong_values_is_refused_once_for_the_first() -> None:
+    row = {**EVENT, "event_type": 9, "device_id": b"x", "session_id": b"y", "payload": b"{"}
+    verdict, _ = decode_one(hand_laid(Kind.EVENTS, [row], KEY))
+    assert refusal(verdict).field == "event_type"
+
+
 def test_as_many_refusals_as_the_policy_says_are_reported() -> None:
     rows = [{**EVENT, "event_type": 9}] * 10
     verdict, _ = decode_one(hand_laid(Kind.EVENTS, rows, KEY), DecodePolicy(max_reported_refusals=3))
