@@ -75,6 +75,7 @@ class Manifest:
         self._snapshot: tuple[DataFile, ...] | None = None
         self._log: DurableFile | None = None
         self._good_bytes = 0
+        self._suspect = False
         self._live_bytes = 0
         self._line_bytes: dict[str, int] = {}
         self.last_commit = 0
@@ -150,10 +151,12 @@ class Manifest:
         log = self._log
         if log is None:
             raise ValueError("the manifest is closed")
-        if self.has_torn_tail:  # of a crash, or of an append before this one that failed half-way
+        if self.has_torn_tail or self._suspect:
             log.truncate(self._good_bytes)
+        self._suspect = True  # whatever a failed write says, something of it may be there
         log.write([_line(commit)])
         log.datasync()
+        self._suspect = False
         self._good_bytes = log.size
         with self._lock:
             self._apply(commit)

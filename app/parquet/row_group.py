@@ -19,7 +19,9 @@ from app.schema import SCHEMAS, Kind
 
 MAGIC: Final = b"PAR1"
 _FOOTER_TAIL_BYTES: Final = 8  # length of the footer, magic
-_ZEROS_BYTES: Final = 1 << 20
+
+BUFFER_BYTES: Final = 4 << 20
+"""The encoder calls back into Python once for so many bytes: each time it must wait for the interpreter."""
 
 
 class RowGroup(msgspec.Struct, frozen=True):
@@ -39,10 +41,10 @@ class _Chunks:
         self.closed = False
 
     def write(self, data: bytes) -> int:
-        if self._skip:
-            self._skip -= len(data)
-        else:
-            self.kept.append(data)
+        skipped = min(self._skip, len(data))
+        self._skip -= skipped
+        if skipped < len(data):
+            self.kept.append(data[skipped:])
         return len(data)
 
     def readable(self) -> bool:
@@ -70,7 +72,7 @@ def encode_row_group(rows: pa.Table, kind: Kind, codec: str, offset: int) -> Row
         if pa.types.is_string(column.type):
             column.validate(full=True)
     sink = _Chunks(skip=offset)
-    file = pa.PythonFile(sink, mode="w")
+    file = pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), BUFFER_BYTES)
     written: list[pq.FileMetaData] = []
     options = writer_options(kind, codec)
     writer = pq.ParquetWriter(file, SCHEMAS[kind], metadata_collector=written, **options)
@@ -81,6 +83,7 @@ def encode_row_group(rows: pa.Table, kind: Kind, codec: str, offset: int) -> Row
         writer.is_open = False  # else it tries to finish a file that nobody wants
         raise
     writer.close()
+    file.flush()
     _drop_footer(sink.kept)
     return RowGroup(sink.kept, sum(map(len, sink.kept)), written[0])
 
@@ -100,9 +103,9 @@ def footer(kind: Kind, row_groups: Sequence[pq.FileMetaData], facts: Mapping[str
 
 
 def _advance(file: pa.NativeFile, offset: int) -> None:
-    zeros = memoryview(bytes(_ZEROS_BYTES))
+    zeros = memoryview(bytes(BUFFER_BYTES))
     while (left := offset - file.tell()) > 0:
-        file.write(zeros[: min(left, _ZEROS_BYTES)])
+        file.write(zeros[: min(left, BUFFER_BYTES)])
 
 
 def _drop_footer(chunks: list[bytes]) -> None:

@@ -17,7 +17,7 @@ from app.parquet.manifest import Manifest, QuarantinedRows
 from app.parquet.partition import Partition
 from app.parquet.paths import SinkPaths
 from app.parquet.quarantine import as_arrow_file, divide_bad_rows
-from app.parquet.rotation import WriterPolicy, is_final, is_full, rows_that_fit
+from app.parquet.rotation import WriterPolicy, is_full, rows_that_fit
 from app.parquet.row_group import RowGroup, encode_row_group
 from app.parquet.writer_options import has_layout_of
 from app.schema import Kind
@@ -189,7 +189,6 @@ class Stager:
 
     def _write(self, flush: StagedFlush, draft: Draft, number: int, span: Span, sealed: bool) -> None:
         partition = flush.partition
-        now_ms = self._clock()
         path = relative_path(partition, number)
         placement = self._place(flush, "data", path, draft.chunks(), draft.old)
         old = draft.old
@@ -207,8 +206,8 @@ class Stager:
                 min_timestamp=draft.min_timestamp,
                 max_timestamp=draft.max_timestamp,
                 compression=self._policy.codec,
-                created_at=old.created_at if old else rfc3339(now_ms),
-                sealed=sealed or is_final(partition.end_ms, self._policy, now_ms),
+                created_at=old.created_at if old else rfc3339(self._clock()),
+                sealed=sealed,
                 first_lsn=old.first_lsn if old else span.first_lsn,
                 last_lsn=span.last_lsn,
             )

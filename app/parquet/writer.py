@@ -64,7 +64,7 @@ class Writer:
         self._last_lsn = 0
         self._trimmed = 0
         self._relieved_ms = 0
-        self._sealed_ms = 0
+        self._seal_at_ms = clock() + policy.seal_after_ms  # replay may still bring rows of passed days
         self._oldest_ms: int | None = None
         self._open_partitions = 0
         self._thread: threading.Thread | None = None
@@ -254,9 +254,9 @@ class Writer:
     def _seal(self) -> None:
         """Declare final the files whose time has passed and for which no rows wait."""
         now_ms = self._clock()
-        if 0 <= now_ms - self._sealed_ms < SEAL_INTERVAL_MS:
+        if now_ms < self._seal_at_ms:
             return
-        self._sealed_ms = now_ms
+        self._seal_at_ms = now_ms + SEAL_INTERVAL_MS
         files = [
             msgspec.structs.replace(file, sealed=True)
             for file in self._manifest.unsealed()

@@ -72,15 +72,16 @@ class Story:
         self.world = world
         self.random = random.Random(seed)
         self.fs = world.disk.mount(fault)
-        self.ended = False
+        self.refused: list[str] = []
 
     def tell(self) -> "Story":
         try:
             self._tell()
-            self.ended = True
         except (Crash, SyncFailed, OSError):
             if self.fs.fault is None:
                 raise
+        except Exception as refusal:
+            self.refused.append(repr(refusal))
         self.fs.dead = True
         return self
 
@@ -89,8 +90,8 @@ class Story:
         self._chapter(bench, 0)
         bench = self.world.bench(self.fs)
         self._chapter(bench, 20)
-        bench.now_ms = NOON_MS + DAY_MS + 70_000  # the day has passed: all is sealed
-        bench.writer.turn()
+        bench.turn_at(NOON_MS + DAY_MS)  # the day has passed: all is flushed, then sealed
+        bench.turn_at(bench.now_ms + POLICY.seal_after_ms)
         self._put_events(bench, 40, 7)  # and yet there is a late row
         self._drain(bench)
 
@@ -191,6 +192,7 @@ def _judge(result: Result, story: Story, where: str, rng: random.Random) -> None
     fault = story.fs.fault
     result.planned += 1
     result.fired += bool(fault and fault.fired)
+    result.violations += [f"{where}: {each}" for each in story.refused]
     for name, disk in (("kill", None), ("power loss", story.world.disk.after_power_loss(rng))):
         result.violations += [f"{where}, {name}: {each}" for each in check(story.world.copy(disk))]
 

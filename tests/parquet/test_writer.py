@@ -115,7 +115,8 @@ def test_a_sealed_file_never_changes_and_late_rows_go_to_the_next_number(tmp_pat
     bench.flush()
     assert (bench.data / "7/2026-01-01/events.parquet").read_bytes() == sealed
     assert published(bench.data)["7/2026-01-01/events-0001.parquet"] == [10, 11]
-    assert all(file.sealed for file in bench.manifest.files())
+    bench.turn_at(bench.now_ms + 1_000)
+    assert [file.sealed for file in bench.manifest.files()] == [True, True]
 
 
 def test_files_that_a_restart_finds_unsealed_are_sealed_when_their_day_has_passed(tmp_path: Path) -> None:
@@ -125,6 +126,8 @@ def test_files_that_a_restart_finds_unsealed_are_sealed_when_their_day_has_passe
     bench.now_ms = MIDNIGHT_MS + DAY_MS
     bench.start()
     bench.writer.turn()
+    assert [file.sealed for file in bench.manifest.files()] == [False], "replay may still bring rows"
+    bench.turn_at(bench.now_ms + 60_000)
     assert [file.sealed for file in bench.manifest.files()] == [True]
 
 
