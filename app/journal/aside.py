@@ -34,14 +34,15 @@ def copy_damaged(fs: DurableFS, segment: Path, start: int, end: int) -> Path:
 
 
 def copy_range(fs: DurableFS, source: Path, start: int, end: int, target: Path) -> None:
-    """Copy bytes durably, in bounded memory; what a killed copy has left is replaced."""
+    """Copy what there is of the range, durably; what a killed copy has left is replaced."""
     temporary = target.with_name(target.name + ".tmp")
     with contextlib.suppress(FileNotFoundError):
         fs.unlink(temporary)
     file = fs.create(temporary)
     try:
-        for offset in range(start, end, COPY_BYTES):
-            file.write([fs.read(source, offset, min(COPY_BYTES, end - offset))])
+        while start < end and (data := fs.read(source, start, min(COPY_BYTES, end - start))):
+            file.write([data])
+            start += len(data)
         file.sync()
     finally:
         file.close()

@@ -26,6 +26,7 @@ class Damage(msgspec.Struct, frozen=True):
     file: a segment or the state file; it may be missing altogether.
     start, end: byte range in the file; equal where no byte of it is to blame (a missing file, a lost tail).
     first_lsn, last_lsn: frames that are lost; first above last where none is.
+    open_ended: this is the end of the journal, and frames above last_lsn may be lost that nothing tells of.
     misplaced: the whole file is not what its name says; repair moves it away.
     """
 
@@ -35,10 +36,12 @@ class Damage(msgspec.Struct, frozen=True):
     first_lsn: int
     last_lsn: int
     reason: str
+    open_ended: bool = False
     misplaced: bool = False
 
     def __str__(self) -> str:
         lost = f"LSN {self.first_lsn} to {self.last_lsn}" if self.first_lsn <= self.last_lsn else "no LSN"
+        lost += f", and maybe others from {self.last_lsn + 1} on," if self.open_ended else ""
         return f"{self.file} at offset {self.start}: {self.reason} ({lost} affected)"
 
 

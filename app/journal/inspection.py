@@ -9,6 +9,7 @@ import msgspec
 from app.durable_fs import DurableFS
 from app.journal.failures import Damage
 from app.journal.losses import LOSSES_NAME, Loss, read_losses
+from app.journal.policy import RESERVED_LSNS_PER_START
 from app.journal.scan import Extent, Head, Scan, guess_salt, read_head, scan_segment
 from app.journal.segment import SEGMENT_HEAD_BYTES, Segment, list_segments, segment_path
 from app.journal.segment_reader import SegmentReader
@@ -32,7 +33,9 @@ class Inspection(msgspec.Struct):
     @property
     def last_lsn(self) -> int:
         """The highest LSN that any frame of this journal can have had."""
-        lost = [loss.last_lsn for loss in self.losses] + [damage.last_lsn for damage in self.damages]
+        # Where the end of the journal was lost, nobody knows which LSNs were in use: leave them all out.
+        lost = [loss.last_lsn + loss.open_ended * RESERVED_LSNS_PER_START for loss in self.losses]
+        lost += [damage.last_lsn for damage in self.damages]
         read = [scan.segment.last_lsn for scan in self.scans]
         state: tuple[int, ...] = msgspec.structs.astuple(self.state)
         return max([*read, *lost, *state])
@@ -71,7 +74,8 @@ def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
     except ValueError as error:
         read, reason = None, str(error)
     if reason:
-        damages.append(_unreadable(state_path(directory), reason))
+        newest = listed[-1][0] if listed else 0
+        damages.append(_unreadable(state_path(directory), reason, newest))
     state = read if read is not None else _state_from(listed) if reason else State()
     found = Inspection(state, read is None and not reason, [], [], [], losses, damages)
     found.leftovers = [path for lsn, path in listed if lsn <= state.trimmed_lsn]
@@ -84,8 +88,9 @@ def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
     return found
 
 
-def _unreadable(path: Path, reason: str) -> Damage:
-    return Damage(path, 0, 0, 1, 0, reason)
+def _unreadable(path: Path, reason: str, last_lsn: int = 0) -> Damage:
+    """Of a file that holds no frames of its own, but may have told of LSNs above `last_lsn`."""
+    return Damage(path, 0, 0, last_lsn + 1, last_lsn, reason, open_ended=last_lsn > 0)
 
 
 def _state_from(listed: list[tuple[int, Path]]) -> State:
@@ -129,7 +134,7 @@ def _chain(directory: Path, used: list[_Candidate], found: Inspection) -> list[_
     newest_lsn = found.state.newest_lsn
     if newest_lsn > found.state.trimmed_lsn and (not used or used[-1].first_lsn != newest_lsn):
         last = max(newest_lsn, found.state.durable_lsn)
-        _missing(segment_path(directory, newest_lsn), newest_lsn, last, found)
+        _missing(segment_path(directory, newest_lsn), newest_lsn, last, found, open_ended=True)
     chain: list[_Candidate] = []
     wanted: int | None = None
     for candidate in reversed(used):
@@ -141,12 +146,13 @@ def _chain(directory: Path, used: list[_Candidate], found: Inspection) -> list[_
     return chain[::-1]
 
 
-def _missing(path: Path, first_lsn: int, last_lsn: int, found: Inspection) -> None:
+def _missing(path: Path, first_lsn: int, last_lsn: int, found: Inspection, open_ended: bool = False) -> None:
     """Report a gap, unless a repair has already recorded it."""
     if first_lsn > last_lsn:
         return
     if not any(loss.first_lsn <= first_lsn and last_lsn <= loss.last_lsn for loss in found.losses):
-        found.damages.append(Damage(path, 0, 0, first_lsn, last_lsn, "a segment is missing"))
+        reason = "a segment is missing"
+        found.damages.append(Damage(path, 0, 0, first_lsn, last_lsn, reason, open_ended=open_ended))
 
 
 def _scan_chain(chain: list[_Candidate], found: Inspection) -> None:

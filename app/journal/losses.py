@@ -23,13 +23,14 @@ class Loss(msgspec.Struct, frozen=True):
     first_lsn: int
     last_lsn: int
     reason: str
+    open_ended: bool = False
     salt: int = 0
 
 
 def as_loss(damage: Damage, salt: int) -> Loss:
-    return Loss(
-        damage.file.name, damage.start, damage.end, damage.first_lsn, damage.last_lsn, damage.reason, salt
-    )
+    fields = msgspec.structs.asdict(damage)
+    del fields["misplaced"]
+    return Loss(**{**fields, "file": damage.file.name, "salt": salt})
 
 
 def read_losses(fs: DurableFS, directory: Path) -> list[Loss]:

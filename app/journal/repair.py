@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import msgspec
-
 from app.durable_fs import DurableFS
 from app.journal.aside import copy_damaged, move_aside
 from app.journal.failures import Damage, JournalDamaged
@@ -49,5 +47,4 @@ def _give_up(fs: DurableFS, directory: Path, found: Inspection) -> None:
         if damage.misplaced:
             move_aside(fs, damage.file, "misplaced")
     if STATE_NAME in names:
-        reserved = max(found.state.reserved_lsn, found.last_lsn)
-        write_state(fs, directory, msgspec.structs.replace(found.state, reserved_lsn=reserved))
+        write_state(fs, directory, found.state)

@@ -89,7 +89,8 @@ def scan_segment(reader: SegmentReader, segment: Segment, extent: Extent, losses
     required = extent.floor_lsn if extent.last_lsn is None else extent.last_lsn
     if segment.last_lsn < required:
         reason = "frames at its end are missing"
-        scan.damages.append(Damage(segment.path, offset, offset, lsn, required, reason))
+        is_last = extent.last_lsn is None
+        scan.damages.append(Damage(segment.path, offset, offset, lsn, required, reason, open_ended=is_last))
     return scan
 
 
@@ -109,8 +110,9 @@ def _damage_at(
         if at > offset and _resumes(reader, at, header, lsn, segment.salt, extent):
             damage = Damage(segment.path, offset, at, lsn, header.lsn - 1, "frames cannot be read")
             return damage, at, header.lsn
+    is_last = extent.last_lsn is None
     last = max(seen, extent.floor_lsn) if extent.last_lsn is None else extent.last_lsn
-    damage = Damage(segment.path, offset, extent.end, lsn, last, "frames cannot be read")
+    damage = Damage(segment.path, offset, extent.end, lsn, last, "frames cannot be read", open_ended=is_last)
     return damage, extent.end, last + 1
 
 

@@ -14,6 +14,13 @@ from dataclasses import dataclass, field
 
 from app.durable_fs import SyncFailed
 from app.journal.failures import JournalDamaged, JournalFailed
+from tests.journal.corruption import (
+    corruptions,
+    is_damaged,
+    judge,
+    judge_killed_repair,
+    three_segments,
+)
 from tests.journal.ledger import Ledger
 from tests.journal.workload import live
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk, SimulatedFS, faults_of
@@ -29,6 +36,12 @@ class Result:
     planned: int = 0
     fired: int = 0
     violations: list[str] = field(default_factory=list)
+    until_violated: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the first violation was enough: when it is only asked whether the campaign notices."""
+        return self.until_violated and bool(self.violations)
 
     @property
     def passed(self) -> bool:
@@ -93,8 +106,8 @@ def inspect_wreck(result: Result, found: Wreck, where: str, rng: random.Random, 
         result.violations += [f"{where}, {what}: {each}" for each in after.ledger.violations]
 
 
-def _everywhere(name: str, seed: int, size: int, crashes: bool, mount: Mount) -> Result:
-    result = Result(name, seed)
+def _everywhere(result: Result, size: int, crashes: bool, mount: Mount) -> Result:
+    name, seed = result.campaign, result.seed
     for round_ in range(size):
         rng = random.Random(f"{name} {seed} {round_}")
         life = f"life {seed} {round_}"
@@ -105,22 +118,24 @@ def _everywhere(name: str, seed: int, size: int, crashes: bool, mount: Mount) ->
                 found = wreck(life, fault, mount)
                 where = f"{fault.kind}{' for ever' if forever else ''} at call {fault.at} ({calls[fault.at]})"
                 inspect_wreck(result, found, where, rng, mount)
+                if result.ended:
+                    return result
     return result
 
 
-def crash_everywhere(seed: int, size: int, mount: Mount = plain) -> Result:
+def crash_everywhere(seed: int, size: int, mount: Mount = plain, until_violated: bool = False) -> Result:
     """A crash before, within and after every call of `size` random lives."""
-    return _everywhere("crash_everywhere", seed, size, True, mount)
+    return _everywhere(Result("crash_everywhere", seed, until_violated=until_violated), size, True, mount)
 
 
-def error_everywhere(seed: int, size: int, mount: Mount = plain) -> Result:
+def error_everywhere(seed: int, size: int, mount: Mount = plain, until_violated: bool = False) -> Result:
     """Every error at every call of `size` random lives, once and for ever after."""
-    return _everywhere("error_everywhere", seed, size, False, mount)
+    return _everywhere(Result("error_everywhere", seed, until_violated=until_violated), size, False, mount)
 
 
-def power_loss(seed: int, size: int, mount: Mount = plain) -> Result:
+def power_loss(seed: int, size: int, mount: Mount = plain, until_violated: bool = False) -> Result:
     """`size` states that a power cut leaves, at a random call of a random life; often several lives old."""
-    result = Result("power_loss", seed)
+    result = Result("power_loss", seed, until_violated=until_violated)
     per_life = 10
     for life in range(-(-size // per_life)):
         rng = random.Random(f"power {seed} {life}")
@@ -138,6 +153,8 @@ def power_loss(seed: int, size: int, mount: Mount = plain) -> Result:
             result.planned += 1
             result.fired += found.fired
             result.violations += [f"life {life}: {each}" for each in after.ledger.violations]
+            if result.ended:
+                return result
     return result
 
 
@@ -162,8 +179,54 @@ def crash_in_recovery(seed: int, size: int, mount: Mount = plain) -> Result:
     return result
 
 
+def corrupt_everything(seed: int, size: int, until_violated: bool = False) -> Result:
+    """`size` layouts of a three-segment journal, closed and killed, each with every single corruption."""
+    result = Result("corrupt_everything", seed, until_violated=until_violated)
+    for number in range(size):
+        for closed in (True, False):
+            layout = three_segments(seed + number, closed)
+            for index, corruption in enumerate(corruptions(layout)):
+                result.planned += 1
+                result.fired += corruption.files != layout.files
+                # A repair for one bit of each byte; which bit changes from byte to byte.
+                wrong = judge(layout, corruption, with_repair=index % 9 == 0 or "bit" not in corruption.what)
+                if wrong:
+                    state = "closed" if closed else "killed"
+                    result.violations.append(f"layout {seed + number}, {state}, {corruption.what}: {wrong}")
+                if result.ended:
+                    return result
+    return result
+
+
+def crash_in_repair(seed: int, size: int) -> Result:
+    """`size` repairs of random corruptions, killed at a random call and run again."""
+    result = Result("crash_in_repair", seed)
+    rng = random.Random(f"repair {seed}")
+    while result.planned < size:
+        layout = three_segments(rng.randrange(1 << 32), closed=True)
+        everything = list(corruptions(layout))
+        # Most corruptions are bit flips; the rarer ones come first and are no less interesting.
+        for corruption in rng.sample(everything, 15) + rng.sample(everything[:25], 15):
+            if judge(layout, corruption, with_repair=False) or not is_damaged(corruption):
+                continue
+            result.planned += 1
+            fired, wrong = judge_killed_repair(layout, corruption, rng)
+            result.fired += fired
+            if wrong:
+                result.violations.append(f"{corruption.what}: {wrong}")
+    return result
+
+
 CAMPAIGNS = {
-    each.__name__: each for each in (crash_everywhere, error_everywhere, power_loss, crash_in_recovery)
+    each.__name__: each
+    for each in (
+        crash_everywhere,
+        error_everywhere,
+        power_loss,
+        crash_in_recovery,
+        corrupt_everything,
+        crash_in_repair,
+    )
 }
 
 

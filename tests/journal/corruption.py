@@ -1,20 +1,29 @@
 """A small journal with every bit flipped, every length cut, every sector zeroed, segments lost or doubled."""
 
+import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.journal.failures import Damage, JournalDamaged
+from app.journal.inspection import inspect
 from app.journal.journal import Journal
 from app.journal.policy import JournalPolicy
 from app.journal.repair import repair
 from app.journal.segment import list_segments, segment_path
 from tests.journal.workload import DIRECTORY, entries
-from tests.support.simulated_disk import SECTOR_BYTES, SimulatedDisk, SimulatedFS
+from tests.support.simulated_disk import (
+    SECTOR_BYTES,
+    Crash,
+    Fault,
+    SimulatedDisk,
+    SimulatedFS,
+    faults_of,
+)
 
 Files = dict[Path, bytes]
-THREE_SEGMENTS = JournalPolicy(segment_bytes=330)
+THREE_SEGMENTS = JournalPolicy(segment_bytes=200)
 
 
 @dataclass
@@ -60,7 +69,7 @@ def three_segments(seed: int, closed: bool) -> Layout:
     fs = disk.mount()
     journal = Journal.open(fs, DIRECTORY, THREE_SEGMENTS)
     while len(list_segments(fs, DIRECTORY)) < 3:
-        journal.append([[rng.randbytes(rng.randint(0, 40))] for _ in range(rng.randint(1, 2))])
+        journal.append([[rng.randbytes(rng.randint(0, 20))] for _ in range(rng.randint(1, 2))])
         if rng.random() < 0.3:
             journal.mark()
     journal.append([[b"the last one"]])
@@ -113,10 +122,16 @@ def lost_and_doubled(layout: Layout) -> Iterator[Corruption]:
 
 
 def corruptions(layout: Layout) -> Iterator[Corruption]:
-    yield from flips(layout)
-    yield from truncations(layout)
-    yield from zeroed_sectors(layout)
+    """Every one; the few kinds first, then the many bits."""
     yield from lost_and_doubled(layout)
+    yield from zeroed_sectors(layout)
+    yield from truncations(layout)
+    yield from flips(layout)
+
+
+def is_damaged(corruption: Corruption) -> bool:
+    """Whether a start refuses it."""
+    return bool(inspect(disk_of(corruption.files).mount(), DIRECTORY).damages)
 
 
 def judge(layout: Layout, corruption: Corruption, with_repair: bool) -> str | None:
@@ -133,8 +148,26 @@ def judge(layout: Layout, corruption: Corruption, with_repair: bool) -> str | No
     return f"silently yields {[lsn for lsn, _ in found]}"
 
 
-def _judge_repair(layout: Layout, corruption: Corruption, fs: SimulatedFS) -> str | None:
-    damages = repair(fs, DIRECTORY)
+def judge_killed_repair(layout: Layout, corruption: Corruption, rng: random.Random) -> tuple[int, str | None]:
+    """Kill a repair at a random call, take the power away or not, repair again; (fired, what is wrong)."""
+    disk = disk_of(corruption.files)
+    counting = disk_of(corruption.files).mount()
+    named = repair(counting, DIRECTORY)
+    at = rng.randrange(len(counting.calls))
+    fault = Fault(
+        at, rng.choice([kind for kind in faults_of(counting.calls[at]) if kind.startswith("crash")])
+    )
+    with contextlib.suppress(Crash):
+        repair(disk.mount(fault), DIRECTORY)
+    if rng.random() < 0.5:
+        disk = disk.after_power_loss(rng)
+    return fault.fired, _judge_repair(layout, corruption, disk.mount(), named)
+
+
+def _judge_repair(
+    layout: Layout, corruption: Corruption, fs: SimulatedFS, named: Sequence[Damage] = ()
+) -> str | None:
+    damages = [*named, *repair(fs, DIRECTORY)]
     if not damages or repair(fs, DIRECTORY):
         return "repair does not settle"
     journal = Journal.open(fs, DIRECTORY, THREE_SEGMENTS)
@@ -153,4 +186,4 @@ def _judge_repair(layout: Layout, corruption: Corruption, fs: SimulatedFS) -> st
 
 
 def _is_named(lsn: int, damages: list[Damage]) -> bool:
-    return any(damage.first_lsn <= lsn <= damage.last_lsn for damage in damages)
+    return any(each.first_lsn <= lsn and (lsn <= each.last_lsn or each.open_ended) for each in damages)
