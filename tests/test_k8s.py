@@ -1,0 +1,174 @@
+"""The manifests are what a cluster takes, and agree with the service they run."""
+
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from app.main import create_app
+from app.settings import ConfigurationError, Settings, load
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+K8S: Final = REPOSITORY / "k8s"
+VERSIONS: Final = ("1.29", kubernetes_validate.latest_version())
+MANIFESTS: Final = sorted(path for path in K8S.glob("*.yaml") if path.name != "kustomization.yaml")
+
+Manifest = dict[str, Any]
+
+
+def manifest(name: str) -> Manifest:
+    (only,) = yaml.safe_load_all((K8S / f"{name}.yaml").read_text("utf-8"))
+    return dict(only)
+
+
+def pod() -> Manifest:
+    return dict(manifest("statefulset")["spec"]["template"]["spec"])
+
+
+def container() -> Manifest:
+    (only,) = pod()["containers"]
+    return dict(only)
+
+
+def settings(directory: Path, **variables: str) -> Settings:
+    """What the service makes of the ConfigMap, with the variables of the container."""
+    file = directory / "parquet-sink.toml"
+    file.write_text(manifest("configmap")["data"]["parquet-sink.toml"], "utf-8")
+    return load(file, variables)
+
+
+def probes() -> dict[str, Manifest]:
+    return {name: probe for name, probe in container().items() if name.endswith("Probe")}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_a_cluster_takes_each_manifest(path: Path, version: str) -> None:
+    kubernetes_validate.validate(manifest(path.stem), version, strict=True)
+
+
+def test_the_kustomization_lists_every_manifest() -> None:
+    kustomization = yaml.safe_load((K8S / "kustomization.yaml").read_text("utf-8"))
+
+    assert sorted(kustomization["resources"]) == [path.name for path in MANIFESTS]
+
+
+def test_the_image_tag_is_the_version_of_the_package() -> None:
+    kustomization = yaml.safe_load((K8S / "kustomization.yaml").read_text("utf-8"))
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+
+    assert kustomization["images"] == [{"name": container()["image"], "newTag": project["version"]}]
+
+
+def test_the_configuration_is_valid_and_asks_for_keys(tmp_path: Path) -> None:
+    found = settings(tmp_path, PARQUET_SINK__AUTH__ADMIN_TOKEN="a-token-of-the-operator")
+
+    assert not found.server.on_loopback
+    assert found.journal.acknowledge == "fsync"
+
+
+def test_the_placeholders_of_the_secret_do_not_start_the_service(tmp_path: Path) -> None:
+    secret = manifest("secret")["stringData"]
+
+    with pytest.raises(ConfigurationError, match=r"auth\.admin_token: this is the placeholder"):
+        settings(tmp_path, PARQUET_SINK__AUTH__ADMIN_TOKEN=secret["admin-token"])
+    (key,) = [line for line in secret["api-keys.txt"].splitlines() if not line.startswith("#")]
+    assert "REPLACE-ME" in key.partition(":")[0]
+
+
+def test_everything_durable_lies_on_the_one_claimed_volume(tmp_path: Path) -> None:
+    (claim,) = manifest("statefulset")["spec"]["volumeClaimTemplates"]
+    (mount,) = [m for m in container()["volumeMounts"] if m["name"] == claim["metadata"]["name"]]
+    found = settings(tmp_path)
+
+    assert "subPath" not in mount
+    for path in (found.journal.path, found.sink.path):
+        assert path.is_relative_to(mount["mountPath"])
+
+
+def test_every_mounted_file_is_where_the_configuration_looks_for_it(tmp_path: Path) -> None:
+    mounts = {mount["name"]: Path(mount["mountPath"]) for mount in container()["volumeMounts"]}
+    variables = {entry["name"]: entry.get("value") for entry in container()["env"]}
+    (volume,) = [v for v in pod()["volumes"] if v["name"] == "secret"]
+    key_file = mounts["secret"] / volume["secret"]["items"][0]["path"]
+
+    assert settings(tmp_path).auth.api_keys_file == key_file
+    assert volume["secret"]["items"][0]["key"] in manifest("secret")["stringData"]
+    for key in manifest("configmap")["data"]:
+        assert variables["PARQUET_SINK_CONFIG"] == str(mounts["config"] / key)
+
+
+def test_a_pod_has_time_to_drain(tmp_path: Path) -> None:
+    """The drain timeout counts twice: for requests under way, and for writing what is buffered."""
+    assert pod()["terminationGracePeriodSeconds"] > 2 * settings(tmp_path).server.drain_timeout
+
+
+def test_the_pod_fits_the_memory_it_may_use(tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    limit = container()["resources"]["limits"]["memory"]
+
+    assert limit.endswith("Gi")
+    assert int(limit[:-2]) << 30 > 2 * (found.server.max_inflight_size + found.sink.max_buffered_size)
+
+
+def test_the_volume_holds_the_largest_journal_and_files_beside_it(tmp_path: Path) -> None:
+    (claim,) = manifest("statefulset")["spec"]["volumeClaimTemplates"]
+    storage = claim["spec"]["resources"]["requests"]["storage"]
+
+    assert storage.endswith("Gi")
+    assert int(storage[:-2]) << 30 > 4 * settings(tmp_path).journal.max_size
+
+
+def test_probes_ask_for_calls_that_exist(tmp_path: Path) -> None:
+    calls = create_app(Settings()).openapi()["paths"]
+    ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
+
+    assert sorted(probes()) == ["livenessProbe", "readinessProbe", "startupProbe"]
+    for probe in probes().values():
+        assert probe["httpGet"]["path"] in calls
+        assert ports[probe["httpGet"]["port"]] == settings(tmp_path).server.port
+    assert probes()["readinessProbe"]["httpGet"]["path"] == "/ready"
+    assert probes()["livenessProbe"]["httpGet"]["path"] == "/health"
+
+
+def test_selectors_find_the_pods() -> None:
+    labels = manifest("statefulset")["spec"]["template"]["metadata"]["labels"]
+    headless = manifest("service-headless")
+
+    assert manifest("statefulset")["spec"]["selector"]["matchLabels"] == labels
+    assert manifest("service")["spec"]["selector"] == labels
+    assert headless["spec"]["selector"] == labels
+    assert manifest("poddisruptionbudget")["spec"]["selector"]["matchLabels"] == labels
+    assert manifest("networkpolicy")["spec"]["podSelector"]["matchLabels"] == labels
+    assert manifest("statefulset")["spec"]["serviceName"] == headless["metadata"]["name"]
+
+
+def test_the_pod_meets_the_restricted_standard() -> None:
+    security = {**pod()["securityContext"], **container()["securityContext"]}
+
+    assert security["runAsNonRoot"] is True
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert security["readOnlyRootFilesystem"] is True
+
+
+@pytest.mark.heavy
+def test_kubectl_renders_what_a_cluster_takes() -> None:
+    kubectl = shutil.which("kubectl")
+    assert kubectl, "kubectl is not installed; on Debian: apt install kubernetes-client"
+    done = subprocess.run([kubectl, "kustomize", K8S], capture_output=True, text=True, check=True)
+
+    rendered = list(yaml.safe_load_all(done.stdout))
+
+    assert len(rendered) == len(MANIFESTS)
+    for found in rendered:
+        for version in VERSIONS:
+            kubernetes_validate.validate(found, version, strict=True)
+        if found["kind"] != "Namespace":
+            assert found["metadata"]["namespace"] == "parquet-sink"
