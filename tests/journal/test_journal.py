@@ -1,6 +1,8 @@
 """A journal on a real file system: what goes in comes out, across rotation, reopening and trimming."""
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -260,6 +262,35 @@ def test_after_a_failed_sync_nothing_is_taken_any_more() -> None:
     for call in (lambda: journal.append(numbered(1)), journal.mark, journal.roll, lambda: journal.trim(1)):
         with pytest.raises(JournalFailed, match="fdatasync"):
             call()
+
+
+def test_trimming_and_reading_go_on_beside_appends(fs: DurableFS, directory: Path) -> None:
+    journal = Journal.open(fs, directory, FOUR_FRAMES)
+    appended: list[tuple[int, bytes]] = []
+    done = threading.Event()
+
+    def trim_behind() -> int:
+        trimmed = 0
+        while not done.is_set():
+            trimmed = max(trimmed, journal.last_lsn - 20)
+            journal.trim(trimmed)
+            assert journal.first_lsn <= journal.last_lsn + 1
+            assert journal.size_bytes > 0
+        return trimmed
+
+    with ThreadPoolExecutor(1) as writer:
+        trimming = writer.submit(trim_behind)
+        try:
+            for payload in numbered(300):
+                appended.append((journal.append([payload]).first_lsn, *payload))
+        finally:
+            done.set()
+        trimmed = trimming.result()
+    assert trimmed > 0
+    left = entries(journal)
+    assert left == appended[-len(left) :]
+    assert left[0][0] <= trimmed + 1
+    assert len(list_segments(fs, directory)) < 20
 
 
 class JournalMachine(RuleBasedStateMachine):
