@@ -52,17 +52,18 @@ def _append(
     encoded = services.dictionary_encode()
     members = [b'"service":' + msgspec.json.encode(name) for name in encoded.dictionary.to_pylist()]
     member_of = encoded.indices.to_numpy()
-    simple, empty = _simple(data, starts[rows], ends[rows])
     tails = [b"," + member + b"}" for member in members]
+    raw = b"".join((data.data, *tails, bytes(AFTER_LAST_VALUE)))
+    simple, empty = _simple(raw, len(data), starts[rows], ends[rows])
     slow = np.flatnonzero(~simple)
     rewritten = [
         _rewrite(payloads[row].as_py(), members[member])
         for row, member in zip(rows[slow].tolist(), member_of[slow].tolist(), strict=True)
     ]
-    pool = b"".join((*tails, *rewritten))
+    if rewritten:
+        raw = b"".join((data.data, *tails, *rewritten, bytes(AFTER_LAST_VALUE)))
     lengths = np.fromiter(map(len, (*tails, *rewritten)), np.int64)
     pool_starts = lengths.cumsum() - lengths + len(data)
-
     head_lengths = ends - starts
     head_lengths[rows] -= 1
     head_lengths[rows[slow]] = 0
@@ -72,7 +73,7 @@ def _append(
     tail_starts[rows] = pool_starts[piece] + empty  # without the comma
     tail_lengths[rows] = lengths[piece] - empty
     pieces = gather(
-        data.tobytes() + pool + bytes(AFTER_LAST_VALUE),
+        raw,
         np.stack((starts, tail_starts), axis=1).ravel(),
         np.stack((head_lengths, tail_lengths), axis=1).ravel(),
     )
@@ -81,14 +82,18 @@ def _append(
     return pa.Array.from_buffers(pa.binary(), len(payloads), [None, pa.py_buffer(bounds.copy()), joined])
 
 
-def _simple(data: npt.NDArray[np.uint8], starts: Positions, ends: Positions) -> tuple[Mask, Mask]:
-    """Which valid JSON values are objects without the key, seen from their text alone; which of them `{}`."""
+def _simple(raw: bytes, size: int, starts: Positions, ends: Positions) -> tuple[Mask, Mask]:
+    """Which valid JSON values are objects without the key, seen from their text alone; which of them `{}`.
+
+    raw: the values are in its first `size` bytes.
+    """
+    data = np.frombuffer(raw, np.uint8, size)
     framed = (data[starts] == ord("{")) & (data[ends - 1] == ord("}"))
     empty = framed & (ends - starts == 2)
     framed &= empty | (data[starts + 1] == ord('"'))
-    raw = data.tobytes()
     for spelling in _SPELLINGS:
-        if spelling in raw:
+        # The first byte alone is found much faster, and a backslash is often nowhere.
+        if raw.find(spelling[:1], 0, size) >= 0 and raw.find(spelling, 0, size) >= 0:
             framed &= ~_holds(data, spelling, starts, ends)
     return framed, empty & framed
 
