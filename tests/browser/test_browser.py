@@ -106,7 +106,7 @@ def test_a_page_of_another_origin_can_send_events(service: Service, tmp_path: Pa
         shown = dump_dom(address, tmp_path)
 
     said = shown.split('<pre id="said">')[1].split("</pre>")[0]
-    assert said == "simple 202 1; preflight 202 1; bad 400 malformed_batch; beacon true"
+    assert said == "simple 202 1; preflight 202 1; bad 400 rows_refused; beacon true"
     service.flush()
     sent = sorted(payload["how"] for payload in payloads(service.table("events", 2)))
     assert sent == ["beacon", "fetch", "preflight"]

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -114,6 +114,14 @@ class Service:
                 raise DidNotStart(f"exit code {code}:\n{self.stderr}")
         self.kill9()
         raise DidNotStart(f"not ready after {START_SECONDS_MAX} s ({answer}):\n{self.stderr}")
+
+    def wait_until(self, holds: Callable[[], bool], seconds: float) -> None:
+        """Returns when it holds; fails after so many seconds, or at once when the process has ended."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"not within {seconds} s:\n{self.stderr}"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                raise AssertionError(f"exit code {self.process.wait(POLL_SECONDS)}:\n{self.stderr}")
 
     def terminate(self) -> int:
         """SIGTERM, as an orderly stop; returns the exit code."""
