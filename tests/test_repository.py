@@ -1,0 +1,303 @@
+"""The rules of the repository that a program can see. Each is a sentence of docs/ARCHITECTURE.md."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+MODULE_LINES_MAX: Final = 400
+
+COMPOSITION: Final = {"main", "lifespan", "cli", "serving", "effective_settings", "settings"}
+"""The modules that may see Settings: the composition root and the command line."""
+
+PACKAGES: Final = ("api", "decode", "journal", "parquet")
+
+FORBIDDEN_IMPORTS: Final = {
+    "decode": {"os", "pathlib", "time", "socket", "tempfile", "shutil", "random", "secrets", "logging"}
+    | {"app.api", "app.journal", "app.parquet", "app.durable_fs", "app.metrics", "app.commit"},
+    "journal": {
+        "app.schema",
+        "app.api",
+        "app.decode",
+        "app.parquet",
+        "app.metrics",
+        "app.commit",
+        "app.group",
+    }
+    | {"app.rows_frame", "app.submission", "pyarrow"},
+    "parquet": {"app.api", "app.decode", "app.commit", "app.journal", "app.group", "app.metrics"},
+    "api": {"app.main", "app.lifespan", "app.cli", "app.serving"},
+}
+"""Imports point one way: main → lifespan → api → commit | parquet → decode | journal → schema, errors."""
+
+SYNCING: Final = {"fsync", "fdatasync", "sync_file_range", "rename", "renames", "replace", "link", "unlink"}
+
+WEB: Final = {"fastapi", "starlette", "uvicorn"}
+WEB_MODULES: Final = {"main", "lifespan", "serving"}
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    return [path for name in done.stdout.split("\0") if name and (path := REPOSITORY / name).is_file()]
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    for path in tracked():
+        try:
+            yield str(path.relative_to(REPOSITORY)), path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def sources() -> dict[str, ast.Module]:
+    """The trees of the service's own modules by dotted name below `app`, generated ones left out."""
+    found = {}
+    for path in sorted((REPOSITORY / "app").rglob("*.py")):
+        name = ".".join(path.relative_to(REPOSITORY / "app").with_suffix("").parts)
+        if not name.startswith("fbs.") and path.name != "__init__.py":
+            found[name] = ast.parse(path.read_text("utf-8"), str(path))
+    assert len(found) > 20
+    return found
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """Every module that is imported, wherever in the module; `from a import b` counts as a and as a.b."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def within(name: str, parents: set[str]) -> bool:
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
+
+
+# --- what stands in files -----------------------------------------------------------------------------------
+
+
+def test_no_file_names_a_package_registry() -> None:
+    registries = (
+        r"p{}ypi\.org|p{}ythonhosted|n{}pmjs\.|c{}rates\.io|d{}eb\.debian|p{}roxy\.golang|repo1?\.m{}aven"
+    )
+    pattern = re.compile(registries.replace("{}", "[.]?"), re.IGNORECASE)
+
+    assert [
+        name for name, text in texts() if name != "tests/test_repository.py" and pattern.search(text)
+    ] == []
+
+
+def test_no_file_names_a_path_of_a_machine() -> None:
+    pattern = re.compile(r"(?<![\w./])/(?:work|farm|home|root|Users)/")
+
+    assert [
+        name for name, text in texts() if name != "tests/test_repository.py" and pattern.search(text)
+    ] == []
+
+
+def test_locks_hold_a_hash_for_everything_and_no_place_to_get_it_from() -> None:
+    locks = sorted(REPOSITORY.glob("requirements*.lock"))
+    assert len(locks) >= 3
+    for lock in locks:
+        text = lock.read_text("utf-8")
+        assert "://" not in text
+        assert "--index-url" not in text
+        for requirement in re.split(r"\n(?=[a-z0-9])", text.strip()):
+            assert "--hash=sha256:" in requirement, requirement.splitlines()[0]
+
+
+def test_nothing_is_left_for_later() -> None:
+    marks = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b|NotImplemented" r"Error|pytest\.mark\.ski" r"p\b")
+
+    assert [name for name, text in texts() if name.endswith(".py") and marks.search(text)] == []
+
+
+# --- modules ------------------------------------------------------------------------------------------------
+
+
+def test_no_module_has_outgrown_its_noun() -> None:
+    lines = {name: text.count("\n") for name, text in texts() if re.fullmatch(r"app/(?!fbs/).*\.py", name)}
+
+    assert {name: count for name, count in lines.items() if count > MODULE_LINES_MAX} == {}
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    names = {part for name in sources() for part in re.split(r"[._]", name)}
+
+    assert names.isdisjoint({"util", "utils", "common", "helper", "helpers", "manager", "misc", "core"})
+
+
+def test_only_the_composition_root_and_the_command_see_settings() -> None:
+    seeing = {name for name, tree in sources().items() if within_any(imports(tree), {"app.settings"})}
+
+    assert seeing <= COMPOSITION
+    assert {"main", "lifespan"} <= seeing
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_one_way(package: str) -> None:
+    modules = {name: tree for name, tree in sources().items() if name.startswith(f"{package}.")}
+    assert modules
+    wrong = {
+        f"{name} imports {imported}"
+        for name, tree in modules.items()
+        for imported in imports(tree)
+        if within(imported, FORBIDDEN_IMPORTS[package])
+    }
+
+    assert wrong == set()
+
+
+def test_only_the_api_package_knows_http() -> None:
+    knowing = {name for name, tree in sources().items() if within_any(imports(tree), WEB)}
+
+    assert {name for name in knowing if not name.startswith("api.")} <= WEB_MODULES
+
+
+def test_decoding_reads_no_clock_and_no_file() -> None:
+    calls = {"now", "today", "utcnow", "open", "print", "input"}
+    wrong = {
+        f"{name}:{node.lineno} {called}"
+        for name, tree in sources().items()
+        if name.startswith("decode.")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (called := last_name(node.func)) in calls
+    }
+
+    assert wrong == set()
+
+
+def test_only_durable_fs_syncs_and_renames() -> None:
+    wrong = {
+        f"{name}:{node.lineno} os.{node.attr}"
+        for name, tree in sources().items()
+        if name != "durable_fs"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in SYNCING and last_name(node.value) == "os"
+    }
+
+    assert wrong == set()
+
+
+def test_only_one_module_maps_errors_to_status_codes() -> None:
+    errors = {node.name for node in ast.walk(sources()["errors"]) if isinstance(node, ast.ClassDef)}
+    mapping = {
+        name
+        for name, tree in sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict) and keys_and_values(node, errors)
+    }
+
+    assert mapping == {"api.error_responses"}
+
+
+def test_no_module_holds_state() -> None:
+    """Tables that nobody changes may stand at module level; nothing that is filled, locked or counted."""
+    wrong = {f"{name}:{line} {what}" for name, tree in sources().items() for line, what in module_state(tree)}
+
+    assert wrong == set()
+
+
+def test_module_state_would_be_seen() -> None:
+    hidden = "TABLE = {1: 2}\ncache = {}\nlock = Lock()\n"
+    inside = "def f():\n    global cache\n    TABLE[3] = 4\n    TABLE.update({})\n    del TABLE[1]\n"
+
+    assert [line for line, _ in module_state(ast.parse(hidden + inside))] == [2, 3, 5, 6, 7, 8]
+
+
+def within_any(names: set[str], parents: set[str]) -> bool:
+    return any(within(name, parents) for name in names)
+
+
+def last_name(node: ast.expr) -> str:
+    """`b` of `a.b` and of `b`, empty for anything else."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def keys_and_values(node: ast.Dict, errors: set[str]) -> bool:
+    """Whether a dict literal has error classes as keys and numbers of three digits as values."""
+    keys = {last_name(key) for key in node.keys if key is not None}
+    statuses = [
+        value for value in node.values if isinstance(value, ast.Constant) and value.value in range(400, 600)
+    ]
+    return bool(keys & errors) and bool(statuses)
+
+
+STATEFUL: Final = {
+    *(
+        "list",
+        "dict",
+        "set",
+        "bytearray",
+        "defaultdict",
+        "Counter",
+        "OrderedDict",
+        "deque",
+        "Queue",
+        "SimpleQueue",
+    ),
+    *(
+        "Lock",
+        "RLock",
+        "Event",
+        "Condition",
+        "Semaphore",
+        "ThreadPoolExecutor",
+        "count",
+        "local",
+        "ContextVar",
+    ),
+}
+CHANGING: Final = {
+    "append",
+    "extend",
+    "insert",
+    "add",
+    "update",
+    "setdefault",
+    "pop",
+    "popitem",
+    "remove",
+    "clear",
+}
+
+
+def module_state(tree: ast.Module) -> list[tuple[int, str]]:
+    """Line and name of what a module keeps, and of each place where something at its level is changed."""
+    found, names = [], set()
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+            called = last_name(node.value.func) if isinstance(node.value, ast.Call) else ""
+            empty = isinstance(node.value, ast.List | ast.Dict) and not ast.unparse(node.value)[1:-1]
+            if empty or called in STATEFUL:
+                found.append((node.lineno, "is kept"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            found.append((node.lineno, "global"))
+        elif (name := changed_name(node)) in names:
+            found.append((getattr(node, "lineno", 0), f"{name} is changed"))
+    return sorted(found)
+
+
+def changed_name(node: ast.AST) -> str:
+    """`table` of `table[key] = …`, `del table[key]` and `table.update(…)`, empty for anything else."""
+    match node:
+        case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+            return name
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attribute)) if attribute in CHANGING:
+            return name
+    return ""
