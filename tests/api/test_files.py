@@ -240,6 +240,19 @@ def test_a_file_that_is_replaced_while_it_is_sent_arrives_as_the_version_it_was(
     assert client.get(EVENTS).content == new
 
 
+def test_a_client_that_leaves_in_the_middle_leaves_no_descriptor_open(client, published):
+    content = published.publish(data_file(), rows=3_000_000)
+    place = str(published.data_path / "1" / DATE / "events.parquet")
+    with client.stream("GET", EVENTS) as response:
+        assert len(next(response.iter_raw())) < len(content)
+        assert place in open_files()
+    for _ in range(10_000):
+        if place not in open_files():
+            return
+        client.get("/files")
+    pytest.fail("the file is still open")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -343,3 +356,11 @@ def test_the_page_escapes_what_it_shows(client, published):
 )
 def test_sizes_are_readable(size, text):
     assert human_size(size) == text
+
+
+def open_files() -> list[str]:
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return found
