@@ -47,7 +47,6 @@ class _Candidate(msgspec.Struct):
     first_lsn: int
     path: Path
     file_bytes: int
-    reader: SegmentReader
     head: Head | None
 
 
@@ -70,27 +69,29 @@ def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
         damages.append(_unreadable(directory / LOSSES_NAME, str(error)))
     try:
         read = read_state(fs, directory)
-        reason = "missing, though there are segments" if read is None and listed else ""
+        reason = "missing" if read is None and listed else ""
     except ValueError as error:
         read, reason = None, str(error)
     if reason:
         newest = listed[-1][0] if listed else 0
+        reason += "; whether segments before or after those present are lost cannot be told"
         damages.append(_unreadable(state_path(directory), reason, newest))
     state = read if read is not None else _state_from(listed) if reason else State()
     found = Inspection(state, read is None and not reason, [], [], [], losses, damages)
     found.leftovers = [path for lsn, path in listed if lsn <= state.trimmed_lsn]
     candidates = [_candidate(fs, lsn, path) for lsn, path in listed if lsn > state.trimmed_lsn]
-    chain = _chain(directory, _in_use(candidates, found), found)
-    _scan_chain(chain, found)
+    chain = _chain(_in_use(candidates, found), found)
+    _scan_chain(fs, directory, chain, found)
     if found.last_lsn < known_lsn:
         reason = "the journal ends before an LSN that is known"
         damages.append(Damage(directory, 0, 0, found.last_lsn + 1, known_lsn, reason))
     return found
 
 
-def _unreadable(path: Path, reason: str, last_lsn: int = 0) -> Damage:
-    """Of a file that holds no frames of its own, but may have told of LSNs above `last_lsn`."""
-    return Damage(path, 0, 0, last_lsn + 1, last_lsn, reason, open_ended=last_lsn > 0)
+def _unreadable(path: Path, reason: str, last_lsn: int | None = None) -> Damage:
+    """Of a file that holds no frames; with `last_lsn`: it may have told of LSNs above that."""
+    known = last_lsn or 0
+    return Damage(path, 0, 0, known + 1, known, reason, open_ended=last_lsn is not None)
 
 
 def _state_from(listed: list[tuple[int, Path]]) -> State:
@@ -101,8 +102,7 @@ def _state_from(listed: list[tuple[int, Path]]) -> State:
 
 
 def _candidate(fs: DurableFS, first_lsn: int, path: Path) -> _Candidate:
-    reader = SegmentReader(fs, path)
-    return _Candidate(first_lsn, path, fs.stat(path).size, reader, read_head(reader))
+    return _Candidate(first_lsn, path, fs.stat(path).size, read_head(fs, path))
 
 
 def _in_use(candidates: list[_Candidate], found: Inspection) -> list[_Candidate]:
@@ -129,12 +129,8 @@ def _misplaced(candidate: _Candidate, reason: str) -> Damage:
     return Damage(candidate.path, 0, candidate.file_bytes, 1, 0, reason, misplaced=True)
 
 
-def _chain(directory: Path, used: list[_Candidate], found: Inspection) -> list[_Candidate]:
+def _chain(used: list[_Candidate], found: Inspection) -> list[_Candidate]:
     """Follow each segment's note of the one before it, from the newest back; oldest first."""
-    newest_lsn = found.state.newest_lsn
-    if newest_lsn > found.state.trimmed_lsn and (not used or used[-1].first_lsn != newest_lsn):
-        last = max(newest_lsn, found.state.durable_lsn)
-        _missing(segment_path(directory, newest_lsn), newest_lsn, last, found, open_ended=True)
     chain: list[_Candidate] = []
     wanted: int | None = None
     for candidate in reversed(used):
@@ -155,22 +151,27 @@ def _missing(path: Path, first_lsn: int, last_lsn: int, found: Inspection, open_
         found.damages.append(Damage(path, 0, 0, first_lsn, last_lsn, reason, open_ended=open_ended))
 
 
-def _scan_chain(chain: list[_Candidate], found: Inspection) -> None:
+def _scan_chain(fs: DurableFS, directory: Path, chain: list[_Candidate], found: Inspection) -> None:
     before = found.state.trimmed_lsn
     floor = max(found.state.durable_lsn, found.state.newest_lsn)
     for candidate, after in itertools.zip_longest(chain, chain[1:]):
         head = candidate.head
         gap_end = candidate.first_lsn - 1 if head is None else head.previous.last_lsn
-        _missing(segment_path(candidate.path.parent, before + 1), before + 1, gap_end, found)
+        _missing(segment_path(directory, before + 1), before + 1, gap_end, found)
         losses = losses_of(found.losses, candidate.path)
-        salt = head.salt if head else _salt_without_head(candidate, after, losses)
+        reader = SegmentReader(fs, candidate.path)
+        salt = head.salt if head else _salt_without_head(reader, candidate, after, losses)
         segment = Segment(
             candidate.path, candidate.first_lsn, salt, candidate.first_lsn - 1, 0, 0, candidate.file_bytes
         )
-        scan = scan_segment(candidate.reader, segment, _extent(candidate, after, floor, found), losses)
+        scan = scan_segment(reader, segment, _extent(candidate, after, floor, found), losses)
         found.scans.append(scan)
         found.damages.extend(scan.damages)
         before = max(segment.last_lsn, *[damage.last_lsn for damage in scan.damages], 0)
+    newest_lsn = found.state.newest_lsn
+    if newest_lsn > found.state.trimmed_lsn and (not chain or chain[-1].first_lsn != newest_lsn):
+        # Also what the segment before it seems to have as a torn tail, since nothing vouches for its end now.
+        _missing(segment_path(directory, newest_lsn), before + 1, floor, found, open_ended=True)
 
 
 def _extent(candidate: _Candidate, after: _Candidate | None, floor: int, found: Inspection) -> Extent:
@@ -184,8 +185,10 @@ def _extent(candidate: _Candidate, after: _Candidate | None, floor: int, found: 
     return Extent(candidate.file_bytes, None, candidate.first_lsn)
 
 
-def _salt_without_head(candidate: _Candidate, after: _Candidate | None, losses: dict[int, Loss]) -> int:
+def _salt_without_head(
+    reader: SegmentReader, candidate: _Candidate, after: _Candidate | None, losses: dict[int, Loss]
+) -> int:
     if 0 in losses:
         return losses[0].salt
     below = after.first_lsn if after else 1 << 64
-    return guess_salt(candidate.reader, candidate.first_lsn, below, candidate.file_bytes)
+    return guess_salt(reader, candidate.first_lsn, below, candidate.file_bytes)

@@ -1,11 +1,13 @@
 """Checking one segment frame by frame: what is good, what is torn, what is damaged."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
+from app.durable_fs import DurableFS
 from app.journal.failures import Damage
-from app.journal.frame import HEADER_BYTES, FrameHeader, FrameType, decode_header
+from app.journal.frame import HEADER_BYTES, FrameHeader, FrameType, decode_header, payload_is_valid
 from app.journal.losses import Loss
 from app.journal.segment import SEGMENT_HEAD_BYTES, Previous, Segment, decode_previous
 from app.journal.segment_reader import SegmentReader
@@ -40,13 +42,13 @@ class Extent(msgspec.Struct, frozen=True):
     floor_lsn: int
 
 
-def read_head(reader: SegmentReader) -> Head | None:
+def read_head(fs: DurableFS, path: Path) -> Head | None:
     """None when the first frame is damaged."""
-    header = decode_header(reader.view(0, HEADER_BYTES))
-    if header is None:
+    data = memoryview(fs.read(path, 0, SEGMENT_HEAD_BYTES))
+    header = decode_header(data)
+    if header is None or header.type != FrameType.SEGMENT or not payload_is_valid(header, data):
         return None
-    frame = reader.frame_at(0, header.salt, SEGMENT_HEAD_BYTES)
-    previous = decode_previous(frame.payload) if frame else None
+    previous = decode_previous(data[HEADER_BYTES:])
     return Head(header.lsn, header.salt, previous) if previous else None
 
 

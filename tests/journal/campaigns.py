@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from app.durable_fs import SyncFailed
 from app.journal.failures import JournalDamaged, JournalFailed
 from tests.journal.corruption import (
+    combined,
     corruptions,
     is_damaged,
     judge,
@@ -198,6 +199,24 @@ def corrupt_everything(seed: int, size: int, until_violated: bool = False) -> Re
     return result
 
 
+def corrupt_in_several_places(seed: int, size: int) -> Result:
+    """`size` times two or three random corruptions at once, then a repair."""
+    result = Result("corrupt_in_several_places", seed)
+    rng = random.Random(f"several {seed}")
+    while result.planned < size:
+        layout = three_segments(rng.randrange(1 << 32), closed=True)
+        everything = list(corruptions(layout))
+        for _ in range(50):
+            several = rng.sample(everything, 2) + rng.sample(everything[:25], rng.randint(0, 1))
+            corruption = combined(layout, several)
+            result.planned += 1
+            result.fired += corruption.files != layout.files
+            wrong = judge(layout, corruption, with_repair=True)
+            if wrong:
+                result.violations.append(f"{corruption.what}: {wrong}")
+    return result
+
+
 def crash_in_repair(seed: int, size: int) -> Result:
     """`size` repairs of random corruptions, killed at a random call and run again."""
     result = Result("crash_in_repair", seed)
@@ -225,6 +244,7 @@ CAMPAIGNS = {
         power_loss,
         crash_in_recovery,
         corrupt_everything,
+        corrupt_in_several_places,
         crash_in_repair,
     )
 }

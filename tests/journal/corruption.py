@@ -12,6 +12,7 @@ from app.journal.journal import Journal
 from app.journal.policy import JournalPolicy
 from app.journal.repair import repair
 from app.journal.segment import list_segments, segment_path
+from app.journal.state import state_path
 from tests.journal.workload import DIRECTORY, entries
 from tests.support.simulated_disk import (
     SECTOR_BYTES,
@@ -41,12 +42,16 @@ class Layout:
 
 @dataclass
 class Corruption:
-    """what: for the report. lost_max: entries it may cost. tail: it may look like a torn tail."""
+    """what: for the report. lost_max: entries it may cost. tail: it may look like a torn tail.
+
+    blind: with the state file lost as well, a missing first segment looks like a trimmed one.
+    """
 
     what: str
     files: Files
     lost_max: int
     tail: bool = False
+    blind: bool = False
 
 
 def files_of(disk: SimulatedDisk) -> Files:
@@ -129,6 +134,18 @@ def corruptions(layout: Layout) -> Iterator[Corruption]:
     yield from flips(layout)
 
 
+def combined(layout: Layout, several: list[Corruption]) -> Corruption:
+    """All of them at once; where they meet in one file, the last one counts."""
+    files = dict(layout.files)
+    for corruption in several:
+        gone = [path for path in layout.files if path not in corruption.files]
+        files = {path: content for path, content in files.items() if path not in gone}
+        files |= {path: it for path, it in corruption.files.items() if layout.files.get(path) != it}
+    blind = files.get(state_path(DIRECTORY)) != layout.files[state_path(DIRECTORY)]
+    what = " and ".join([corruption.what for corruption in several])
+    return Corruption(what, files, len(layout.entries), blind=blind)
+
+
 def is_damaged(corruption: Corruption) -> bool:
     """Whether a start refuses it."""
     return bool(inspect(disk_of(corruption.files).mount(), DIRECTORY).damages)
@@ -177,7 +194,7 @@ def _judge_repair(
         return "repair yields entries that nobody appended"
     if len(lost) > corruption.lost_max:
         return f"repair loses {len(lost)} entries"
-    if not all(_is_named(lsn, damages) for lsn, _ in lost):
+    if not corruption.blind and not all(_is_named(lsn, damages) for lsn, _ in lost):
         return f"repair does not name all of {[lsn for lsn, _ in lost]}"
     appended = journal.append([[b"after"]])
     journal.close()

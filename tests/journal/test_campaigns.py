@@ -16,6 +16,7 @@ from app.journal.segment import SegmentWriter
 from tests.journal.campaigns import (
     Result,
     corrupt_everything,
+    corrupt_in_several_places,
     crash_everywhere,
     crash_in_recovery,
     crash_in_repair,
@@ -33,6 +34,7 @@ from tests.support.simulated_disk import Fault, SimFile, SimulatedDisk, Simulate
         (power_loss, 5000),
         (crash_in_recovery, 500),
         (corrupt_everything, 1),
+        (corrupt_in_several_places, 300),
         (crash_in_repair, 200),
     ],
 )
