@@ -13,7 +13,7 @@ from app.schema import Kind
 from tests.parquet.bench import Bench
 from tests.parquet.moody_fs import MoodyFS
 from tests.parquet.rows import all_timestamps, event_rows, published, snapshot_rows
-from tests.support.simulated_disk import Crash, SimulatedDisk
+from tests.support.simulated_disk import Crash, Fault, SimulatedDisk
 
 
 def tree(root: Path) -> dict[Path, bytes]:
@@ -174,6 +174,26 @@ def test_every_flipped_bit_of_a_durable_last_record_refuses_the_start() -> None:
         with pytest.raises(ManifestDamaged, match="manifest"):
             recover(bench.fs, bench.paths)
         assert bench.fs.read(bench.paths.manifest) == flipped
+
+
+@pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "short"])
+def test_a_record_that_could_not_be_written_is_cut_before_it_is_written_again(kind: str) -> None:
+    probe = Bench(Path("/node"), SimulatedDisk().mount())
+    probe.put(1, event_rows(0, 10))
+    probe.flush()
+    calls = probe.fs.calls
+    record = max(n for n, call in enumerate(calls) if call == "datasync") - 1
+    assert calls[record] == "write"
+    disk = SimulatedDisk()
+    bench = Bench(Path("/node"), disk.mount(Fault(record, kind)))
+    bench.put(1, event_rows(0, 10))
+    done = bench.writer.flush()
+    bench.writer.turn()
+    bench.turn_at(bench.now_ms + 10_000)
+    assert done.result(timeout=0).flushed_rows == 10
+    manifest, report = recover(disk.mount(), bench.paths)
+    assert [file.rows for file in manifest.files()] == [10]
+    assert (report.completed, report.unknown_files) == (0, [])
 
 
 def test_a_long_log_is_rewritten_and_says_the_same() -> None:
