@@ -5,7 +5,7 @@ VENV := .venv
 HEAVY_VENV := .venv-heavy
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := -m pip install --no-compile --quiet --disable-pip-version-check
 
 # Stamps: made again when the lock they stand for changes.
 RUNTIME := $(VENV)/.installed
