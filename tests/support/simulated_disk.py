@@ -205,6 +205,12 @@ class SimulatedDisk:
         directory.durable.pop(path.name, None)
 
     def directory(self, path: Path) -> SimDirectory:
+        node = self.node(path)
+        if not isinstance(node, SimDirectory):
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(path))
+        return node
+
+    def node(self, path: Path) -> SimFile | SimDirectory:
         node: SimFile | SimDirectory = self.root
         for part in path.parts[1:]:
             if not isinstance(node, SimDirectory):
@@ -212,16 +218,6 @@ class SimulatedDisk:
             if part not in node.cached:
                 raise FileNotFoundError(errno.ENOENT, "no such file or directory", str(path))
             node = node.cached[part]
-        if not isinstance(node, SimDirectory):
-            raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(path))
-        return node
-
-    def node(self, path: Path) -> SimFile | SimDirectory:
-        if path == path.parent:
-            return self.root
-        node = self.directory(path.parent).cached.get(path.name)
-        if node is None:
-            raise FileNotFoundError(errno.ENOENT, "no such file or directory", str(path))
         return node
 
     def file(self, path: Path) -> SimFile:
