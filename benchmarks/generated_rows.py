@@ -16,6 +16,8 @@ EVENT_NAMES: Final = ("page_view", "button_click", "signup", "purchase", "search
 PAGES: Final = ("/home", "/pricing", "/docs/start", "/docs/api/reference", "/blog/2026/parquet", "/cart")
 COUNTRIES: Final = ("DE", "FR", "US", "JP", "BR", "IN")
 START_MS: Final = 1_790_000_000_000
+DISTINCT_ROWS: Final = 6_000
+"""A benchmark repeats so many rows: enough that no column is trivial, few enough to be made quickly."""
 
 
 def properties(random_: random.Random, number: int) -> dict[str, Any]:

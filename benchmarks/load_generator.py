@@ -17,9 +17,10 @@ from collections.abc import Sequence
 import uvloop
 
 from app.schema import Kind
-from benchmarks.generated_rows import flatbuffer, json_lines, rows
+from benchmarks.generated_rows import DISTINCT_ROWS, flatbuffer, json_lines, rows
 
 DISTINCT_BATCHES = 64
+KEY_TO_REPLACE = bytes.fromhex("f1e2d3c4b5a69788796a5b4c3d2e1f00")
 
 
 class Connection(asyncio.Protocol):
@@ -52,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._next = (self._next + 1) % len(self._requests)
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
+        self._received = self._received + data if self._received else data
         head, separator, body = self._received.partition(b"\r\n\r\n")
         if not separator:
             return
@@ -95,25 +96,28 @@ class Load:
 
 
 def prepare(options: argparse.Namespace, keys: Sequence[bytes]) -> list[bytes]:
-    """Whole HTTP requests."""
+    """Whole HTTP requests: every batch, and every key with some batch."""
     kind = Kind(options.kind)
-    count = max(DISTINCT_BATCHES // max(options.rows // 100, 1), 8)
-    pool = rows(kind, options.rows * count, options.seed)
-    batches = [pool[i * options.rows : (i + 1) * options.rows] for i in range(count)]
-    path = "/v1/ingest" if options.format == "flatbuffer" else f"/v1/{kind.value}"
+    pool = rows(kind, max(DISTINCT_ROWS, 8 * options.rows), options.seed)
+    batches = [
+        pool[i : i + options.rows]
+        for i in range(0, min(len(pool), DISTINCT_BATCHES * options.rows), options.rows)
+    ]
+    batches = [batch for batch in batches if len(batch) == options.rows]
+    if options.format == "flatbuffer":
+        path, content_type = "/v1/ingest", "application/x-flatbuffers"
+        bodies = [flatbuffer(kind, batch, KEY_TO_REPLACE) for batch in batches]
+    else:
+        path, content_type = f"/v1/{kind.value}", "application/x-ndjson"
+        bodies = [json_lines(kind, batch, flat=options.format == "flat-json") for batch in batches]
     requests = []
-    for number in range(max(len(batches), len(keys))):
-        key, batch = keys[number % len(keys)], batches[number % len(batches)]
-        if options.format == "flatbuffer":
-            body, content_type = flatbuffer(kind, batch, key), "application/x-flatbuffers"
-        else:
-            body = json_lines(kind, batch, flat=options.format == "flat-json")
-            content_type = "application/x-ndjson"
+    for number in range(max(len(bodies), len(keys))):
+        key, body = keys[number % len(keys)], bodies[number % len(bodies)]
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {options.host}:{options.port}\r\nX-API-Key: {key.hex()}\r\n"
             f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        requests.append(head.encode() + body)
+        requests.append(head.encode() + body.replace(KEY_TO_REPLACE, key, 1))
     return requests
 
 
