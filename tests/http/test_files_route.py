@@ -4,13 +4,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import httpx
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.payloads import ROW_OF, event, numbers
+from tests.support.payloads import ROW_OF, TIMESTAMP_MS, event, numbers
 from tests.support.service import ADMIN_TOKEN, KEYS, Service
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -269,18 +269,25 @@ def test_pyarrow_reads_a_file_by_ranges(filled: Service) -> None:
     assert remote.requests > 1
 
 
-def test_duckdb_reads_a_file_over_http_where_its_extension_is_installed(filled: Service) -> None:
-    """The extension is not part of DuckDB's package, and is loaded only where a machine already has it."""
+def test_clickhouse_reads_a_file_over_http(filled: Service) -> None:
+    """Its url() asks for the length, then for the footer and the columns by ranges."""
+    from chdb import query
+
     url, _ = one_file(filled)
-    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
-        try:
-            connection.execute("LOAD httpfs")
-        except duckdb.Error as reason:
-            pytest.skip(f"no httpfs: {str(reason)[:80]}")
-        connection.execute(
-            f"CREATE SECRET (TYPE http, EXTRA_HTTP_HEADERS MAP {{'Authorization': 'Bearer {ADMIN_TOKEN}'}})"
-        )
-        assert connection.sql(f"SELECT count(*) FROM '{filled.base_url}{url}'").fetchall() == [(100,)]
+    header = f"headers('Authorization' = 'Bearer {ADMIN_TOKEN}')"
+    answer = query(
+        f"SELECT count(), sum(timestamp) FROM url('{filled.base_url}{url}', Parquet, 'auto', {header})", "CSV"
+    )
+
+    assert str(answer).strip() == f"100,{sum(TIMESTAMP_MS + number for number in range(100))}"
+
+
+def test_polars_reads_a_file_over_http(filled: Service) -> None:
+    url, _ = one_file(filled)
+
+    table = pl.scan_parquet(f"{filled.base_url}{url}?token={KEYS[1]}").select("timestamp").collect()
+
+    assert table["timestamp"].to_list() == [TIMESTAMP_MS + number for number in range(100)]
 
 
 def test_curl_continues_a_broken_download(filled: Service, tmp_path: Path) -> None:
