@@ -1,5 +1,6 @@
 """The writer thread: decides when rows are published, and publishes them."""
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from app.parquet.committer import Committer, Published
 from app.parquet.intake import FlushCommand, FlushResult, Intake, PutRows, RowAccount
 from app.parquet.manifest import Manifest
 from app.parquet.observer import Observer, SilentObserver
-from app.parquet.partition import Partition, split
+from app.parquet.partition import Partition, Rotation, split
 from app.parquet.paths import SinkPaths
 from app.parquet.rotation import WriterPolicy, due, is_final, relieve_journal, relieve_memory
 from app.schema import Kind
@@ -62,6 +63,7 @@ class Writer:
         self._buffers = Buffers()
         self._commands: list[FlushCommand] = []
         self._last_lsn = 0
+        self._replay_through = manifest.last_lsn
         self._trimmed = 0
         self._relieved_ms = 0
         self._seal_at_ms = clock() + policy.seal_after_ms  # replay may still bring rows of passed days
@@ -186,14 +188,26 @@ class Writer:
     def _buffer(self, item: PutRows) -> None:
         kept: Counter[tuple[int, Kind]] = Counter()
         kept_bytes = 0
-        for partition, rows in split(item.rows, item.kind, self._policy.rotation):
-            if item.lsn <= self._manifest.published_through(partition):
-                continue
+        for partition, rows in self._unpublished(item):
             buffer = self._buffers.open(partition, item.lsn, item.put_ms, self._opened_ms(partition, item))
             kept_bytes += buffer.add(item.lsn, rows)
             kept[partition.workspace_id, partition.kind] += rows.num_rows
         self._last_lsn = max(self._last_lsn, item.lsn)
         self._intake.taken(kept, kept_bytes)
+
+    def _unpublished(self, item: PutRows) -> Iterator[tuple[Partition, pa.RecordBatch]]:
+        """The item's rows by partition, without those that a replay finds in files.
+
+        They may have been published under another rotation: so replayed rows are looked at hour by hour.
+        """
+        rotation = self._policy.rotation
+        if item.lsn > self._replay_through:
+            yield from split(item.rows, item.kind, rotation)
+            return
+        for hourly, rows in split(item.rows, item.kind, Rotation.HOURLY):
+            daily = msgspec.structs.replace(hourly, hour=None)
+            if item.lsn > max(map(self._manifest.published_through, (hourly, daily))):
+                yield (daily if rotation is Rotation.DAILY else hourly), rows
 
     def _opened_ms(self, partition: Partition, item: PutRows) -> int:
         opened_at = self._manifest.opened_at(partition)
@@ -271,8 +285,10 @@ class Writer:
         waiting = [rows.first_lsn for rows in (*self._buffers, *self._committer.unfinished)]
         through = min(waiting) - 1 if waiting else self._last_lsn
         if through > self._trimmed:
-            self._on_trim(through)
-            self._trimmed = through
+            # A full disk can keep the journal from noting it; nothing is lost, and the next turn tries again.
+            with contextlib.suppress(OSError):
+                self._on_trim(through)
+                self._trimmed = through
 
     def _note_age(self) -> None:
         waiting = [*self._buffers, *self._committer.unfinished]

@@ -188,6 +188,27 @@ def test_replayed_rows_that_are_published_are_dropped_by_partition(tmp_path: Pat
     assert all_timestamps(bench.data) == list(range(10))
 
 
+@pytest.mark.parametrize(("before", "after"), [tuple(Rotation), tuple(Rotation)[::-1]])
+def test_a_changed_rotation_does_not_publish_rows_again(
+    tmp_path: Path, before: Rotation, after: Rotation
+) -> None:
+    """The journal still holds two frames; of the second one hour is published, where that is possible."""
+    bench = Bench(tmp_path, policy=WriterPolicy(rotation=before))
+    later_ms = NOON_MS + HOUR_MS
+    bench.put(1, event_rows(0, 5))
+    bench.flush()
+    bench.put(2, pa.concat_batches([event_rows(5, 5), event_rows(10, 5, received_ms=later_ms)]))
+    bench.writer.flush(partitions=[Partition(7, "2026-01-01", 12, EVENTS)])
+    bench.writer.turn()
+    bench.put(3, event_rows(15, 5, received_ms=later_ms))
+    bench.journal[1] = EVENTS, event_rows(0, 5)  # a frame goes only with its segment
+    bench.policy = WriterPolicy(rotation=after)
+    bench.journal = dict(sorted(bench.journal.items()))
+    bench.start()
+    bench.writer.turn(everything=True)
+    assert all_timestamps(bench.data) == list(range(20))
+
+
 def test_accounts_cover_rows_from_the_moment_they_are_put(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.put(1, event_rows(0, 5))
