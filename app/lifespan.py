@@ -81,6 +81,7 @@ def _policies(settings: Settings) -> Policies:
             max_journal_bytes=journal.max_size,
             writer_version=f"parquet-sink {version('parquet-sink')}",
         ),
+        reserve_bytes=journal.reserve_size,
         drain_timeout_s=server.drain_timeout,
         publish_timeout_s=server.request_timeout,
     )

@@ -32,6 +32,7 @@ from app.parquet.paths import SinkPaths
 from app.parquet.recovery import recover
 from app.parquet.rotation import WriterPolicy
 from app.parquet.writer import Writer
+from app.reserve import DiskReserve
 from app.rows_frame import RowsFrameCodec
 from app.submission import DecodePolicy, Submission
 
@@ -51,6 +52,7 @@ class Policies(msgspec.Struct, frozen=True):
     deduplication: DeduplicationPolicy
     journal: JournalPolicy
     writer: WriterPolicy
+    reserve_bytes: int
     drain_timeout_s: float
     publish_timeout_s: float
 
@@ -90,6 +92,7 @@ class Service:
         self._parts: Parts | None = None
         self._lock: FileLock | None = None
         self._space = Space(1 << 62, 1 << 62, 1 << 62, 1 << 62)
+        self._reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
         self.fatal: BaseException | None = None
         self.admission = Admission(
             policies.admission,
@@ -283,6 +286,18 @@ class Service:
                 min(s.free_inodes if s.total_inodes else 1 << 62 for s in spaces),
                 max(s.total_inodes for s in spaces),
             )
+            self._mind_reserve()
+
+    def _mind_reserve(self) -> None:
+        """Gives the reserve up when publishing fails for want of space, and takes it again later."""
+        free, limits = self._space.free_bytes, self._policies.admission
+        too_little = max(limits.min_free_bytes, self._reserve.size)
+        if free < too_little and self._parts is not None and self._parts.writer.problem:
+            if self._reserve.kept:
+                log.warning("the disk is full: giving up the reserve of %d bytes", self._reserve.size)
+                self._reserve.give_up()
+        elif free > limits.resume_free_bytes + self._reserve.size:
+            self._reserve.keep()
 
     # --- inside -------------------------------------------------------------------------------------------
 

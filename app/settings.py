@@ -173,6 +173,10 @@ class JournalSettings(_Section):
     resume_free_space: Annotated[int, SizeText("0B")] = Field(
         default=parse_size("320MB"), description="above this much free disk, they are taken again"
     )
+    reserve_size: Annotated[int, SizeText("0B")] = Field(
+        default=parse_size("32MB"),
+        description="kept in a file, given up when the disk is full so that buffered rows can be written",
+    )
     min_free_inodes: int = Field(default=1000, ge=0, description="the same for free inodes")
     deduplication_batches: AtLeastOne = Field(default=100_000, description="batch ids remembered")
 

@@ -9,7 +9,7 @@ from app.api.headers import RawHeaders
 from app.decode.content_encoding import decompress
 from app.errors import BodyTooLarge, MalformedBatch, RequestError
 
-DECOMPRESS_INLINE_BYTES_MAX: Final = 8 << 10
+DECOMPRESS_INLINE_BYTES_MAX: Final = 2 << 10
 """Compressed bodies up to this size are unpacked on the event loop: a thread costs more than they do."""
 
 _LOOSE_CHUNKS_MAX: Final = 256

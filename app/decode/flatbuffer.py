@@ -28,7 +28,7 @@ from app.submission import Decoded, DecodedRows, DecodePolicy, Submission, Verdi
 ROWS_AT_ONCE: Final = 131_072
 """Working memory is some hundred bytes a row: larger groups are decoded in portions of about so many rows."""
 
-GROUP_EXPANDED_BYTES: Final = 1 << 30
+GROUP_EXPANDED_BYTES: Final = 256 << 20
 """What all rows of a group may take, escaped and all; an Arrow column holds at most 2 GB."""
 
 
