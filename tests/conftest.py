@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import Service, running_service
+from tests.support.service import FRESH_WORKSPACES, Service, running_service
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +14,17 @@ def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     config = getattr(request.module, "CONFIG", None)
     with running_service(tmp_path_factory.mktemp("service"), config) as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def unused_workspaces() -> Iterator[int]:
+    return iter(FRESH_WORKSPACES)
+
+
+@pytest.fixture
+def workspace(unused_workspaces: Iterator[int]) -> int:
+    """A workspace of the module's service that no other test has used."""
+    return next(unused_workspaces)
 
 
 @pytest.fixture

@@ -29,16 +29,16 @@ def test_a_flush_answers_when_the_rows_are_in_files(own_service: Service) -> Non
         assert file["bytes"] == (service.parquet / file["path"]).stat().st_size
 
 
-def test_a_flush_of_nothing_writes_nothing(own_service: Service) -> None:
-    own_service.post_json("events", [event(1)])
-    own_service.flush()
-    before = own_service.data_files()[0].stat()
+def test_a_flush_of_nothing_writes_nothing(service: Service, workspace: int) -> None:
+    service.post_json("events", [event(1)], workspace=workspace)
+    service.flush(workspace)
+    before = service.data_files("events", workspace)[0].stat()
 
-    answer = own_service.flush()
+    answer = service.flush(workspace)
 
     assert answer["flushed_rows"] == 0
     assert answer["files"] == []
-    after = own_service.data_files()[0].stat()
+    after = service.data_files("events", workspace)[0].stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
@@ -63,10 +63,10 @@ def test_a_flush_of_no_workspace_is_a_clear_error(service: Service, workspace: s
     assert "workspace_id" in response.json()["message"]
 
 
-def test_wait_file_is_answered_when_its_rows_can_be_read(own_service: Service) -> None:
+def test_wait_file_is_answered_when_its_rows_can_be_read(service: Service, workspace: int) -> None:
     for number in range(5):
-        own_service.post_json("events", [event(number)], wait="file")
-        assert numbers(own_service.table()) == list(range(number + 1))
+        service.post_json("events", [event(number)], workspace=workspace, wait="file")
+        assert numbers(service.table("events", workspace)) == list(range(number + 1))
 
 
 def test_wait_journal_does_not_hasten_a_flush(own_service: Service) -> None:
@@ -97,14 +97,14 @@ def test_the_account_adds_up_before_and_after_a_flush(own_service: Service) -> N
     assert account(own_service) == {"accepted": 27, "published": 27, "buffered": 0, "quarantined": 0}
 
 
-def test_a_batch_sent_twice_with_one_idempotency_key_is_stored_once(own_service: Service) -> None:
+def test_a_batch_sent_twice_with_one_idempotency_key_is_stored_once(service: Service, workspace: int) -> None:
     body = json.dumps([event(1), event(2)])
     headers = {"Idempotency-Key": "order-17"}
 
-    first = own_service.post("events", body, headers=headers)
-    second = own_service.post("events", body, headers=headers)
-    other = own_service.post("events", json.dumps([event(3)]), headers=headers)
-    elsewhere = own_service.post("events", body, headers=headers, workspace=2)
+    first = service.post("events", body, headers=headers, workspace=workspace)
+    second = service.post("events", body, headers=headers, workspace=workspace)
+    other = service.post("events", json.dumps([event(3)]), headers=headers, workspace=workspace)
+    elsewhere = service.post("events", body, headers=headers, workspace=2)
 
     assert (first.status_code, second.status_code) == (202, 202)
     assert second.json()["duplicate"] is True
@@ -112,9 +112,9 @@ def test_a_batch_sent_twice_with_one_idempotency_key_is_stored_once(own_service:
     assert "duplicate" not in first.json() or first.json()["duplicate"] is False
     assert other.status_code == 409, other.text
     assert elsewhere.status_code == 202, "another workspace's ids are its own"
-    own_service.flush()
-    assert numbers(own_service.table("events", 1)) == [1, 2]
-    assert numbers(own_service.table("events", 2)) == [1, 2]
+    service.flush()
+    assert numbers(service.table("events", workspace)) == [1, 2]
+    assert numbers(service.table("events", 2)) == [1, 2]
 
 
 def test_the_idempotency_window_survives_a_restart(own_service: Service) -> None:

@@ -128,10 +128,12 @@ def test_a_sealed_file_never_changes_again_also_over_a_restart(configured: Servi
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_the_columns_are_those_of_the_contract_in_their_order(own_service: Service, kind: Kind) -> None:
-    own_service.post_json(kind.value, [ROW_OF[kind.value](1)], wait="file")
+def test_the_columns_are_those_of_the_contract_in_their_order(
+    service: Service, workspace: int, kind: Kind
+) -> None:
+    service.post_json(kind.value, [ROW_OF[kind.value](1)], workspace=workspace, wait="file")
 
-    (path,) = own_service.data_files(kind)
+    (path,) = service.data_files(kind, workspace)
     assert pq.read_schema(path).remove_metadata() == SCHEMAS[kind]
     ids = {"device_id", "session_id", "source_ip"}
     for column in pq.ParquetFile(path).schema:
@@ -140,11 +142,11 @@ def test_the_columns_are_those_of_the_contract_in_their_order(own_service: Servi
     assert pa.types.is_binary(pq.read_schema(path).field("payload").type)
 
 
-def test_a_file_says_which_journal_range_it_holds(own_service: Service) -> None:
-    own_service.post_json("events", [event(1)], wait="file")
-    first = pq.read_metadata(own_service.data_files()[0]).metadata
-    own_service.post_json("events", [event(2)], wait="file")
-    second = pq.read_metadata(own_service.data_files()[0]).metadata
+def test_a_file_says_which_journal_range_it_holds(service: Service, workspace: int) -> None:
+    service.post_json("events", [event(1)], workspace=workspace, wait="file")
+    first = pq.read_metadata(service.data_files("events", workspace)[0]).metadata
+    service.post_json("events", [event(2)], workspace=workspace, wait="file")
+    second = pq.read_metadata(service.data_files("events", workspace)[0]).metadata
 
     own_keys = {key for key in second if not key.startswith(b"ARROW")}
     assert own_keys, "the key-value metadata names the range of sequence numbers"

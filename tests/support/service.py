@@ -25,11 +25,15 @@ START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 60.0
 POLL_SECONDS: Final = 0.02
 
+FRESH_WORKSPACES: Final = range(1_000, 1_100)
+"""For tests that share a service, and want a workspace in which nothing has happened yet."""
+
 KEYS: Final[Mapping[int, str]] = {
     1: "000102030405060708090a0b0c0d0e0f",
     2: "20212223242526272829" + "2a2b2c2d2e2f",
     3: "ffeeddccbbaa99887766554433221100",
     4294967295: "fffffffffffffffffffffffffffffffe",
+    **{workspace: f"{workspace:032x}" for workspace in FRESH_WORKSPACES},
 }
 """API key by workspace. The first is the key inside the batches of tests/vectors."""
 

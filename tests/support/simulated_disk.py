@@ -19,126 +19,20 @@ from typing import TypeVar
 import pyarrow as pa
 
 from app.durable_fs import Buffer, DurableFile, DurableFS, FileLock, FileStat, LockHeld, Space, SyncFailed
+from tests.support.faults import Crash, Fault, faults_of
+from tests.support.simulated_nodes import NameChange, SimDirectory, SimFile
 
 T = TypeVar("T")
-SECTOR_BYTES = 512
 
-
-class Crash(BaseException):
-    """The process is gone. Not an Exception, so that no handler of the product survives it."""
-
-
-class SimFile:
-    """`cached` is what a read sees; `durable` with any part of `pending` is what a power cut leaves."""
-
-    def __init__(self, content: bytes = b"") -> None:
-        self.cached = bytearray(content)
-        self.durable = bytearray(content)
-        self.pending: list[tuple[int, bytes | None]] = []
-
-    def write(self, offset: int, data: bytes) -> None:
-        self.pending.append((offset, data))
-        _put(self.cached, offset, data)
-
-    def truncate(self, size: int) -> None:
-        self.pending.append((size, None))
-        del self.cached[size:]
-
-    def sync(self) -> None:
-        for offset, data in self.pending:
-            _apply(self.durable, offset, data)
-        self.pending.clear()
-
-    def sync_fails(self) -> None:
-        """The kernel gives up on the dirty pages and marks them clean: they never reach the disk."""
-        self.pending.clear()
-
-    def forget_cache(self) -> None:
-        self.cached = bytearray(self.durable)
-        for offset, data in self.pending:
-            _apply(self.cached, offset, data)
-
-    def torn(self, rng: random.Random) -> bytes:
-        """One of the contents that a power cut may leave."""
-        content = bytearray(self.durable)
-        chance = rng.choice((0.0, 1.0, 0.5, 0.9))
-        for offset, data in self.pending:
-            if data is None:
-                if rng.random() < chance:
-                    _apply(content, offset, None)
-                continue
-            at = 0
-            while at < len(data):
-                length = min(SECTOR_BYTES - (offset + at) % SECTOR_BYTES, len(data) - at)
-                if rng.random() < chance:
-                    _put(content, offset + at, data[at : at + length])
-                at += length
-            if rng.random() < 0.1 and len(content) < offset + len(data):
-                # The length got to the disk and the data did not: stale bytes of the medium show.
-                content.extend(rng.randbytes(offset + len(data) - len(content)))
-        return bytes(content)
-
-
-class SimDirectory:
-    def __init__(self) -> None:
-        self.cached: dict[str, SimFile | SimDirectory] = {}
-        self.durable: dict[str, SimFile | SimDirectory] = {}
-
-
-@dataclass
-class NameChange:
-    """Names that change together, as of one rename: durable when one of their directories is synced."""
-
-    changes: list[tuple[SimDirectory, str, SimFile | SimDirectory | None]]
-
-    def apply(self, entries: Callable[[SimDirectory], dict[str, SimFile | SimDirectory]]) -> None:
-        for directory, name, node in self.changes:
-            if node is None:
-                entries(directory).pop(name, None)
-            else:
-                entries(directory)[name] = node
-
-
-@dataclass
-class Fault:
-    """What goes wrong at call number `at` of a mount, and with `forever` at every later one of its kind.
-
-    kind: crash_before, crash_after, crash_within (a write, half done), short (a write), or an errno's name.
-    A write that fails with ENOSPC has written a half before.
-    """
-
-    at: int
-    kind: str
-    forever: bool = False
-    fired: int = 0
-
-    def hits(self, step: int, operation: str) -> bool:
-        if step != self.at and not (self.forever and step > self.at and self.kind in faults_of(operation)):
-            return False
-        self.fired += 1
-        return True
-
-
-_OPENS = ("EMFILE",)
-_FAULTS = {
-    "write": ("EIO", "ENOSPC", "short", "crash_within"),
-    "create": ("EIO", "ENOSPC", *_OPENS),
-    "clone": ("EIO", "ENOSPC", *_OPENS),
-    "mkdir": ("EIO", "ENOSPC"),
-    "rename": ("EIO", "ENOSPC"),
-    "open_append": ("EIO", *_OPENS),
-    "read": ("EIO", *_OPENS),
-    "list": ("EIO", *_OPENS),
-    "sync_file": ("EIO", "ENOSPC", *_OPENS),
-    "sync_directory": ("EIO", *_OPENS),
-    "datasync": ("EIO", "ENOSPC"),
-    "sync": ("EIO", "ENOSPC"),
-}
-
-
-def faults_of(operation: str) -> tuple[str, ...]:
-    """The kinds of fault that a call of this name can meet."""
-    return ("crash_before", "crash_after", *_FAULTS.get(operation, ("EIO",)))
+__all__ = [
+    "Crash",
+    "Fault",
+    "SimFile",
+    "SimulatedDisk",
+    "SimulatedFS",
+    "SimulatedHandle",
+    "faults_of",
+]
 
 
 class SimulatedDisk:
@@ -490,16 +384,3 @@ class SimulatedFS(DurableFS):
             self.disk.rename_entries((directory, path.name, SimDirectory()))
 
         self.step("mkdir", path, act)
-
-
-def _put(content: bytearray, offset: int, data: bytes) -> None:
-    if len(content) < offset:
-        content.extend(bytes(offset - len(content)))
-    content[offset : offset + len(data)] = data
-
-
-def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
-    if data is None:
-        del content[offset:]
-    else:
-        _put(content, offset, data)
