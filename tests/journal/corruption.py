@@ -15,13 +15,13 @@ from app.journal.segment import list_segments, segment_path
 from app.journal.state import state_path
 from tests.journal.workload import DIRECTORY, entries
 from tests.support.simulated_disk import (
-    SECTOR_BYTES,
     Crash,
     Fault,
     SimulatedDisk,
     SimulatedFS,
     faults_of,
 )
+from tests.support.simulated_nodes import SECTOR_BYTES
 
 Files = dict[Path, bytes]
 THREE_SEGMENTS = JournalPolicy(segment_bytes=200)

@@ -282,7 +282,7 @@ def test_trimming_and_reading_go_on_beside_appends(fs: DurableFS, directory: Pat
         trimming = writer.submit(trim_behind)
         try:
             for payload in numbered(300):
-                appended.append((journal.append([payload]).first_lsn, *payload))
+                appended.append((journal.append([payload]).first_lsn, payload[0]))
         finally:
             done.set()
         trimmed = trimming.result()
@@ -360,9 +360,7 @@ JournalMachine.TestCase.settings = settings(max_examples=60, stateful_step_count
 TestJournalMachine = JournalMachine.TestCase
 
 
-@pytest.mark.parametrize(
-    "fields", [{"max_frame_bytes": 0}, {"max_frame_bytes": 1 << 40}, {"segment_bytes": 0}]
-)
-def test_a_policy_refuses_impossible_limits(fields: dict[str, int]) -> None:
+@pytest.mark.parametrize(("max_frame_bytes", "segment_bytes"), [(0, 1), (1 << 40, 1), (1, 0)])
+def test_a_policy_refuses_impossible_limits(max_frame_bytes: int, segment_bytes: int) -> None:
     with pytest.raises(ValueError, match="must be"):
-        JournalPolicy(**fields)
+        JournalPolicy(max_frame_bytes=max_frame_bytes, segment_bytes=segment_bytes)
