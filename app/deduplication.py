@@ -38,7 +38,7 @@ class SavedWindow(msgspec.Struct, frozen=True):
     batches: list[tuple[int, BatchReceipt]]
 
 
-def digest(body: bytes) -> bytes:
+def digest(body: bytes | bytearray) -> bytes:
     """Tells another payload under the same id; not a secret, so a short hash is enough."""
     return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
 

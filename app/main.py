@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from app.api.accept import INGEST_CALLS, IngestParts, IngestPolicy
 from app.api.admin_auth import AdminAuth
 from app.api.client_address import ClientAddresses
 from app.api.docs import docs_router
@@ -19,24 +20,15 @@ from app.api.error_responses import RequestIds, install_error_responses
 from app.api.files import files_router
 from app.api.flush import flush_router
 from app.api.health import health_router
-from app.api.ingest import IngestEndpoint, IngestParts, IngestPolicy
+from app.api.ingest import IngestEndpoint
 from app.api.metrics import metrics_router
 from app.api.openapi import openapi_document
 from app.api.status import status_router
 from app.api_keys import ApiKeys
 from app.lifespan import build_service, running
 from app.metrics import Metrics
-from app.schema import Kind
 from app.service import Service
 from app.settings import Settings
-from app.submission import WireFormat
-
-INGEST_CALLS = (
-    ("/v1/ingest", WireFormat.FLATBUFFER, None),
-    ("/v1/events", WireFormat.JSON, Kind.EVENTS),
-    ("/v1/logs", WireFormat.JSON, Kind.LOGS),
-    ("/v1/snapshots", WireFormat.JSON, Kind.SNAPSHOTS),
-)
 
 
 def create_app(settings: Settings, request_exit: Callable[[], None] = lambda: None) -> FastAPI:
@@ -99,9 +91,9 @@ def _add_ingest_calls(
         expose_headers=["X-Request-ID", "Retry-After"],
         max_age=7200,
     )
-    for path, wire_format, kind in INGEST_CALLS:
-        endpoint = IngestEndpoint(wire_format, kind, parts)
-        app.router.routes.append(Route(path, endpoint, methods=["POST", "OPTIONS"], middleware=[cors]))
+    for call in INGEST_CALLS:
+        endpoint = IngestEndpoint(call, parts)
+        app.router.routes.append(Route(call.path, endpoint, methods=["POST", "OPTIONS"], middleware=[cors]))
 
 
 def _add_admin_calls(

@@ -8,6 +8,9 @@ import pyarrow as pa
 from app.errors import RequestError
 from app.schema import Kind
 
+Body = bytes | bytearray
+"""A batch as it was received; nobody changes it any more."""
+
 
 class WireFormat(Enum):
     FLATBUFFER = "flatbuffer"
@@ -30,7 +33,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
 
     wire_format: WireFormat
     kind: Kind | None
-    body: bytes
+    body: Body
     api_key: bytes
     workspace_id: int
     source_ip: bytes

@@ -3,8 +3,8 @@
 import json
 
 from app import errors
+from app.api.accept import BATCH_ID_BYTES_MAX, FLATBUFFER_CONTENT_TYPES, JSON_CONTENT_TYPES
 from app.api.body import BodyTimeout
-from app.api.ingest import BATCH_ID_BYTES_MAX, FLATBUFFER_CONTENT_TYPES, JSON_CONTENT_TYPES
 from app.api.openapi_answers import error_answers, json_response
 from app.api.openapi_rows import JsonObject, row_examples
 from app.schema import Kind

@@ -39,7 +39,7 @@ class JoinedBodies:
     a certain body is the caller's question.
     """
 
-    def __init__(self, bodies: Sequence[bytes]) -> None:
+    def __init__(self, bodies: Sequence[bytes | bytearray]) -> None:
         lengths = np.fromiter(map(len, bodies), np.int64, len(bodies))
         self.ends: Positions = lengths.cumsum()
         self.starts: Positions = self.ends - lengths

@@ -114,7 +114,9 @@ class _Piece:
         readings = {}
         for owner in owners:
             try:
-                readings[owner] = self._reader.read(self._submissions[owner].body, self._policy.max_rows)
+                readings[owner] = self._reader.read(
+                    bytes(self._submissions[owner].body), self._policy.max_rows
+                )
             except RequestError as error:
                 self._verdicts[owner].error = error
         return readings
@@ -179,7 +181,7 @@ class _Piece:
             if verdict.rejected:
                 named = [RowRefusal(number, "", message) for number, message in reading.refused]
                 if by_value:
-                    numbers = row_numbers(self._submissions[owner].body, reading)
+                    numbers = row_numbers(bytes(self._submissions[owner].body), reading)
                     named.extend(RowRefusal(numbers[row - start], *refusals[row]) for row in by_value)
                 named.sort(key=lambda refusal: refusal.row)
                 verdict.refusals = named[: self._policy.max_reported_refusals]
