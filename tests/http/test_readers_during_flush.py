@@ -70,9 +70,10 @@ def test_two_hundred_flushes_leave_one_file_that_was_always_valid(own_service: S
     assert numbers(service.table()) == list(range(POSTS))
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("workspaces", "flushes"),
-    [(4, 250), pytest.param(1, 1_000, marks=[pytest.mark.heavy, pytest.mark.timeout(400)])],
+    [(5, 200), pytest.param(1, 1_000, marks=pytest.mark.heavy)],
 )
 def test_duckdb_never_fails_while_its_files_are_replaced_a_thousand_times(
     own_service: Service, workspaces: int, flushes: int
