@@ -17,9 +17,12 @@ from app.api.admin_auth import AdminAuth
 from app.api.client_address import ClientAddresses
 from app.api.docs import docs_router
 from app.api.error_responses import RequestIds, install_error_responses
+from app.api.fast_lane import FastLane
 from app.api.files import files_router
 from app.api.flush import flush_router
+from app.api.guarded_protocol import ConnectionPolicy
 from app.api.health import health_router
+from app.api.http_metrics import HttpMetrics
 from app.api.ingest import IngestEndpoint
 from app.api.metrics import metrics_router
 from app.api.openapi import openapi_document
@@ -58,19 +61,20 @@ def create_app(settings: Settings, request_exit: Callable[[], None] = lambda: No
         redoc_url=None,
     )
     app.state.service = service
-    _add_ingest_calls(app, settings, service, keys, ids)
+    parts = _ingest_parts(settings, service, keys, ids)
+    _add_ingest_calls(app, settings, parts)
     _add_admin_calls(app, settings, service, keys, ids, registry)
     install_error_responses(app, ids)
-    Instrumentator(registry=registry).instrument(app)
+    http_metrics = HttpMetrics(registry)
+    Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
+    app.state.fast_lane = FastLane(parts, http_metrics, _connection_policy(settings))
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     return app
 
 
-def _add_ingest_calls(
-    app: FastAPI, settings: Settings, service: Service, keys: ApiKeys, ids: RequestIds
-) -> None:
+def _ingest_parts(settings: Settings, service: Service, keys: ApiKeys, ids: RequestIds) -> IngestParts:
     server = settings.server
-    parts = IngestParts(
+    return IngestParts(
         keys=keys,
         admission=service.admission,
         addresses=ClientAddresses(server.trusted_proxies),
@@ -83,9 +87,17 @@ def _add_ingest_calls(
             answer_timeout_s=server.request_timeout,
         ),
     )
+
+
+def _connection_policy(settings: Settings) -> ConnectionPolicy:
+    server = settings.server
+    return ConnectionPolicy(server.max_header_size, server.request_timeout, server.keep_alive_timeout)
+
+
+def _add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> None:
     cors = Middleware(
         CORSMiddleware,
-        allow_origins=server.cors_origins,
+        allow_origins=settings.server.cors_origins,
         allow_methods=["POST"],
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "Retry-After"],

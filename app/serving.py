@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from app.api_keys import ApiKeys
 from app.data_directory_lock import DataDirectoryInUse
@@ -78,12 +79,12 @@ def _run(settings: Settings, listener: socket.socket) -> int:
     return STOPPED
 
 
-def _uvicorn_config(app: object, settings: Settings) -> uvicorn.Config:
+def _uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     server = settings.server
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # FastAPI's own ASGI types are narrower than uvicorn's
+        app,
         loop="uvloop",
-        http="httptools",
+        http=app.state.fast_lane,
         ws="none",
         lifespan="on",
         log_config=None,

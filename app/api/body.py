@@ -26,6 +26,10 @@ class BodyTimeout(RequestError):
     code = "request_timeout"
 
 
+def body_timeout(deadline_s: float) -> BodyTimeout:
+    return BodyTimeout(f"The body did not arrive within {deadline_s:g} seconds; send smaller batches.")
+
+
 async def read_body(receive: Receive, headers: RawHeaders, max_bytes: int, deadline_s: float) -> bytes:
     """The whole body of a request, as it came (still compressed).
 
@@ -41,9 +45,7 @@ async def read_body(receive: Receive, headers: RawHeaders, max_bytes: int, deadl
             if message.get("more_body", False):
                 body = await _read_rest(receive, body, max_bytes)
     except TimeoutError:
-        raise BodyTimeout(
-            f"The body did not arrive within {deadline_s:g} seconds; send smaller batches."
-        ) from None
+        raise body_timeout(deadline_s) from None
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     return body

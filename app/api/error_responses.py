@@ -51,6 +51,15 @@ CODE_BY_STATUS: Final = MappingProxyType(
 )
 """Codes of what the routing itself refuses; other statuses are `http_<status>`."""
 
+REFUSED_HEADS: Final = MappingProxyType(
+    {
+        400: ("bad_request", "This is not an HTTP request that can be read; check the client."),
+        408: ("request_timeout", "The request did not arrive in time; send it again."),
+        431: ("headers_too_large", "Request line and headers are larger than allowed; send fewer."),
+    }
+)
+"""Code and message of a request whose head is not read, by status."""
+
 REQUEST_ID_HEADER: Final = b"x-request-id"
 _REQUEST_ID_KEY: Final = "parquet_sink.request_id"
 _SANE_REQUEST_ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,64}", re.ASCII)
@@ -152,6 +161,13 @@ def error_response(error: errors.RequestError, request_id: str) -> HttpAnswer:
         headers.append((b"connection", b"close"))
     content = {"error": error.code, "message": error.message, "request_id": request_id}
     return json_answer(_status_of(error), content, request_id, headers)
+
+
+def refused_head_response(status: int, request_id: str) -> HttpAnswer:
+    """400, 408 or 431: a head that is not read to its end. The connection ends."""
+    code, message = REFUSED_HEADS[status]
+    content = {"error": code, "message": message, "request_id": request_id}
+    return json_answer(status, content, request_id, [(b"connection", b"close")])
 
 
 def unexpected_response(error: BaseException, request_id: str) -> HttpAnswer:
