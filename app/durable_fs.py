@@ -24,6 +24,10 @@ Buffer: TypeAlias = bytes | bytearray | memoryview | pa.Buffer
 WRITEV_BUFFERS_MAX: Final = 1024
 """IOV_MAX of Linux."""
 
+FILE_MODE: Final = 0o666
+DIRECTORY_MODE: Final = 0o777
+"""Less the umask: who else may read the files is the operator's choice."""
+
 COPY_CHUNK_BYTES: Final = 64 << 20
 
 _NO_COPY_FILE_RANGE: Final = frozenset(
@@ -168,7 +172,7 @@ class DurableFS:
     def create(self, path: Path) -> DurableFile:
         """A new empty file; FileExistsError when the name is taken."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return DurableFile(os.open(path, flags, 0o640), path, 0)
+        return DurableFile(os.open(path, flags, FILE_MODE), path, 0)
 
     def open_append(self, path: Path) -> DurableFile:
         """An existing file, to be continued at its end; FileNotFoundError when there is none."""
@@ -190,7 +194,7 @@ class DurableFS:
         fd_in = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            fd_out = os.open(destination, flags, 0o640)
+            fd_out = os.open(destination, flags, FILE_MODE)
             try:
                 _copy(fd_in, fd_out, size, source)
             finally:
@@ -271,7 +275,7 @@ class DurableFS:
 
     def lock(self, path: Path, holder: str) -> FileLock:
         """Lock `path` (made if missing) for life, and write into it who holds it; LockHeld when taken."""
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(fd, 0)
@@ -303,7 +307,7 @@ class DurableFS:
         self.sync_directory(path.parent)
 
     def _mkdir(self, path: Path) -> None:
-        os.mkdir(path, 0o750)
+        os.mkdir(path, DIRECTORY_MODE)
 
     def write_atomically(self, path: Path, data: Buffer) -> None:
         """Give `path` these contents, durably; a reader and a crash see the old or the new, never a mixture.

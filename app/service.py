@@ -21,15 +21,17 @@ from app.deduplication import DeduplicationPolicy, DeduplicationWindow
 from app.durable_fs import DurableFS, FileLock, Space
 from app.errors import Overloaded
 from app.group import Reply
+from app.journal.failures import JournalDamaged
 from app.journal.journal import Journal
 from app.journal.policy import JournalPolicy
 from app.metrics import Metrics
 from app.observers import CommitObserver, PublishObserver
 from app.parquet.data_file import DataFile
 from app.parquet.intake import FlushResult
-from app.parquet.manifest import Manifest
+from app.parquet.manifest import Manifest, ManifestDamaged
 from app.parquet.paths import SinkPaths
-from app.parquet.recovery import recover
+from app.parquet.publish import IntentDamaged
+from app.parquet.recovery import FilesDiffer, recover
 from app.parquet.rotation import WriterPolicy
 from app.parquet.writer import Writer
 from app.reserve import DiskReserve
@@ -41,6 +43,9 @@ log = logging.getLogger(__name__)
 STARTING = "starting"
 DRAINING = "shutting down"
 FAILED = "stopping after a failure"
+
+REFUSED_STARTS = (JournalDamaged, ManifestDamaged, IntentDamaged, FilesDiffer)
+"""Their messages say what an operator is to do; where they were raised tells nothing more."""
 
 
 class Policies(msgspec.Struct, frozen=True):
@@ -117,9 +122,14 @@ class Service:
         manifest, report = recover(self._fs, self._paths)
         for path in report.unknown_files:
             log.warning("%s is below the data path and no commit knows it; it is left alone", path)
-        journal = Journal.open(
-            self._fs, self._paths.state / "segments", self._policies.journal, manifest.last_lsn
-        )
+        journal = Journal.open(self._fs, self._paths.segments, self._policies.journal, manifest.last_lsn)
+        if journal.recovery.lost_lsns is not None:
+            log.warning(
+                'the journal has lost LSN %d to %d, which acknowledge = "%s" does not prevent; rows of them '
+                "that are not in files are gone",
+                *journal.recovery.lost_lsns,
+                self._policies.journal.acknowledge,
+            )
         window = self._load_window()
         writer = Writer(
             self._policies.writer,
@@ -173,7 +183,8 @@ class Service:
         if self.fatal is None:
             self.fatal = error
             self.admission.closed = FAILED
-            log.critical("the service stops: %s", error, exc_info=error)
+            defect = not isinstance(error, REFUSED_STARTS)
+            log.critical("the service stops: %s", error, exc_info=error if defect else None)
             self._on_fatal()
 
     # --- what is asked of it ------------------------------------------------------------------------------
@@ -297,7 +308,10 @@ class Service:
                 log.warning("the disk is full: giving up the reserve of %d bytes", self._reserve.size)
                 self._reserve.give_up()
         elif free > limits.resume_free_bytes + self._reserve.size:
-            self._reserve.keep()
+            try:
+                self._reserve.keep()
+            except OSError as error:
+                log.warning("no reserve of %d bytes can be kept: %s", self._reserve.size, error)
 
     # --- inside -------------------------------------------------------------------------------------------
 
