@@ -1,7 +1,8 @@
 """The command `parquet-sink`.
 
 Exit codes: 0 after a clean stop, 1 when it cannot start as configured, 2 for a wrong command line, 3 when the
-service stopped itself because of a failure (a failed disk), 130 when it was told twice to stop.
+service stopped itself because of a failure (a failed disk, a damaged journal), 130 when it was told twice to
+stop. `repair`: 0 when there was nothing to repair, 1 when it cannot, 4 when it recorded something as lost.
 """
 
 import argparse
@@ -12,10 +13,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from app.api_keys import KeyFileError
 from app.effective_settings import to_toml
 from app.settings import ConfigurationError, Settings, load
+
+LOST: Final = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code not in (0, 1):
         # A thread may hang on the failed disk; the process ends all the same.
         logging.shutdown()
+        sys.stdout.flush()
         os._exit(code)
     return code
 
@@ -38,13 +43,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="parquet-sink", description=_description())
     parser.add_argument("--version", action="version", version=f"parquet-sink {version('parquet-sink')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    configuration = argparse.ArgumentParser(add_help=False)
-    configuration.add_argument(
+    file = argparse.ArgumentParser(add_help=False)
+    file.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
         help="default: PARQUET_SINK_CONFIG, else parquet-sink.toml in the working directory if there is one",
     )
+    configuration = argparse.ArgumentParser(add_help=False, parents=[file])
     configuration.add_argument("--host", help="address to listen on, instead of server.host")
     configuration.add_argument("--port", help="TCP port, instead of server.port")
 
@@ -56,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
         help="print the configuration in force, or what is wrong with it",
     )
     check.set_defaults(command=_check_config)
+    repair = commands.add_parser(
+        "repair",
+        parents=[file],
+        help="record as lost what is damaged in the journal, so that the service starts again",
+    )
+    repair.set_defaults(command=_repair, host=None, port=None)
     openapi = commands.add_parser("openapi", help="write the OpenAPI document")
     openapi.add_argument("path", nargs="?", type=Path, help="default: standard output")
     openapi.set_defaults(command=_openapi)
@@ -86,6 +98,33 @@ def _check_config(options: argparse.Namespace) -> int:
         if path is not None and not path.is_file():
             print(f"parquet-sink: {path} is not there yet; serve needs it", file=sys.stderr)
     return 0
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from app.data_directory_lock import DataDirectoryInUse
+    from app.durable_fs import DurableFS, SyncFailed
+    from app.journal.failures import JournalDamaged
+    from app.parquet.manifest import ManifestDamaged
+    from app.parquet.paths import SinkPaths
+    from app.parquet.publish import IntentDamaged
+    from app.parquet.recovery import FilesDiffer
+    from app.repair import NothingThere, repair_data_directory
+
+    settings = _load(options)
+    paths = SinkPaths(settings.sink.path.absolute(), settings.journal.path.absolute())
+    refusals = (NothingThere, DataDirectoryInUse, FilesDiffer, ManifestDamaged, IntentDamaged, JournalDamaged)
+    try:
+        done = repair_data_directory(DurableFS(), paths, syncs=settings.journal.acknowledge == "fsync")
+    except (*refusals, OSError, SyncFailed) as error:
+        print(f"parquet-sink: not repaired: {error}", file=sys.stderr)
+        return 1
+    if not done.damages:
+        print(f"the journal in {paths.segments} is sound; nothing was changed")
+        return 0
+    for damage in done.damages:
+        print(f"given up: {damage}")
+    print(f"recorded in {done.losses}; the damaged bytes are kept in {paths.segments / 'aside'}")
+    return LOST
 
 
 def _openapi(options: argparse.Namespace) -> int:

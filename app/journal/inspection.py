@@ -20,6 +20,7 @@ class Inspection(msgspec.Struct):
     """state: as read, or as far as the segments tell where it is damaged.
     scans: the segments in use, oldest first. leftovers: trimmed, not yet unlinked. unused: never used.
     losses: what earlier repairs gave up. damages: what must be repaired before the journal can be opened.
+    known_lsn: an LSN that was in use, whatever the files say.
     """
 
     state: State
@@ -29,6 +30,7 @@ class Inspection(msgspec.Struct):
     unused: list[Path]
     losses: list[Loss]
     damages: list[Damage]
+    known_lsn: int = 0
 
     @property
     def last_lsn(self) -> int:
@@ -38,7 +40,7 @@ class Inspection(msgspec.Struct):
         lost += [damage.last_lsn for damage in self.damages]
         read = [scan.segment.last_lsn for scan in self.scans]
         state: tuple[int, ...] = msgspec.structs.astuple(self.state)
-        return max([*read, *lost, *state])
+        return max([*read, *lost, *state, self.known_lsn])
 
 
 class _Candidate(msgspec.Struct):

@@ -16,21 +16,31 @@ class RecoveryReport(msgspec.Struct, frozen=True):
     """What a start has found.
 
     torn_bytes: dropped behind the last good frame; never acknowledged. torn_copy: where they were copied.
+    lost_lsns: first and last LSN that somebody had seen and that a journal without syncs did not keep.
     """
 
     segments: int
     entries: int
     torn_bytes: int = 0
     torn_copy: Path | None = None
+    lost_lsns: tuple[int, int] | None = None
 
 
-def recover(fs: DurableFS, directory: Path, known_lsn: int = 0) -> tuple[Inspection, RecoveryReport]:
-    """Check the journal (made where there is none); JournalDamaged when acknowledged data is not there."""
+def recover(
+    fs: DurableFS, directory: Path, known_lsn: int = 0, *, syncs: bool = True
+) -> tuple[Inspection, RecoveryReport]:
+    """Check the journal (made where there is none); JournalDamaged when acknowledged data is not there.
+
+    syncs: whether every append was synced. If not, a journal that ends before known_lsn is what a power cut
+    may leave: it goes on above that, since no LSN is used twice.
+    """
     fs.make_directory(directory)
     read_from_disk(fs, directory)
-    found = inspect(fs, directory, known_lsn)
+    found = inspect(fs, directory, known_lsn if syncs else 0)
     if found.damages:
         raise JournalDamaged(found.damages)
+    lost_lsns = (found.last_lsn + 1, known_lsn) if found.last_lsn < known_lsn else None
+    found.known_lsn = known_lsn
     if found.is_new:
         write_state(fs, directory, State())
     for path in found.unused:
@@ -41,7 +51,7 @@ def recover(fs: DurableFS, directory: Path, known_lsn: int = 0) -> tuple[Inspect
             torn_bytes = scan.torn_bytes
             torn_copy = copy_torn_tail(fs, scan.segment.path, scan.segment.end, torn_bytes)
     entries = sum(scan.entries for scan in found.scans)
-    return found, RecoveryReport(len(found.scans), entries, torn_bytes, torn_copy)
+    return found, RecoveryReport(len(found.scans), entries, torn_bytes, torn_copy, lost_lsns)
 
 
 def read_from_disk(fs: DurableFS, directory: Path) -> None:

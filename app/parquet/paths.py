@@ -17,6 +17,11 @@ class SinkPaths(msgspec.Struct, frozen=True):
     state: Path
 
     @property
+    def segments(self) -> Path:
+        """The journal itself; nothing here looks into it."""
+        return self.state / "segments"
+
+    @property
     def manifest(self) -> Path:
         return self.state / "manifest"
 

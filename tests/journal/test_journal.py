@@ -4,6 +4,7 @@ import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pytest
@@ -137,6 +138,40 @@ def test_an_emptied_directory_is_noticed_by_whoever_knows_an_lsn(fs: DurableFS, 
     repair(fs, directory, known_lsn=42)
     journal = Journal.open(fs, directory, JournalPolicy(), known_lsn=42)
     assert journal.append(numbered(1)).first_lsn > 42
+
+
+@pytest.mark.parametrize("mode", ["write", "memory"])
+def test_without_syncs_an_emptied_directory_goes_on_above_what_is_known(
+    mode: Literal["write", "memory"], fs: DurableFS, directory: Path
+) -> None:
+    policy = JournalPolicy(acknowledge=mode)
+    journal = Journal.open(fs, directory, policy, known_lsn=42)
+    assert journal.recovery.lost_lsns == (1, 42)
+    lsn = journal.append(numbered(1)).first_lsn
+    assert lsn > 42
+    journal.close()
+    again = Journal.open(fs, directory, policy, known_lsn=42)
+    assert again.recovery.lost_lsns is None
+    assert payloads(again) == ([b"0"] if mode == "write" else [])
+    assert again.append(numbered(1)).first_lsn > lsn
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_write_mode_goes_on_above_what_is_known_after_a_power_cut(seed: int) -> None:
+    disk = SimulatedDisk()
+    policy = JournalPolicy(acknowledge="write")
+    journal = Journal.open(disk.mount(), DIRECTORY, policy)
+    known = [journal.append([[bytes(600)]]).last_lsn for _ in range(3)][-1]
+    disk = disk.after_power_loss(random.Random(seed))
+    journal = Journal.open(disk.mount(), DIRECTORY, policy, known_lsn=known)
+    kept = len(entries(journal))
+    lsn = journal.append([[b"later"]]).first_lsn
+    assert lsn > known
+    assert journal.recovery.lost_lsns is None or kept < 3
+    # A kill, and the same start again; from now on also with syncs, since nothing that is known is missing.
+    again = Journal.open(disk.mount(), DIRECTORY, JournalPolicy(), known_lsn=known)
+    assert len(entries(again)) == kept + 1
+    assert entries(again)[-1] == (lsn, b"later")
 
 
 def test_damage_names_file_offset_and_lsns(fs: DurableFS, directory: Path) -> None:

@@ -1,0 +1,43 @@
+"""Giving up what a start refuses to go on without, on an operator's explicit order: `parquet-sink repair`."""
+
+from pathlib import Path
+
+import msgspec
+
+from app.data_directory_lock import lock_data_directory
+from app.durable_fs import DurableFS
+from app.journal.failures import Damage
+from app.journal.losses import LOSSES_NAME
+from app.journal.repair import repair
+from app.parquet.paths import SinkPaths
+from app.parquet.recovery import recover
+
+
+class NothingThere(Exception):
+    """There is no data directory at this path."""
+
+
+class Repair(msgspec.Struct, frozen=True):
+    """damages: what was given up, none if the journal was sound. losses: the file that lists it for good."""
+
+    damages: list[Damage]
+    losses: Path
+
+
+def repair_data_directory(fs: DurableFS, paths: SinkPaths, *, syncs: bool) -> Repair:
+    """Finish an interrupted publish as a start does, then record every damage of the journal as lost.
+
+    syncs: as for `app.journal.recovery.recover`: whether the journal must reach what the manifest knows.
+    Raises NothingThere; DataDirectoryInUse; FilesDiffer, ManifestDamaged, IntentDamaged, which no repair
+    mends; JournalDamaged when the disk goes on failing; OSError, SyncFailed.
+    """
+    if not fs.exists(paths.state):
+        raise NothingThere(f"{paths.state} is not there; is journal.path right?")
+    lock = lock_data_directory(fs, paths.state)
+    try:
+        manifest, _ = recover(fs, paths)
+        manifest.close()
+        damages = repair(fs, paths.segments, manifest.last_lsn if syncs else 0)
+        return Repair(damages, paths.segments / LOSSES_NAME)
+    finally:
+        lock.release()
