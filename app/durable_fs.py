@@ -270,8 +270,23 @@ class DurableFS:
         return Space(s.f_bavail * s.f_frsize, s.f_blocks * s.f_frsize, s.f_favail, s.f_files)
 
     def same_file_system(self, a: Path, b: Path) -> bool:
-        """Whether a rename from `a` to `b` (existing paths) is possible."""
-        return self.stat(a).device == self.stat(b).device
+        """Whether a rename from `a` to `b` (existing directories) is possible.
+
+        Two bind mounts of one file system (volumes of a container, a subPath) have one device number, and yet
+        the kernel renames within a mount only.
+        """
+        return self.stat(a).device == self.stat(b).device and self._mount(a) == self._mount(b)
+
+    def _mount(self, path: Path) -> str | None:
+        """What identifies the mount that holds `path`; None where the kernel does not tell."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            lines = Path(f"/proc/self/fdinfo/{fd}").read_text("ascii").splitlines()
+        except FileNotFoundError:
+            return None
+        finally:
+            os.close(fd)
+        return next((line for line in lines if line.startswith("mnt_id:")), None)
 
     def lock(self, path: Path, holder: str) -> FileLock:
         """Lock `path` (made if missing) for life, and write into it who holds it; LockHeld when taken."""

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,8 @@ import pytest
 
 from app.data_directory_lock import DataDirectoryInUse, lock_data_directory
 from app.durable_fs import WRITEV_BUFFERS_MAX, DurableFile, DurableFS, LockHeld, SyncFailed
+from tests.support.payloads import event
+from tests.support.service import running_service
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk
 
 
@@ -164,6 +167,45 @@ def test_space_is_that_of_the_file_system(fs: DurableFS, directory: Path) -> Non
     space = fs.space(directory)
     assert 0 < space.free_bytes <= space.total_bytes
     assert fs.same_file_system(directory, directory.parent)
+
+
+@pytest.fixture
+def bind_mounts(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """Two directories of one file system, each mounted by itself, as volumes of a container are."""
+    mounted = []
+    try:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            done = subprocess.run(["mount", "--bind", tmp_path / name, tmp_path / name], capture_output=True)
+            if done.returncode:
+                pytest.skip(f"bind mounts are not allowed here: {done.stderr.decode().strip()}")
+            mounted.append(tmp_path / name)
+        yield tmp_path / "a", tmp_path / "b"
+    finally:
+        for path in mounted:
+            subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_two_mounts_of_one_file_system_are_two(bind_mounts: tuple[Path, Path]) -> None:
+    a, b = bind_mounts
+    (a / "x").touch()
+    with pytest.raises(OSError, match="cross-device"):
+        DurableFS().rename(a / "x", b / "x")
+    assert a.stat().st_dev == b.stat().st_dev
+    assert not DurableFS().same_file_system(a, b)
+    (a / "inner").mkdir()
+    assert DurableFS().same_file_system(a, a / "inner")
+
+
+def test_files_are_published_across_two_mounts_of_one_file_system(
+    bind_mounts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    a, b = bind_mounts
+    config = {"journal": {"path": str(a / "journal")}, "sinks.parquet": {"path": str(b)}}
+    with running_service(tmp_path, config) as service:
+        service.post_json("events", [event(1)], wait="file")
+        assert [path.name for path in b.rglob("*") if path.is_file()] == ["events.parquet"]
+        assert service.status()["problem"] is None
 
 
 def test_a_lock_is_held_until_it_is_released(fs: DurableFS, directory: Path) -> None:

@@ -366,6 +366,9 @@ class SimulatedFS(DurableFS):
         total = self.disk.capacity_bytes if self.disk.capacity_bytes is not None else 1 << 40
         return self.step("space", path, lambda: Space(self.disk.room_for(total), total, 1 << 20, 1 << 20))
 
+    def _mount(self, path: Path) -> str | None:
+        return "the only one"
+
     def lock(self, path: Path, holder: str) -> FileLock:
         def act() -> FileLock:
             other = self.disk.locks.get(path)
