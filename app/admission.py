@@ -16,6 +16,8 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
     """max_inflight_bytes: bodies of all requests that are not answered yet.
     max_workspace_inflight_bytes: the same of one workspace.
     max_buffered_bytes: rows that are durable and wait for their file, as they stand in memory.
+    max_workspace_buffered_bytes: the same of one workspace. The writer publishes before the time from half of
+        max_buffered_bytes on, so below that a lone workspace would be refused without need.
     max_journal_bytes: the journal on disk.
     min_free_bytes: free space of the journal's or the files' disk below which batches are refused;
         they are taken again above resume_free_bytes.
@@ -25,6 +27,7 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
     max_inflight_bytes: int = 128_000_000
     max_workspace_inflight_bytes: int = 96_000_000
     max_buffered_bytes: int = 128_000_000
+    max_workspace_buffered_bytes: int = 96_000_000
     max_journal_bytes: int = 4_000_000_000
     min_free_bytes: int = 256_000_000
     resume_free_bytes: int = 320_000_000
@@ -44,6 +47,7 @@ class Admission:
     """Counts what is in flight and refuses what is too much. Used on the event loop alone.
 
     closed: the reason why nothing is taken at all (starting, draining, failed), or None.
+    buffered_of: bytes that wait for their file, of one workspace.
     """
 
     def __init__(
@@ -52,10 +56,12 @@ class Admission:
         levels: Callable[[], Levels],
         on_refusal: Callable[[str], None],
         closed: str | None = None,
+        buffered_of: Callable[[int], int] = lambda workspace_id: 0,
     ) -> None:
         self._policy = policy
         self._levels = levels
         self._on_refusal = on_refusal
+        self._buffered_of = buffered_of
         self._inflight = 0
         self._by_workspace: Counter[int] = Counter()
         self._disk_is_full = False
@@ -97,6 +103,10 @@ class Admission:
         if self._by_workspace[workspace_id] + size > self._policy.max_workspace_inflight_bytes:
             return WorkspaceOverShare(
                 "This workspace has too many bytes in flight; send fewer batches at a time.", retry_after_s=1
+            )
+        if self._buffered_of(workspace_id) > self._policy.max_workspace_buffered_bytes:
+            return WorkspaceOverShare(
+                "Too many rows of this workspace wait for their file; send the batch again.", retry_after_s=2
             )
         return None
 

@@ -58,6 +58,7 @@ def _policies(settings: Settings) -> Policies:
                 int(server.max_inflight_size * server.workspace_share), server.max_body_size
             ),
             max_buffered_bytes=sink.max_buffered_size,
+            max_workspace_buffered_bytes=int(sink.max_buffered_size * server.workspace_share),
             max_journal_bytes=journal.max_size,
             min_free_bytes=journal.min_free_space,
             resume_free_bytes=journal.resume_free_space,

@@ -104,6 +104,7 @@ class Service:
             self.levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
+            buffered_of=self.buffered_bytes_of,
         )
 
     # --- life -------------------------------------------------------------------------------------------
@@ -256,6 +257,9 @@ class Service:
             free_bytes=self._space.free_bytes,
             free_inodes=self._space.free_inodes,
         )
+
+    def buffered_bytes_of(self, workspace_id: int) -> int:
+        return self._parts.writer.buffered_bytes_of(workspace_id) if self._parts else 0
 
     def buffered_rows(self) -> int:
         return self._parts.writer.buffered_rows if self._parts else 0

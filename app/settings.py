@@ -94,7 +94,10 @@ class ServerSettings(_Section):
         description="bodies being received or waiting for their answer, all together",
     )
     workspace_share: float = Field(
-        default=0.75, gt=0, le=1, description="the part of that which one workspace may hold; beyond it: 429"
+        default=0.75,
+        gt=0,
+        le=1,
+        description="of max_inflight_size and max_buffered_size for one workspace; beyond it: 429",
     )
     max_connections: AtLeastOne = Field(default=10_000, description="open connections; more are answered 503")
     backlog: AtLeastOne = Field(

@@ -1,5 +1,7 @@
 """Backpressure: what is refused, with what, and that what left is forgotten."""
 
+from collections import Counter
+
 import msgspec
 import pytest
 
@@ -10,6 +12,7 @@ POLICY = AdmissionPolicy(
     max_inflight_bytes=100,
     max_workspace_inflight_bytes=60,
     max_buffered_bytes=1_000,
+    max_workspace_buffered_bytes=700,
     max_journal_bytes=10_000,
     min_free_bytes=500,
     resume_free_bytes=800,
@@ -24,7 +27,10 @@ class Door:
     def __init__(self) -> None:
         self.levels = CALM
         self.refused: list[str] = []
-        self.admission = Admission(POLICY, lambda: self.levels, self.refused.append)
+        self.buffered = Counter[int]()
+        self.admission = Admission(
+            POLICY, lambda: self.levels, self.refused.append, buffered_of=self.buffered.__getitem__
+        )
 
     def set(self, **levels: int) -> None:
         self.levels = msgspec.structs.replace(self.levels, **levels)
@@ -68,6 +74,18 @@ def test_a_workspace_has_its_share_and_others_still_enter(door: Door) -> None:
     door.admission.enter(2, 40)
     with pytest.raises(Overloaded):
         door.admission.enter(3, 1)
+
+
+def test_a_workspace_has_its_share_of_the_buffer_too(door: Door) -> None:
+    door.set(buffered_bytes=800)
+    door.buffered.update({1: 701, 2: 99})
+    with pytest.raises(WorkspaceOverShare, match="wait for their file"):
+        door.admission.enter(1, 1)
+    door.admission.enter(2, 1)
+    assert door.refused == ["workspace_over_share"]
+    assert door.admission.reasons() == [], "the service as a whole takes batches"
+    door.buffered[1] = 700
+    door.admission.enter(1, 1)
 
 
 def test_what_is_answered_makes_room(door: Door) -> None:

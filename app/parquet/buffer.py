@@ -1,5 +1,6 @@
 """Rows that wait for their file, by partition."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -113,14 +114,17 @@ class Buffers:
         """Remove these partitions' rows, to be published."""
         return [self._open.pop(partition) for partition in partitions if partition in self._open]
 
-    def restore(self, taken: Iterable[PartitionRows]) -> int:
-        """Put back what could not be published, before what came since; return how many bytes that costs."""
-        cost = 0
+    def restore(self, taken: Iterable[PartitionRows]) -> Counter[int]:
+        """Put back what could not be published, before what came since.
+
+        Returns how many bytes that costs, by workspace.
+        """
+        cost: Counter[int] = Counter()
         for rows in taken:
             later = self._open.get(rows.partition)
             if later is not None:
-                cost -= rows.bytes + later.bytes
+                before = rows.bytes + later.bytes
                 rows.append(later)
-                cost += rows.bytes
+                cost[rows.partition.workspace_id] += rows.bytes - before
             self._open[rows.partition] = rows
         return cost

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from copy import copy
 from typing import Final
@@ -91,6 +91,7 @@ class Intake:
         self._woken = False
         self._closed: BaseException | None = None
         self._accounts = accounts
+        self._bytes_of: Counter[int] = Counter()
         self.rows = 0
         self.bytes = 0
 
@@ -132,14 +133,22 @@ class Intake:
         with self._ready:
             return self._queue[0] if self._queue else None
 
-    def taken(self, kept: Counter[tuple[int, Kind]], kept_bytes: int) -> None:
-        """The item that was peeked is buffered now: so many rows and bytes of it are (still) unpublished."""
+    def bytes_of(self, workspace_id: int) -> int:
+        """What is buffered of one workspace; what is still queued is not divided yet."""
+        return self._bytes_of[workspace_id]
+
+    def taken(self, kept: Counter[tuple[int, Kind]], kept_bytes: Counter[int]) -> None:
+        """The item that was peeked is buffered now: so many rows of it are (still) unpublished.
+
+        kept_bytes: what they add, by workspace; negative where small batches were joined.
+        """
         with self._ready:
             item = self._queue.popleft()
             if isinstance(item, PutRows):
                 self._queued_bytes -= item.bytes
                 self.rows += kept.total() - item.rows.num_rows
-                self.bytes += kept_bytes - item.bytes
+                self.bytes -= item.bytes
+                self._add_bytes(kept_bytes)
                 for key, rows in kept.items():
                     self._accounts.setdefault(key, RowAccount()).buffered += rows
 
@@ -152,12 +161,19 @@ class Intake:
             account.published += rows
             account.quarantined += taken.rows - rows
             self.rows -= taken.rows
-            self.bytes -= taken.bytes
+            self._add_bytes({taken.partition.workspace_id: -taken.bytes})
 
-    def resized(self, byte_count: int) -> None:
-        """Buffered rows hold so many bytes more."""
+    def resized(self, more_bytes: Mapping[int, int]) -> None:
+        """Buffered rows hold so many bytes more, by workspace."""
         with self._ready:
-            self.bytes += byte_count
+            self._add_bytes(more_bytes)
+
+    def _add_bytes(self, more_bytes: Mapping[int, int]) -> None:
+        for workspace_id, count in more_bytes.items():
+            self.bytes += count
+            self._bytes_of[workspace_id] += count
+            if not self._bytes_of[workspace_id]:
+                del self._bytes_of[workspace_id]
 
     def account(self) -> tuple[dict[tuple[int, Kind], RowAccount], list[PutRows]]:
         """Accounts without what is still queued, and that, at one moment."""

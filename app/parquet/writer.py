@@ -104,6 +104,10 @@ class Writer:
         """Memory that those rows hold."""
         return self._intake.bytes
 
+    def buffered_bytes_of(self, workspace_id: int) -> int:
+        """The part of it that one workspace has, a tick behind."""
+        return self._intake.bytes_of(workspace_id)
+
     @property
     def oldest_unpublished_ms(self) -> int | None:
         """When the oldest of those rows was put, ms since the epoch; None when there are none."""
@@ -187,10 +191,10 @@ class Writer:
 
     def _buffer(self, item: PutRows) -> None:
         kept: Counter[tuple[int, Kind]] = Counter()
-        kept_bytes = 0
+        kept_bytes: Counter[int] = Counter()
         for partition, rows in self._unpublished(item):
             buffer = self._buffers.open(partition, item.lsn, item.put_ms, self._opened_ms(partition, item))
-            kept_bytes += buffer.add(item.lsn, rows)
+            kept_bytes[partition.workspace_id] += buffer.add(item.lsn, rows)
             kept[partition.workspace_id, partition.kind] += rows.num_rows
         self._last_lsn = max(self._last_lsn, item.lsn)
         self._intake.taken(kept, kept_bytes)
@@ -219,7 +223,7 @@ class Writer:
         for rows in (*self._committer.unfinished, *self._buffers):
             if command.concerns(rows.partition):
                 command.waiting[rows.partition] = rows.last_lsn
-        self._intake.taken(Counter(), 0)
+        self._intake.taken(Counter(), Counter())
         command.resolve_if_done()
         if command.waiting:
             self._commands.append(command)

@@ -1,0 +1,97 @@
+"""What is too much is refused with when to come again, one workspace's flood does not shut the others out."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.payloads import event, numbers
+from tests.support.service import Service, running_service
+
+SHARE_OF_BUFFER = {
+    # The writer publishes before the time from half of max_buffered_size on. The share lies below that here,
+    # so that rows stay where they are.
+    "server": {"workspace_share": 0.25},
+    "sinks.parquet": {"flush_interval": "3600s", "max_buffered_size": "400KB"},
+}
+SMALL_JOURNAL = {
+    "journal": {"segment_size": "16KiB", "max_size": "64KiB"},
+    "sinks.parquet": {"flush_interval": "3600s"},
+}
+
+
+def post(service: Service, first: int, workspace: int = 1) -> httpx.Response:
+    rows = [event(number) for number in range(first, first + 100)]
+    return service.post("events", json.dumps(rows), workspace=workspace)
+
+
+@pytest.fixture
+def flooded(tmp_path: Path) -> Iterator[tuple[Service, list[int], httpx.Response]]:
+    """A workspace that has sent until it was refused: the numbers accepted, and the refusal."""
+    with running_service(tmp_path, SHARE_OF_BUFFER) as service:
+        accepted: list[int] = []
+        refusals: list[httpx.Response] = []
+
+        def refused() -> bool:
+            response = post(service, len(accepted))
+            if response.status_code == 202:
+                accepted.extend(range(len(accepted), len(accepted) + 100))
+            else:
+                refusals.append(response)
+            return bool(refusals)
+
+        service.wait_until(refused, 30)
+        yield service, accepted, refusals[0]
+
+
+def test_a_workspace_that_floods_the_buffer_is_refused_alone(
+    flooded: tuple[Service, list[int], httpx.Response],
+) -> None:
+    service, accepted, refusal = flooded
+    assert refusal.status_code == 429, refusal.text
+    assert refusal.json()["error"] == "workspace_over_share"
+    assert int(refusal.headers["Retry-After"]) >= 1
+    assert service.status()["buffer"]["bytes"] < 200_000, "the buffer as a whole is not half full"
+    assert post(service, 0, workspace=2).status_code == 202
+    assert service.http.get("/ready").status_code == 200
+
+    service.flush(workspace=1)
+    assert post(service, len(accepted)).status_code == 202, "there is room again without a restart"
+    service.flush()
+    assert numbers(service.table("events", 1)) == list(range(len(accepted) + 100))
+    assert numbers(service.table("events", 2)) == list(range(100))
+
+
+def test_the_metrics_count_what_was_refused(flooded: tuple[Service, list[int], httpx.Response]) -> None:
+    service, _, _ = flooded
+    refused = {
+        name: value
+        for name, value in service.metrics().items()
+        if name.startswith("parquet_sink_backpressure_refusals_total") and value
+    }
+    assert refused == {'parquet_sink_backpressure_refusals_total{reason="workspace_over_share"}': 1.0}
+
+
+def test_a_full_journal_refuses_and_is_gone_on_from_without_a_restart(tmp_path: Path) -> None:
+    with running_service(tmp_path, SMALL_JOURNAL) as service:
+        accepted = 0
+        refused: list[httpx.Response] = []
+
+        def until(status: int) -> bool:
+            nonlocal accepted
+            response = post(service, accepted)
+            if response.status_code == 202:
+                accepted += 100
+            else:
+                refused.append(response)
+            return response.status_code == status
+
+        for _ in range(3):
+            service.wait_until(lambda: until(503), 30)
+            service.wait_until(lambda: until(202), 30)
+        assert {response.json()["error"] for response in refused} == {"journal_full"}
+        assert all(int(response.headers["Retry-After"]) >= 1 for response in refused)
+        service.flush()
+        assert numbers(service.table()) == list(range(accepted))
