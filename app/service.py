@@ -21,7 +21,7 @@ from app.deduplication import DeduplicationPolicy, DeduplicationWindow
 from app.durable_fs import DurableFS, FileLock, Space
 from app.errors import Overloaded
 from app.group import Reply
-from app.journal.failures import JournalDamaged
+from app.journal.failures import JournalDamaged, JournalFailed
 from app.journal.journal import Journal
 from app.journal.policy import JournalPolicy
 from app.metrics import Metrics
@@ -96,6 +96,7 @@ class Service:
         self._on_fatal = on_fatal
         self._parts: Parts | None = None
         self._lock: FileLock | None = None
+        self._closed = False
         self._space = Space(1 << 62, 1 << 62, 1 << 62, 1 << 62)
         self._reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
         self.fatal: BaseException | None = None
@@ -176,7 +177,13 @@ class Service:
         if parts is None:
             return
         parts.committer.close()
-        parts.writer.close(self._policies.drain_timeout_s)
+        if not parts.writer.close(self._policies.drain_timeout_s):
+            log.warning(
+                "%d rows were not written within server.drain_timeout: they are in the journal, and the next "
+                "start publishes them",
+                parts.writer.buffered_rows,
+            )
+        self._closed = True
         parts.journal.close()
 
     def fail(self, error: BaseException) -> None:
@@ -334,7 +341,12 @@ class Service:
         """Saves the batch ids before the frames that carry them go. Called by the writer."""
         if journal.frees(lsn):
             self._fs.write_atomically(self._window_path, window.dump())
-        journal.trim(lsn)
+        try:
+            journal.trim(lsn)
+        except JournalFailed:
+            # A writer that outlives the time to drain meets a closed journal; the process is about to end.
+            if not self._closed:
+                raise
 
     @property
     def _window_path(self) -> Path:

@@ -4,10 +4,13 @@ import json
 import signal
 import socket
 import threading
+import time
+from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.many_rows import ROWS, ManyRows, many_numbers
 from tests.support.payloads import ROW_OF, event, numbers
 from tests.support.service import KEYS, Service
 
@@ -129,6 +132,67 @@ def test_a_stop_under_load_answers_or_refuses_and_keeps_what_it_answered(own_ser
     assert len(stored) == len(set(stored))
     assert set(acknowledged) <= set(stored)
     assert set(stored) <= set(acknowledged) | set(unknown)
+
+
+def test_what_a_stop_has_no_time_to_write_is_published_by_the_next_start(tmp_path: Path) -> None:
+    config = {"server": {"drain_timeout": "10ms"}, "sinks.parquet": {"flush_interval": "3600s"}}
+    sizes = {"max_buffered_size": "1GB", "max_file_size": "1GB", "row_group_rows": 10_000_000}
+    batches, rows = ManyRows(), 40 * ROWS
+    with Service(tmp_path, {**config, "sinks.parquet": {**config["sinks.parquet"], **sizes}}) as service:
+        service.start()
+        for first in range(0, rows, ROWS):
+            service.post_flatbuffer(batches.body(first))
+        began = time.monotonic()
+        assert service.terminate() == 0, service.stderr
+        assert time.monotonic() - began < 5, "far more than twice the time to drain"
+        assert service.table().num_rows < rows, "the time to drain was too long for this test"
+        assert "the next start publishes them" in service.stderr
+
+        service.start()
+        service.flush()
+        assert many_numbers(service.table()) == list(range(rows))
+        assert "Traceback" not in service.stderr, service.stderr
+
+
+def test_a_stop_under_load_without_time_to_drain_loses_nothing(tmp_path: Path) -> None:
+    sink = {"flush_interval": "50ms", "max_file_size": "100KB"}
+    with Service(tmp_path, {"server": {"drain_timeout": "10ms"}, "sinks.parquet": sink}) as service:
+        acknowledged: list[int] = []
+        unknown: list[int] = []
+
+        def send(first: int) -> None:
+            with httpx.Client(base_url=service.base_url, timeout=30) as client:
+                for number in range(first, first + 100_000):
+                    body = json.dumps(event(number))
+                    try:
+                        response = client.post("/v1/events", content=body, headers={"X-API-Key": KEYS[1]})
+                    except httpx.TransportError:
+                        unknown.append(number)
+                        return
+                    if response.status_code != 202:
+                        return
+                    acknowledged.append(number)
+
+        for stop in range(3):
+            service.start()
+            before = len(acknowledged)
+            threads = [
+                threading.Thread(target=send, args=((stop * 10 + i) * 100_000,), daemon=True)
+                for i in range(4)
+            ]
+            for thread in threads:
+                thread.start()
+            service.wait_until(lambda: len(acknowledged) > before + 200, 30)  # noqa: B023
+            assert service.terminate() == 0, service.stderr
+            for thread in threads:
+                thread.join()
+        service.start()
+        service.flush()
+
+        stored = numbers(service.table())
+        assert len(stored) == len(set(stored)), "a row is double"
+        assert set(acknowledged) <= set(stored), "an acknowledged row is missing"
+        assert set(stored) <= set(acknowledged) | set(unknown), "a row that nobody sent"
 
 
 def test_a_second_process_on_the_same_directories_is_refused(own_service: Service) -> None:
