@@ -53,6 +53,7 @@ class Service:
     config: sections of the configuration file that differ from the test defaults, for example
         {"server": {"max_body_size": "1KB"}, "sinks.parquet": {"rotation": "hourly"}}.
     clock: RFC 3339 time that the next start takes for the present; None for the true one.
+    disk_bytes_per_second: how fast the next start can write; None for as fast as it goes.
     """
 
     def __init__(self, directory: Path, config: Config | None = None, clock: str | None = None) -> None:
@@ -63,6 +64,7 @@ class Service:
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.base_url, timeout=30.0)
         self.clock = clock
+        self.disk_bytes_per_second: int | None = None
         self._stderr = directory / "stderr.txt"
         self._process: subprocess.Popen[bytes] | None = None
         self._config_file = directory / "parquet-sink.toml"
@@ -93,6 +95,8 @@ class Service:
         """Starts the process and does not wait until it is ready."""
         assert not self.running
         program = ["app.cli"] if self.clock is None else ["tests.support.shifted_clock", self.clock]
+        if self.disk_bytes_per_second is not None:
+            program = ["tests.support.slow_disk", str(self.disk_bytes_per_second)]
         with self._stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *program, "serve", "--config", str(self._config_file)],
