@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 PLAIN_START: Final = b"POST /v1/"
 
-WAITING_BYTES_MAX: Final = 256 << 10
+VARIES: Final = (b"vary", b"Origin")
+"""What the CORS middleware of the ASGI route says to a request without an origin."""
+
+WAITING_BYTES_MAX: Final = 64 << 10
 """Bytes of further requests that are kept while one is answered; beyond it reading pauses."""
 
 
@@ -93,6 +96,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self._waiting = b""
         self._reading_paused = False
         self._writing_paused = False
+        self._goes_on = False  # whether `_go_on` will be called
         self._last_answer = False
         self._known_head = b""
         self._known: tuple[PlainHead, IngestHead] | None = None
@@ -125,7 +129,7 @@ class FastConnection(asyncio.BufferedProtocol):
             self._filled += count
             if self._filled == len(self._body):
                 self._submit(self._body)
-        elif self._request is not None or self._writing_paused:
+        elif self._request is not None or self._writing_paused or self._goes_on:
             self._waiting += self._lane.received[:count]
             if len(self._waiting) > WAITING_BYTES_MAX:
                 self._pause_reading()
@@ -147,6 +151,7 @@ class FastConnection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._writing_paused = False
+        self._goes_on = True
         self._loop.call_soon(self._go_on)
 
     # --- what the server calls ----------------------------------------------------------------------------
@@ -259,6 +264,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self._begun = False
         lane, state = self._lane, self._server_state
         keep_alive = not self._last_answer
+        answer.headers.append(VARIES)
         self._transport.write(rendered(answer, state, keep_alive=keep_alive))
         state.total_requests += 1
         lane.metrics.note(
@@ -273,18 +279,20 @@ class FastConnection(asyncio.BufferedProtocol):
             return
         self.deadline = self._loop.time() + lane.policy.keep_alive_s
         if self._waiting:
+            self._goes_on = True
             self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         """Read the requests that came early."""
+        self._goes_on = False
         if self._request is not None or self._writing_paused or self._transport.is_closing():
             return
         data, self._waiting = self._waiting, b""
-        if self._reading_paused:
-            self._reading_paused = False
-            self._transport.resume_reading()
         if data:
             self._read(data, len(data))
+        if self._reading_paused and len(self._waiting) < WAITING_BYTES_MAX:
+            self._reading_paused = False
+            self._transport.resume_reading()
 
     def _pause_reading(self) -> None:
         if not self._reading_paused:
@@ -298,6 +306,7 @@ class FastConnection(asyncio.BufferedProtocol):
         protocol = self._hand_over()
         self._pause_reading()  # the loop chooses how to read when reading begins
         self._transport.set_protocol(protocol)
+        self._reading_paused = False
         self._transport.resume_reading()
         protocol.connection_made(self._transport)
         protocol.data_received(data)
