@@ -90,7 +90,7 @@ def _disk(disk: Path, rounds: int, random_: random.Random, result: Result) -> in
     ballast = disk / "ballast"
     with tempfile.TemporaryDirectory() as elsewhere:
         ledger = Ledger(Path(elsewhere) / "ledger")
-        with Service(disk, CONFIG) as service:
+        with contextlib.closing(ledger), Service(disk, CONFIG) as service:
             service.start()
             while done < rounds and _data_bytes(service) < DISK_BYTES // 4 and not result.violations:
                 done += 1

@@ -148,7 +148,7 @@ def campaign(kills: int, seed: int, directory: Path) -> Result:
 
 def _round(place: Path, kills: int, random_: random.Random, result: Result) -> None:
     ledger = Ledger(place / "ledger")
-    with Service(place, CONFIG) as service:
+    with contextlib.closing(ledger), Service(place, CONFIG) as service:
         for _ in range(kills):
             if random_.random() < 0.3 and ledger.batches:
                 result.fired += _kill_recovery(service, random_)

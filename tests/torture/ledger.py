@@ -69,6 +69,9 @@ class Ledger:
             batch.outcome, batch.status = outcome, status
             self._write({"answer": batch.first, "outcome": outcome, "status": status})
 
+    def close(self) -> None:
+        self._file.close()
+
     def _write(self, entry: dict[str, Any]) -> None:
         self._file.write(json.dumps(entry).encode() + b"\n")
         self._file.flush()

@@ -9,6 +9,7 @@ whether earlier ones are answered or not, over as many connections as that needs
 
 import argparse
 import asyncio
+import contextlib
 import random
 import sys
 import tempfile
@@ -37,7 +38,8 @@ DISK_BYTES_PER_SECOND: Final = 2_000_000
 WORKSPACES: Final = (1, 2, 3)
 CONFIG: Final[dict[str, dict[str, Any]]] = {
     "server": {"max_inflight_size": "16MB", "max_body_size": "1MB", "drain_timeout": "2s"},
-    "journal": {"segment_size": "4MB", "max_size": "64MB", "max_group_size": "2MB"},
+    # No reserve: on the slow disk the service would need long to write it.
+    "journal": {"reserve_size": "0B", "segment_size": "4MB", "max_size": "64MB", "max_group_size": "2MB"},
     "sinks.parquet": {"flush_interval": "1s", "max_buffered_size": "32MB", "max_file_size": "16MB"},
 }
 BASE_BYTES: Final = 256_000_000
@@ -89,6 +91,7 @@ class Sender:
         self._random = random.Random(seed)
         self._result = result
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._opened: list[asyncio.StreamWriter] = []
         self.sent_rows = 0
         self.accepted_rows = 0
 
@@ -113,12 +116,17 @@ class Sender:
         else:
             self._idle.append((reader, writer))
 
-    def close(self) -> None:
-        for _, writer in self._idle:
+    async def close(self) -> None:
+        """Ends all connections."""
+        for writer in self._opened:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._opened.append(writer)
+        return reader, writer
 
     async def _request(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, batch: Batch
@@ -201,7 +209,7 @@ def memory(service: Service, field: str) -> int:
 def campaign(seconds: float, seed: int, directory: Path) -> Result:
     result = Result(seed)
     ledger = Ledger(directory / "ledger", synced=False)
-    with Service(directory, CONFIG) as service:
+    with contextlib.closing(ledger), Service(directory, CONFIG) as service:
         service.disk_bytes_per_second = DISK_BYTES_PER_SECOND
         service.start()
         result.started_bytes = memory(service, "VmRSS")
@@ -224,7 +232,7 @@ async def _load(service: Service, ledger: Ledger, seconds: float, result: Result
     result.capacity_rows_s = await measure_capacity(sender)
     result.statuses.clear()
     result.offered_rows_s = await overload(sender, FACTOR * result.capacity_rows_s, seconds)
-    sender.close()
+    await sender.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
