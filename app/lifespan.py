@@ -17,6 +17,7 @@ from app.deduplication import DeduplicationPolicy
 from app.durable_fs import DurableFS
 from app.journal.policy import JournalPolicy
 from app.metrics import Metrics
+from app.parquet.layout import Layout
 from app.parquet.partition import Rotation
 from app.parquet.paths import SinkPaths
 from app.parquet.rotation import WriterPolicy
@@ -74,7 +75,7 @@ def _policies(settings: Settings) -> Policies:
         journal=JournalPolicy(acknowledge=journal.acknowledge, segment_bytes=journal.segment_size),
         writer=WriterPolicy(
             rotation=Rotation(sink.rotation),
-            codec=sink.compression,
+            layout=Layout(codec=sink.compression),
             flush_interval_ms=int(sink.flush_interval * 1000),
             max_file_bytes=sink.max_file_size,
             row_group_rows=sink.row_group_rows,

@@ -19,12 +19,13 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from app.durable_fs import DurableFS
+from app.parquet.layout import CODECS, Layout
 from app.parquet.paths import SinkPaths
 from app.parquet.recovery import recover
 from app.parquet.rotation import WriterPolicy
 from app.parquet.row_group import MAGIC, encode_row_group
 from app.parquet.writer import Writer
-from app.parquet.writer_options import CODECS, writer_options
+from app.parquet.writer_options import writer_options
 from app.schema import SCHEMAS, Kind
 
 RECEIVED_MS = 1_767_268_800_000
@@ -80,8 +81,10 @@ def encoding(rows: pa.Table) -> Figures:
     figures = {"memory_bytes_per_row": rows.nbytes / rows.num_rows}
     count = rows.num_rows
     for codec in CODECS:
-        size = encode_row_group(rows, Kind.EVENTS, codec, len(MAGIC)).size
-        seconds = best_s(lambda codec=codec: encode_row_group(rows, Kind.EVENTS, codec, len(MAGIC)))
+        size = encode_row_group(rows, Kind.EVENTS, Layout(codec=codec), len(MAGIC)).size
+        seconds = best_s(
+            lambda codec=codec: encode_row_group(rows, Kind.EVENTS, Layout(codec=codec), len(MAGIC))
+        )
         figures[f"row_group_{codec}_us_per_row"] = seconds / count * 1e6
         figures[f"row_group_{codec}_bytes_per_row"] = size / count
 
@@ -90,7 +93,7 @@ def encoding(rows: pa.Table) -> Figures:
             writer.write_table(rows)
 
     figures["pyarrow_defaults_us_per_row"] = best_s(plainly) / count * 1e6
-    options = writer_options(Kind.EVENTS, "snappy")
+    options = writer_options(rows, Layout())
     figures["pyarrow_same_options_us_per_row"] = best_s(lambda: plainly(**options)) / count * 1e6
     return figures
 

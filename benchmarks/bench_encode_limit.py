@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.decode.flatbuffer import decode_flatbuffers
+from app.parquet.layout import Layout
 from app.parquet.writer_options import writer_options
 from app.schema import Kind
 from app.submission import DecodePolicy, Submission, WireFormat
@@ -50,7 +51,7 @@ def measure(directory: Path, kind: Kind = Kind.EVENTS, table: pa.Table | None = 
     table = decoded_rows(kind, TABLE_ROWS) if table is None else table
     with tempfile.TemporaryDirectory(dir=directory) as name:
         began, cpu = time.perf_counter(), time.process_time()
-        pq.write_table(table, Path(name) / "rows.parquet", **writer_options(kind, "snappy"))
+        pq.write_table(table, Path(name) / "rows.parquet", **writer_options(table, Layout()))
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
     return {
         "rows_per_s": table.num_rows / seconds,

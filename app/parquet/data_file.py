@@ -51,12 +51,12 @@ class Draft:
     """New row groups for a file, in memory: nothing is on disk before they are all known to fit.
 
     The next version of the file is the old one, byte for byte, then `chunks()`. `facts` become its key-value
-    metadata.
+    metadata, `schema` has its columns.
     """
 
     def __init__(
         self,
-        kind: Kind,
+        schema: pa.Schema,
         facts: Mapping[str, str],
         old: DataFile | None = None,
         old_metadata: pq.FileMetaData | None = None,
@@ -64,9 +64,10 @@ class Draft:
         self.old = old
         self.old_bytes = old.bytes if old else 0
         self.rows = 0
-        self._kind = kind
+        self._schema = schema
         self._facts = {KEY_PREFIX + name: value for name, value in facts.items()}
         self._metadata = [] if old_metadata is None else [old_metadata]
+        self._row_groups = old_metadata.num_row_groups if old_metadata is not None else 0
         self._chunks: list[bytes] = [] if old else [MAGIC]
         self._footer = b""
         self._measured: tuple[RowGroup, bytes] | None = None
@@ -82,6 +83,11 @@ class Draft:
     def size(self) -> int:
         """The length of the file with what was added."""
         return self._end + len(self._footer)
+
+    @property
+    def row_groups(self) -> int:
+        """Their number, old ones included."""
+        return self._row_groups
 
     @property
     def has_rows(self) -> bool:
@@ -101,7 +107,7 @@ class Draft:
 
     def size_with(self, group: RowGroup) -> int:
         """The length of the file if this row group were its last."""
-        end = footer(self._kind, [*self._metadata, group.metadata], self._facts)
+        end = footer(self._schema, [*self._metadata, group.metadata], self._facts)
         self._measured = group, end
         return self._end + group.size + len(end)
 
@@ -113,6 +119,7 @@ class Draft:
         self._metadata.append(group.metadata)
         self._chunks.extend(group.chunks)
         self._end += group.size
+        self._row_groups += 1
         self.rows += rows.num_rows
         extent: Any = pc.min_max(rows.column("timestamp"))
         self._timestamps += [extent["min"].as_py(), extent["max"].as_py()]

@@ -4,8 +4,9 @@ from typing import Final
 
 import pyarrow as pa
 
+from app.parquet.layout import Layout
 from app.parquet.row_group import MAGIC, encode_row_group
-from app.schema import SCHEMAS, Kind
+from app.schema import Kind
 
 TRIALS_MAX: Final = 4096
 """Encodings spent on telling good rows from bad; what is undecided then is set aside as a whole."""
@@ -14,20 +15,20 @@ ERROR_KEY: Final = b"parquet_sink.error"
 
 
 def divide_bad_rows(
-    rows: pa.Table, kind: Kind, codec: str, error: Exception
+    rows: pa.Table, kind: Kind, layout: Layout, error: Exception
 ) -> tuple[pa.Table, list[tuple[str, pa.Table]]]:
     """Good rows, and bad ones by error message, of rows whose encoding together failed with `error`.
 
     Raises what encoding no row at all raises: then no row is to blame.
     """
-    encode_row_group(rows.slice(0, 0), kind, codec, len(MAGIC))
+    encode_row_group(rows.slice(0, 0), kind, layout, len(MAGIC))
     good: list[pa.Table] = []
     bad: dict[str, list[pa.Table]] = {}
     trials = 0
     undecided = [rows]
     while undecided:
         some = undecided.pop()
-        failure = _failure(some, kind, codec) if some is not rows else error
+        failure = _failure(some, kind, layout) if some is not rows else error
         trials += 1
         if failure is None:
             good.append(some)
@@ -36,13 +37,13 @@ def divide_bad_rows(
         else:
             half = some.num_rows // 2
             undecided += [some.slice(half), some.slice(0, half)]
-    kept = pa.concat_tables(good) if good else SCHEMAS[kind].empty_table()
+    kept = pa.concat_tables(good) if good else rows.slice(0, 0)
     return kept, [(message, pa.concat_tables(parts)) for message, parts in bad.items()]
 
 
-def _failure(rows: pa.Table, kind: Kind, codec: str) -> Exception | None:
+def _failure(rows: pa.Table, kind: Kind, layout: Layout) -> Exception | None:
     try:
-        encode_row_group(rows, kind, codec, len(MAGIC))
+        encode_row_group(rows, kind, layout, len(MAGIC))
     except pa.ArrowException as error:
         if isinstance(error, MemoryError | OSError):
             raise

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from app.parquet.layout import Layout
 from app.parquet.partition import Rotation
 
 AGE_SHARE: Final = 16
@@ -20,7 +21,11 @@ class WriterPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     flush_interval_ms: how far a young partition's file may lag behind.
     max_file_bytes: no file is larger, unless a single row is.
+    layout: what the files look like.
     row_group_rows: rows in one row group at most; a partition that has buffered as many is flushed.
+    row_group_bytes: about how many encoded bytes one row group has at most.
+    row_groups_max: a file with as many row groups is full. Every flush leaves the footer before it in the
+        file, so their sum grows with the square of this number.
     max_buffered_bytes: what admission allows to be buffered; from half of it on the largest partitions are
         flushed before their time.
     max_journal_bytes: what the journal may hold; from half of it on the oldest rows are flushed.
@@ -34,10 +39,12 @@ class WriterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rotation: Rotation = Rotation.DAILY
-    codec: str = "snappy"
+    layout: Layout = Layout()
     flush_interval_ms: int = 60_000
     max_file_bytes: int = 128 << 20
     row_group_rows: int = 1_000_000
+    row_group_bytes: int = 16 << 20
+    row_groups_max: int = 300
     max_buffered_bytes: int = 512 << 20
     max_journal_bytes: int = 8 << 30
     settle_ms: int = 1_000
@@ -138,17 +145,16 @@ def relieve_journal(
 def rows_that_fit(rows: int, row_bytes: float, file_bytes: int, policy: WriterPolicy) -> int:
     """How many of `rows` rows of about `row_bytes` encoded bytes make the next row group of a file.
 
-    0 means that the file is full. A file that has nothing in it yet takes at least one row.
+    0 means that none fits. A file that has nothing in it yet takes at least one row.
     """
-    room = policy.max_file_bytes - file_bytes
-    if file_bytes and is_full(file_bytes, policy):
-        return 0
+    room = min(policy.max_file_bytes - file_bytes, policy.row_group_bytes)
     fitting = int(room / max(row_bytes, 1.0))
     if not file_bytes:
         fitting = max(fitting, 1)
     return max(min(rows, fitting, policy.row_group_rows), 0)
 
 
-def is_full(file_bytes: int, policy: WriterPolicy) -> bool:
-    """Whether what is left of the largest size is not worth another row group."""
-    return policy.max_file_bytes - file_bytes < policy.max_file_bytes // LEFTOVER_SHARE
+def is_full(file_bytes: int, row_groups: int, policy: WriterPolicy) -> bool:
+    """Whether a file of this length and with as many row groups takes no other one."""
+    left = policy.max_file_bytes - file_bytes
+    return left < policy.max_file_bytes // LEFTOVER_SHARE or row_groups >= policy.row_groups_max

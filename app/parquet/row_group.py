@@ -14,8 +14,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.parquet.layout import Layout
 from app.parquet.writer_options import writer_options
-from app.schema import SCHEMAS, Kind
+from app.schema import Kind
 
 MAGIC: Final = b"PAR1"
 _FOOTER_TAIL_BYTES: Final = 8  # length of the footer, magic
@@ -62,8 +63,8 @@ class _Chunks:
         self.closed = True
 
 
-def encode_row_group(rows: pa.Table, kind: Kind, codec: str, offset: int) -> RowGroup:
-    """Encode rows (columns as SCHEMAS[kind]) as one row group that will stand at `offset` of its file.
+def encode_row_group(rows: pa.Table, kind: Kind, layout: Layout, offset: int) -> RowGroup:
+    """Encode rows (columns as layout.schema(kind)) as one row group that will stand at `offset` of its file.
 
     `offset` is the length of the file so far, at least the 4 magic bytes. Raises pa.ArrowException when a row
     cannot be encoded, or holds text that is not UTF-8 (which engines would refuse to read).
@@ -74,8 +75,8 @@ def encode_row_group(rows: pa.Table, kind: Kind, codec: str, offset: int) -> Row
     sink = _Chunks(skip=offset)
     file = pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), BUFFER_BYTES)
     written: list[pq.FileMetaData] = []
-    options = writer_options(kind, codec)
-    writer = pq.ParquetWriter(file, SCHEMAS[kind], metadata_collector=written, **options)
+    options = writer_options(rows, layout)
+    writer = pq.ParquetWriter(file, layout.schema(kind), metadata_collector=written, **options)
     _advance(file, offset)
     try:
         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
@@ -88,18 +89,28 @@ def encode_row_group(rows: pa.Table, kind: Kind, codec: str, offset: int) -> Row
     return RowGroup(sink.kept, sum(map(len, sink.kept)), written[0])
 
 
-def footer(kind: Kind, row_groups: Sequence[pq.FileMetaData], facts: Mapping[str, str]) -> bytes:
+def footer(schema: pa.Schema, row_groups: Sequence[pq.FileMetaData], facts: Mapping[str, str]) -> bytes:
     """The end of a file over all these row groups, with `facts` as key-value metadata."""
-    empty = io.BytesIO()
-    schema = SCHEMAS[kind].with_metadata(dict(facts))
-    pq.ParquetWriter(empty, schema).close()
-    empty.seek(0)
-    metadata = pq.read_metadata(empty)
+    metadata = empty_metadata(schema, facts)
     for group in row_groups:
         metadata.append_row_groups(group)
     out = pa.BufferOutputStream()
     metadata.write_metadata_file(out)
     return bytes(out.getvalue().slice(len(MAGIC)))
+
+
+def can_extend(metadata: pq.FileMetaData, schema: pa.Schema) -> bool:
+    """Whether row groups of these columns can be appended to a file with that metadata."""
+    return bool(metadata.schema.equals(empty_metadata(schema, {}).schema))
+
+
+def empty_metadata(schema: pa.Schema, facts: Mapping[str, str]) -> pq.FileMetaData:
+    """Of a file without rows. The Arrow schema is left out: the Parquet types say the same in less."""
+    empty = io.BytesIO()
+    with pq.ParquetWriter(empty, schema, store_schema=False) as writer:
+        writer.add_key_value_metadata(dict(facts))
+    empty.seek(0)
+    return pq.read_metadata(empty)
 
 
 def _advance(file: pa.NativeFile, offset: int) -> None:

@@ -18,8 +18,7 @@ from app.parquet.partition import Partition
 from app.parquet.paths import SinkPaths
 from app.parquet.quarantine import as_arrow_file, divide_bad_rows
 from app.parquet.rotation import WriterPolicy, is_full, rows_that_fit
-from app.parquet.row_group import RowGroup, encode_row_group
-from app.parquet.writer_options import has_layout_of
+from app.parquet.row_group import RowGroup, can_extend, encode_row_group
 from app.schema import Kind
 
 TELLING_BYTES: Final = 256 << 10
@@ -98,7 +97,7 @@ class Stager:
                     raise
                 self.discard(flush)
                 flush = StagedFlush(partition)
-                good, bad = divide_bad_rows(rows, partition.kind, self._policy.codec, error)
+                good, bad = divide_bad_rows(rows, partition.kind, self._policy.layout, error)
                 for message, some in bad:
                     self._stage_quarantine(flush, some, message, span)
                 self._stage_rows(flush, good, span)
@@ -124,7 +123,7 @@ class Stager:
             start += self._fill(draft, rows.slice(start), flush.partition.kind)
             if draft.rows:
                 number = self._unclaimed(flush.partition, number, draft)
-                sealed = start < rows.num_rows or is_full(draft.size, self._policy)
+                sealed = start < rows.num_rows or is_full(draft.size, draft.row_groups, self._policy)
                 self._write(flush, draft, number, span, sealed)
             number += 1
             draft = self._draft(flush.partition, None, span)
@@ -142,14 +141,16 @@ class Stager:
             "first_lsn": str(old.first_lsn if old else span.first_lsn),
             "last_lsn": str(span.last_lsn),
         }
-        return Draft(partition.kind, facts, old, metadata)
+        return Draft(self._policy.layout.schema(partition.kind), facts, old, metadata)
 
     def _metadata_to_extend(self, latest: DataFile | None) -> pq.FileMetaData | None:
-        if latest is None or latest.sealed or is_full(latest.bytes, self._policy):
+        if latest is None or latest.sealed:
             return None
         with self._fs.open_for_read(self._paths.data / latest.path) as file:
             metadata = pq.read_metadata(file)
-        return metadata if has_layout_of(metadata.schema.to_arrow_schema(), latest.kind) else None
+        if is_full(latest.bytes, metadata.num_row_groups, self._policy):
+            return None
+        return metadata if can_extend(metadata, self._policy.layout.schema(latest.kind)) else None
 
     def _fill(self, draft: Draft, rows: pa.Table, kind: Kind) -> int:
         """Encode row groups into the draft until the rows end or the file is full; return the rows taken."""
@@ -159,11 +160,13 @@ class Stager:
             rest = rows.slice(taken)
             row_bytes = rest.nbytes / rest.num_rows * self._ratios[kind]
             begun = draft.offset if draft.has_rows else 0
+            if begun and is_full(begun, draft.row_groups, self._policy):
+                break
             count = min(rows_that_fit(rest.num_rows, row_bytes, begun, self._policy), limit)
             if count == 0:
                 break
             some = rest.slice(0, count)
-            group = encode_row_group(some, kind, self._policy.codec, draft.offset)
+            group = encode_row_group(some, kind, self._policy.layout, draft.offset)
             self._learn(kind, group, some)
             alone = count == 1 and not draft.has_rows
             if draft.size_with(group) > self._policy.max_file_bytes and not alone:
@@ -205,7 +208,7 @@ class Stager:
                 bytes=placement.bytes,
                 min_timestamp=draft.min_timestamp,
                 max_timestamp=draft.max_timestamp,
-                compression=self._policy.codec,
+                compression=self._policy.layout.codec,
                 created_at=old.created_at if old else rfc3339(self._clock()),
                 sealed=sealed,
                 first_lsn=old.first_lsn if old else span.first_lsn,

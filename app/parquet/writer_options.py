@@ -1,43 +1,91 @@
-"""How each column is laid out in a file: dictionaries, encodings, statistics."""
+"""How each column of a row group is written: dictionaries, encodings, statistics, filters.
 
-from types import MappingProxyType
+The reason for each choice, with figures, stands in docs/files.md.
+"""
+
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
-from app.schema import SCHEMAS, Kind
-
-CODECS: Final = MappingProxyType(
-    {
-        "snappy": "snappy",
-        "gzip": "gzip",
-        "lz4": "lz4",  # Arrow writes this as LZ4_RAW, the one that every engine reads
-        "zstd": "zstd",
-        "uncompressed": "none",
-    }
-)
-"""Names in the configuration, and what Arrow calls them."""
+from app.parquet.layout import CODECS, Layout
 
 DELTA_COLUMNS: Final = ("timestamp", "batch_timestamp")
-PLAIN_COLUMNS: Final = ("device_id", "session_id", "payload")
-"""Nearly every value differs: a dictionary would be built in vain, and a minimum tells nothing."""
+NAME_COLUMNS: Final = (
+    "workspace_id", "event_type", "event_name", "level", "source", "service", "entity", "source_ip",
+)  # fmt: skip
+ID_COLUMNS: Final = ("device_id", "session_id")
+MEASURED_COLUMNS: Final = ("timestamp", "batch_timestamp", "workspace_id", "event_type", "level")
+"""Those with a minimum and a maximum: short values that queries compare. Every footer repeats them."""
+
+PAGE_INDEX_ROWS_MIN: Final = 20_001
+"""pyarrow begins a page every 20,000 rows; one page needs no index."""
+
+DICTIONARY_ROWS_MIN: Final = 32
+"""In fewer rows a dictionary page is larger than what it spares."""
+
+ID_REPEATS_MIN: Final = 2.0
+"""How often an id occurs, on average, where a dictionary of them is smaller than they are."""
+
+BLOOM_ROWS_MIN: Final = 4096
+"""Smaller row groups are read sooner than a filter is asked."""
+
+BLOOM_VALUES_MAX: Final = 400_000
+"""Distinct ids in a row group beyond which a filter would be larger than 512 KiB, and is left out."""
+
+BLOOM_FALSE_POSITIVES: Final = 0.01
+
+_COUNTING_BITS: Final = 20
 
 
-def writer_options(kind: Kind, codec: str) -> dict[str, Any]:
-    """Arguments of pyarrow.parquet.ParquetWriter besides file and schema. KeyError for an unknown codec."""
-    names = SCHEMAS[kind].names
-    measured = [name for name in names if name not in PLAIN_COLUMNS]
+def writer_options(rows: pa.Table, layout: Layout) -> dict[str, Any]:
+    """Arguments of pyarrow.parquet.ParquetWriter, besides file and schema, for a row group of these rows.
+
+    KeyError for an unknown codec.
+    """
+    count = rows.num_rows
+    names = rows.column_names
+    distinct = {name: distinct_values(rows.column(name)) for name in ID_COLUMNS if name in names}
+    dictionaries = [name for name in names if name in NAME_COLUMNS]
+    dictionaries += [name for name, values in distinct.items() if count >= ID_REPEATS_MIN * values > 0]
+    blooms = {
+        name: {"ndv": values, "fpp": BLOOM_FALSE_POSITIVES}
+        for name, values in distinct.items()
+        if 0 < values <= BLOOM_VALUES_MAX and count >= BLOOM_ROWS_MIN
+    }
     return {
-        "compression": CODECS[codec],
+        "compression": CODECS[layout.codec],
+        "compression_level": layout.level,
         "version": "2.6",
-        "use_dictionary": [name for name in measured if name not in DELTA_COLUMNS],
+        "store_schema": False,
+        "use_dictionary": dictionaries if count >= DICTIONARY_ROWS_MIN else False,
         "column_encoding": dict.fromkeys(DELTA_COLUMNS, "DELTA_BINARY_PACKED"),
-        "write_statistics": measured,
-        "write_page_index": True,
+        "write_statistics": [name for name in names if name in MEASURED_COLUMNS],
+        "write_page_index": count >= PAGE_INDEX_ROWS_MIN,
         "write_page_checksum": True,
+        "bloom_filter_options": blooms or None,
     }
 
 
-def has_layout_of(schema: pa.Schema, kind: Kind) -> bool:
-    """Whether row groups of this kind can be appended to a file with that schema."""
-    return bool(schema.equals(SCHEMAS[kind], check_metadata=False))
+def distinct_values(ids: pa.ChunkedArray) -> int:
+    """About how many different values a column of 16-byte ids has; 0 where all are null.
+
+    Linear counting: each value sets one bit of 2**20, and the bits tell. At most some 14 million.
+    """
+    seen = np.zeros(1 << _COUNTING_BITS, np.bool_)
+    for chunk in ids.chunks:
+        raw = _halves(chunk.drop_null())
+        mixed = (raw[:, 0] ^ (raw[:, 1] * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xD6E8FEB86659FD93)
+        seen[mixed >> np.uint64(64 - _COUNTING_BITS)] = True
+    unset = seen.size - int(np.count_nonzero(seen))
+    if unset == seen.size:
+        return 0
+    return max(1, round(seen.size * float(np.log(seen.size / max(unset, 1)))))
+
+
+def _halves(ids: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """Ids without nulls as rows of two 64-bit numbers."""
+    values = ids.buffers()[1]
+    if values is None or not len(ids):
+        return np.zeros((0, 2), np.uint64)
+    return np.frombuffer(values, np.uint64, count=2 * len(ids), offset=16 * ids.offset).reshape(-1, 2)

@@ -18,6 +18,8 @@ POLICY = WriterPolicy(
     flush_interval_ms=60_000,
     max_file_bytes=1000,
     row_group_rows=100,
+    row_group_bytes=120,
+    row_groups_max=9,
     max_buffered_bytes=800,
     max_journal_bytes=1000,
 )
@@ -65,13 +67,12 @@ def test_a_file_is_copied_at_most_about_sixteen_times_over() -> None:
 @pytest.mark.parametrize(
     ("rows", "row_bytes", "file_bytes", "expected"),
     [
-        (50, 10, 0, 50),
-        (500, 1, 0, 100),  # a row group's limit
-        (500, 50, 0, 20),  # a new file's limit
+        (5, 10, 0, 5),
+        (500, 1, 0, 100),  # a row group's limit in rows
+        (500, 50, 0, 2),
         (500, 5000, 0, 1),  # a row that is too large for any file has one of its own
-        (500, 10, 600, 40),  # what is left of a file
-        (500, 10, 900, 10),
-        (500, 10, 901, 0),  # less than a tenth left: full
+        (500, 10, 960, 4),  # what is left of a file
+        (500, 2, 400, 60),  # a row group's limit in bytes
         (500, 500, 600, 0),
         (500, 10, 2000, 0),
     ],
@@ -81,7 +82,14 @@ def test_how_many_rows_fit(rows: int, row_bytes: float, file_bytes: int, expecte
 
 
 def test_a_file_is_full_when_less_than_a_tenth_is_left() -> None:
-    assert [is_full(size, POLICY) for size in (0, 900, 901, 1000, 2000)] == [False, False, True, True, True]
+    full = [is_full(size, 1, POLICY) for size in (0, 900, 901, 1000, 2000)]
+    assert full == [False, False, True, True, True]
+
+
+def test_a_file_is_full_when_it_has_the_most_row_groups_allowed() -> None:
+    """Every footer that was ever written stays in the file, so their number must have an end."""
+    assert [is_full(500, row_groups, POLICY) for row_groups in (0, 8, 9, 10)] == [False, False, True, True]
+    assert WriterPolicy().row_groups_max > 200  # 200 batches, each flushed, make one file
 
 
 def test_files_are_final_only_some_time_after_their_day() -> None:
