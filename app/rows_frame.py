@@ -46,6 +46,32 @@ class RowsFrame(msgspec.Struct, frozen=True):
     rows: pa.RecordBatch
 
 
+class _Pieces:
+    """A file that keeps what is written as it comes: columns are not copied on their way to the disk."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes | pa.Buffer] = []
+
+    def write(self, data: bytes | pa.Buffer) -> int:
+        self.pieces.append(data)
+        return len(data)
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class RowsFrameCodec:
     """Turns rows into a journal payload and back. Holds prebuilt encoders: one instance a thread."""
 
@@ -59,10 +85,10 @@ class RowsFrameCodec:
     def encode(self, header: RowsHeader, rows: pa.RecordBatch) -> list[bytes | pa.Buffer]:
         """The payload as buffers to be written one behind the other."""
         packed = self._headers.encode(header)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, rows.schema, options=self._options) as stream:
+        sink = _Pieces()
+        with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), rows.schema, options=self._options) as stream:
             stream.write_batch(rows)
-        return [_LENGTH.pack(len(packed)), packed, sink.getvalue()]
+        return [_LENGTH.pack(len(packed)), packed, *sink.pieces]
 
     def decode(self, payload: bytes | memoryview) -> RowsFrame:
         """Never meets damaged bytes: the journal has checked the payload's CRC."""
