@@ -73,15 +73,17 @@ class Admission:
 
     def enter(self, workspace_id: int, size: int) -> None:
         """Reserves `size` bytes for a body about to be read. Raises Refused (nothing is reserved then)."""
-        refusal = self._refusal(workspace_id, size)
-        if refusal is not None:
-            self._on_refusal(refusal.code)
-            raise refusal
+        self._refuse(self._refusal(workspace_id, size))
         self._inflight += size
         self._by_workspace[workspace_id] += size
 
     def resize(self, workspace_id: int, size: int, new_size: int) -> None:
-        """The body turned out to be of another size (chunked, compressed)."""
+        """The body turned out to be of another size (chunked, compressed).
+
+        Raises Refused when there is no room for what it has grown by; `size` stays reserved then.
+        """
+        if new_size > size:
+            self._refuse(self._refusal_of_bytes(workspace_id, new_size - size))
         self._inflight += new_size - size
         self._by_workspace[workspace_id] += new_size - size
 
@@ -93,24 +95,34 @@ class Admission:
 
     def reasons(self) -> list[str]:
         """Why a batch of any workspace would be refused now; empty when it would be taken."""
-        refusal = self._refusal_of_all(0)
+        refusal = self._refusal_of_all()
         return [] if refusal is None else [refusal.message]
 
+    def _refuse(self, refusal: Refused | None) -> None:
+        if refusal is not None:
+            self._on_refusal(refusal.code)
+            raise refusal
+
     def _refusal(self, workspace_id: int, size: int) -> Refused | None:
-        refusal = self._refusal_of_all(size)
+        refusal = self._refusal_of_all() or self._refusal_of_bytes(workspace_id, size)
         if refusal is not None:
             return refusal
-        if self._by_workspace[workspace_id] + size > self._policy.max_workspace_inflight_bytes:
-            return WorkspaceOverShare(
-                "This workspace has too many bytes in flight; send fewer batches at a time.", retry_after_s=1
-            )
         if self._buffered_of(workspace_id) > self._policy.max_workspace_buffered_bytes:
             return WorkspaceOverShare(
                 "Too many rows of this workspace wait for their file; send the batch again.", retry_after_s=2
             )
         return None
 
-    def _refusal_of_all(self, size: int) -> Refused | None:
+    def _refusal_of_bytes(self, workspace_id: int, size: int) -> Refused | None:
+        if self._inflight + size > self._policy.max_inflight_bytes:
+            return Overloaded("Too many bytes are in flight; send the batch again.", retry_after_s=1)
+        if self._by_workspace[workspace_id] + size > self._policy.max_workspace_inflight_bytes:
+            return WorkspaceOverShare(
+                "This workspace has too many bytes in flight; send fewer batches at a time.", retry_after_s=1
+            )
+        return None
+
+    def _refusal_of_all(self) -> Refused | None:
         if self.closed is not None:
             return Overloaded(f"The service is {self.closed}; send the batch again.", retry_after_s=5)
         policy, levels = self._policy, self._levels()
@@ -131,6 +143,4 @@ class Admission:
                 retry_after_s=2,
                 code="buffer_full",
             )
-        if self._inflight + size > policy.max_inflight_bytes:
-            return Overloaded("Too many bytes are in flight; send the batch again.", retry_after_s=1)
         return None

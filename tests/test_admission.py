@@ -96,6 +96,21 @@ def test_what_is_answered_makes_room(door: Door) -> None:
     door.admission.enter(1, 60)
 
 
+@pytest.mark.parametrize(("others", "error"), [(0, WorkspaceOverShare), (60, Overloaded)])
+def test_what_grows_beyond_the_room_there_is_is_refused_and_stays_as_it_was(
+    door: Door, others: int, error: type[Refused]
+) -> None:
+    door.admission.enter(2, others)
+    door.admission.enter(1, 5)
+    door.admission.resize(1, 5, 40)
+    with pytest.raises(error) as refusal:
+        door.admission.resize(1, 40, 61)
+    assert door.refused == [refusal.value.code]
+    assert door.admission.inflight_bytes == others + 40
+    door.admission.leave(1, 40)
+    assert door.admission.inflight_bytes == others
+
+
 def test_a_full_disk_is_taken_as_full_until_the_high_water_mark(door: Door) -> None:
     door.set(free_bytes=499)
     with pytest.raises(DiskFull):

@@ -1,6 +1,7 @@
 """The body of a request: read within a limit and a deadline, and unpacked."""
 
 import asyncio
+import contextlib
 from typing import Final
 
 from starlette.types import Message, Receive
@@ -10,7 +11,9 @@ from app.decode.content_encoding import decompress
 from app.errors import BodyTooLarge, MalformedBatch, RequestError
 
 DECOMPRESS_INLINE_BYTES_MAX: Final = 2 << 10
-"""Compressed bodies up to this size are unpacked on the event loop: a thread costs more than they do."""
+UNPACKED_INLINE_BYTES_MAX: Final = 64 << 10
+"""Compressed bodies up to the first size are unpacked on the event loop, where a thread costs more than they
+do; those that grow beyond the second are unpacked in a thread all the same."""
 
 _LOOSE_CHUNKS_MAX: Final = 256
 """Chunks kept apart before they are copied together, so that one-byte chunks cannot multiply the memory."""
@@ -60,7 +63,8 @@ async def unpack_body(body: bytes, content_encoding: bytes | None, max_bytes: in
     if encoding in ("", "identity"):
         return body
     if len(body) <= DECOMPRESS_INLINE_BYTES_MAX:
-        return decompress(body, encoding, max_bytes)
+        with contextlib.suppress(BodyTooLarge):
+            return decompress(body, encoding, min(max_bytes, UNPACKED_INLINE_BYTES_MAX))
     return await asyncio.to_thread(decompress, body, encoding, max_bytes)
 
 

@@ -57,10 +57,10 @@ class IngestEndpoint:
             body = await read_body(receive, scope["headers"], policy.max_body_bytes, policy.body_timeout_s)
             body = await unpack_body(body, head.content_encoding, policy.max_body_bytes)
             submission = submission_of(self._call, head, body, scope["client"], scope["headers"], parts)
+            parts.admission.resize(workspace_id, held, len(body))
         except BaseException:
             parts.admission.leave(workspace_id, held)
             raise
-        parts.admission.resize(workspace_id, held, len(body))
         return await self._committed(submission)
 
     async def _committed(self, submission: Submission) -> Answer:

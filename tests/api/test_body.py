@@ -6,13 +6,20 @@ import gzip
 import random
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from app.api.body import DECOMPRESS_INLINE_BYTES_MAX, ClientDisconnected, read_body, unpack_body
+from app.api.body import (
+    DECOMPRESS_INLINE_BYTES_MAX,
+    UNPACKED_INLINE_BYTES_MAX,
+    ClientDisconnected,
+    read_body,
+    unpack_body,
+)
 from app.api.error_responses import RequestIds, install_error_responses, json_answer, send_answer
 from app.errors import BodyTooLarge, MalformedBatch
 from tests.api.serving import serving
@@ -122,6 +129,21 @@ def test_a_gzip_body_is_unpacked_inline_or_in_a_thread(size):
     assert asyncio.run(unpack_body(packed, b" GZIP ", 10 * size)) == plain
     with pytest.raises(BodyTooLarge):
         asyncio.run(unpack_body(packed, b"gzip", size - 1))
+
+
+@pytest.mark.parametrize(("size", "threads"), [(UNPACKED_INLINE_BYTES_MAX, 0), (1_000_000, 1)])
+def test_a_little_body_that_grows_large_is_unpacked_in_a_thread(size, threads):
+    packed = gzip.compress(bytes(size))
+    assert len(packed) <= DECOMPRESS_INLINE_BYTES_MAX
+
+    async def unpack(executor: ThreadPoolExecutor) -> bytes:
+        asyncio.get_running_loop().set_default_executor(executor)
+        return await unpack_body(packed, b"gzip", 1_000_000)
+
+    used: list[int] = []
+    with ThreadPoolExecutor(initializer=lambda: used.append(1)) as executor:
+        assert asyncio.run(unpack(executor)) == bytes(size)
+    assert len(used) == threads
 
 
 @pytest.mark.parametrize("encoding", [None, b"", b"identity"])

@@ -1,6 +1,8 @@
 """What is too much is refused with when to come again, one workspace's flood does not shut the others out."""
 
+import gzip
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support.payloads import event, numbers
-from tests.support.service import Service, running_service
+from tests.support.service import KEYS, Service, running_service
 
 SHARE_OF_BUFFER = {
     # The writer publishes before the time from half of max_buffered_size on. The share lies below that here,
@@ -95,3 +97,25 @@ def test_a_full_journal_refuses_and_is_gone_on_from_without_a_restart(tmp_path: 
         assert all(int(response.headers["Retry-After"]) >= 1 for response in refused)
         service.flush()
         assert numbers(service.table()) == list(range(accepted))
+
+
+def test_a_body_that_has_no_room_once_it_is_unpacked_is_to_be_sent_again(tmp_path: Path) -> None:
+    config = {"server": {"max_body_size": "100KB", "max_inflight_size": "150KB", "workspace_share": 1.0}}
+    packed = gzip.compress(json.dumps(event(1)).encode() + b" " * 90_000)
+    with running_service(tmp_path, config) as service:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as slow:
+            head = f"POST /v1/events HTTP/1.1\r\nX-API-Key: {KEYS[2]}\r\nContent-Length: 100000\r\n\r\n"
+            slow.sendall(head.encode() + b" ")
+            service.wait_until(lambda: inflight_bytes(service) == 100_000, 10)
+
+            refused = service.post("events", packed, headers={"Content-Encoding": "gzip"})
+
+            assert refused.status_code == 503, refused.text
+            assert int(refused.headers["Retry-After"]) >= 1
+            assert inflight_bytes(service) == 100_000, "what was refused holds nothing"
+        service.wait_until(lambda: inflight_bytes(service) == 0, 10)
+        assert service.post("events", packed, headers={"Content-Encoding": "gzip"}).status_code == 202
+
+
+def inflight_bytes(service: Service) -> float:
+    return service.metrics()["parquet_sink_inflight_bytes"]
