@@ -20,7 +20,7 @@ from app.api.accept import IngestHead, answer_timed_out, http_answer, read_head,
 from app.api.body import body_timeout
 from app.api.error_responses import HttpAnswer
 from app.api.guarded_protocol import GuardedProtocol
-from app.api.request_head import HEAD_END, PlainHead, read_plain_head
+from app.api.request_head import HEAD_END, PlainHead, read_plain_head, without_upgrade
 from app.errors import Refused, RequestError
 from app.group import Answer
 from app.submission import Body
@@ -196,7 +196,8 @@ class FastConnection(asyncio.BufferedProtocol):
             return
         known = self._plain(bytes(data[:end])) if end >= 0 else None
         if known is None:
-            self._hand_on(bytes(data[:size]))
+            head = without_upgrade(bytes(data[:end])) if end >= 0 else b""
+            self._hand_on(head + bytes(data[max(end, 0) : size]))
             return
         request = Request(self, self._lane, *known)
         try:

@@ -24,8 +24,6 @@ _NOT_PLAIN: Final = frozenset(
         b"transfer-encoding",
         b"content-encoding",
         b"expect",
-        b"upgrade",
-        b"http2-settings",
         b"trailer",
         b"te",
         b"origin",
@@ -33,6 +31,12 @@ _NOT_PLAIN: Final = frozenset(
     }
 )
 """Headers that ask for more than reading so many bytes and answering."""
+
+_CONNECTION: Final = frozenset({b"keep-alive", b"upgrade", b"http2-settings"})
+"""What `Connection` may list. Java's client offers HTTP/2 (h2c) with its requests: that offer is passed over, as
+RFC 9110 allows, and the request is read as it stands."""
+
+_OF_AN_UPGRADE: Final = re.compile(rb"\r\n(?:connection|upgrade|http2-settings):[^\r\n]*", re.IGNORECASE)
 
 _ONCE: Final = frozenset({b"content-length", b"host", b"content-type", b"idempotency-key", b"authorization"})
 
@@ -67,10 +71,25 @@ def read_plain_head(head: bytes, calls: Mapping[bytes, IngestCall]) -> PlainHead
             if not _LENGTH.fullmatch(value):
                 return None
             content_length = int(value)
-        elif name == b"connection" and value.lower() != b"keep-alive":
+        elif name == b"connection" and not _CONNECTION.issuperset(_tokens(value)):
             return None
         seen.add(name)
         headers.append((name, value))
     if content_length < 0:
         return None
     return PlainHead(call, request[2] or b"", headers, content_length)
+
+
+def without_upgrade(head: bytes) -> bytes:
+    """The head of a request that offers another protocol, without the offer; any other head as it is.
+
+    The parser would take what follows such a head for the other protocol and not for a body. The connection
+    ends with the answer, so that the next offer comes by here, too.
+    """
+    if b"\r\nupgrade:" not in head.lower():
+        return head
+    return _OF_AN_UPGRADE.sub(b"", head) + b"\r\nConnection: close"
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    return [token.strip(b" \t").lower() for token in value.split(b",")]
