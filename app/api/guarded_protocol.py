@@ -35,6 +35,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse = refuse
         self._in_head = True
         self._head_bytes = 0
+        self._header_bytes = 0
         self._too_large = False
         self.deadline: float | None = None
 
@@ -56,11 +57,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._header_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
-        if sum(len(name) + len(value) + 4 for name, value in self.headers) > self._policy.max_header_bytes:
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_bytes > self._policy.max_header_bytes:
             self._too_large = True
             raise HeadTooLarge
 
