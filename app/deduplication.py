@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from app.rows_frame import BatchReceipt
+from app.schema import Kind
 
 DIGEST_BYTES: Final = 16
 
@@ -38,9 +39,12 @@ class SavedWindow(msgspec.Struct, frozen=True):
     batches: list[tuple[int, BatchReceipt]]
 
 
-def digest(body: bytes | bytearray) -> bytes:
-    """Tells another payload under the same id; not a secret, so a short hash is enough."""
-    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
+def digest(kind: Kind, body: bytes | bytearray) -> bytes:
+    """Tells another payload, or the same one sent as rows of another kind, under the same id.
+
+    Not a secret, so a short hash is enough.
+    """
+    return hashlib.blake2b(body, digest_size=DIGEST_BYTES, person=kind.value.encode()).digest()
 
 
 class DeduplicationWindow:

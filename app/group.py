@@ -72,6 +72,7 @@ class Group:
         self.receipts: list[list[BatchReceipt]] = []
         self.payloads: list[list[bytes | pa.Buffer]] = []
         self.counts = GroupCounts(len(pending))
+        self._seen: dict[tuple[int, bytes], RememberedBatch] = {}
 
     def decode(self, policy: DecodePolicy, window: DeduplicationWindow, codec: RowsFrameCodec) -> None:
         answers: list[Answer | None] = [None] * len(self.submissions)
@@ -94,13 +95,12 @@ class Group:
         self, submissions: Sequence[Submission], verdicts: Sequence[Verdict], window: DeduplicationWindow
     ) -> list[Answer]:
         judged: list[Answer] = []
-        seen_in_group: dict[tuple[int, bytes], RememberedBatch] = {}
         for submission, verdict in zip(submissions, verdicts, strict=True):
             answer = _answer(verdict)
             if isinstance(answer, Receipt) and verdict.batch_id and answer.accepted:
                 key = (submission.workspace_id, verdict.batch_id)
-                this = RememberedBatch(0, digest(submission.body), answer.accepted)
-                before = window.find(*key) or seen_in_group.setdefault(key, this)
+                this = RememberedBatch(0, digest(answer.kind, submission.body), answer.accepted)
+                before = window.find(*key) or self._seen.setdefault(key, this)
                 if before is not this:
                     answer = _compare(answer, this, before)
             self._count(verdict, answer)
@@ -129,9 +129,8 @@ class Group:
             self.counts.accepted[submission.workspace_id, rows.kind] += count
             batch_id = verdicts[owner].batch_id
             if batch_id:
-                receipts.append(
-                    BatchReceipt(submission.workspace_id, batch_id, digest(submission.body), count)
-                )
+                seen = digest(rows.kind, submission.body)
+                receipts.append(BatchReceipt(submission.workspace_id, batch_id, seen, count))
         self.rows.append(rows)
         self.receipts.append(receipts)
         self.payloads.append(codec.encode(RowsHeader(rows.kind, receipts), rows.rows))

@@ -2,16 +2,17 @@
 
 from app.deduplication import DeduplicationPolicy, DeduplicationWindow, RememberedBatch, digest
 from app.rows_frame import BatchReceipt
+from app.schema import Kind
 
 
 def receipt(workspace_id: int, name: bytes, rows: int = 1) -> BatchReceipt:
-    return BatchReceipt(workspace_id, name, digest(name), rows)
+    return BatchReceipt(workspace_id, name, digest(Kind.EVENTS, name), rows)
 
 
 def test_an_id_belongs_to_its_workspace() -> None:
     window = DeduplicationWindow(DeduplicationPolicy())
     window.remember(5, [receipt(1, b"a", rows=3)])
-    assert window.find(1, b"a") == RememberedBatch(5, digest(b"a"), 3)
+    assert window.find(1, b"a") == RememberedBatch(5, digest(Kind.EVENTS, b"a"), 3)
     assert window.find(2, b"a") is None
 
 

@@ -94,6 +94,14 @@ def test_ids_of_a_header_and_of_a_batch_are_kept_apart(own_service: Service) -> 
     assert sorted(numbers(own_service.table())) == [1, 2]
 
 
+def test_the_same_bytes_as_rows_of_another_kind_are_another_payload(own_service: Service) -> None:
+    both = json.dumps({"message": "m", "source": "s", "entity": "e"})
+    id_header = {"Idempotency-Key": "one id"}
+    assert own_service.post("logs", both, headers=id_header).status_code == 202
+    assert own_service.post("snapshots", both, headers=id_header).status_code == 409
+    assert own_service.post("logs", both, headers=id_header).json()["duplicate"] is True
+
+
 def test_the_window_is_bounded_and_the_oldest_ids_leave(tmp_path: Path) -> None:
     with Service(tmp_path, {**CONFIG, "journal": {"deduplication_batches": 3}}) as service:
         service.start()
