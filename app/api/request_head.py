@@ -33,8 +33,8 @@ _NOT_PLAIN: Final = frozenset(
 """Headers that ask for more than reading so many bytes and answering."""
 
 _CONNECTION: Final = frozenset({b"keep-alive", b"upgrade", b"http2-settings"})
-"""What `Connection` may list. Java's client offers HTTP/2 (h2c) with its requests: that offer is passed over, as
-RFC 9110 allows, and the request is read as it stands."""
+"""What `Connection` may list. Java's client offers HTTP/2 (h2c) with its requests: that offer is passed over,
+as RFC 9110 allows, and the request is read as it stands."""
 
 _OF_AN_UPGRADE: Final = re.compile(rb"\r\n(?:connection|upgrade|http2-settings):[^\r\n]*", re.IGNORECASE)
 
