@@ -99,9 +99,14 @@ class Admission:
         return [] if refusal is None else [refusal.message]
 
     def _refuse(self, refusal: Refused | None) -> None:
-        if refusal is not None:
-            self._on_refusal(refusal.code)
+        if refusal is None:
+            return
+        self._on_refusal(refusal.code)
+        try:
             raise refusal
+        finally:
+            # Its traceback holds this frame, and the caller's with a body: no cycle may keep them.
+            del refusal
 
     def _refusal(self, workspace_id: int, size: int) -> Refused | None:
         refusal = self._refusal_of_all() or self._refusal_of_bytes(workspace_id, size)

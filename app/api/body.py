@@ -12,8 +12,10 @@ from app.errors import BodyTooLarge, MalformedBatch, RequestError
 
 DECOMPRESS_INLINE_BYTES_MAX: Final = 2 << 10
 UNPACKED_INLINE_BYTES_MAX: Final = 64 << 10
-"""Compressed bodies up to the first size are unpacked on the event loop, where a thread costs more than they
-do; those that grow beyond the second are unpacked in a thread all the same."""
+INLINE_ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
+"""Bodies up to the first size in one of these encodings are unpacked on the event loop, where a thread costs
+more than they do; those that grow beyond the second are unpacked in a thread all the same. brotli and zstd
+are not among them: a hundred bytes can make them fill a window of MiBs before the first byte comes out."""
 
 _LOOSE_CHUNKS_MAX: Final = 256
 """Chunks kept apart before they are copied together, so that one-byte chunks cannot multiply the memory."""
@@ -60,12 +62,17 @@ async def unpack_body(body: bytes, content_encoding: bytes | None, max_bytes: in
     Raises UnsupportedMedia, BodyTooLarge, MalformedBatch.
     """
     encoding = (content_encoding or b"").decode("latin-1").strip().lower()
-    if encoding in ("", "identity"):
+    if not is_encoded(content_encoding):
         return body
-    if len(body) <= DECOMPRESS_INLINE_BYTES_MAX:
+    if encoding in INLINE_ENCODINGS and len(body) <= DECOMPRESS_INLINE_BYTES_MAX:
         with contextlib.suppress(BodyTooLarge):
             return decompress(body, encoding, min(max_bytes, UNPACKED_INLINE_BYTES_MAX))
     return await asyncio.to_thread(decompress, body, encoding, max_bytes)
+
+
+def is_encoded(content_encoding: bytes | None) -> bool:
+    """Whether a Content-Encoding changes anything."""
+    return content_encoding is not None and content_encoding.strip().lower() not in (b"", b"identity")
 
 
 async def _read_rest(receive: Receive, first: bytes, max_bytes: int) -> bytes:

@@ -4,6 +4,7 @@ The reference path: it takes every request. Plain ones come by `fast_lane.py`, a
 """
 
 import asyncio
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,11 +17,14 @@ from app.api.accept import (
     read_head,
     submission_of,
 )
-from app.api.body import read_body, unpack_body
+from app.api.body import is_encoded, read_body, unpack_body
 from app.api.error_responses import HttpAnswer, error_response, request_id_of, send_answer
-from app.errors import RequestError
+from app.errors import Overloaded, RequestError
 from app.group import Answer
 from app.submission import Submission
+
+UNPACKING_MAX: Final = 2
+"""Compressed bodies of one call that are unpacked at a time: each may grow to IngestPolicy.max_body_bytes."""
 
 
 class IngestEndpoint:
@@ -29,6 +33,7 @@ class IngestEndpoint:
     def __init__(self, call: IngestCall, parts: IngestParts) -> None:
         self._call = call
         self._parts = parts
+        self._unpacking = asyncio.Semaphore(UNPACKING_MAX)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = request_id_of(scope, self._parts.request_ids)
@@ -55,13 +60,34 @@ class IngestEndpoint:
         parts.admission.enter(workspace_id, held)
         try:
             body = await read_body(receive, scope["headers"], policy.max_body_bytes, policy.body_timeout_s)
-            body = await unpack_body(body, head.content_encoding, policy.max_body_bytes)
+            if is_encoded(head.content_encoding):
+                body = await self._unpacked(body, head, held)
+            else:
+                parts.admission.resize(workspace_id, held, len(body))
+            held = len(body)
             submission = submission_of(self._call, head, body, scope["client"], scope["headers"], parts)
-            parts.admission.resize(workspace_id, held, len(body))
         except BaseException:
             parts.admission.leave(workspace_id, held)
             raise
         return await self._committed(submission)
+
+    async def _unpacked(self, body: bytes, head: IngestHead, held: int) -> bytes:
+        """The body without its encoding, admitted for its new size.
+
+        While it is unpacked nobody counts what it grows by, so few are at a time; the others wait packed.
+        """
+        parts, policy = self._parts, self._parts.policy
+        try:
+            async with asyncio.timeout(policy.answer_timeout_s):
+                await self._unpacking.acquire()
+        except TimeoutError:
+            raise Overloaded("Too many bodies wait to be unpacked; send it again.", retry_after_s=2) from None
+        try:
+            unpacked = await unpack_body(body, head.content_encoding, policy.max_body_bytes)
+            parts.admission.resize(head.credential.workspace_id, held, len(unpacked))
+        finally:
+            self._unpacking.release()
+        return unpacked
 
     async def _committed(self, submission: Submission) -> Answer:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

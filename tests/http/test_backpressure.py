@@ -3,7 +3,9 @@
 import gzip
 import json
 import socket
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -119,3 +121,34 @@ def test_a_body_that_has_no_room_once_it_is_unpacked_is_to_be_sent_again(tmp_pat
 
 def inflight_bytes(service: Service) -> float:
     return service.metrics()["parquet_sink_inflight_bytes"]
+
+
+def test_many_small_bodies_that_unpack_to_large_ones_do_not_fill_the_memory(tmp_path: Path) -> None:
+    """400 MB of bodies, all at the same time, where 20 MB may be in flight."""
+    config = {
+        "server": {"max_body_size": "5MB", "max_inflight_size": "20MB"},
+        "sinks.parquet": {"max_buffered_size": "20MB"},
+    }
+    packed = gzip.compress(json.dumps(event(1, filling="x" * 4_000_000)).encode())
+    request = (
+        f"POST /v1/events HTTP/1.1\r\nX-API-Key: {KEYS[1]}\r\nContent-Encoding: gzip\r\n"
+        f"Content-Length: {len(packed)}\r\nConnection: close\r\n\r\n"
+    ).encode() + packed
+    with running_service(tmp_path, config) as service:
+        before = peak_bytes(service)
+        with ExitStack() as stack:
+            address = ("127.0.0.1", service.port)
+            clients = [stack.enter_context(socket.create_connection(address, 60)) for _ in range(100)]
+            for client in clients:
+                client.sendall(request)
+            statuses = Counter(client.recv(65_536).split(b" ")[1] for client in clients)
+
+        assert set(statuses) <= {b"202", b"429", b"503"}, statuses
+        assert statuses[b"202"] > 0
+        assert peak_bytes(service) - before < 250_000_000
+
+
+def peak_bytes(service: Service) -> int:
+    """The most memory that the process has had at once."""
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
