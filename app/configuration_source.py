@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -194,12 +194,12 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if inner is None:
             yield prefix + name
         else:
-            named = "<name>." if not isinstance(info.annotation, type) or info.annotation is not inner else ""
+            named = "<name>." if get_origin(info.annotation) is dict else ""
             yield from _keys(inner, f"{prefix}{name}.{named}")
 
 
 def _model_at(key: Sequence[str | int], model: type[BaseModel]) -> type[BaseModel] | None:
-    """The section a key leads to; a key below `sinks` skips the sink's name."""
+    """The section a key leads to; a key below `sinks` skips the sink's name, one in a list its number."""
     section: type[BaseModel] | None = model
     named_next = False
     for part in key:
@@ -221,4 +221,6 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, UnionType):
         return None
     arguments = get_args(annotation)
+    if get_origin(annotation) is list:
+        return _model_in(arguments[0])
     return _model_in(arguments[-1]) if len(arguments) == 2 else None

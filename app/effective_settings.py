@@ -28,4 +28,12 @@ def _line(key: str, value: Any) -> str:
         return f"# {key} is not set"
     if key == "admin_token":
         return f"# {key} is set, and not shown"
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}"
+    return f"{key} = {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_value(each)}' for key, each in value.items())} }}"
+    return json.dumps(value, ensure_ascii=False)

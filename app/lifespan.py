@@ -22,7 +22,7 @@ from app.parquet.partition import Rotation
 from app.parquet.paths import SinkPaths
 from app.parquet.rotation import WriterPolicy
 from app.service import Policies, Service
-from app.settings import Settings
+from app.settings import ParquetSinkSettings, Settings
 from app.submission import DecodePolicy
 
 log = logging.getLogger(__name__)
@@ -75,10 +75,11 @@ def _policies(settings: Settings) -> Policies:
         journal=JournalPolicy(acknowledge=journal.acknowledge, segment_bytes=journal.segment_size),
         writer=WriterPolicy(
             rotation=Rotation(sink.rotation),
-            layout=Layout(codec=sink.compression),
+            layout=_layout(sink),
             flush_interval_ms=int(sink.flush_interval * 1000),
             max_file_bytes=sink.max_file_size,
             row_group_rows=sink.row_group_rows,
+            row_group_bytes=sink.row_group_size,
             max_buffered_bytes=sink.max_buffered_size,
             max_journal_bytes=journal.max_size,
             writer_version=f"parquet-sink {version('parquet-sink')}",
@@ -86,6 +87,15 @@ def _policies(settings: Settings) -> Policies:
         reserve_bytes=journal.reserve_size,
         drain_timeout_s=server.drain_timeout,
         publish_timeout_s=server.request_timeout,
+    )
+
+
+def _layout(sink: ParquetSinkSettings) -> Layout:
+    return Layout(
+        codec=sink.compression,
+        level=sink.compression_level,
+        payload_is_json=sink.payload_type == "json",
+        promotions=tuple(each.promotion for each in sink.promote),
     )
 
 

@@ -71,6 +71,12 @@ class Metrics:
         self.quarantined_rows = counter(
             "quarantined_rows", "Rows that could not be written. Any: report a bug."
         )
+        self.promoted_values_unfit = counter(
+            "promoted_values_unfit",
+            "Values that do not fit their promoted column and are null there; the payload has them. "
+            "Rising: the type in the configuration is not what clients send.",
+            ("kind", "column"),
+        )
         self.group_rows = histogram("commit_group_rows", "Rows in one group commit.", _GROUP_ROWS)
         self.group_batches = histogram(
             "commit_group_batches",

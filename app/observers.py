@@ -55,5 +55,8 @@ class PublishObserver:
     def rows_quarantined(self, kind: Kind, rows: int) -> None:
         self._metrics.quarantined_rows.inc(rows)
 
+    def values_unfit(self, kind: Kind, column: str, values: int) -> None:
+        self._metrics.promoted_values_unfit.labels(kind.value, column).inc(values)
+
     def flush_seconds(self, seconds: float) -> None:
         self._metrics.flush_seconds.observe(seconds)

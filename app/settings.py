@@ -19,11 +19,20 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from app.configuration_source import ConfigurationError, Sources, complaints, read_sources
+from app.parquet.promotion import (
+    PROMOTIONS_MAX,
+    PromotedType,
+    Promotion,
+    parse_path,
+    refuse_conflicts,
+)
 from app.quantities import DurationText, SizeText, parse_duration, parse_size
+from app.schema import Kind
 
 __all__ = ["ConfigurationError", "Settings", "load"]
 
@@ -194,6 +203,29 @@ class JournalSettings(_Section):
         return self
 
 
+class PromotionSettings(_Section):
+    """`[[sinks.<name>.promote]]`: a member of the payload's JSON as a column of its own."""
+
+    kind: Literal["events", "logs", "snapshots"] = Field(description="whose files get the column")
+    path: str = Field(description='the member, as `$.page`, `$.cart.total` or `$."a name"`')
+    name: str = Field(
+        pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="the column; letters, digits and _"
+    )
+    type: Literal["string", "integer", "double", "boolean"] = Field(
+        description="a value of another type is null there, and counted"
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_path(cls, path: str) -> str:
+        parse_path(path)
+        return path
+
+    @property
+    def promotion(self) -> Promotion:
+        return Promotion(Kind(self.kind), parse_path(self.path), self.name, PromotedType(self.type))
+
+
 class ParquetSinkSettings(_Section):
     """`[sinks.<name>]` with `type = "parquet"`: where the files go and what they look like."""
 
@@ -205,8 +237,17 @@ class ParquetSinkSettings(_Section):
     compression: Literal["snappy", "gzip", "lz4", "zstd", "uncompressed"] = Field(
         default="snappy", description="codec of the columns"
     )
+    compression_level: int | None = Field(
+        default=None, ge=1, le=22, description="of zstd (1-22) or gzip (1-9); without it zstd 1, gzip 6"
+    )
     data_format: Literal["json", "binary"] = Field(
         default="json", description="json: a payload that is not JSON is refused; binary: bytes as they came"
+    )
+    payload_type: Literal["binary", "json"] = Field(
+        default="binary", description="json: the column carries Parquet's JSON annotation"
+    )
+    promote: list[PromotionSettings] = Field(
+        default=[], max_length=PROMOTIONS_MAX, description="members of the payload as columns of their own"
     )
     metrics_enabled: bool = Field(default=True, description="a summary line in the log, and GET /metrics")
     metrics_interval: Annotated[float, DurationText("100ms")] = Field(
@@ -220,10 +261,26 @@ class ParquetSinkSettings(_Section):
         default=parse_size("128MB"), description="a file that would exceed it is sealed"
     )
     row_group_rows: AtLeastOne = Field(default=1_000_000, description="rows in a row group at most")
+    row_group_size: Annotated[int, SizeText("1KB")] = Field(
+        default=parse_size("16MB"), description="encoded bytes in a row group, about, at most"
+    )
     max_buffered_size: Annotated[int, SizeText("1KB")] = Field(
         default=parse_size("128MB"),
         description="rows acknowledged and not yet in files, in memory; beyond it: 503",
     )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.compression_level is not None:
+            highest = {"gzip": 9, "zstd": 22}.get(self.compression)
+            if highest is None:
+                raise ValueError(f'compression_level is for "zstd" and "gzip", not "{self.compression}"')
+            if self.compression_level > highest:
+                raise ValueError(f"compression_level of {self.compression} is at most {highest}")
+        if self.data_format != "json" and (self.payload_type == "json" or self.promote):
+            raise ValueError('payload_type = "json" and promote need data_format = "json"')
+        refuse_conflicts([each.promotion for each in self.promote])
+        return self
 
 
 class Settings(_Section):

@@ -93,7 +93,7 @@ def encoding(rows: pa.Table) -> Figures:
             writer.write_table(rows)
 
     figures["pyarrow_defaults_us_per_row"] = best_s(plainly) / count * 1e6
-    options = writer_options(rows, Layout())
+    options = writer_options(rows, Kind.EVENTS, Layout())
     figures["pyarrow_same_options_us_per_row"] = best_s(lambda: plainly(**options)) / count * 1e6
     return figures
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.bench_files [--rows 1000000] [--codecs snappy zstd] [--repeats 7] [--json FILE]
 
-`service` is one flush of everything, `service-day` what a day of flushes by the default rules leaves. Questions
-are asked with the files in the page cache. Ratios are to the fastest of the others (duckdb, polars, pyarrow).
+`service` is one flush of everything, `service-day` what a day of flushes by the default rules leaves.
+Questions are asked with the files in the page cache. Ratios are to the fastest of the others (duckdb, polars,
+pyarrow).
 """
 
 import argparse

@@ -140,6 +140,8 @@ class Committer:
                 self._observer.rows_written(kind, each.flush.rows)
             for rows in each.flush.quarantined:
                 self._observer.rows_quarantined(kind, rows.rows)
+            for column, values in each.flush.unfit.items():
+                self._observer.values_unfit(kind, column, values)
             for placement in each.flush.placements:
                 if placement.root == "data":
                     self._observer.bytes_written(placement.bytes - placement.kept_bytes)

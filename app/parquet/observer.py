@@ -21,6 +21,9 @@ class Observer(Protocol):
     def rows_quarantined(self, kind: Kind, rows: int) -> None:
         """Rows that could not be encoded were set aside."""
 
+    def values_unfit(self, kind: Kind, column: str, values: int) -> None:
+        """Values of the payload that do not fit their promoted column, and are null there."""
+
     def flush_seconds(self, seconds: float) -> None:
         """How long one commit took, from encoding to the manifest."""
 
@@ -37,5 +40,7 @@ class SilentObserver:
     def write_error(self) -> None: ...
 
     def rows_quarantined(self, kind: Kind, rows: int) -> None: ...
+
+    def values_unfit(self, kind: Kind, column: str, values: int) -> None: ...
 
     def flush_seconds(self, seconds: float) -> None: ...

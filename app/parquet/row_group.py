@@ -70,12 +70,12 @@ def encode_row_group(rows: pa.Table, kind: Kind, layout: Layout, offset: int) ->
     cannot be encoded, or holds text that is not UTF-8 (which engines would refuse to read).
     """
     for column in rows.columns:
-        if pa.types.is_string(column.type):
+        if pa.types.is_string(column.type) or isinstance(column.type, pa.JsonType):
             column.validate(full=True)
     sink = _Chunks(skip=offset)
     file = pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), BUFFER_BYTES)
     written: list[pq.FileMetaData] = []
-    options = writer_options(rows, layout)
+    options = writer_options(rows, kind, layout)
     writer = pq.ParquetWriter(file, layout.schema(kind), metadata_collector=written, **options)
     _advance(file, offset)
     try:

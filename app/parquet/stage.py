@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from app.durable_fs import DurableFile, DurableFS
 from app.parquet.data_file import DataFile, Draft, checksum
+from app.parquet.layout import Arranger, as_decoded
 from app.parquet.location import relative_path
 from app.parquet.manifest import Manifest, QuarantinedRows
 from app.parquet.partition import Partition
@@ -45,13 +46,17 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StagedFlush(msgspec.Struct):
-    """Everything that was buffered for one partition, as files. rows: how many of them hold new rows."""
+    """Everything that was buffered for one partition, as files.
+
+    rows: how many new rows they hold. unfit: by promoted column, how many of their values did not fit.
+    """
 
     partition: Partition
     placements: list[Placement] = []
     files: list[DataFile] = []
     quarantined: list[QuarantinedRows] = []
     rows: int = 0
+    unfit: dict[str, int] = {}
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -80,6 +85,7 @@ class Stager:
         self._clock = clock
         self._staging = paths.staging(fs)
         self._ratios = dict.fromkeys(Kind, 1.0)
+        self._arranger = Arranger(policy.layout)
         self._serial = 0
 
     def stage(self, partition: Partition, rows: pa.Table, span: Span) -> StagedFlush:
@@ -89,6 +95,7 @@ class Stager:
         SyncFailed.
         """
         flush = StagedFlush(partition)
+        rows, unfit = self._arranger.arrange(rows, partition.kind)
         try:
             try:
                 self._stage_rows(flush, rows, span)
@@ -104,6 +111,7 @@ class Stager:
         except OSError:
             self.discard(flush)
             raise
+        flush.unfit = unfit
         return flush
 
     def discard(self, flush: StagedFlush) -> None:
@@ -223,7 +231,7 @@ class Stager:
             f"{span.commit:012}-{partition.workspace_id}-{partition.date}{hour}-{partition.kind.value}"
             f"-{len(flush.quarantined)}.arrow"
         )
-        self._place(flush, "quarantine", path, [as_arrow_file(rows, error)], None)
+        self._place(flush, "quarantine", path, [as_arrow_file(as_decoded(rows, partition.kind), error)], None)
         flush.quarantined.append(
             QuarantinedRows(
                 path=path,

@@ -3,12 +3,18 @@
 The reason for each choice, with figures, stands in docs/files.md.
 """
 
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from app.parquet.layout import CODECS, Layout
+from app.parquet.promotion import PromotedType
+from app.schema import SCHEMAS, Kind
+
+DEFAULT_LEVELS: Final = MappingProxyType({"gzip": 6, "zstd": 1})
+"""Where the configuration says nothing."""
 
 DELTA_COLUMNS: Final = ("timestamp", "batch_timestamp")
 NAME_COLUMNS: Final = (
@@ -38,16 +44,20 @@ BLOOM_FALSE_POSITIVES: Final = 0.01
 _COUNTING_BITS: Final = 20
 
 
-def writer_options(rows: pa.Table, layout: Layout) -> dict[str, Any]:
+def writer_options(rows: pa.Table, kind: Kind, layout: Layout) -> dict[str, Any]:
     """Arguments of pyarrow.parquet.ParquetWriter, besides file and schema, for a row group of these rows.
 
     KeyError for an unknown codec.
     """
     count = rows.num_rows
-    names = rows.column_names
+    names = SCHEMAS[kind].names
     distinct = {name: distinct_values(rows.column(name)) for name in ID_COLUMNS if name in names}
     dictionaries = [name for name in names if name in NAME_COLUMNS]
     dictionaries += [name for name, values in distinct.items() if count >= ID_REPEATS_MIN * values > 0]
+    promoted = layout.promoted(kind)
+    dictionaries += [each.name for each in promoted if each.type is not PromotedType.BOOLEAN]
+    measured = [name for name in names if name in MEASURED_COLUMNS]
+    measured += [each.name for each in promoted if each.type is not PromotedType.STRING]
     blooms = {
         name: {"ndv": values, "fpp": BLOOM_FALSE_POSITIVES}
         for name, values in distinct.items()
@@ -55,12 +65,12 @@ def writer_options(rows: pa.Table, layout: Layout) -> dict[str, Any]:
     }
     return {
         "compression": CODECS[layout.codec],
-        "compression_level": layout.level,
+        "compression_level": layout.level or DEFAULT_LEVELS.get(layout.codec),
         "version": "2.6",
         "store_schema": False,
         "use_dictionary": dictionaries if count >= DICTIONARY_ROWS_MIN else False,
         "column_encoding": dict.fromkeys(DELTA_COLUMNS, "DELTA_BINARY_PACKED"),
-        "write_statistics": [name for name in names if name in MEASURED_COLUMNS],
+        "write_statistics": measured,
         "write_page_index": count >= PAGE_INDEX_ROWS_MIN,
         "write_page_checksum": True,
         "bloom_filter_options": blooms or None,
