@@ -6,9 +6,11 @@ answered with one wake-up of the event loop. A bad batch is refused alone.
 """
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -60,11 +62,17 @@ class GroupPolicy(msgspec.Struct, frozen=True):
 
     max_bytes: bodies beyond the first. max_batches: batches.
     idle_mark_s: after that long without a batch, a mark frame vouches for the last group.
+    linger_s: while several clients send small batches, a group waits so long for more, and again as long as
+        more come, `lingers_max` times: what a group costs is then shared by more of them.
+    linger_below_bytes: larger groups do not wait.
     """
 
     max_bytes: int = 8 << 20
     max_batches: int = 4_096
     idle_mark_s: float = 0.5
+    linger_s: float = 0.001
+    lingers_max: int = 3
+    linger_below_bytes: int = 256 << 10
 
 
 class AcceptedRows:
@@ -107,6 +115,7 @@ class Committer:
         self._on_fatal = on_fatal
         self._codec = RowsFrameCodec()
         self._queue: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
+        self._several = False
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -151,17 +160,33 @@ class Committer:
             self._journal.mark()
             entry = self._queue.get()
         pending: list[Pending] = []
-        size = 0
+        size, closed = self._take(entry, pending, 0)
+        policy = self._group_policy
+        for _ in range(policy.lingers_max if self._several else 0):
+            before = len(pending)
+            if closed or before >= policy.max_batches or size >= policy.linger_below_bytes:
+                break
+            time.sleep(policy.linger_s)
+            with contextlib.suppress(queue.Empty):
+                size, closed = self._take(self._queue.get_nowait(), pending, size)
+            if len(pending) == before:
+                break
+        self._several = len(pending) > 1
+        return pending, closed
+
+    def _take(self, entry: Pending | None, pending: list[Pending], size: int) -> tuple[int, bool]:
+        """Adds this entry and those behind it; the bytes of all, and whether the queue was closed."""
+        policy = self._group_policy
         while entry is not None:
             pending.append(entry)
             size += len(entry[0].body)
-            if size >= self._group_policy.max_bytes or len(pending) >= self._group_policy.max_batches:
-                return pending, False
+            if size >= policy.max_bytes or len(pending) >= policy.max_batches:
+                return size, False
             try:
                 entry = self._queue.get_nowait()
             except queue.Empty:
-                return pending, False
-        return pending, True
+                return size, False
+        return size, True
 
     def _commit(self, group: Group, loop: asyncio.AbstractEventLoop) -> None:
         try:
