@@ -37,6 +37,9 @@ test: $(TEST) ## the tests, without those marked heavy
 test-all: $(TEST) $(HEAVY) ## all tests; needs java, chromium and kubectl too
 	$(BIN)/pytest
 
+bench: $(TEST) ## all benchmarks, below 15 minutes; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.run
+
 openapi: $(RUNTIME) ## openapi/openapi.json, from the code
 	$(BIN)/parquet-sink openapi openapi/openapi.json
 

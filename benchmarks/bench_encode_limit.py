@@ -51,7 +51,7 @@ def measure(directory: Path, kind: Kind = Kind.EVENTS, table: pa.Table | None = 
     table = decoded_rows(kind, TABLE_ROWS) if table is None else table
     with tempfile.TemporaryDirectory(dir=directory) as name:
         began, cpu = time.perf_counter(), time.process_time()
-        pq.write_table(table, Path(name) / "rows.parquet", **writer_options(table, Layout()))
+        pq.write_table(table, Path(name) / "rows.parquet", **writer_options(table, kind, Layout()))
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
     return {
         "rows_per_s": table.num_rows / seconds,

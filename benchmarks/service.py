@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +44,7 @@ class ServerProcess:
     def __enter__(self) -> Self:
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # refused, or answered 503
                 self.request("GET", self._ready_path)
                 return self
             time.sleep(0.05)
