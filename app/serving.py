@@ -6,6 +6,7 @@ import math
 import signal
 import socket
 import ssl
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,10 @@ DID_NOT_START: Final = 1
 FAILED: Final = 3
 STOPPED_AT_ONCE: Final = 130
 
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long one thread may keep the interpreter from another. The event loop's turns are short; the commit
+thread's are not, and by default it would keep answers waiting ten times as long."""
+
 log = logging.getLogger(__name__)
 
 
@@ -33,6 +38,7 @@ def serve(settings: Settings) -> int:
     Raises ConfigurationError and KeyFileError for what is found wrong before it serves.
     """
     _log_to_stderr()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     settings, key = _with_keys(settings)
     listener = _listen(settings)
     url = _url(settings, listener)
