@@ -1,4 +1,4 @@
-"""The right answer of each named query in docs/queries.md, computed from the rows that were sent."""
+"""The right answer of each named query of the documents, computed from the rows that were sent."""
 
 import datetime
 from collections import Counter, defaultdict
@@ -14,6 +14,10 @@ Rows = list[tuple[Any, ...]]
 def one_file() -> Rows:
     names = Counter(s.row["event"] for s in events() if (s.workspace, s.day) == (1, "2026-03-01"))
     return sorted(names.items())
+
+
+def of_one_workspace() -> Rows:
+    return sorted(Counter(s.row["event"] for s in events() if s.workspace == 1).items())
 
 
 def days() -> Rows:
@@ -81,6 +85,7 @@ ANSWERS: dict[str, Callable[[], Rows]] = {
     "pyarrow-one-file": one_file,
     "pyarrow-dataset": purchases_of_the_second_workspace,
     "polars-one-file": one_file,
+    "polars-filter": of_one_workspace,
     "polars-scan": revenue_by_day,
     "clickhouse-days": days,
     "clickhouse-filter": since_the_second_day,
