@@ -87,7 +87,9 @@ class Service:
         metrics: Metrics,
         clock_ms: Callable[[], int],
         on_fatal: Callable[[], None],
+        new_writer: Callable[..., Writer] = Writer,
     ) -> None:
+        self._new_writer = new_writer
         self._fs = fs
         self._paths = paths
         self._policies = policies
@@ -133,7 +135,7 @@ class Service:
                 self._policies.journal.acknowledge,
             )
         window = self._load_window()
-        writer = Writer(
+        writer = self._new_writer(
             self._policies.writer,
             self._fs,
             self._paths,

@@ -89,6 +89,10 @@ class Manifest:
         manifest = cls(fs, path)
         if not fs.exists(path):
             fs.write_atomically(path, HEADER)
+        # What a failed sync of an earlier process has left may be in the page cache and not on the disk. Its
+        # intent goes when its record is read here, so the record must be there to stay.
+        fs.sync_file(path)
+        fs.drop_cached(path)
         data = fs.read(path)
         good = manifest._replay(data)
         manifest._log = fs.open_append(path)

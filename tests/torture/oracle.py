@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
@@ -15,21 +16,28 @@ def rows_in_files(data: Path) -> Counter[tuple[str, int, int]]:
     """How often each (kind, workspace, row number) stands in the files. Raises what pyarrow raises."""
     found: Counter[tuple[str, int, int]] = Counter()
     for path in sorted(data.rglob("*.parquet")):
-        table = pq.ParquetFile(path).read(columns=["workspace_id", "payload"])
-        kind = path.name.removesuffix(".parquet").partition("-")[0]
-        folder = int(path.relative_to(data).parts[0])
-        for workspace, payload in zip(
-            table["workspace_id"].to_pylist(), table["payload"].to_pylist(), strict=True
-        ):
-            if workspace != folder:
-                raise AssertionError(f"{path}: a row of workspace {workspace}")
-            found[kind, workspace, json.loads(payload)[MARK]] += 1
+        found.update(rows_in_file(path.relative_to(data), path))
     return found
+
+
+def rows_in_file(path: Path, source: Path | BinaryIO) -> Iterator[tuple[str, int, int]]:
+    """(kind, workspace, row number) of each row of one file; path: below the data directory."""
+    table = pq.ParquetFile(source, page_checksum_verification=True).read(columns=["workspace_id", "payload"])
+    kind = path.name.removesuffix(".parquet").partition("-")[0]
+    workspaces, payloads = table["workspace_id"].to_pylist(), table["payload"].to_pylist()
+    for workspace, payload in zip(workspaces, payloads, strict=True):
+        if workspace != int(path.parts[0]):
+            raise AssertionError(f"{path}: a row of workspace {workspace}")
+        yield kind, workspace, json.loads(payload)[MARK]
 
 
 def violations(batches: Sequence[Batch], data: Path) -> list[str]:
     """What is wrong, in words; nothing when every promise was kept."""
-    found = rows_in_files(data)
+    return compare(batches, rows_in_files(data))
+
+
+def compare(batches: Sequence[Batch], found: Counter[tuple[str, int, int]]) -> list[str]:
+    """The same for what `rows_in_files` has found; `found` is used up."""
     wrong = []
     for batch in batches:
         counts = [found.pop((batch.kind, batch.workspace, number), 0) for number in batch.numbers]

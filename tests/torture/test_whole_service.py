@@ -1,0 +1,44 @@
+"""The campaigns over the whole service at their sizes for every change; `make torture-*` runs large ones."""
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.torture.whole_service import Result, any_fault, crash_in_recovery, model, power_loss
+
+SEED = 20_261_122
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Every fault is logged by the service as what it is: some thousand tracebacks."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize(("campaign", "size"), [(model, 20), (any_fault, 40), (power_loss, 200)])
+def test_what_was_acknowledged_is_in_the_files_once_whatever_fails(
+    campaign: Callable[[int, int], Result], size: int
+) -> None:
+    result = campaign(SEED, size)
+    print(result)
+    assert result.passed, str(result)
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("campaign", "size"), [(model, 200), (any_fault, 1_000), (power_loss, 5_000), (crash_in_recovery, 500)]
+)
+def test_the_same_at_the_size_for_every_change(campaign: Callable[[int, int], Result], size: int) -> None:
+    result = campaign(SEED, size)
+    print(result)
+    assert result.passed, str(result)
+
+
+def test_a_manifest_that_trusts_the_page_cache_after_a_failed_sync_is_found() -> None:
+    """What run 45 of seed 1 has found: a record read from the cache, its intent removed, then a power cut."""
+    result = model(1, 46)
+    assert result.passed, str(result)
