@@ -57,13 +57,14 @@ class RowAtATime:
         self._rows: list[dict[str, Any]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await body_of(receive)
         if scope["path"] == "/flush":
             self._write()
             self._writer.close()
         elif scope["path"] == "/v1/ingest":
-            self._rows += flatbuffer_rows(await body_of(receive))
+            self._rows += flatbuffer_rows(body)
         elif scope["path"] == "/v1/events":
-            self._rows += [json_row(line) for line in (await body_of(receive)).splitlines()]
+            self._rows += [json_row(line) for line in body.splitlines()]
         if len(self._rows) >= ROW_GROUP_ROWS:
             self._write()
         await answer(send)
