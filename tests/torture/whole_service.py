@@ -398,7 +398,7 @@ def power_loss(seed: int, size: int) -> Result:
 
 
 def crash_in_recovery(seed: int, size: int) -> Result:
-    """`size` crashes and errors in the recovery that follows on a crash or a power cut; then recover again."""
+    """`size` crashes and errors in the recovery after a crash or a power cut; then recover again."""
     result = Result("crash_in_recovery", seed)
     number = 0
     while result.planned < size:
