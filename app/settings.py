@@ -262,7 +262,7 @@ class ParquetSinkSettings(_Section):
     )
     row_group_rows: AtLeastOne = Field(default=1_000_000, description="rows in a row group at most")
     row_group_size: Annotated[int, SizeText("1KB")] = Field(
-        default=parse_size("16MB"), description="encoded bytes in a row group, about, at most"
+        default=parse_size("8MB"), description="encoded bytes in a row group, about, at most"
     )
     max_buffered_size: Annotated[int, SizeText("1KB")] = Field(
         default=parse_size("128MB"),

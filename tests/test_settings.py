@@ -155,6 +155,41 @@ REFUSED: Final = [
         '[server]\ntls_key = "k"',
         "server: tls_certificate and tls_key go together; set both or neither (in parquet-sink.toml)",
     ),
+    (
+        '[sinks.parquet]\npath = "p"\ncompression_level = 3',
+        'sinks.parquet: compression_level is for "zstd" and "gzip", not "snappy" (in parquet-sink.toml)',
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\ncompression = "gzip"\ncompression_level = 10',
+        "sinks.parquet: compression_level of gzip is at most 9 (in parquet-sink.toml)",
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\ndata_format = "binary"\npayload_type = "json"',
+        'sinks.parquet: payload_type = "json" and promote need data_format = "json" (in parquet-sink.toml)',
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "events"\npath = "$.a"\nname = "a"\n'
+        'type = "text"',
+        'sinks.parquet.promote[1].type: "text" is not allowed; '
+        'allowed: "string", "integer", "double" or "boolean" (in parquet-sink.toml)',
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "logs"\npath = "a"\nname = "a"\n'
+        'type = "string"',
+        "sinks.parquet.promote[1].path: 'a' is not a path to a member; "
+        'write it as $.page, $.cart.total or $."a name" (in parquet-sink.toml)',
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "logs"\npath = "$.a"\n'
+        'name = "level"\ntype = "string"',
+        'sinks.parquet: logs have a column "level" already; give the promoted one another name '
+        "(in parquet-sink.toml)",
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "logs"\npath = "$.a"\nnaem = "a"\n'
+        'name = "b"\ntype = "string"',
+        "sinks.parquet.promote[1].naem: unknown key; did you mean name? (in parquet-sink.toml)",
+    ),
     ('[journal]\npath = " "', "journal.path: the path is empty (in parquet-sink.toml)"),
     (
         '[server]\nhost = "0.0.0.0"',
@@ -252,6 +287,17 @@ def test_what_check_config_prints_is_read_back_to_the_same_settings() -> None:
         file('[server]\nport = 1\ncors_origins = ["https://ä.example"]\nmax_body_size = "7KiB"\n'), {}
     )
 
+    assert load(file(to_toml(settings), "printed.toml"), {}) == settings
+
+
+def test_promotions_are_printed_as_they_are_read() -> None:
+    text = (
+        '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "events"\npath = \'$."a b".c\'\n'
+        'name = "c"\ntype = "double"\n'
+    )
+    settings = load(file(text), {})
+
+    assert [each.promotion.path for each in settings.sink.promote] == [("a b", "c")]
     assert load(file(to_toml(settings), "printed.toml"), {}) == settings
 
 

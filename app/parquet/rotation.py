@@ -43,7 +43,7 @@ class WriterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     flush_interval_ms: int = 60_000
     max_file_bytes: int = 128 << 20
     row_group_rows: int = 1_000_000
-    row_group_bytes: int = 16 << 20
+    row_group_bytes: int = 8_000_000
     row_groups_max: int = 300
     max_buffered_bytes: int = 512 << 20
     max_journal_bytes: int = 8 << 30
