@@ -249,6 +249,7 @@ class Service:
             },
             "deduplication": {"batches": len(parts.window)},
             "files": len(parts.manifest.files()),
+            "last_flush_ms": parts.writer.last_flush_ms,
             "problem": parts.writer.problem,
         }
 

@@ -60,6 +60,9 @@ REFUSED_HEADS: Final = MappingProxyType(
 )
 """Code and message of a request whose head is not read, by status."""
 
+OUTCOME_RETRY_AFTER_S: Final = 5
+"""After a disk failed or stalled: long enough for another process to have taken over."""
+
 REQUEST_ID_HEADER: Final = b"x-request-id"
 _REQUEST_ID_KEY: Final = "parquet_sink.request_id"
 _SANE_REQUEST_ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,64}", re.ASCII)
@@ -152,6 +155,8 @@ def error_response(error: errors.RequestError, request_id: str) -> HttpAnswer:
     headers: RawHeaders = []
     if isinstance(error, errors.Refused):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    elif isinstance(error, errors.OutcomeUnknown):
+        headers.append((b"retry-after", b"%d" % OUTCOME_RETRY_AFTER_S))
     elif isinstance(error, errors.Unauthenticated):
         headers.append((b"www-authenticate", b'Bearer realm="parquet-sink"'))
         if isinstance(error, AdminUnauthenticated):

@@ -86,8 +86,8 @@ def _summary(page: FilePage) -> str:
         return "Newest first."
     rows = sum(file.rows for file in page.files)
     size = human_size(sum(file.bytes for file in page.files))
-    word = "file" if len(page.files) == 1 else "files"
-    return f"{len(page.files)} {word} on this page, newest first: {rows:,} rows, {size}."
+    files = "1 file" if len(page.files) == 1 else f"{len(page.files)} files"
+    return f"{files} on this page, newest first: {'1 row' if rows == 1 else f'{rows:,} rows'}, {size}."
 
 
 def _row(file: DataFile) -> str:

@@ -163,7 +163,8 @@ def _status() -> JsonObject:
         "operationId": "status",
         "tags": ["operation"],
         "summary": "The account of every accepted row",
-        "description": "accepted = published + buffered + quarantined, per workspace and kind.",
+        "description": "accepted = published + buffered + quarantined, per workspace and kind. "
+        "`last_flush_ms`: when rows were last published by this process, ms since the epoch; null before.",
         "security": _ADMIN,
         "responses": {
             "200": answer,

@@ -89,6 +89,7 @@ def test_an_error_becomes_its_status_with_code_message_and_request_id(error, sta
     assert headers[b"content-length"] == b"%d" % len(answer.body)
     assert headers[b"x-request-id"] == b"r-1"
     assert (headers.get(b"retry-after") == b"3") == isinstance(error, errors.Refused)
+    assert (b"retry-after" in headers) == (status in (429, 503, 507))
 
 
 def test_only_admin_calls_make_a_browser_ask_for_a_password():

@@ -1,6 +1,7 @@
 """What /flush, ?wait= and the counts in answers promise."""
 
 import json
+import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -95,6 +96,14 @@ def test_the_account_adds_up_before_and_after_a_flush(own_service: Service) -> N
     assert account(own_service) == {"accepted": 27, "published": 9, "buffered": 18, "quarantined": 0}
     own_service.flush()
     assert account(own_service) == {"accepted": 27, "published": 27, "buffered": 0, "quarantined": 0}
+
+
+def test_the_account_says_when_rows_were_last_published(own_service: Service) -> None:
+    assert own_service.status()["last_flush_ms"] is None
+    own_service.post_json("events", [event(1)])
+    before = time.time_ns() // 1_000_000
+    own_service.flush()
+    assert before <= own_service.status()["last_flush_ms"] <= time.time_ns() // 1_000_000
 
 
 def test_a_batch_sent_twice_with_one_idempotency_key_is_stored_once(service: Service, workspace: int) -> None:
