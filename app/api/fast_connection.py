@@ -160,7 +160,7 @@ class FastConnection(asyncio.BufferedProtocol):
         """The server stops: what is under way is answered, then the connection ends."""
         self._last_answer = True
         if self._request is None:
-            self._transport.close()
+            self._close()
 
     def expired(self) -> None:
         """Something did not come in time: the request, the next request, or the answer of the disk."""
@@ -168,7 +168,7 @@ class FastConnection(asyncio.BufferedProtocol):
         if request is None:
             if self._begun:
                 self._transport.write(self._refuse(408))
-            self._transport.close()
+            self._close()
         elif request.submitted:
             request.connection = None
             self.answer(request, http_answer(answer_timed_out(), request.request_id))
@@ -250,7 +250,6 @@ class FastConnection(asyncio.BufferedProtocol):
         request, parts, self._body = self._request, self._lane.parts, None
         assert request is not None
         self.deadline = self._loop.time() + parts.policy.answer_timeout_s
-        request.submitted = True
         submission = submission_of(
             request.head.call, request.ingest, body, self._client, request.head.headers, parts
         )
@@ -258,6 +257,8 @@ class FastConnection(asyncio.BufferedProtocol):
             parts.submit(submission, request)
         except RequestError as error:
             request(error)
+        else:
+            request.submitted = True
 
     def answer(self, request: Request, answer: HttpAnswer) -> None:
         """Send the answer and go on with the next request."""
@@ -299,6 +300,13 @@ class FastConnection(asyncio.BufferedProtocol):
         if not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
+
+    def _close(self) -> None:
+        """A client that does not read what it was answered is not waited for."""
+        if self._writing_paused:
+            self._transport.abort()
+        else:
+            self._transport.close()
 
     def _hand_on(self, data: bytes) -> None:
         """From here on the connection is uvicorn's."""
