@@ -13,10 +13,11 @@ TEST := $(VENV)/.installed-test
 HEAVY := $(HEAVY_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env run demo check test test-all bench openapi fbs lock clean
+.PHONY: help env run demo check test test-all bench openapi fbs lock clean \
+	torture-kill torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: $(RUNTIME) ## the virtual environment .venv, from requirements.lock
 
@@ -39,6 +40,43 @@ test-all: $(TEST) $(HEAVY) ## all tests; needs java, chromium and kubectl too
 
 bench: $(TEST) ## all benchmarks, below 15 minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run
+
+# The fault campaigns at the sizes that docs/durability.md records; `make test-all` runs small ones. SEED=7 for another.
+SEED ?= 20261122
+
+torture-kill: $(TEST) ## 1,000 kills of the real service under load
+	$(BIN)/python -m tests.torture.kill_campaign --kills 1000 --seed $(SEED)
+
+torture-disk-full: $(TEST) ## 500 times a full disk; needs root
+	$(BIN)/python -m tests.torture.disk_full --rounds 500 --seed $(SEED)
+
+torture-overload: $(TEST) ## ten times the load for 30 s
+	$(BIN)/python -m tests.torture.overload --seconds 30 --seed $(SEED)
+
+torture-journal: $(TEST) ## crashes, errors, power cuts, corruption of the journal
+	$(BIN)/python -m tests.journal.campaigns crash_everywhere --size 20 --seed $(SEED)
+	$(BIN)/python -m tests.journal.campaigns error_everywhere --size 20 --seed $(SEED)
+	$(BIN)/python -m tests.journal.campaigns power_loss --size 200000 --seed $(SEED)
+	$(BIN)/python -m tests.journal.campaigns crash_in_recovery --size 20000 --seed $(SEED)
+	$(BIN)/python -m tests.journal.campaigns corrupt_everything --size 10 --seed $(SEED)
+	$(BIN)/python -m tests.journal.campaigns corrupt_in_several_places --size 10000 --seed $(SEED)
+	$(BIN)/python -m tests.journal.campaigns crash_in_repair --size 5000 --seed $(SEED)
+
+torture-publish: $(TEST) ## the same of publishing alone
+	$(BIN)/python -m tests.parquet.crash_campaign crash_everywhere --size 1 --seed $(SEED)
+	$(BIN)/python -m tests.parquet.crash_campaign error_everywhere --size 1 --seed $(SEED)
+	$(BIN)/python -m tests.parquet.crash_campaign power_loss --size 20000 --seed $(SEED)
+	$(BIN)/python -m tests.parquet.crash_campaign crash_in_recovery --size 5000 --seed $(SEED)
+
+torture-service: $(TEST) ## the same of append, publishing and recovery together, and random operations
+	$(BIN)/python -m tests.torture.whole_service crash_everywhere --size 20 --seed $(SEED)
+	$(BIN)/python -m tests.torture.whole_service error_everywhere --size 20 --seed $(SEED)
+	$(BIN)/python -m tests.torture.whole_service power_loss --size 200000 --seed $(SEED)
+	$(BIN)/python -m tests.torture.whole_service crash_in_recovery --size 20000 --seed $(SEED)
+	$(BIN)/python -m tests.torture.whole_service model --size 20000 --steps 100 --seed $(SEED)
+
+torture-mutants: $(TEST) ## each protection taken away in turn: the suite must notice
+	$(BIN)/python -m tests.torture.mutants
 
 openapi: $(RUNTIME) ## openapi/openapi.json, from the code
 	$(BIN)/parquet-sink openapi openapi/openapi.json

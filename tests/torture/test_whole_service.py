@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.torture.whole_service import Result, any_fault, crash_in_recovery, model, power_loss
+from tests.torture.whole_service import (
+    Result,
+    any_fault,
+    crash_everywhere,
+    crash_in_recovery,
+    error_everywhere,
+    model,
+    power_loss,
+)
 
 SEED = 20_261_122
 
@@ -30,7 +38,14 @@ def test_what_was_acknowledged_is_in_the_files_once_whatever_fails(
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("campaign", "size"), [(model, 200), (any_fault, 1_000), (power_loss, 5_000), (crash_in_recovery, 500)]
+    ("campaign", "size"),
+    [
+        (model, 200),
+        (crash_everywhere, 1),
+        (error_everywhere, 1),
+        (power_loss, 5_000),
+        (crash_in_recovery, 500),
+    ],
 )
 def test_the_same_at_the_size_for_every_change(campaign: Callable[[int, int], Result], size: int) -> None:
     result = campaign(SEED, size)

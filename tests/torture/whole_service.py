@@ -298,7 +298,7 @@ def data_files(disk: SimulatedDisk) -> dict[Path, bytes]:
     }
 
 
-def model(seed: int, size: int, steps: int = 40) -> Result:
+def model(seed: int, size: int, until_violated: bool = False, steps: int = 40) -> Result:
     """`size` times so many random operations, ends and faults of processes among them, against the ledger."""
     result = Result("model", seed)
     for number in range(size):
@@ -308,6 +308,8 @@ def model(seed: int, size: int, steps: int = 40) -> Result:
         result.fired += 1
         result.violations += [f"run {number}: {each}" for each in world.violations]
         result.violations += [f"run {number}, at its end: {each}" for each in check(world, world.disk)]
+        if until_violated and result.violations:
+            break
     return result
 
 
@@ -360,7 +362,7 @@ def error_everywhere(seed: int, size: int) -> Result:
     return _everywhere("error_everywhere", seed, size, crashes=False)
 
 
-def any_fault(seed: int, size: int) -> Result:
+def any_fault(seed: int, size: int, until_violated: bool = False) -> Result:
     """`size` faults of any kind at any call of either process, each in a life of its own."""
     result = Result("any_fault", seed)
     for number in range(size):
@@ -376,7 +378,7 @@ def any_fault(seed: int, size: int) -> Result:
     return result
 
 
-def power_loss(seed: int, size: int) -> Result:
+def power_loss(seed: int, size: int, until_violated: bool = False) -> Result:
     """`size` states that a power cut leaves at a random call of a random life."""
     result = Result("power_loss", seed)
     for number in range(-(-size // STATES_PER_LIFE)):
@@ -436,9 +438,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--steps", type=int, default=40, help="of each run of model")
+    parser.add_argument(
+        "--until-violated", action="store_true", help="model, any_fault, power_loss: no further"
+    )
     options = parser.parse_args()
     logging.disable()  # every fault is logged by the service as what it is
     more = {"steps": options.steps} if options.campaign == "model" else {}
+    more |= {"until_violated": True} if options.until_violated else {}
     result = CAMPAIGNS[options.campaign](options.seed, options.size, **more)
     print(result)
     return 0 if result.passed else 1

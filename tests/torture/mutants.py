@@ -1,0 +1,471 @@
+"""The protection itself, taken away piece by piece in a copy of the sources: the suite must fail for each.
+
+    python -m tests.torture.mutants                  all, with a table at the end
+    python -m tests.torture.mutants --only "intent"  those whose name holds this
+    python -m tests.torture.mutants --list           the table for docs/durability.md, without a run
+
+A catcher is a part of the suite: tests, or a campaign with its seed there, and at most its size.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tests.support.service import REPOSITORY
+
+SECONDS_MAX: Final = 300
+COPIED: Final = ("app", "tests", "pyproject.toml", "docs", "openapi")
+
+JOURNAL_POWER: Final = "tests.journal.campaigns power_loss --seed 1 --size 1000 --until-violated"
+JOURNAL_CRASH: Final = "tests.journal.campaigns crash_everywhere --seed 1 --size 2 --until-violated"
+JOURNAL_ERROR: Final = "tests.journal.campaigns error_everywhere --seed 1 --size 1 --until-violated"
+JOURNAL_CORRUPT: Final = "tests.journal.campaigns corrupt_everything --seed 1 --size 1 --until-violated"
+WHOLE_POWER: Final = "tests.torture.whole_service power_loss --seed 20261122 --size 1000 --until-violated"
+WHOLE_FAULT: Final = "tests.torture.whole_service any_fault --seed 20261122 --size 400 --until-violated"
+WHOLE_MODEL: Final = "tests.torture.whole_service model --seed 20261122 --size 60 --until-violated"
+FRAME: Final = "pytest tests/journal/test_frame.py"
+JOURNAL: Final = "pytest tests/journal/test_journal.py"
+FS: Final = "pytest tests/test_durable_fs.py"
+ADMISSION: Final = "pytest tests/test_admission.py"
+WRITER: Final = "pytest tests/parquet/test_writer.py tests/parquet/test_recovery.py"
+DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """In `file`, the first `text` becomes `replacement`; `catcher` must fail then."""
+
+    name: str
+    file: str
+    text: str
+    replacement: str
+    catcher: str
+
+
+MUTANTS: Final = (
+    # --- syncs ---
+    Mutant(
+        "append: no fdatasync of the group",
+        "app/journal/journal.py",
+        "return Appended(first, last, written, self._datasync())",
+        "return Appended(first, last, written, 0.0)",
+        JOURNAL_POWER,
+    ),
+    Mutant(
+        "new segment: no fdatasync of its first frame",
+        "app/journal/segment.py",
+        "            self._file.datasync()\n            fs.sync_directory",
+        "            fs.sync_directory",
+        JOURNAL_POWER,
+    ),
+    Mutant(
+        "new segment: no sync of the directory",
+        "app/journal/segment.py",
+        "            fs.sync_directory(directory)\n",
+        "",
+        JOURNAL_POWER,
+    ),
+    Mutant(
+        "full disk: the cut is not synced",
+        "app/journal/segment.py",
+        "        self._file.truncate(self.segment.end)\n        self._file.datasync()\n",
+        "        self._file.truncate(self.segment.end)\n",
+        JOURNAL_ERROR,
+    ),
+    Mutant(
+        "full disk: a partial write is not cut back",
+        "app/journal/segment.py",
+        "        self._file.truncate(self.segment.end)\n        self._file.datasync()\n",
+        "        self._file.size = self.segment.end\n",
+        JOURNAL_ERROR,
+    ),
+    Mutant(
+        "recovery: what is in the page cache is not synced",
+        "app/journal/recovery.py",
+        "        fs.sync_file(path)\n",
+        "",
+        JOURNAL_CRASH,
+    ),
+    Mutant(
+        "recovery: the journal is read from the page cache",
+        "app/journal/recovery.py",
+        "        fs.drop_cached(path)\n",
+        "",
+        JOURNAL_ERROR,
+    ),
+    Mutant(
+        "recovery: the manifest is read from the page cache",
+        "app/parquet/manifest.py",
+        "        fs.drop_cached(path)\n",
+        "",
+        "tests.torture.whole_service model --seed 1 --size 46 --until-violated",
+    ),
+    Mutant(
+        "atomic write: the file is not synced",
+        "app/durable_fs.py",
+        "            file.sync()\n",
+        "            pass\n",
+        JOURNAL_POWER,
+    ),
+    Mutant(
+        "atomic write: the directory is not synced",
+        "app/durable_fs.py",
+        "            self.sync_directory(path.parent)\n        except OSError as error:",
+        "            pass\n        except OSError as error:",
+        WHOLE_POWER,
+    ),
+    Mutant(
+        "new directory: its parent is not synced",
+        "app/durable_fs.py",
+        "            self._mkdir(path)\n        self.sync_directory(path.parent)\n",
+        "            self._mkdir(path)\n",
+        WHOLE_POWER,
+    ),
+    Mutant(
+        "staged file: not synced",
+        "app/parquet/stage.py",
+        "            file.sync()\n",
+        "            pass\n",
+        WHOLE_POWER,
+    ),
+    Mutant(
+        "renamed files: their directories are not synced",
+        "app/parquet/publish.py",
+        "            self._fs.sync_directory(directory)\n",
+        "            pass\n",
+        WHOLE_POWER,
+    ),
+    Mutant(
+        "manifest: the commit is not synced",
+        "app/parquet/manifest.py",
+        "        log.datasync()\n",
+        "",
+        WHOLE_POWER,
+    ),
+    Mutant(
+        "a failed sync is taken for a good one",
+        "app/durable_fs.py",
+        '            raise SyncFailed("fdatasync", self.path, error) from error\n',
+        "            pass\n",
+        FS,
+    ),
+    Mutant(
+        "after a failed sync the journal goes on",
+        "app/journal/journal.py",
+        "        self._failure = str(error)\n",
+        "        pass\n",
+        JOURNAL,
+    ),
+    # --- checksums and evidence ---
+    Mutant(
+        "frame: the header's CRC is not checked",
+        "app/journal/frame.py",
+        "    if zlib.crc32(view[offset + _PREFIX.size : offset + HEADER_BYTES]) != header_crc:\n",
+        "    if False:\n",
+        JOURNAL_CORRUPT,
+    ),
+    Mutant(
+        "frame: the payload's CRC is not checked",
+        "app/journal/frame.py",
+        "    return zlib.crc32(frame[HEADER_BYTES:end]) == header.payload_crc and not any(frame[end:])\n",
+        "    return True\n",
+        JOURNAL_CORRUPT,
+    ),
+    Mutant(
+        "frame: a length beyond the limit is believed",
+        "app/journal/frame.py",
+        " or zeros or length > FRAME_BYTES_MAX:",
+        " or zeros:",
+        FRAME,
+    ),
+    Mutant(
+        "frame: the segment's salt is not compared",
+        "app/journal/segment_reader.py",
+        "header is None or header.salt != salt or offset",
+        "header is None or offset",
+        "pytest tests/journal",
+    ),
+    Mutant(
+        "recovery: every hole is taken for a torn tail",
+        "app/journal/scan.py",
+        "    return all(header.durable_lsn < lsn for",
+        "    return True or all(header.durable_lsn < lsn for",
+        JOURNAL_CORRUPT,
+    ),
+    Mutant(
+        "recovery: a journal that ends before the manifest is taken",
+        "app/journal/inspection.py",
+        "    if found.last_lsn < known_lsn:\n",
+        "    if False:\n",
+        JOURNAL,
+    ),
+    Mutant(
+        "without syncs: LSNs are used twice after a power cut",
+        "app/journal/recovery.py",
+        "    found.known_lsn = known_lsn\n",
+        "",
+        JOURNAL,
+    ),
+    Mutant(
+        "manifest: CRCs of records are not checked",
+        "app/parquet/manifest.py",
+        '    if crc != b"%08x" % zlib.crc32(body):\n        return None\n',
+        "",
+        WRITER,
+    ),
+    Mutant(
+        "intent: its CRC is not checked",
+        "app/parquet/publish.py",
+        '    if crc != b"%08x" % zlib.crc32(body):\n',
+        "    if False:\n",
+        WRITER,
+    ),
+    Mutant(
+        "roll forward: staged files are not hashed",
+        "app/parquet/recovery.py",
+        "    return crc == placement.crc\n",
+        "    return True\n",
+        WRITER,
+    ),
+    # --- order and intent ---
+    Mutant(
+        "publish: no intent",
+        "app/parquet/publish.py",
+        "        self._fs.write_atomically(self._paths.intent, encode_intent(intent))\n",
+        "",
+        WHOLE_FAULT,
+    ),
+    Mutant(
+        "recovery: an intent is not rolled forward",
+        "app/parquet/recovery.py",
+        "                _roll_forward(fs, paths, manifest, intent, report)\n",
+        "                pass\n",
+        WHOLE_FAULT,
+    ),
+    Mutant(
+        "recovery: leftovers of staging stay",
+        "app/parquet/recovery.py",
+        "                fs.unlink(place / name)\n",
+        "",
+        "tests.parquet.crash_campaign any_fault --seed 20260102 --size 60",
+    ),
+    Mutant(
+        "replay: rows that are published are put again",
+        "app/parquet/writer.py",
+        "            if item.lsn > max(map(self._manifest.published_through, (hourly, daily))):\n",
+        "            if True:\n",
+        WHOLE_MODEL,
+    ),
+    Mutant(
+        "journal trimmed before rows are published",
+        "app/parquet/writer.py",
+        "        through = min(waiting) - 1 if waiting else self._last_lsn\n",
+        "        through = self._last_lsn\n",
+        WHOLE_MODEL,
+    ),
+    Mutant(
+        "trim: the state is not written first",
+        "app/journal/journal.py",
+        "                self._write_state(trimmed_lsn=doomed[-1].last_lsn)\n",
+        "",
+        JOURNAL_CRASH,
+    ),
+    Mutant(
+        "trim: batch ids are not saved before their frames go",
+        "app/service.py",
+        "            self._fs.write_atomically(self._window_path, window.dump())\n",
+        "            pass\n",
+        DUPLICATES,
+    ),
+    Mutant(
+        "replay: batch ids are not remembered",
+        "app/service.py",
+        "            window.remember(entry.lsn, frame.header.receipts)\n",
+        "",
+        DUPLICATES,
+    ),
+    Mutant(
+        "duplicates: the payload is not compared",
+        "app/group.py",
+        "    if this.digest != before.digest:\n",
+        "    if False:\n",
+        DUPLICATES,
+    ),
+    Mutant(
+        "a commit that failed is answered as durable",
+        "app/commit.py",
+        "            _answer(loop, [(reply, unknown) for reply in group.replies])\n            raise\n",
+        "            pass\n",
+        WHOLE_FAULT,
+    ),
+    # --- names, locks, bounds ---
+    Mutant("create: an existing file is overwritten", "app/durable_fs.py", " | os.O_EXCL", "", FS),
+    Mutant(
+        "short writes are not continued",
+        "app/durable_fs.py",
+        "        while start < len(queue):\n",
+        "        for _ in range(1):\n",
+        FS,
+    ),
+    Mutant(
+        "the data directory is not locked",
+        "app/durable_fs.py",
+        "            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "",
+        FS,
+    ),
+    Mutant(
+        "two mounts of one file system are taken for one",
+        "app/durable_fs.py",
+        " and self._mount(a) == self._mount(b)\n",
+        "\n",
+        FS,
+    ),
+    Mutant(
+        "an append takes frames of any size",
+        "app/journal/journal.py",
+        "        if not lengths or max(lengths) > self._policy.max_frame_bytes:\n",
+        "        if not lengths:\n",
+        JOURNAL,
+    ),
+    Mutant(
+        "admission: bytes in flight are not limited",
+        "app/admission.py",
+        "        if self._inflight + size > self._policy.max_inflight_bytes:\n".replace(
+            "self._policy", "policy"
+        ),
+        "        if False:\n",
+        ADMISSION,
+    ),
+    Mutant(
+        "admission: a workspace's bytes in flight are not limited",
+        "app/admission.py",
+        "        if self._by_workspace[workspace_id] + size > self._policy.max_workspace_inflight_bytes:\n",
+        "        if False:\n",
+        ADMISSION,
+    ),
+    Mutant(
+        "admission: a workspace's buffered bytes are not limited",
+        "app/admission.py",
+        "        if self._buffered_of(workspace_id) > self._policy.max_workspace_buffered_bytes:\n",
+        "        if False:\n",
+        ADMISSION,
+    ),
+    Mutant(
+        "admission: buffered bytes are not limited",
+        "app/admission.py",
+        "        if levels.buffered_bytes > policy.max_buffered_bytes:\n",
+        "        if False:\n",
+        ADMISSION,
+    ),
+    Mutant(
+        "admission: the journal's size is not limited",
+        "app/admission.py",
+        "        if levels.journal_bytes > policy.max_journal_bytes:\n",
+        "        if False:\n",
+        ADMISSION,
+    ),
+    Mutant(
+        "admission: a full disk is not refused",
+        "app/admission.py",
+        "        if self._disk_is_full:\n            return",
+        "        if False:\n            return",
+        ADMISSION,
+    ),
+)
+
+
+class Outcome(msgspec.Struct):
+    mutant: Mutant
+    caught: bool
+    seconds: float
+    said: str
+
+
+def attempt(mutant: Mutant) -> Outcome:
+    """Runs the catcher on sources without this protection. Raises ValueError where the text is not there."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / "copy"
+        _copy_sources(copy)
+        changed = copy / mutant.file
+        source = changed.read_text("utf-8")
+        if mutant.text not in source:
+            raise ValueError(f"{mutant.name}: {mutant.file} does not hold {mutant.text!r} any more")
+        changed.write_text(source.replace(mutant.text, mutant.replacement, 1), "utf-8")
+        module, *arguments = mutant.catcher.split()
+        quick = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not heavy"] if module == "pytest" else []
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", module, *arguments, *quick],
+                cwd=copy,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS_MAX,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Outcome(mutant, True, time.monotonic() - began, "does not come to an end")
+    said = done.stdout + done.stderr
+    return Outcome(mutant, done.returncode == 1 and _has_run(said), time.monotonic() - began, said[-1500:])
+
+
+def _has_run(said: str) -> bool:
+    """Whether a failure is one of what the catcher looks at, and not that it could not begin."""
+    if any(word in said for word in ("SyntaxError", "ImportError", "ModuleNotFoundError", "NameError")):
+        return False
+    return re.search(r"violations[ =][1-9]|[0-9]+ failed|[0-9]+ error|Traceback", said) is not None
+
+
+def _copy_sources(target: Path) -> None:
+    target.mkdir()
+    for name in COPIED:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target / name)
+
+
+def table(mutants: Sequence[Mutant]) -> str:
+    """Markdown, as it stands in docs/durability.md."""
+    lines = ["| protection taken away | in | caught by |", "|---|---|---|"]
+    lines += [f"| {m.name} | `{m.file}` | `{m.catcher}` |" for m in mutants]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="run those whose name holds this")
+    parser.add_argument("--list", action="store_true", help="print the table and run nothing")
+    options = parser.parse_args(arguments)
+    chosen = [mutant for mutant in MUTANTS if options.only in mutant.name]
+    if options.list:
+        print(table(chosen))
+        return 0
+    outcomes = []
+    for mutant in chosen:
+        outcome = attempt(mutant)
+        outcomes.append(outcome)
+        print(
+            f"{'caught' if outcome.caught else 'MISSED'} {outcome.seconds:5.1f} s  {mutant.name}", flush=True
+        )
+        if not outcome.caught:
+            print(outcome.said)
+    caught = sum(outcome.caught for outcome in outcomes)
+    print(
+        f"mutants: planned {len(chosen)} fired {len(outcomes)} caught {caught} missed {len(chosen) - caught}"
+    )
+    return 0 if caught == len(chosen) > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
