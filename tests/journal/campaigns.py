@@ -255,7 +255,7 @@ def main() -> int:
     parser.add_argument("campaign", choices=CAMPAIGNS)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--size", type=int, required=True)
-    parser.add_argument("--until-violated", action="store_true", help="the first four: no further than that")
+    parser.add_argument("--until-violated", action="store_true", help="not for each campaign")
     options = parser.parse_args()
     more = {"until_violated": True} if options.until_violated else {}
     result = CAMPAIGNS[options.campaign](options.seed, options.size, **more)

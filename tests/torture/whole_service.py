@@ -375,6 +375,8 @@ def any_fault(seed: int, size: int, until_violated: bool = False) -> Result:
         _judge(
             result, _life(life, {process: fault}), fault, f"life {number}, process {process}, {fault}", rng
         )
+        if until_violated and result.violations:
+            break
     return result
 
 
@@ -396,6 +398,8 @@ def power_loss(seed: int, size: int, until_violated: bool = False) -> Result:
             result.violations += [
                 f"{where}: {each}" for each in check(world, world.disk.after_power_loss(rng))
             ]
+        if until_violated and result.violations:
+            break
     return result
 
 
@@ -438,9 +442,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--steps", type=int, default=40, help="of each run of model")
-    parser.add_argument(
-        "--until-violated", action="store_true", help="model, any_fault, power_loss: no further"
-    )
+    parser.add_argument("--until-violated", action="store_true", help="model, any_fault, power_loss")
     options = parser.parse_args()
     logging.disable()  # every fault is logged by the service as what it is
     more = {"steps": options.steps} if options.campaign == "model" else {}
