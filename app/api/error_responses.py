@@ -63,6 +63,9 @@ REFUSED_HEADS: Final = MappingProxyType(
 OUTCOME_RETRY_AFTER_S: Final = 5
 """After a disk failed or stalled: long enough for another process to have taken over."""
 
+CLIENT_LEFT: Final = 499
+"""As which a request counts whose client went away before it had sent it."""
+
 REQUEST_ID_HEADER: Final = b"x-request-id"
 _REQUEST_ID_KEY: Final = "parquet_sink.request_id"
 _SANE_REQUEST_ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,64}", re.ASCII)
@@ -215,6 +218,10 @@ class AnswerErrors:
             await self._app(scope, receive, send_with_id)
         except (ClientDisconnected, ClientDisconnect):
             _log.debug("request %s: the client went away", request_id)
+            if not started:
+                # Nobody gets it, but it is counted: a request without an answer counts as a 500.
+                await send({"type": "http.response.start", "status": CLIENT_LEFT, "headers": []})
+                await send({"type": "http.response.body", "body": b""})
         except Exception as error:
             if started:
                 _log.error("request %s broke off", request_id, exc_info=error)

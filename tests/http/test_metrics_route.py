@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 
 from tests.support.payloads import ROW_OF, event
 from tests.support.service import KEYS, Service
@@ -84,3 +85,22 @@ def test_labels_hold_nothing_that_a_client_chooses(service: Service) -> None:
     for secret in ("path-17", "secret-", "FROBNICATE", KEYS[1]):
         assert secret not in text
     assert "text/plain" in service.admin("GET", "/metrics").headers["Content-Type"]
+
+
+def test_a_client_that_goes_away_counts_as_its_own_fault(own_service: Service) -> None:
+    head = f"POST /v1/events HTTP/1.1\r\nX-API-Key: {KEYS[1]}\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nabc"
+    with socket.create_connection(("127.0.0.1", own_service.port), timeout=10) as client:
+        client.sendall(head.encode())
+
+    counted: dict[str, float] = {}
+
+    def is_counted() -> bool:
+        counted.update(
+            (name, value)
+            for name, value in own_service.metrics().items()
+            if name.startswith("http_requests_total") and "/v1/events" in name
+        )
+        return bool(counted)
+
+    own_service.wait_until(is_counted, 10)
+    assert counted == {'http_requests_total{handler="/v1/events",method="POST",status="4xx"}': 1.0}
