@@ -99,17 +99,19 @@ class World:
         faults: by number of the process; where there are any, the first end of a process is the end.
         """
         ended = False
-        for _ in range(steps):
-            operation = self.random.choices(OPERATIONS, weights)[0]
-            try:
-                process = self._process or self._begin((faults or {}).get(len(self.calls)))
-                self._step(operation, process)
-            except Ended:
-                self._process = None
-                ended = True
-                if faults:
-                    break
-        self.stop()
+        try:
+            for _ in range(steps):
+                operation = self.random.choices(OPERATIONS, weights)[0]
+                try:
+                    process = self._process or self._begin((faults or {}).get(len(self.calls)))
+                    self._step(operation, process)
+                except Ended:
+                    self._process = None
+                    ended = True
+                    if faults:
+                        break
+        finally:
+            self.stop()
         return ended
 
     def stop(self) -> None:
@@ -279,15 +281,17 @@ def check(world: World, disk: SimulatedDisk) -> list[str]:
 
 def _start_and_flush(world: World, disk: SimulatedDisk) -> tuple[list[str], list[str]]:
     process = Process(disk, list(world.clock))
-    process.open()
-    process.flush()
-    process.turn()
-    wrong, _ = account(process)
-    writer = process.service._open_parts().writer
-    buffered = {workspace: writer.buffered_bytes_of(workspace) for workspace in WORKSPACES}
-    left = [f"buffered after a flush: {buffered}"] * (any(buffered.values()) or writer.buffered_bytes > 0)
-    process.kill()
-    return wrong, left
+    try:
+        process.open()
+        process.flush()
+        process.turn()
+        wrong, _ = account(process)
+        writer = process.service._open_parts().writer
+        buffered = {workspace: writer.buffered_bytes_of(workspace) for workspace in WORKSPACES}
+        left = [f"buffered after a flush: {buffered}"] * (any(buffered.values()) or writer.buffered_bytes > 0)
+        return wrong, left
+    finally:
+        process.kill()
 
 
 def data_files(disk: SimulatedDisk) -> dict[Path, bytes]:
