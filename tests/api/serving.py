@@ -1,13 +1,18 @@
 """An ASGI application behind a real uvicorn, on a free port, in a thread of the test process."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import httpx
 import uvicorn
 from starlette.types import ASGIApp
+
+
+RECEIVE_BYTES: Final = 64 << 10
 
 
 class _Server(uvicorn.Server):
@@ -41,7 +46,9 @@ def serving(app: ASGIApp, host: str = "127.0.0.1") -> Iterator[httpx.Client]:
     try:
         assert server.listening.wait(10), "uvicorn did not start"
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://{host}:{port}", timeout=10) as client:
+        # Without a size of its own the kernel lets a socket's buffer grow to 32 MiB: a whole file would fit.
+        transport = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)])
+        with httpx.Client(base_url=f"http://{host}:{port}", timeout=10, transport=transport) as client:
             yield client
     finally:
         server.stop()
