@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from app.durable_fs import DurableFS
 from app.journal.failures import FrameTooLarge, JournalDamaged, JournalFailed, JournalFull
+from app.journal.frame import FrameType, encode_frame
 from app.journal.journal import Journal
 from app.journal.policy import RESERVED_LSNS_PER_START, JournalPolicy
 from app.journal.repair import repair
@@ -227,6 +228,22 @@ def test_copies_of_torn_tails_are_bounded(
         path.write_bytes(path.read_bytes() + b"a torn frame")
     assert Journal.open(fs, directory, JournalPolicy()).recovery.torn_copy is None
     assert len(fs.list_directory(directory / "aside")) == 1
+
+
+def test_a_frame_that_a_client_has_put_into_its_payload_is_not_believed(
+    fs: DurableFS, directory: Path
+) -> None:
+    Journal.open(fs, directory, JournalPolicy()).close()
+    journal = Journal.open(fs, directory, JournalPolicy())
+    forged = [bytes(part) for part in encode_frame(FrameType.ENTRY, 0, 99, 99, [b"12345678"], 8)]
+    journal.append([[*forged]])
+    path = list_segments(fs, directory)[-1][1]
+    data = bytearray(path.read_bytes())
+    data[72 + 4] ^= 1  # the header of the frame that holds it: a torn write, as far as anybody can tell
+    path.write_bytes(data)
+    again = Journal.open(fs, directory, JournalPolicy())
+    assert payloads(again) == []
+    assert again.recovery.torn_bytes == len(data) - 72
 
 
 def test_a_closed_journal_takes_nothing(fs: DurableFS, directory: Path) -> None:

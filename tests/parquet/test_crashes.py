@@ -5,7 +5,7 @@ from tests.parquet.crash_campaign import Result, any_fault, crash_in_recovery, p
 SEED = 20260102
 
 
-@pytest.mark.parametrize(("campaign", "size"), [(any_fault, 60), (power_loss, 60), (crash_in_recovery, 60)])
+@pytest.mark.parametrize(("campaign", "size"), [(any_fault, 60), (power_loss, 300), (crash_in_recovery, 60)])
 def test_what_was_put_is_published_exactly_once_whatever_fails(campaign: object, size: int) -> None:
     assert callable(campaign)
     result: Result = campaign(SEED, size)

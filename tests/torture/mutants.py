@@ -187,11 +187,11 @@ MUTANTS: Final = (
         FRAME,
     ),
     Mutant(
-        "frame: the segment's salt is not compared",
+        "recovery: a frame inside a payload is believed, whatever its salt",
         "app/journal/segment_reader.py",
-        "header is None or header.salt != salt or offset",
-        "header is None or offset",
-        "pytest tests/journal",
+        "if header is not None and salt in (None, header.salt):",
+        "if header is not None:",
+        JOURNAL,
     ),
     Mutant(
         "recovery: every hole is taken for a torn tail",
@@ -229,11 +229,11 @@ MUTANTS: Final = (
         WRITER,
     ),
     Mutant(
-        "roll forward: staged files are not hashed",
+        "roll forward: neither size nor hash of a file is looked at",
         "app/parquet/recovery.py",
-        "    return crc == placement.crc\n",
-        "    return True\n",
-        WRITER,
+        "        if fs.stat(path).size != placement.bytes:\n            return False\n",
+        "        fs.stat(path)\n        return True\n",
+        "tests.parquet.crash_campaign power_loss --seed 20260102 --size 300",
     ),
     # --- order and intent ---
     Mutant(
