@@ -11,7 +11,6 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
-
 RECEIVE_BYTES: Final = 64 << 10
 
 
