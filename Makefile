@@ -41,7 +41,7 @@ test-all: $(TEST) $(HEAVY) ## all tests; needs java, chromium and kubectl too
 bench: $(TEST) ## all benchmarks, below 15 minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run
 
-# The fault campaigns at the sizes that docs/durability.md records; `make test-all` runs small ones. SEED=7 for another.
+# The fault campaigns at their large sizes; `make test-all` runs small ones. SEED=7 for another seed.
 SEED ?= 20261122
 
 torture-kill: $(TEST) ## 1,000 kills of the real service under load
