@@ -339,9 +339,7 @@ MUTANTS: Final = (
     Mutant(
         "admission: bytes in flight are not limited",
         "app/admission.py",
-        "        if self._inflight + size > self._policy.max_inflight_bytes:\n".replace(
-            "self._policy", "policy"
-        ),
+        "        if self._inflight + size > self._policy.max_inflight_bytes:\n",
         "        if False:\n",
         ADMISSION,
     ),
