@@ -3,8 +3,8 @@
     python -m benchmarks.run [--rounds 3] [--seconds 3] [--directory DIR] [--json results.json]
 
 Each round runs every scenario once, so what is compared saw the same machine. Ratios are taken within a
-round; the table has their median and spread. What docs/performance.md says below its mark is kept: it is written by
-hand.
+round; the table has their median and spread. What docs/performance.md says below its mark is kept: it is
+written by hand.
 """
 
 import argparse
@@ -186,7 +186,8 @@ def machine() -> str:
     load = os.getloadavg()
     return (
         f"{model}, {os.cpu_count()} cores shared by server, load generator and whatever else ran "
-        f"(load average at the end {load[0]:.1f}, {load[1]:.1f}, {load[2]:.1f}); {platform.system()} {platform.release()}; "
+        f"(load average at the end {load[0]:.1f}, {load[1]:.1f}, {load[2]:.1f}); "
+        f"{platform.system()} {platform.release()}; "
         f"Python {platform.python_version()}, {packages}."
     )
 
@@ -226,8 +227,8 @@ def write_document(
         "# Performance",
         "",
         f"Measured by `make bench` in {minutes:.0f} minutes: {len(rounds)} rounds that run every scenario "
-        "once, ratios taken within a round. Rates count until the last row is in a published file, and a run fails "
-        "unless the files hold exactly the rows that were acknowledged.",
+        "once, ratios taken within a round. Rates count until the last row is in a published file, and a "
+        "run fails unless the files hold exactly the rows that were acknowledged.",
         "",
         machine(),
         "",
