@@ -46,8 +46,10 @@ class Journal(Protocol):
 
 
 class Writer(Protocol):
-    """Takes rows that are durable; never blocks."""
+    """Takes rows that are durable; never blocks. buffered_bytes: what it holds of them."""
 
+    @property
+    def buffered_bytes(self) -> int: ...
     def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None: ...
 
 
@@ -65,6 +67,8 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     linger_s: while several clients send small batches, a group waits so long for more, and again as long as
         more come, `lingers_max` times: what a group costs is then shared by more of them.
     linger_below_bytes: larger groups do not wait.
+    max_buffered_bytes: no group is taken while the writer holds more. Admission refuses long before, but
+        what it has let in can grow many times when it is decoded: rows may share bytes of their body.
     """
 
     max_bytes: int = 8 << 20
@@ -73,6 +77,7 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     linger_s: float = 0.001
     lingers_max: int = 3
     linger_below_bytes: int = 256 << 10
+    max_buffered_bytes: int = 1 << 30
 
 
 class AcceptedRows:
@@ -189,6 +194,14 @@ class Committer:
         return size, True
 
     def _commit(self, group: Group, loop: asyncio.AbstractEventLoop) -> None:
+        if self._writer.buffered_bytes > self._group_policy.max_buffered_bytes:
+            full = Overloaded(
+                "Too many rows wait for their file; send the batch again.",
+                retry_after_s=2,
+                code="buffer_full",
+            )
+            _answer(loop, [(reply, full) for reply in group.replies])
+            return
         try:
             group.decode(self._decode_policy, self._window, self._codec)
             sync_seconds = self._make_durable(group) if group.payloads else 0.0
@@ -198,7 +211,7 @@ class Committer:
             return
         except BaseException:
             unknown = OutcomeUnknown(
-                "The disk failed while this batch was being made durable: it may or may not be stored."
+                "The service failed while this batch was being made durable: it may or may not be stored."
             )
             _answer(loop, [(reply, unknown) for reply in group.replies])
             raise

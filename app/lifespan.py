@@ -70,7 +70,11 @@ def _policies(settings: Settings) -> Policies:
             max_rows=server.max_rows_per_request,
             max_expanded_bytes=server.max_expanded_size,
         ),
-        group=GroupPolicy(max_bytes=journal.max_group_size, max_batches=journal.max_group_batches),
+        group=GroupPolicy(
+            max_bytes=journal.max_group_size,
+            max_batches=journal.max_group_batches,
+            max_buffered_bytes=2 * sink.max_buffered_size,
+        ),
         deduplication=DeduplicationPolicy(max_batches=journal.deduplication_batches),
         journal=JournalPolicy(acknowledge=journal.acknowledge, segment_bytes=journal.segment_size),
         writer=WriterPolicy(

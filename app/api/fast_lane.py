@@ -61,10 +61,10 @@ class FastLane:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop, server_state: ServerState) -> None:
         """Ends what waits for too long. One timer for all connections costs less than one for each."""
+        self._sweeper = loop.call_later(self._sweep_s, self._sweep, loop, server_state)
         now = loop.time()
         for connection in list(server_state.connections):
             assert isinstance(connection, FastConnection | GuardedProtocol)
             if connection.deadline is not None and connection.deadline <= now:
                 connection.expired()
         self.metrics.flush()
-        self._sweeper = loop.call_later(self._sweep_s, self._sweep, loop, server_state)
