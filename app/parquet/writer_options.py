@@ -25,7 +25,7 @@ MEASURED_COLUMNS: Final = ("timestamp", "batch_timestamp", "workspace_id", "even
 """Those with a minimum and a maximum: short values that queries compare. Every footer repeats them."""
 
 PAGE_ROWS_MAX: Final = 1_000_000
-"""Pages end at 1 MB: ends at pyarrow's 20,000 rows make DuckDB's scans of short columns a quarter slower."""
+"""Pages end at 1 MB: ends at pyarrow's 20,000 rows make DuckDB's scans of short columns slower."""
 
 PAGE_INDEX_BYTES_MIN: Final = 2 << 20
 """Rows in memory. In fewer, every column is one page, and needs no index."""
