@@ -126,6 +126,9 @@ class Service:
         manifest, report = recover(self._fs, self._paths)
         for path in report.unknown_files:
             log.warning("%s is below the data path and no commit knows it; it is left alone", path)
+        if report.removed_files:
+            first = report.removed_files[0]
+            log.warning("%d published files are gone, the first is %s", len(report.removed_files), first)
         journal = Journal.open(self._fs, self._paths.segments, self._policies.journal, manifest.last_lsn)
         if journal.recovery.lost_lsns is not None:
             log.warning(

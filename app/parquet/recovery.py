@@ -31,12 +31,14 @@ class RecoveryReport(msgspec.Struct, kw_only=True):
     completed: files of an interrupted publish that are published now. undone: partitions of it whose rows
     will come from the journal again. staging_removed: leftovers of encoding.
     unknown_files: paths below `{path}` that no commit knows; they were left alone.
+    removed_files: sealed files that are not there any more: operators remove old days.
     """
 
     completed: int = 0
     undone: int = 0
     staging_removed: int = 0
     unknown_files: list[str] = []
+    removed_files: list[str] = []
 
 
 def recover(fs: DurableFS, paths: SinkPaths) -> tuple[Manifest, RecoveryReport]:
@@ -168,7 +170,9 @@ def _compare(fs: DurableFS, paths: SinkPaths, manifest: Manifest, report: Recove
     wrong = []
     for file in manifest.files():
         size = found.pop(file.path, None)
-        if size is None:
+        if size is None and file.sealed:
+            report.removed_files.append(file.path)
+        elif size is None:
             wrong.append(f"{file.path} is missing ({file.rows} rows, {file.bytes} bytes)")
         elif size != file.bytes:
             wrong.append(f"{file.path} has {size} bytes instead of {file.bytes}")

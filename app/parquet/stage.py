@@ -154,8 +154,12 @@ class Stager:
     def _metadata_to_extend(self, latest: DataFile | None) -> pq.FileMetaData | None:
         if latest is None or latest.sealed:
             return None
-        with self._fs.open_for_read(self._paths.data / latest.path) as file:
-            metadata = pq.read_metadata(file)
+        try:
+            with self._fs.open_for_read(self._paths.data / latest.path) as file:
+                metadata = pq.read_metadata(file)
+        except FileNotFoundError:
+            # Somebody has removed it: what is gone cannot grow, and must not keep new rows from their file.
+            return None
         if is_full(latest.bytes, metadata.num_row_groups, self._policy):
             return None
         return metadata if can_extend(metadata, self._policy.layout.schema(latest.kind)) else None
