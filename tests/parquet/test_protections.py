@@ -14,6 +14,9 @@ from app.parquet.writer import Writer
 from tests.parquet.crash_campaign import Result, any_fault, power_loss
 from tests.support.simulated_disk import SimulatedFS, SimulatedHandle
 
+# Two thirds of a minute, and the mutants cover the same protections from the source.
+pytestmark = pytest.mark.heavy
+
 SEED = 20260103
 Patch = pytest.MonkeyPatch
 
