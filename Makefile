@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 HEAVY_VENV := .venv-heavy
 BIN := $(VENV)/bin
+# A file of tests runs in one process, and there are as many processes as cores.
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile
 UV_VERSION := 0.13.9
 PIP_INSTALL := -m pip install --no-compile --quiet --disable-pip-version-check
 
@@ -33,10 +35,10 @@ check: $(TEST) ## lint, formatting, types
 	$(BIN)/mypy
 
 test: $(TEST) ## the tests, without those marked heavy
-	$(BIN)/pytest -m "not heavy"
+	$(PYTEST) -m "not heavy"
 
 test-all: $(TEST) $(HEAVY) ## all tests; needs java, chromium and kubectl too
-	$(BIN)/pytest
+	$(PYTEST)
 
 bench: $(TEST) ## all benchmarks, below 15 minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run
