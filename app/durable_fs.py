@@ -3,20 +3,24 @@
 The only module of the product that opens files for durable writing, syncs, renames, unlinks, truncates,
 makes directories or locks. Everything goes through an instance that is passed in, so that tests can put a
 simulated disk in its place: such a disk subclasses `DurableFS` and `DurableFile` and replaces the primitives;
-what is composed of them (`DurableFile.write`, `make_directory`, `write_atomically`) runs unchanged on both.
+what is composed of them (`DurableFile.write`, `make_directories`, `sync_files`, `write_atomically`) runs
+unchanged on both.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import msgspec
 import pyarrow as pa
+
+from app.file_copy import copy_bytes
+from app.side_by_side import Call, failures_of
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | pa.Buffer
 """Anything with the buffer protocol; its bytes must not change until the call returns."""
@@ -27,12 +31,6 @@ WRITEV_BUFFERS_MAX: Final = 1024
 FILE_MODE: Final = 0o666
 DIRECTORY_MODE: Final = 0o777
 """Less the umask: who else may read the files is the operator's choice."""
-
-COPY_CHUNK_BYTES: Final = 64 << 20
-
-_NO_COPY_FILE_RANGE: Final = frozenset(
-    {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM}
-)
 
 
 class SyncFailed(Exception):
@@ -161,13 +159,20 @@ class DurableFS:
     Files that grow:    create, open_append → DurableFile (write, datasync, sync, truncate, close)
     Staged data files:  create_for_parquet or clone + open_append, then sync_file, rename, sync_directory
     Names:              rename, unlink, make_directory, sync_directory, sync_file, write_atomically
+    Many at once:       sync_files, sync_directories, make_directories
     Reading:            read, open_for_read, stat, exists, list_directory, drop_cached
     The disk:           space, same_file_system, lock
 
     A name (created, renamed, unlinked) is durable only after `sync_directory` of the directory that holds it,
     except where a method says that it does this itself. Everything raises OSError with errno and file name;
     a failed sync or close raises SyncFailed.
+
+    sync_threads_max: so many syncs run side by side. The file system writes its own journal once for all that
+    wait at the same time, so they cost little more than one. (syncfs would write what others have dirtied as
+    well, and tells of an error only whom it finds first; fsync tells everybody who holds the file open.)
     """
+
+    sync_threads_max: ClassVar[int] = 16
 
     def create(self, path: Path) -> DurableFile:
         """A new empty file; FileExistsError when the name is taken."""
@@ -196,7 +201,7 @@ class DurableFS:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             fd_out = os.open(destination, flags, FILE_MODE)
             try:
-                _copy(fd_in, fd_out, size, source)
+                copy_bytes(fd_in, fd_out, size, source)
             finally:
                 os.close(fd_out)
         finally:
@@ -209,6 +214,19 @@ class DurableFS:
     def sync_directory(self, path: Path) -> None:
         """Make creations, renames and removals directly inside `path` durable."""
         _sync_path(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def sync_files(self, files: Iterable[DurableFile]) -> None:
+        """Sync each of these files; raises SyncFailed when any of that failed, after trying all."""
+        self._side_by_side([file.sync for file in files])
+
+    def sync_directories(self, paths: Iterable[Path]) -> None:
+        """`sync_directory` of each; raises SyncFailed when a sync failed, else OSError when an open did."""
+        self._side_by_side([partial(self.sync_directory, path) for path in paths])
+
+    def _side_by_side(self, syncs: Sequence[Call]) -> None:
+        failures = failures_of(syncs, self.sync_threads_max)
+        if failures:
+            raise min(failures, key=lambda failure: isinstance(failure, OSError))
 
     def rename(self, source: Path, destination: Path) -> None:
         """Atomically give `source` the name `destination`, replacing what had it."""
@@ -305,21 +323,40 @@ class DurableFS:
         return FileLock(fd)
 
     def make_directory(self, path: Path) -> None:
-        """Make `path` and its missing parents, durably; harmless where they exist, and after a kill.
+        """`make_directories` of one."""
+        self.make_directories([path])
 
-        Each name is synced before the next level is made, so after a kill at most the deepest level that
-        exists is not yet durable: that one is synced again.
+    def make_directories(self, paths: Iterable[Path]) -> None:
+        """Make all `paths` and their missing parents, durably; harmless where they exist, and after a kill.
+
+        The names of one level are synced before the next level is made, so after a kill only the deepest
+        directories that exist may not be durable yet: those are synced again. After an error some are made.
         """
-        if path == path.parent:
-            return
-        if self.exists(path):
-            with contextlib.suppress(PermissionError):
-                self.sync_directory(path.parent)
-            return
-        self.make_directory(path.parent)
-        with contextlib.suppress(FileExistsError):
-            self._mkdir(path)
-        self.sync_directory(path.parent)
+        found, missing = self._found_and_missing(paths)
+        self._side_by_side([partial(self._sync_if_allowed, parent) for parent in _parents(found)])
+        for depth in sorted({len(path.parts) for path in missing}):
+            level = sorted(path for path in missing if len(path.parts) == depth)
+            for path in level:
+                with contextlib.suppress(FileExistsError):
+                    self._mkdir(path)
+            self.sync_directories(_parents(level))
+
+    def _found_and_missing(self, paths: Iterable[Path]) -> tuple[set[Path], set[Path]]:
+        """The deepest directories on the way to `paths` that exist, and what has to be made."""
+        found: set[Path] = set()
+        missing: set[Path] = set()
+        for path in paths:
+            while path != path.parent and path not in found and path not in missing:
+                if self.exists(path):
+                    found.add(path)
+                else:
+                    missing.add(path)
+                    path = path.parent
+        return found, missing
+
+    def _sync_if_allowed(self, path: Path) -> None:
+        with contextlib.suppress(PermissionError):
+            self.sync_directory(path)
 
     def _mkdir(self, path: Path) -> None:
         os.mkdir(path, DIRECTORY_MODE)
@@ -346,6 +383,10 @@ class DurableFS:
             raise SyncFailed("open", path.parent, error) from error
 
 
+def _parents(paths: Collection[Path]) -> list[Path]:
+    return sorted({path.parent for path in paths})
+
+
 def _sync_path(path: Path, flags: int) -> None:
     fd = os.open(path, flags)
     try:
@@ -354,23 +395,3 @@ def _sync_path(path: Path, flags: int) -> None:
         raise SyncFailed("fsync", path, error) from error
     finally:
         os.close(fd)
-
-
-def _copy(fd_in: int, fd_out: int, size: int, source: Path) -> None:
-    offset = 0
-    in_kernel = True
-    while offset < size:
-        want = min(size - offset, COPY_CHUNK_BYTES)
-        try:
-            if in_kernel:
-                count = os.copy_file_range(fd_in, fd_out, want, offset, offset)
-            else:
-                count = os.pwrite(fd_out, os.pread(fd_in, min(want, 1 << 20), offset), offset)
-        except OSError as error:
-            if not in_kernel or error.errno not in _NO_COPY_FILE_RANGE:
-                raise
-            in_kernel = False
-            continue
-        if count == 0:
-            raise OSError(errno.EIO, f"ends after {offset} of {size} bytes", str(source))
-        offset += count

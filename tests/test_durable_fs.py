@@ -1,6 +1,7 @@
 """The real file operations, and that the simulated disk does the same where nothing fails."""
 
 import contextlib
+import itertools
 import os
 import random
 import subprocess
@@ -138,6 +139,85 @@ def test_making_a_directory_again_is_harmless(fs: DurableFS, directory: Path) ->
     fs.make_directory(directory)
     assert fs.stat(directory).is_directory
     assert fs.list_directory(directory) == []
+
+
+def test_many_directories_are_made_with_their_parents(fs: DurableFS, directory: Path) -> None:
+    paths = [directory / f"{n % 7}" / f"{n}" for n in range(50)]
+    fs.make_directories([*paths, directory, directory / "3"])
+    fs.make_directories(paths)
+    assert fs.list_directory(directory) == [f"{n}" for n in range(7)]
+    assert all(fs.stat(path).is_directory for path in paths)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_directories_that_were_made_survive_a_power_cut(seed: int) -> None:
+    disk = SimulatedDisk()
+    paths = [Path(f"/a/{n % 2}/{n}") for n in range(4)]
+    disk.mount().make_directories(paths)
+    left = disk.after_power_loss(random.Random(seed)).mount()
+    assert all(left.stat(path).is_directory for path in paths)
+
+
+def test_directories_of_a_killed_process_are_made_durable_by_the_next_one() -> None:
+    """Wherever the first one was killed: what it made exists, and may yet be lost."""
+    paths = [Path(f"/a/{n % 2}/{n}") for n in range(4)]
+    for at in itertools.count():
+        disk = SimulatedDisk()
+        killed = disk.mount(Fault(at, "crash_before"))
+        with contextlib.suppress(Crash):
+            killed.make_directories(paths)
+        disk.mount().make_directories(paths)
+        for seed in range(5):
+            left = disk.after_power_loss(random.Random(seed)).mount()
+            assert all(left.stat(path).is_directory for path in paths), (at, seed)
+        if not killed.dead:
+            break
+
+
+def _many_files(fs: DurableFS, directory: Path, count: int) -> list[DurableFile]:
+    files = [fs.create(directory / f"{n}") for n in range(count)]
+    for n, file in enumerate(files):
+        file.write([b"%d" % n])
+    return files
+
+
+def test_files_and_names_that_are_synced_together_survive_a_power_cut() -> None:
+    disk = SimulatedDisk()
+    fs = disk.mount()
+    directories = [Path("/a"), Path("/b"), Path("/c")]
+    fs.make_directories(directories)
+    fs.sync_files(file for directory in directories for file in _many_files(fs, directory, 5))
+    fs.sync_directories(directories)
+    for seed in range(20):
+        left = disk.after_power_loss(random.Random(seed)).mount()
+        assert [left.read(directory / "4") for directory in directories] == [b"4"] * 3
+
+
+@pytest.mark.parametrize("bad", [0, 17, 39])
+def test_one_failed_sync_among_many_is_raised(tmp_path: Path, bad: int) -> None:
+    files = _many_files(DurableFS(), tmp_path, 40)
+    read_end, write_end = os.pipe()
+    files[bad : bad + 1] = [DurableFile(write_end, tmp_path / "pipe", 0)]
+    with pytest.raises(SyncFailed, match="pipe"):
+        DurableFS().sync_files(files)
+    os.close(read_end)
+    for file in files:
+        file.close()
+
+
+def test_a_failed_sync_is_raised_rather_than_a_directory_that_cannot_be_opened() -> None:
+    disk = SimulatedDisk()
+    disk.mount().make_directory(Path("/a"))
+    paths = [Path("/missing"), Path("/a")]
+    with pytest.raises(FileNotFoundError):
+        disk.mount().sync_directories(paths)
+    with pytest.raises(SyncFailed, match="/a"):
+        disk.mount(Fault(1, "EIO")).sync_directories(paths)
+
+
+def test_real_directories_that_cannot_be_opened_are_named(fs: DurableFS, directory: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        fs.sync_directories([directory, directory / "nowhere", directory.parent])
 
 
 def test_failed_syncs_are_no_oserror() -> None:

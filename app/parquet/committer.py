@@ -14,6 +14,7 @@ from app.parquet.paths import SinkPaths
 from app.parquet.publish import Intent, Publisher
 from app.parquet.rotation import WriterPolicy
 from app.parquet.stage import Span, StagedFlush, Stager
+from app.parquet.staging import Staging
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -50,8 +51,9 @@ class Committer:
         self._policy = policy
         self._clock = clock
         self._observer = observer
-        self._stager = Stager(fs, paths, manifest, policy, clock)
-        self._publisher = Publisher(fs, paths, manifest)
+        self._staging = Staging(fs, paths)
+        self._stager = Stager(fs, paths, self._staging, manifest, policy, clock)
+        self._publisher = Publisher(fs, paths, self._staging, manifest)
         self._pending: _Pending | None = None
         self._pause_ms = 0
         self._failed_at_ms = 0
@@ -91,6 +93,7 @@ class Committer:
                 break
         if not staged:
             return [], left
+        self._staging.sync()
         commit = Commit(
             id=number,
             files=[file for each in staged for file in each.flush.files],

@@ -6,6 +6,7 @@ Every step may be repeated: after an OSError `publish` is called again with the 
 
 import contextlib
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ import msgspec
 from app.durable_fs import DurableFS
 from app.parquet.manifest import Commit, Manifest
 from app.parquet.paths import SinkPaths
-from app.parquet.stage import Placement
+from app.parquet.staging import Placement, Staging
 
 KNOWN_DIRECTORIES_MAX: Final = 10_000
 
@@ -33,11 +34,11 @@ class IntentDamaged(Exception):
 class Publisher:
     """Carries out intents, one at a time."""
 
-    def __init__(self, fs: DurableFS, paths: SinkPaths, manifest: Manifest) -> None:
+    def __init__(self, fs: DurableFS, paths: SinkPaths, staging: Staging, manifest: Manifest) -> None:
         self._fs = fs
         self._paths = paths
         self._manifest = manifest
-        self._staging = paths.staging(fs)
+        self._staging = staging
         self._directories: set[Path] = set()
         self._placed: set[str] = set()
 
@@ -48,32 +49,32 @@ class Publisher:
         Raises SyncFailed when nobody can know what is on the disk.
         """
         self._fs.write_atomically(self._paths.intent, encode_intent(intent))
-        directories: set[Path] = set()
-        for placement in intent.placements:
-            final = final_path(self._paths, placement)
+        finals = {placement: final_path(self._paths, placement) for placement in intent.placements}
+        directories = sorted({final.parent for final in finals.values()})
+        self._make_directories(directories)
+        for placement, final in finals.items():
             if placement.staged not in self._placed:
-                self._make_directory(final.parent)
-                try:
-                    self._fs.rename(self._staging / placement.staged, final)
-                except FileNotFoundError:
-                    self._directories.clear()  # somebody removed the directory: make it again
-                    raise
-                self._placed.add(placement.staged)
-            directories.add(final.parent)
-        for directory in sorted(directories):
-            self._fs.sync_directory(directory)
+                self._place(placement, final)
+        self._fs.sync_directories(directories)
         self._manifest.append(intent.commit)
         self._placed.clear()
         with contextlib.suppress(OSError):  # one that stays is recognised as done
             self._fs.unlink(self._paths.intent)
 
-    def _make_directory(self, directory: Path) -> None:
-        if directory in self._directories:
-            return
-        self._fs.make_directory(directory)
+    def _make_directories(self, directories: Iterable[Path]) -> None:
+        new = [directory for directory in directories if directory not in self._directories]
+        self._fs.make_directories(new)
         if len(self._directories) >= KNOWN_DIRECTORIES_MAX:
             self._directories.clear()
-        self._directories.add(directory)
+        self._directories.update(new)
+
+    def _place(self, placement: Placement, final: Path) -> None:
+        try:
+            self._fs.rename(self._staging.path_of(placement), final)
+        except FileNotFoundError:
+            self._directories.clear()  # somebody removed the directory: make it again
+            raise
+        self._placed.add(placement.staged)
 
 
 def final_path(paths: SinkPaths, placement: Placement) -> Path:

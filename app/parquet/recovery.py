@@ -16,7 +16,7 @@ from app.parquet.manifest import Commit, Manifest, ManifestDamaged
 from app.parquet.partition import Partition
 from app.parquet.paths import STAGING_BESIDE_DATA, SinkPaths
 from app.parquet.publish import Intent, final_path, read_intent
-from app.parquet.stage import Placement
+from app.parquet.staging import Placement
 
 READ_CHUNK_BYTES = 8 << 20
 

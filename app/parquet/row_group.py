@@ -6,7 +6,6 @@ their page indexes, ready to stand at offset N; its footer is dropped, and one f
 the file is made from the old metadata and the new.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -99,22 +98,17 @@ def footer(schema: pa.Schema, row_groups: Sequence[pq.FileMetaData], facts: Mapp
     return bytes(out.getvalue().slice(len(MAGIC)))
 
 
-def can_extend(metadata: pq.FileMetaData, schema: pa.Schema) -> bool:
-    """Whether row groups of these columns can be appended to a file with that metadata."""
-    return bool(metadata.schema.equals(empty_metadata(schema, {}).schema))
-
-
 def empty_metadata(schema: pa.Schema, facts: Mapping[str, str]) -> pq.FileMetaData:
     """Of a file without rows. The Arrow schema is left out: the Parquet types say the same in less."""
-    empty = io.BytesIO()
-    with pq.ParquetWriter(empty, schema, store_schema=False) as writer:
+    written: list[pq.FileMetaData] = []
+    nowhere = pa.BufferOutputStream()
+    with pq.ParquetWriter(nowhere, schema, store_schema=False, metadata_collector=written) as writer:
         writer.add_key_value_metadata(dict(facts))
-    empty.seek(0)
-    return pq.read_metadata(empty)
+    return written[0]
 
 
 def _advance(file: pa.NativeFile, offset: int) -> None:
-    zeros = memoryview(bytes(BUFFER_BYTES))
+    zeros = memoryview(bytes(min(offset, BUFFER_BYTES)))
     while (left := offset - file.tell()) > 0:
         file.write(zeros[: min(left, BUFFER_BYTES)])
 

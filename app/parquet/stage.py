@@ -1,17 +1,15 @@
-"""The rows of one partition into staged files, each complete and synced, none in its place yet."""
+"""The rows of one partition into staged files: complete, and neither synced nor in their place yet."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.durable_fs import DurableFile, DurableFS
-from app.parquet.data_file import DataFile, Draft, checksum
+from app.durable_fs import DurableFS
+from app.parquet.data_file import DataFile, Draft
 from app.parquet.layout import Arranger, as_decoded
 from app.parquet.location import relative_path
 from app.parquet.manifest import Manifest, QuarantinedRows
@@ -19,7 +17,8 @@ from app.parquet.partition import Partition
 from app.parquet.paths import SinkPaths
 from app.parquet.quarantine import as_arrow_file, divide_bad_rows
 from app.parquet.rotation import WriterPolicy, is_full, rows_that_fit
-from app.parquet.row_group import RowGroup, can_extend, encode_row_group
+from app.parquet.row_group import RowGroup, empty_metadata, encode_row_group
+from app.parquet.staging import Placement, Staging
 from app.schema import Kind
 
 TELLING_BYTES: Final = 256 << 10
@@ -27,22 +26,6 @@ TELLING_BYTES: Final = 256 << 10
 
 SHRINK: Final = 0.8
 """A row group that did not fit is tried again with this share of its rows."""
-
-
-class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """A staged file and the name it is to get.
-
-    staged: its name in the staging directory. path: its final path below `root`. bytes: its length.
-    kept_bytes: the length of the old version that it begins with, 0 for a new file.
-    crc: CRC-32 of the bytes after those.
-    """
-
-    root: Literal["data", "quarantine"]
-    staged: str
-    path: str
-    bytes: int
-    kept_bytes: int
-    crc: int
 
 
 class StagedFlush(msgspec.Struct):
@@ -74,6 +57,7 @@ class Stager:
         self,
         fs: DurableFS,
         paths: SinkPaths,
+        staging: Staging,
         manifest: Manifest,
         policy: WriterPolicy,
         clock: Callable[[], int],
@@ -83,13 +67,14 @@ class Stager:
         self._manifest = manifest
         self._policy = policy
         self._clock = clock
-        self._staging = paths.staging(fs)
+        self._staging = staging
         self._ratios = dict.fromkeys(Kind, 1.0)
         self._arranger = Arranger(policy.layout)
-        self._serial = 0
+        self._schemas = {kind: policy.layout.schema(kind) for kind in Kind}
+        self._columns = {kind: empty_metadata(schema, {}).schema for kind, schema in self._schemas.items()}
 
     def stage(self, partition: Partition, rows: pa.Table, span: Span) -> StagedFlush:
-        """Write all rows (columns as SCHEMAS[kind]) to staged files, synced.
+        """Write all rows (columns as SCHEMAS[kind]) to staged files, which `Staging.sync` makes durable.
 
         Rows that cannot be encoded go to a quarantine file. Raises OSError, and then nothing is left behind;
         SyncFailed.
@@ -116,9 +101,7 @@ class Stager:
 
     def discard(self, flush: StagedFlush) -> None:
         """Remove the staged files of a flush that will not be published (yet)."""
-        for placement in flush.placements:
-            with contextlib.suppress(OSError):
-                self._fs.unlink(self._staging / placement.staged)
+        self._staging.discard(flush.placements)
 
     def _stage_rows(self, flush: StagedFlush, rows: pa.Table, span: Span) -> None:
         if rows.num_rows == 0:
@@ -162,7 +145,7 @@ class Stager:
             return None
         if is_full(latest.bytes, metadata.num_row_groups, self._policy):
             return None
-        return metadata if can_extend(metadata, self._policy.layout.schema(latest.kind)) else None
+        return metadata if metadata.schema.equals(self._columns[latest.kind]) else None
 
     def _fill(self, draft: Draft, rows: pa.Table, kind: Kind) -> int:
         """Encode row groups into the draft until the rows end or the file is full; return the rows taken."""
@@ -205,8 +188,9 @@ class Stager:
     def _write(self, flush: StagedFlush, draft: Draft, number: int, span: Span, sealed: bool) -> None:
         partition = flush.partition
         path = relative_path(partition, number)
-        placement = self._place(flush, "data", path, draft.chunks(), draft.old)
         old = draft.old
+        placement = self._staging.write("data", path, draft.chunks(), draft.old_bytes)
+        flush.placements.append(placement)
         flush.rows += draft.rows
         flush.files.append(
             DataFile(
@@ -235,7 +219,8 @@ class Stager:
             f"{span.commit:012}-{partition.workspace_id}-{partition.date}{hour}-{partition.kind.value}"
             f"-{len(flush.quarantined)}.arrow"
         )
-        self._place(flush, "quarantine", path, [as_arrow_file(as_decoded(rows, partition.kind), error)], None)
+        chunks = [as_arrow_file(as_decoded(rows, partition.kind), error)]
+        flush.placements.append(self._staging.write("quarantine", path, chunks))
         flush.quarantined.append(
             QuarantinedRows(
                 path=path,
@@ -248,43 +233,6 @@ class Stager:
                 last_lsn=span.last_lsn,
             )
         )
-
-    def _place(
-        self,
-        flush: StagedFlush,
-        root: Literal["data", "quarantine"],
-        path: str,
-        chunks: list[bytes],
-        old: DataFile | None,
-    ) -> Placement:
-        """Write and sync one staged file: the old version's bytes, then the chunks."""
-        self._serial += 1
-        staged = self._staging / f"{self._serial:012}.staged"
-        kept = old.bytes if old else 0
-        new = sum(map(len, chunks))
-        placement = Placement(
-            root=root, staged=staged.name, path=path, bytes=kept + new, kept_bytes=kept, crc=checksum(chunks)
-        )
-        flush.placements.append(placement)
-        with contextlib.suppress(FileNotFoundError):
-            self._fs.unlink(staged)
-        with _begun(self._fs, staged, self._paths.data / path, kept) as file:
-            file.write(chunks)
-            file.sync()
-        return placement
-
-
-@contextlib.contextmanager
-def _begun(fs: DurableFS, staged: Path, old: Path, kept: int) -> Iterator[DurableFile]:
-    if kept:
-        fs.clone(old, staged, kept)
-        file = fs.open_append(staged)
-    else:
-        file = fs.create(staged)
-    try:
-        yield file
-    finally:
-        file.close()
 
 
 def rfc3339(ms: int) -> str:

@@ -44,7 +44,11 @@ BLOOM_VALUES_MAX: Final = 400_000
 
 BLOOM_FALSE_POSITIVES: Final = 0.01
 
-_COUNTING_BITS: Final = 20
+SORTED_ROWS_MAX: Final = 1024
+"""Up to so many ids are counted by sorting them."""
+
+_COUNTING_BITS_MAX: Final = 20
+_COUNTING_BITS_PER_ROW: Final = 16
 
 
 def writer_options(rows: pa.Table, kind: Kind, layout: Layout) -> dict[str, Any]:
@@ -84,17 +88,23 @@ def writer_options(rows: pa.Table, kind: Kind, layout: Layout) -> dict[str, Any]
 def distinct_values(ids: pa.ChunkedArray) -> int:
     """About how many different values a column of 16-byte ids has; 0 where all are null.
 
-    Linear counting: each value sets one bit of 2**20, and the bits tell. At most some 14 million.
+    Few are sorted; of many, each value sets one bit of 16 a row, at most 2**20, and the bits tell (linear
+    counting): at most some 14 million.
     """
-    seen = np.zeros(1 << _COUNTING_BITS, np.bool_)
-    for chunk in ids.chunks:
-        raw = _halves(chunk.drop_null())
-        mixed = (raw[:, 0] ^ (raw[:, 1] * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xD6E8FEB86659FD93)
-        seen[mixed >> np.uint64(64 - _COUNTING_BITS)] = True
+    nothing = np.zeros(0, np.uint64)
+    mixed = np.concatenate([nothing, *(_mixed(_halves(chunk.drop_null())) for chunk in ids.chunks)])
+    if mixed.size <= SORTED_ROWS_MAX:
+        return int(np.unique(mixed).size)
+    bits = min((_COUNTING_BITS_PER_ROW * mixed.size).bit_length(), _COUNTING_BITS_MAX)
+    seen = np.zeros(1 << bits, np.bool_)
+    seen[mixed >> np.uint64(64 - bits)] = True
     unset = seen.size - int(np.count_nonzero(seen))
-    if unset == seen.size:
-        return 0
     return max(1, round(seen.size * float(np.log(seen.size / max(unset, 1)))))
+
+
+def _mixed(raw: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of each row of two numbers."""
+    return (raw[:, 0] ^ (raw[:, 1] * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xD6E8FEB86659FD93)
 
 
 def _halves(ids: pa.FixedSizeBinaryArray) -> np.ndarray:

@@ -212,7 +212,12 @@ class SimulatedLock(FileLock):
 
 @dataclass
 class SimulatedFS(DurableFS):
-    """One process's view. `calls` names every call so far, in order: what a campaign puts its faults at."""
+    """One process's view. `calls` names every call so far, in order: what a campaign puts its faults at.
+
+    What runs side by side elsewhere runs here one after the other: a seed always leads to the same calls.
+    """
+
+    sync_threads_max = 1
 
     disk: SimulatedDisk
     fault: Fault | None = None

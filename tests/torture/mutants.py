@@ -125,22 +125,22 @@ MUTANTS: Final = (
     Mutant(
         "new directory: its parent is not synced",
         "app/durable_fs.py",
-        "            self._mkdir(path)\n        self.sync_directory(path.parent)\n",
-        "            self._mkdir(path)\n",
+        "            self.sync_directories(_parents(level))\n",
+        "",
         WHOLE_POWER,
     ),
     Mutant(
         "staged file: not synced",
-        "app/parquet/stage.py",
-        "            file.sync()\n",
+        "app/parquet/staging.py",
+        "            self._fs.sync_files(files.values())\n",
         "            pass\n",
         WHOLE_POWER,
     ),
     Mutant(
         "renamed files: their directories are not synced",
         "app/parquet/publish.py",
-        "            self._fs.sync_directory(directory)\n",
-        "            pass\n",
+        "        self._fs.sync_directories(directories)\n",
+        "",
         WHOLE_POWER,
     ),
     Mutant(

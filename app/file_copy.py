@@ -1,0 +1,36 @@
+"""The beginning of one file into another, by the kernel where it can."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+COPY_CHUNK_BYTES: Final = 64 << 20
+
+_NO_COPY_FILE_RANGE: Final = frozenset(
+    {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM}
+)
+
+
+def copy_bytes(fd_in: int, fd_out: int, size: int, source: Path) -> None:
+    """Copy the first `size` bytes, sharing blocks where the file system can. `source` is for messages.
+
+    Raises OSError, also when there are fewer bytes.
+    """
+    offset = 0
+    in_kernel = True
+    while offset < size:
+        want = min(size - offset, COPY_CHUNK_BYTES)
+        try:
+            if in_kernel:
+                count = os.copy_file_range(fd_in, fd_out, want, offset, offset)
+            else:
+                count = os.pwrite(fd_out, os.pread(fd_in, min(want, 1 << 20), offset), offset)
+        except OSError as error:
+            if not in_kernel or error.errno not in _NO_COPY_FILE_RANGE:
+                raise
+            in_kernel = False
+            continue
+        if count == 0:
+            raise OSError(errno.EIO, f"ends after {offset} of {size} bytes", str(source))
+        offset += count

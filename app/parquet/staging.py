@@ -1,0 +1,114 @@
+"""Files that are written and not in their place yet."""
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from app.durable_fs import DurableFile, DurableFS
+from app.parquet.data_file import checksum
+from app.parquet.paths import SinkPaths
+
+UNSYNCED_FILES_MAX: Final = 64
+"""Descriptors that wait for their sync. A file is synced through the one it was written through: only that
+is certain to be told when the kernel, in the meantime, has failed to write it."""
+
+UNSYNCED_BYTES_MAX: Final = 64 << 20
+"""How long those files are together, unless one alone is longer: what may wait in the page cache."""
+
+Root: TypeAlias = Literal["data", "quarantine"]
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """A staged file and the name it is to get.
+
+    staged: its name in the staging directory. path: its final path below `root`. bytes: its length.
+    kept_bytes: the length of the old version that it begins with, 0 for a new file.
+    crc: CRC-32 of the bytes after those.
+    """
+
+    root: Root
+    staged: str
+    path: str
+    bytes: int
+    kept_bytes: int
+    crc: int
+
+
+class Staging:
+    """The staging directory. Used by the writer thread alone.
+
+    Written files are durable after the next `sync`, which syncs many together.
+    """
+
+    def __init__(self, fs: DurableFS, paths: SinkPaths) -> None:
+        self._fs = fs
+        self._data = paths.data
+        self._directory = paths.staging(fs)
+        self._serial = 0
+        self._unsynced: dict[str, DurableFile] = {}
+        self._unsynced_bytes = 0
+
+    def write(self, root: Root, path: str, chunks: list[bytes], kept_bytes: int = 0) -> Placement:
+        """Write one file: the first `kept_bytes` of the data file that has this path now, then the chunks.
+
+        Raises OSError, and then nothing is left behind; SyncFailed.
+        """
+        new_bytes = sum(map(len, chunks))
+        self._serial += 1
+        placement = Placement(
+            root=root,
+            staged=f"{self._serial:012}.staged",
+            path=path,
+            bytes=kept_bytes + new_bytes,
+            kept_bytes=kept_bytes,
+            crc=checksum(chunks),
+        )
+        self._make_room(placement.bytes)
+        try:
+            file = self._begin(placement)
+            self._unsynced[placement.staged] = file
+            self._unsynced_bytes += placement.bytes
+            file.write(chunks)
+        except OSError:
+            self.discard([placement])
+            raise
+        return placement
+
+    def _make_room(self, more_bytes: int) -> None:
+        many = len(self._unsynced) >= UNSYNCED_FILES_MAX
+        if many or self._unsynced_bytes + more_bytes > UNSYNCED_BYTES_MAX:
+            self.sync()
+
+    def _begin(self, placement: Placement) -> DurableFile:
+        staged = self._directory / placement.staged
+        if not placement.kept_bytes:
+            return self._fs.create(staged)
+        self._fs.clone(self._data / placement.path, staged, placement.kept_bytes)
+        return self._fs.open_append(staged)
+
+    def sync(self) -> None:
+        """Make durable what was written since the last time, side by side. Raises SyncFailed."""
+        files, self._unsynced = self._unsynced, {}
+        self._unsynced_bytes = 0
+        try:
+            self._fs.sync_files(files.values())
+        finally:
+            for file in files.values():
+                file.close()
+
+    def discard(self, placements: Iterable[Placement]) -> None:
+        """Remove files that will not be published (yet). Raises SyncFailed."""
+        for placement in placements:
+            file = self._unsynced.pop(placement.staged, None)
+            if file is not None:
+                self._unsynced_bytes -= placement.bytes
+                file.close()
+            with contextlib.suppress(OSError):
+                self._fs.unlink(self._directory / placement.staged)
+
+    def path_of(self, placement: Placement) -> Path:
+        """Where the file stands now."""
+        return self._directory / placement.staged
