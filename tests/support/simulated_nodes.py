@@ -63,6 +63,13 @@ class SimDirectory:
         self.cached: dict[str, SimFile | SimDirectory] = {}
         self.durable: dict[str, SimFile | SimDirectory] = {}
 
+    def contents(self) -> frozenset[tuple[str, object]]:
+        """All names and bytes below, as a read sees them: equal for equal trees."""
+        return frozenset(
+            (name, bytes(node.cached) if isinstance(node, SimFile) else node.contents())
+            for name, node in self.cached.items()
+        )
+
 
 @dataclass
 class NameChange:

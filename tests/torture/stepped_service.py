@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry
-
 from app.admission import AdmissionPolicy
 from app.commit import GroupPolicy
 from app.deduplication import DeduplicationPolicy
@@ -60,7 +58,9 @@ class Ended(Exception):
 class Process:
     """One life of the service on a disk. clock: ms since the epoch, in a list, so that it can be moved."""
 
-    def __init__(self, disk: SimulatedDisk, clock: list[int], fault: Fault | None = None) -> None:
+    def __init__(
+        self, disk: SimulatedDisk, clock: list[int], metrics: Metrics, fault: Fault | None = None
+    ) -> None:
         self.fs = disk.mount(fault)
         self.clock = clock
         self._failed = threading.Event()
@@ -68,7 +68,7 @@ class Process:
             self.fs,
             PATHS,
             SMALL,
-            Metrics(CollectorRegistry()),
+            metrics,
             lambda: clock[0],
             self._failed.set,
             new_writer=partial(_SteppedWriter, self),
@@ -134,8 +134,12 @@ class Process:
         """Nothing reaches the disk any more."""
         self.fs.dead = True
         parts = self.service._parts
-        if parts is not None:
-            # Ends the commit thread, which has nothing left to do, without waiting for it.
+        if parts is None:
+            return
+        if self.service.fatal is None:
+            parts.committer.close()
+        else:
+            # It waits for stragglers for a second, and there are none.
             threading.Thread(target=parts.committer.close, daemon=True).start()
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.torture.parts import Result
 from tests.torture.whole_service import (
-    Result,
     any_fault,
     crash_everywhere,
     crash_in_recovery,
