@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from app.decode.columns import AFTER_LAST_VALUE, gather
 from app.decode.flatbuffer_reader import Mask, Positions
-from app.decode.json_payload import valid_json
+from app.decode.json_payload import bytes_of, valid_json
 
 _KEY: Final = "service"
 _SPELLINGS: Final = (b'"service"', b"\\u00")
@@ -24,7 +24,7 @@ def with_service(payloads: pa.BinaryArray, services: pa.StringArray, is_json: Ma
     Unchanged are those without a service, that are not valid JSON, not an object, or have the key already.
     is_json: which payloads are valid JSON, or None where nobody has looked yet.
     """
-    data, starts, ends = _bytes_of(payloads)
+    data, starts, ends = bytes_of(payloads)
     wanted = (ends - starts >= 2) & services.is_valid().to_numpy(zero_copy_only=False)
     wanted[wanted] = np.isin(data[starts[wanted]], np.frombuffer(b"{" + _JSON_SPACE, np.uint8))
     if not wanted.any():
@@ -32,12 +32,6 @@ def with_service(payloads: pa.BinaryArray, services: pa.StringArray, is_json: Ma
     rows = np.flatnonzero(wanted)
     rows = rows[valid_json(payloads.take(rows)) if is_json is None else is_json[rows]]
     return _append(payloads, data, starts, ends, rows, services.take(rows))
-
-
-def _bytes_of(payloads: pa.BinaryArray) -> tuple[npt.NDArray[np.uint8], Positions, Positions]:
-    _, offsets, data = payloads.buffers()
-    bounds = np.frombuffer(offsets, np.int32)[payloads.offset :][: len(payloads) + 1].astype(np.int64)
-    return np.frombuffer(data, np.uint8), bounds[:-1], bounds[1:]
 
 
 def _append(
