@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.s3_server import CREDENTIALS, S3Server, running_s3_server
 from tests.support.service import FRESH_WORKSPACES, Service, running_service
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server for all tests of this process; each takes a prefix of its own."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in CREDENTIALS.items():
+            environment.setenv(name, value)
+        with running_s3_server(tmp_path_factory.mktemp("s3")) as server:
+            yield server
 
 
 @pytest.fixture(scope="module")
