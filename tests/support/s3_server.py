@@ -27,6 +27,17 @@ CREDENTIALS: Final[Mapping[str, str]] = {
 }
 """What a client of it has in its environment."""
 
+OPTIONS: Final = (
+    f"-bucket={BUCKET}",
+    "-ip=127.0.0.1",
+    "-ip.bind=127.0.0.1",
+    "-s3.autoCreateBucket=false",
+    "-s3.port.iceberg=0",
+    "-s3.port.lance=0",
+    "-admin.ui=false",
+    "-webdav=false",
+)
+
 PORTS: Final = ("s3", "master", "volume", "filer", "admin")
 """Each has a second one, for the server's own calls."""
 
@@ -58,19 +69,11 @@ class S3Server:
             for name, (http, own) in self._ports.items()
             for option in (f"-{name}.port={http}", f"-{name}.port.grpc={own}")
         ]
-        switches = [
-            "-admin.ui=false",
-            "-webdav=false",
-            "-s3.autoCreateBucket=false",
-            "-s3.port.iceberg=0",
-            "-s3.port.lance=0",
-        ]
         # The program is none of Python's: it stands beside the interpreter, as the package installs it.
         program = Path(sys.executable).with_name("weed")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [program, "mini", f"-dir={self.directory}", f"-bucket={BUCKET}", "-ip=127.0.0.1"]
-                + ["-ip.bind=127.0.0.1", *switches, *ports],
+                [program, "mini", f"-dir={self.directory}", *OPTIONS, *ports],
                 cwd=self.directory,
                 env={**os.environ, **CREDENTIALS, "HOME": str(self.directory)},
                 stdout=log,
