@@ -3,12 +3,12 @@
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import NamedTuple
+from typing import Final
 
 import msgspec
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True):
     """Every `count`th life, from number `index` on: all parts together are the whole campaign."""
 
     index: int = 0
@@ -18,7 +18,7 @@ class Part(NamedTuple):
         return range(self.index, size, self.count)
 
 
-WHOLE = Part()
+WHOLE: Final = Part()
 
 
 class Result(msgspec.Struct):
