@@ -15,6 +15,18 @@ AGE_SHARE: Final = 16
 LEFTOVER_SHARE: Final = 10
 """A file with less room than this fraction of the largest size is full."""
 
+FOOTER_ROW_GROUP_BYTES: Final = 800
+"""About what each row group takes in each footer, events without promoted columns."""
+
+FOOTERS_ROW_GROUPS_MIN: Final = 24
+"""A file of fewer row groups goes on, so that a day of scheduled flushes makes three files at most."""
+
+FOOTERS_BESIDE_BYTES_MIN: Final = 128 << 10
+"""A file of fewer encoded rows goes on, so that flushes of few rows make one file of a partition."""
+
+FOOTERS_SHARE: Final = 20
+"""Old footers may make this fraction of a file that is neither of few row groups nor of few rows."""
+
 
 class WriterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of buffering and publishing.
@@ -24,8 +36,7 @@ class WriterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     layout: what the files look like.
     row_group_rows: rows in one row group at most; a partition that has buffered as many is flushed.
     row_group_bytes: about how many encoded bytes one row group has at most.
-    row_groups_max: a file with as many row groups is full. Every flush leaves the footer before it in the
-        file, so their sum grows with the square of this number.
+    row_groups_max: a file with as many row groups is full, however few rows it has.
     max_buffered_bytes: what admission allows to be buffered; from half of it on the largest partitions are
         flushed before their time.
     max_journal_bytes: what the journal may hold; from half of it on the oldest rows are flushed.
@@ -157,4 +168,22 @@ def rows_that_fit(rows: int, row_bytes: float, file_bytes: int, policy: WriterPo
 def is_full(file_bytes: int, row_groups: int, policy: WriterPolicy) -> bool:
     """Whether a file of this length and with as many row groups takes no other one."""
     left = policy.max_file_bytes - file_bytes
-    return left < policy.max_file_bytes // LEFTOVER_SHARE or row_groups >= policy.row_groups_max
+    return (
+        left < policy.max_file_bytes // LEFTOVER_SHARE
+        or row_groups >= policy.row_groups_max
+        or _footers_weigh(file_bytes, row_groups)
+    )
+
+
+def _footers_weigh(file_bytes: int, row_groups: int) -> bool:
+    """Whether the old footers make too much of a file that had one flush a row group.
+
+    Every flush leaves the footer before it in the file, so their sum grows with the square of the flushes; a
+    new file begins it anew.
+    """
+    footers_bytes = FOOTER_ROW_GROUP_BYTES * row_groups * (row_groups - 1) // 2
+    return (
+        row_groups >= FOOTERS_ROW_GROUPS_MIN
+        and file_bytes - footers_bytes >= FOOTERS_BESIDE_BYTES_MIN
+        and footers_bytes * FOOTERS_SHARE >= file_bytes
+    )
