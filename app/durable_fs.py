@@ -11,15 +11,16 @@ import contextlib
 import fcntl
 import os
 import stat
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, TypeAlias
 
-import msgspec
 import pyarrow as pa
 
 from app.file_copy import copy_bytes
+from app.file_stat import FileStat
+from app.file_stat import Space as Space
 from app.side_by_side import Call, failures_of
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | pa.Buffer
@@ -54,25 +55,6 @@ class LockHeld(Exception):
         super().__init__(f"{path} is locked by another process ({holder or 'unknown'})")
         self.path = path
         self.holder = holder
-
-
-class FileStat(msgspec.Struct, frozen=True):
-    """size: bytes. modified_ns: ns since the epoch. device, inode: what identifies the file."""
-
-    size: int
-    modified_ns: int
-    device: int
-    inode: int
-    is_directory: bool
-
-
-class Space(msgspec.Struct, frozen=True):
-    """What an unprivileged process may still use of a file system. Inodes: 0 of 0 where it has no limit."""
-
-    free_bytes: int
-    total_bytes: int
-    free_inodes: int
-    total_inodes: int
 
 
 class DurableFile:
@@ -159,7 +141,7 @@ class DurableFS:
     Files that grow:    create, open_append → DurableFile (write, datasync, sync, truncate, close)
     Staged data files:  create_for_parquet or clone + open_append, then sync_file, rename, sync_directory
     Names:              rename, unlink, make_directory, sync_directory, sync_file, write_atomically
-    Many at once:       sync_files, sync_directories, make_directories
+    Many at once:       sync_files, sync_directories, make_directories, kept_alive
     Reading:            read, open_for_read, stat, exists, list_directory, drop_cached
     The disk:           space, same_file_system, lock
 
@@ -231,6 +213,22 @@ class DurableFS:
     def rename(self, source: Path, destination: Path) -> None:
         """Atomically give `source` the name `destination`, replacing what had it."""
         os.rename(source, destination)
+
+    @contextlib.contextmanager
+    def kept_alive(self, paths: Iterable[Path]) -> Iterator[None]:
+        """While files are replaced: what these paths name now is freed at the end, side by side.
+
+        The kernel frees a file that loses its last name within `rename`, and may wait for that 1 - 2 ms each.
+        Costs a descriptor a file; where there is none, or no file, nothing is gained and nothing lost.
+        """
+        held = []
+        with contextlib.suppress(OSError):
+            for path in paths:
+                held.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+        try:
+            yield
+        finally:
+            self._side_by_side([partial(os.close, fd) for fd in held])
 
     def unlink(self, path: Path) -> None:
         os.unlink(path)
@@ -335,22 +333,22 @@ class DurableFS:
         found, missing = self._found_and_missing(paths)
         self._side_by_side([partial(self._sync_if_allowed, parent) for parent in _parents(found)])
         for depth in sorted({len(path.parts) for path in missing}):
-            level = sorted(path for path in missing if len(path.parts) == depth)
+            level = [path for path in missing if len(path.parts) == depth]
             for path in level:
                 with contextlib.suppress(FileExistsError):
                     self._mkdir(path)
             self.sync_directories(_parents(level))
 
-    def _found_and_missing(self, paths: Iterable[Path]) -> tuple[set[Path], set[Path]]:
-        """The deepest directories on the way to `paths` that exist, and what has to be made."""
-        found: set[Path] = set()
-        missing: set[Path] = set()
+    def _found_and_missing(self, paths: Iterable[Path]) -> tuple[Collection[Path], Collection[Path]]:
+        """The deepest directories on the way to `paths` that exist, and what has to be made; each once."""
+        found: dict[Path, None] = {}
+        missing: dict[Path, None] = {}
         for path in paths:
             while path != path.parent and path not in found and path not in missing:
                 if self.exists(path):
-                    found.add(path)
+                    found[path] = None
                 else:
-                    missing.add(path)
+                    missing[path] = None
                     path = path.parent
         return found, missing
 
@@ -383,8 +381,8 @@ class DurableFS:
             raise SyncFailed("open", path.parent, error) from error
 
 
-def _parents(paths: Collection[Path]) -> list[Path]:
-    return sorted({path.parent for path in paths})
+def _parents(paths: Iterable[Path]) -> list[Path]:
+    return list(dict.fromkeys(path.parent for path in paths))
 
 
 def _sync_path(path: Path, flags: int) -> None:

@@ -19,6 +19,9 @@ from app.parquet.staging import Placement, Staging
 
 KNOWN_DIRECTORIES_MAX: Final = 10_000
 
+REPLACED_FILES_MAX: Final = 256
+"""Descriptors of replaced files that are freed together."""
+
 
 class Intent(msgspec.Struct, frozen=True):
     """What is about to be published. Durable before the first rename."""
@@ -50,10 +53,12 @@ class Publisher:
         """
         self._fs.write_atomically(self._paths.intent, encode_intent(intent))
         finals = {placement: final_path(self._paths, placement) for placement in intent.placements}
-        directories = sorted({final.parent for final in finals.values()})
+        directories = list(dict.fromkeys(final.parent for final in finals.values()))
         self._make_directories(directories)
-        for placement, final in finals.items():
-            if placement.staged not in self._placed:
+        waiting = {each: final for each, final in finals.items() if each.staged not in self._placed}
+        replaced = [final for each, final in waiting.items() if each.kept_bytes]
+        with self._fs.kept_alive(replaced[:REPLACED_FILES_MAX]):
+            for placement, final in waiting.items():
                 self._place(placement, final)
         self._fs.sync_directories(directories)
         self._manifest.append(intent.commit)

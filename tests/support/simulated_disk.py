@@ -8,17 +8,19 @@ writes are dropped, reordered and torn at 512 bytes, unsynced names vanish, come
 Data files of pyarrow work as with `DurableFS`: `create_for_parquet`, `open_for_read`, `clone` are here too.
 """
 
+import contextlib
 import errno
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
 
-from app.durable_fs import Buffer, DurableFile, DurableFS, FileLock, FileStat, LockHeld, Space, SyncFailed
+from app.durable_fs import Buffer, DurableFile, DurableFS, FileLock, LockHeld, SyncFailed
+from app.file_stat import FileStat, Space
 from tests.support.faults import Crash, Fault, faults_of
 from tests.support.simulated_nodes import NameChange, SimDirectory, SimFile
 
@@ -335,6 +337,10 @@ class SimulatedFS(DurableFS):
             )
 
         self.step("rename", source, act)
+
+    @contextlib.contextmanager
+    def kept_alive(self, paths: Iterable[Path]) -> Iterator[None]:
+        yield
 
     def unlink(self, path: Path) -> None:
         def act() -> None:

@@ -158,6 +158,13 @@ MUTANTS: Final = (
         FS,
     ),
     Mutant(
+        "syncs side by side: their failures are not raised",
+        "app/durable_fs.py",
+        "        if failures:\n",
+        "        if False:\n",
+        FS,
+    ),
+    Mutant(
         "after a failed sync the journal goes on",
         "app/journal/journal.py",
         "        self._failure = str(error)\n",
