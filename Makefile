@@ -73,6 +73,7 @@ torture-publish: $(TEST) ## the same of publishing alone
 torture-service: $(TEST) ## the same of append, publishing and recovery together, and random operations
 	$(BIN)/python -m tests.torture.whole_service crash_everywhere --size 20 --seed $(SEED)
 	$(BIN)/python -m tests.torture.whole_service error_everywhere --size 20 --seed $(SEED)
+	$(BIN)/python -m tests.torture.whole_service failed_syncs --size 200 --seed $(SEED)
 	$(BIN)/python -m tests.torture.whole_service power_loss --size 200000 --seed $(SEED)
 	$(BIN)/python -m tests.torture.whole_service crash_in_recovery --size 20000 --seed $(SEED)
 	$(BIN)/python -m tests.torture.whole_service model --size 20000 --steps 100 --seed $(SEED)

@@ -31,6 +31,7 @@ JOURNAL_ERROR: Final = "tests.journal.campaigns error_everywhere --seed 1 --size
 JOURNAL_CORRUPT: Final = "tests.journal.campaigns corrupt_everything --seed 1 --size 1 --until-violated"
 WHOLE_POWER: Final = "tests.torture.whole_service power_loss --seed 20261122 --size 1000 --until-violated"
 WHOLE_FAULT: Final = "tests.torture.whole_service any_fault --seed 20261122 --size 400 --until-violated"
+WHOLE_SYNCS: Final = "tests.torture.whole_service failed_syncs --seed 20261122 --size 5 --until-violated"
 WHOLE_MODEL: Final = "tests.torture.whole_service model --seed 20261122 --size 60 --until-violated"
 FRAME: Final = "pytest tests/journal/test_frame.py"
 JOURNAL: Final = "pytest tests/journal/test_journal.py"
@@ -106,7 +107,7 @@ MUTANTS: Final = (
         "app/parquet/manifest.py",
         "        fs.drop_cached(path)\n",
         "",
-        "tests.torture.whole_service model --seed 1 --size 46 --until-violated",
+        WHOLE_SYNCS,
     ),
     Mutant(
         "atomic write: the file is not synced",

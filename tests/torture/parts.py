@@ -30,6 +30,12 @@ class Result(msgspec.Struct):
     fired: int = 0
     violations: list[str] = []
     distinct: int | None = None
+    until_violated: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the first violation was enough: when it is only asked whether the campaign notices."""
+        return self.until_violated and bool(self.violations)
 
     @property
     def passed(self) -> bool:

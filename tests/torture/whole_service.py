@@ -13,7 +13,7 @@ import itertools
 import logging
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -29,10 +29,13 @@ STEPS_PER_PROCESS: Final = 10
 STATES_PER_LIFE: Final = 10
 RECOVERIES_PER_LIFE: Final = 20
 
+Faults = Callable[[Sequence[str]], Iterator[tuple[int, str]]]
+"""Those to try of the calls of a process: number of the call, kind."""
+
 
 def model(seed: int, size: int, until_violated: bool = False, steps: int = 40, part: Part = WHOLE) -> Result:
     """`size` times so many random operations, ends and faults of processes among them, against the ledger."""
-    result = Result("model", seed)
+    result = Result("model", seed, until_violated=until_violated)
     for number in part.of(size):
         world = World(f"model {seed} {number}")
         world.live(steps, WEIGHTS)
@@ -40,7 +43,7 @@ def model(seed: int, size: int, until_violated: bool = False, steps: int = 40, p
         result.fired += 1
         result.violations += [f"run {number}: {each}" for each in world.violations]
         result.violations += [f"run {number}, at its end: {each}" for each in check(world, world.disk)]
-        if until_violated and result.violations:
+        if result.ended:
             break
     return result
 
@@ -53,7 +56,7 @@ def _life(seed: str, faults: dict[int, Fault] | None = None) -> World:
     return world
 
 
-def _faults(calls: list[str], crashes: bool) -> Iterator[tuple[int, str]]:
+def _faults(calls: Sequence[str], crashes: bool) -> Iterator[tuple[int, str]]:
     for at, operation in enumerate(calls):
         for kind in faults_of(operation):
             if kind.startswith("crash") == crashes:
@@ -61,43 +64,61 @@ def _faults(calls: list[str], crashes: bool) -> Iterator[tuple[int, str]]:
 
 
 def _judge(result: Result, world: World, fault: Fault, where: str, rng: random.Random) -> None:
-    """What a kill and what a power cut leave behind, each."""
+    """What a power cut leaves behind, what a kill does, and what a later power cut leaves of the latter.
+
+    The last is for errors: a start may have believed what only the page cache held, and built on it.
+    """
     result.planned += 1
     result.fired += bool(fault.fired)
     result.violations += [f"{where}: {each}" for each in world.violations]
     # The other disk first: a check changes its own.
     for name, disk in (("power loss", world.disk.after_power_loss(rng)), ("kill", world.disk)):
         result.violations += [f"{where}, {name}: {each}" for each in check(world, disk)]
+    if not fault.kind.startswith("crash"):
+        later = world.disk.after_power_loss(rng)
+        result.violations += [f"{where}, later power loss: {each}" for each in check(world, later)]
 
 
-def _everywhere(name: str, seed: int, size: int, crashes: bool, part: Part) -> Result:
-    result = Result(name, seed)
+def _everywhere(result: Result, size: int, part: Part, these: Faults, forever: Sequence[bool]) -> Result:
     for number in part.of(size):
-        life = f"{seed} {number}"
-        rng = random.Random(f"{name} {life}")
+        life = f"{result.seed} {number}"
+        rng = random.Random(f"{result.campaign} {life}")
         calls = _life(life).calls
         for process in range(2):
-            for at, kind in _faults(calls[process], crashes):
-                for forever in (False,) if crashes else (False, True):
-                    fault = Fault(at, kind, forever)
-                    where = f"process {process}, {kind}{' for ever' * forever} at {at} ({calls[process][at]})"
-                    _judge(result, _life(life, {process: fault}), fault, where, rng)
+            for (at, kind), ever in itertools.product(these(calls[process]), forever):
+                fault = Fault(at, kind, ever)
+                where = f"life {number}, process {process}, {fault} ({calls[process][at]})"
+                _judge(result, _life(life, {process: fault}), fault, where, rng)
+                if result.ended:
+                    return result
     return result
 
 
 def crash_everywhere(seed: int, size: int, part: Part = WHOLE) -> Result:
     """A crash before, within and after every call of `size` lives: of appends, publishing and recovery."""
-    return _everywhere("crash_everywhere", seed, size, crashes=True, part=part)
+    crashes = partial(_faults, crashes=True)
+    return _everywhere(Result("crash_everywhere", seed), size, part, crashes, (False,))
 
 
 def error_everywhere(seed: int, size: int, part: Part = WHOLE) -> Result:
     """Every error at every call of `size` lives, once, and until somebody mends the disk."""
-    return _everywhere("error_everywhere", seed, size, crashes=False, part=part)
+    errors = partial(_faults, crashes=False)
+    return _everywhere(Result("error_everywhere", seed), size, part, errors, (False, True))
+
+
+def failed_syncs(seed: int, size: int, until_violated: bool = False, part: Part = WHOLE) -> Result:
+    """Every fdatasync of `size` lives fails: what it should have written shows until the power goes."""
+    result = Result("failed_syncs", seed, until_violated=until_violated)
+    return _everywhere(result, size, part, _failing_datasyncs, (False,))
+
+
+def _failing_datasyncs(calls: Sequence[str]) -> Iterator[tuple[int, str]]:
+    return ((at, "EIO") for at, operation in enumerate(calls) if operation == "datasync")
 
 
 def any_fault(seed: int, size: int, until_violated: bool = False, part: Part = WHOLE) -> Result:
     """`size` faults of any kind at any call of either process, each in a life of its own."""
-    result = Result("any_fault", seed)
+    result = Result("any_fault", seed, until_violated=until_violated)
     for number in part.of(size):
         life = f"{seed} {number}"
         rng = random.Random(f"any {life}")
@@ -108,14 +129,14 @@ def any_fault(seed: int, size: int, until_violated: bool = False, part: Part = W
         _judge(
             result, _life(life, {process: fault}), fault, f"life {number}, process {process}, {fault}", rng
         )
-        if until_violated and result.violations:
+        if result.ended:
             break
     return result
 
 
 def power_loss(seed: int, size: int, until_violated: bool = False, part: Part = WHOLE) -> Result:
     """`size` states that a power cut leaves at a random call of a random life."""
-    result = Result("power_loss", seed, distinct=0)
+    result = Result("power_loss", seed, distinct=0, until_violated=until_violated)
     for number in part.of(-(-size // STATES_PER_LIFE)):
         life = f"{seed} {number}"
         rng = random.Random(f"power {life}")
@@ -132,7 +153,7 @@ def power_loss(seed: int, size: int, until_violated: bool = False, part: Part = 
             where = f"life {number}, process {process}, call {fault.at}"
             result.violations += [f"{where}: {each}" for each in wrong]
         result.distinct = (result.distinct or 0) + cuts.distinct
-        if until_violated and result.violations:
+        if result.ended:
             break
     return result
 
@@ -166,7 +187,15 @@ def crash_in_recovery(seed: int, size: int, part: Part = WHOLE) -> Result:
 
 CAMPAIGNS = {
     each.__name__: each
-    for each in (model, crash_everywhere, error_everywhere, any_fault, power_loss, crash_in_recovery)
+    for each in (
+        model,
+        crash_everywhere,
+        error_everywhere,
+        failed_syncs,
+        any_fault,
+        power_loss,
+        crash_in_recovery,
+    )
 }
 
 
@@ -188,7 +217,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--steps", type=int, default=40, help="of each run of model")
     parser.add_argument("--processes", type=int, default=1, help="to share the lives among")
-    parser.add_argument("--until-violated", action="store_true", help="model, any_fault, power_loss")
+    parser.add_argument("--until-violated", action="store_true", help="not for each campaign")
     options = parser.parse_args()
     more = {"steps": options.steps} if options.campaign == "model" else {}
     more |= {"until_violated": True} if options.until_violated else {}
