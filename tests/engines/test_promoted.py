@@ -130,25 +130,29 @@ def test_old_and_new_files_are_read_together(files: str, read: Callable[[str], A
     assert read(files) == expected()
 
 
-SPARK: Final = """
+SPARK_READS: Final = """
 from pyspark.sql import SparkSession, functions as F
 spark = SparkSession.builder.master("local[1]").getOrCreate()
-rows = (
-    spark.read.option("recursiveFileLookup", "true").option("pathGlobFilter", "events*.parquet")
-    .option("mergeSchema", "true").parquet("parquet")
-)
-row = rows.agg(
+files = spark.read.option("recursiveFileLookup", "true").option("pathGlobFilter", "events*.parquet")
+"""
+SPARK_PROMOTED: Final = """
+row = files.option("mergeSchema", "true").parquet("parquet").agg(
     F.count("*"), F.count("page"), F.sum("price"), F.sum("visits"), F.count_if("member")
 ).collect()[0]
 print("RESULT", list(row))
 """
+SPARK_ANNOTATED: Final = """
+rows = files.parquet("parquet")
+visits = F.get_json_object("payload", "$.visits").cast("long")
+row = rows.agg(F.count("*"), F.sum(visits)).collect()[0]
+print("RESULT", [rows.schema["payload"].dataType.simpleString(), *row])
+"""
 
 
-@pytest.mark.heavy
-@pytest.mark.timeout(300)
-def test_spark_reads_old_and_new_files_together(files: str) -> None:
+def spark_result(program: str) -> str:
+    """What the program prints as its result, run where the working directory is."""
     done = subprocess.run(
-        [spark_python(), "-c", SPARK],
+        [spark_python(), "-c", SPARK_READS + program],
         env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"},
         capture_output=True,
         text=True,
@@ -156,7 +160,14 @@ def test_spark_reads_old_and_new_files_together(files: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert f"RESULT {list(expected())}" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    return line.removeprefix("RESULT ")
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+def test_spark_reads_old_and_new_files_together(files: str) -> None:
+    assert spark_result(SPARK_PROMOTED) == str(list(expected()))
 
 
 def test_no_row_is_lost_to_a_type_and_what_did_not_fit_is_counted(grown: Service) -> None:
@@ -206,3 +217,12 @@ def test_the_json_annotation_lets_engines_take_members_without_a_cast(
     )
     assert column.collect().item() == visits
     assert pq.ParquetFile(path).metadata.schema.column(8).physical_type == "BYTE_ARRAY"
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+def test_spark_takes_an_annotated_payload_for_text(
+    annotated: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(annotated.directory)
+    assert spark_result(SPARK_ANNOTATED) == str(["string", NEW, sum(range(NEW))])
