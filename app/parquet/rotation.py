@@ -18,10 +18,10 @@ LEFTOVER_SHARE: Final = 10
 FOOTER_ROW_GROUP_BYTES: Final = 800
 """About what each row group takes in each footer, events without promoted columns."""
 
-FOOTERS_ROW_GROUPS_MIN: Final = 24
+OUTGROWN_ROW_GROUPS_MIN: Final = 24
 """A file of fewer row groups goes on, so that a day of scheduled flushes makes three files at most."""
 
-FOOTERS_BESIDE_BYTES_MIN: Final = 128 << 10
+OUTGROWN_ROWS_BYTES_MIN: Final = 128 << 10
 """A file of fewer encoded rows goes on, so that flushes of few rows make one file of a partition."""
 
 FOOTERS_SHARE: Final = 20
@@ -168,22 +168,20 @@ def rows_that_fit(rows: int, row_bytes: float, file_bytes: int, policy: WriterPo
 def is_full(file_bytes: int, row_groups: int, policy: WriterPolicy) -> bool:
     """Whether a file of this length and with as many row groups takes no other one."""
     left = policy.max_file_bytes - file_bytes
-    return (
-        left < policy.max_file_bytes // LEFTOVER_SHARE
-        or row_groups >= policy.row_groups_max
-        or _footers_weigh(file_bytes, row_groups)
-    )
+    return left < policy.max_file_bytes // LEFTOVER_SHARE or row_groups >= policy.row_groups_max
 
 
-def _footers_weigh(file_bytes: int, row_groups: int) -> bool:
-    """Whether the old footers make too much of a file that had one flush a row group.
+def is_outgrown(file_bytes: int, row_groups: int, age_ms: int, policy: WriterPolicy) -> bool:
+    """Whether a file that had one flush a row group does better not to have another.
 
     Every flush leaves the footer before it in the file, so their sum grows with the square of the flushes; a
-    new file begins it anew.
+    new file begins it anew. age_ms: how long ago the file began. What is flushed more often than the
+    interval, because somebody asks for it, would make many small files: such a file goes on until it is full.
     """
     footers_bytes = FOOTER_ROW_GROUP_BYTES * row_groups * (row_groups - 1) // 2
     return (
-        row_groups >= FOOTERS_ROW_GROUPS_MIN
-        and file_bytes - footers_bytes >= FOOTERS_BESIDE_BYTES_MIN
+        row_groups >= OUTGROWN_ROW_GROUPS_MIN
+        and age_ms >= policy.flush_interval_ms * (row_groups - 1)
+        and file_bytes - footers_bytes >= OUTGROWN_ROWS_BYTES_MIN
         and footers_bytes * FOOTERS_SHARE >= file_bytes
     )

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.parquet.layout import CODECS, Layout
-from app.parquet.rotation import FOOTERS_ROW_GROUPS_MIN, WriterPolicy
+from app.parquet.rotation import OUTGROWN_ROW_GROUPS_MIN, WriterPolicy
 from app.schema import SCHEMAS, Kind
 from tests.parquet.bench import Bench
 from tests.parquet.rows import all_timestamps, event_rows, published
@@ -58,6 +58,7 @@ def test_old_footers_do_not_grow_beyond_a_part_of_files_that_have_rows(tmp_path:
     """Each file begins anew what would grow with the square of the flushes."""
     bench = Bench(tmp_path)
     for lsn in range(1, 71):
+        bench.now_ms += bench.policy.flush_interval_ms
         bench.put(lsn, event_rows(lsn * 200, 200))
         bench.flush()
     files = bench.manifest.files()
@@ -65,10 +66,18 @@ def test_old_footers_do_not_grow_beyond_a_part_of_files_that_have_rows(tmp_path:
     assert [file.sealed for file in files] == [True] * (len(files) - 1) + [False]
     assert sum(groups) == 70
     assert len(groups) == 3
-    assert all(FOOTERS_ROW_GROUPS_MIN <= count < 30 for count in groups[:-1])
+    assert all(OUTGROWN_ROW_GROUPS_MIN <= count < 30 for count in groups[:-1])
     encoded = sum(encoded_bytes(bench.data / file.path) for file in files)
     assert sum(file.bytes for file in files) < 1.5 * encoded
     assert all_timestamps(bench.data) == list(range(200, 71 * 200))
+
+
+def test_flushes_that_are_asked_for_in_quick_succession_make_one_file(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for lsn in range(1, 41):
+        bench.put(lsn, event_rows(lsn * 500, 500))
+        bench.flush()
+    assert published(bench.data) == {FILE: list(range(500, 41 * 500))}
 
 
 def encoded_bytes(path: Path) -> int:
