@@ -11,7 +11,7 @@ from tests.engines.sent_rows import events, logs, morning_ms, snapshots
 Rows = list[tuple[Any, ...]]
 
 
-def one_file() -> Rows:
+def one_day() -> Rows:
     names = Counter(s.row["event"] for s in events() if (s.workspace, s.day) == (1, "2026-03-01"))
     return sorted(names.items())
 
@@ -75,16 +75,16 @@ def date(day: str) -> datetime.date:
 
 
 ANSWERS: dict[str, Callable[[], Rows]] = {
-    "duckdb-one-file": one_file,
+    "duckdb-one-day": one_day,
     "duckdb-days": days,
     "duckdb-filter": since_the_second_day,
     "duckdb-payload": revenue,
     "duckdb-ids": one_device,
     "duckdb-logs": bad_levels,
     "duckdb-snapshots": last_stars,
-    "pyarrow-one-file": one_file,
+    "pyarrow-one-day": one_day,
     "pyarrow-dataset": purchases_of_the_second_workspace,
-    "polars-one-file": one_file,
+    "polars-one-day": one_day,
     "polars-filter": of_one_workspace,
     "polars-scan": revenue_by_day,
     "clickhouse-days": days,

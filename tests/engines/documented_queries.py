@@ -1,4 +1,4 @@
-"""The named fenced blocks of the documents: ```sql duckdb-one-file … ```."""
+"""The named fenced blocks of the documents: ```sql duckdb-one-day … ```."""
 
 import re
 from collections.abc import Mapping
