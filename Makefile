@@ -43,8 +43,11 @@ test-all: $(TEST) $(HEAVY) ## all tests; needs java, chromium and kubectl too
 bench: $(TEST) ## all benchmarks, below 15 minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run
 
-# The fault campaigns at their large sizes; `make test-all` runs small ones. SEED=7 for another seed.
+# The fault campaigns at their large sizes; `make test-all` runs small ones. SEED=7 for another seed,
+# PROCESSES=8 to share the lives of the whole service among so many.
 SEED ?= 20261122
+PROCESSES ?= 1
+WHOLE_SERVICE = $(BIN)/python -m tests.torture.whole_service --seed $(SEED) --processes $(PROCESSES)
 
 torture-kill: $(TEST) ## 1,000 kills of the real service under load
 	$(BIN)/python -m tests.torture.kill_campaign --kills 1000 --seed $(SEED)
@@ -71,12 +74,12 @@ torture-publish: $(TEST) ## the same of publishing alone
 	$(BIN)/python -m tests.parquet.crash_campaign crash_in_recovery --size 5000 --seed $(SEED)
 
 torture-service: $(TEST) ## the same of append, publishing and recovery together, and random operations
-	$(BIN)/python -m tests.torture.whole_service crash_everywhere --size 20 --seed $(SEED)
-	$(BIN)/python -m tests.torture.whole_service error_everywhere --size 20 --seed $(SEED)
-	$(BIN)/python -m tests.torture.whole_service failed_syncs --size 200 --seed $(SEED)
-	$(BIN)/python -m tests.torture.whole_service power_loss --size 200000 --seed $(SEED)
-	$(BIN)/python -m tests.torture.whole_service crash_in_recovery --size 20000 --seed $(SEED)
-	$(BIN)/python -m tests.torture.whole_service model --size 20000 --steps 100 --seed $(SEED)
+	$(WHOLE_SERVICE) crash_everywhere --size 20
+	$(WHOLE_SERVICE) error_everywhere --size 20
+	$(WHOLE_SERVICE) failed_syncs --size 200
+	$(WHOLE_SERVICE) power_loss --size 200000
+	$(WHOLE_SERVICE) crash_in_recovery --size 20000
+	$(WHOLE_SERVICE) model --size 20000 --steps 100
 
 torture-mutants: $(TEST) ## each protection taken away in turn: the suite must notice
 	$(BIN)/python -m tests.torture.mutants
