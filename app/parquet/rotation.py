@@ -21,7 +21,7 @@ FOOTER_ROW_GROUP_BYTES: Final = 800
 OUTGROWN_ROW_GROUPS_MIN: Final = 24
 """A file of fewer row groups goes on, so that a day of scheduled flushes makes three files at most."""
 
-OUTGROWN_ROWS_BYTES_MIN: Final = 128 << 10
+OUTGROWN_ROWS_BYTES_MIN: Final = 64 << 10
 """A file of fewer encoded rows goes on, so that flushes of few rows make one file of a partition."""
 
 FOOTERS_SHARE: Final = 20

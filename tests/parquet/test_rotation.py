@@ -100,11 +100,11 @@ def test_a_file_is_full_when_it_has_the_most_row_groups_allowed() -> None:
         (400_000, 24, 60, True),  # 221 kB of footers, and rows enough
         (400_000, 24, 23, True),
         (400_000, 24, 22, False),  # flushed more often than the interval
-        (340_000, 24, 60, False),  # fewer than 128 KiB of rows
+        (280_000, 24, 60, False),  # fewer than 64 KiB of rows
         (5_000_000, 24, 60, False),  # footers are a twenty-third of it
         (5_000_000, 26, 60, True),
         (100_000_000, 70, 1440, False),
-        (16_000_000, 200, 1440, False),
+        (15_950_000, 200, 1440, False),
     ],
 )
 def test_a_file_is_outgrown_when_old_footers_make_too_much_of_it(
