@@ -3,30 +3,34 @@
 All batches that arrive while the previous group is being made durable form the next one. They are decoded
 together, so that the fixed cost of the vectorised pass is paid once a group, made durable by one sync, and
 answered with one wake-up of the event loop. A bad batch is refused alone.
+
+Two threads share the work. One gathers and decodes; the other judges by batch ids, appends, syncs and
+answers, group by group in the same order. So a large group is decoded while the disk works on the last one.
 """
 
 import asyncio
-import contextlib
 import logging
-import queue
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
-import msgspec
 import pyarrow as pa
 
 from app.deduplication import DeduplicationWindow
 from app.errors import DiskFull, OutcomeUnknown, Overloaded
-from app.group import Answer, Group, GroupCounts, Pending, Reply
+from app.gathering import Gatherer, GroupPolicy
+from app.group import Answer, Group, GroupCounts, Reply
+from app.handover import Handover
 from app.journal.failures import JournalFull
 from app.rows_frame import RowsFrameCodec
 from app.schema import Kind
 from app.submission import DecodePolicy, Submission
 
 log = logging.getLogger(__name__)
+
+STRAGGLERS_S: Final = 1.0
+"""After a failure, batches are refused until none has come for so long."""
 
 
 class Appended(Protocol):
@@ -54,30 +58,9 @@ class Writer(Protocol):
 
 
 class Observer(Protocol):
-    """Told once a group, on the commit thread."""
+    """Told once a group, on the thread that commits."""
 
     def group_committed(self, counts: GroupCounts, sync_seconds: float) -> None: ...
-
-
-class GroupPolicy(msgspec.Struct, frozen=True):
-    """How much one group takes.
-
-    max_bytes: bodies beyond the first. max_batches: batches.
-    idle_mark_s: after that long without a batch, a mark frame vouches for the last group.
-    linger_s: while several clients send small batches, a group waits so long for more, and again as long as
-        more come, `lingers_max` times: what a group costs is then shared by more of them.
-    linger_below_bytes: larger groups do not wait.
-    max_buffered_bytes: no group is taken while the writer holds more. Admission refuses long before, but
-        what it has let in can grow many times when it is decoded: rows may share bytes of their body.
-    """
-
-    max_bytes: int = 8 << 20
-    max_batches: int = 4_096
-    idle_mark_s: float = 0.5
-    linger_s: float = 0.001
-    lingers_max: int = 3
-    linger_below_bytes: int = 256 << 10
-    max_buffered_bytes: int = 1 << 30
 
 
 class AcceptedRows:
@@ -92,7 +75,7 @@ class AcceptedRows:
 
 
 class Committer:
-    """Owns the commit thread. `submit` is called on the event loop, and so are the replies.
+    """Owns both threads. `submit` is called on the event loop, and so are the replies.
 
     Durability contract: a reply is a Receipt only after `journal.append` returned for the frame that holds
     the batch's rows, and after these rows were handed to the writer. If the append fails, every batch of the
@@ -119,101 +102,94 @@ class Committer:
         self._group_policy = group_policy
         self._on_fatal = on_fatal
         self._codec = RowsFrameCodec()
-        self._queue: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
-        self._several = False
+        self._decoded: Handover[Group] = Handover()
+        self._gatherer = Gatherer(group_policy, journal.mark, self._decoded.wait_until_idle)
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._failed = False
+        self._threads: list[threading.Thread] = []
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Replies are called on `loop`."""
-        self._thread = threading.Thread(target=self._run, args=(loop,), name="commit")
-        self._thread.start()
+        for name, run in (("commit", self._run_commit), ("decode", self._run_decode)):
+            thread = threading.Thread(target=run, args=(loop,), name=name)
+            self._threads.append(thread)
+            thread.start()
 
     def submit(self, submission: Submission, reply: Reply) -> None:
-        """Takes a batch. The queue is bounded by the bytes that admission lets in."""
+        """Takes a batch."""
         if self._closed:
-            reply(Overloaded("The service is stopping; send the batch again.", retry_after_s=5))
+            reply(_stopping())
         else:
-            self._queue.put((submission, reply))
+            self._gatherer.put((submission, reply))
 
     def close(self) -> None:
-        """Commits and answers what was submitted, then ends the thread. Blocks until then."""
+        """Commits and answers what was submitted, then ends the threads. Blocks until then."""
         self._closed = True
-        self._queue.put(None)
-        if self._thread is not None:
-            self._thread.join()
+        self._gatherer.close()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _fail(self, error: BaseException) -> None:
+        self._closed = self._failed = True
+        log.critical("Nothing is accepted any more: %s", error)
+        self._on_fatal(error)
+        self._gatherer.close()
+
+    def _run_decode(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            while True:
-                pending, closed = self._gather()
+            closed = False
+            while not closed:
+                pending, closed = self._gatherer.gather()
                 if pending:
-                    self._commit(Group(pending), loop)
-                if closed:
-                    return
+                    self._decode(Group(pending), loop)
         except BaseException as error:
-            self._closed = True
-            log.critical("Nothing is accepted any more: %s", error)
-            self._on_fatal(error)
-            self._refuse_the_rest(loop)
+            self._fail(error)
+        self._decoded.close()
+        if self._failed:
+            # Those still in the queue were not written anywhere.
+            rest = self._gatherer.rest(STRAGGLERS_S)
+            _answer(loop, [(reply, _stopping()) for _, reply in rest])
 
-    def _gather(self) -> tuple[list[Pending], bool]:
-        """Waits for a batch, then takes all that wait, up to the policy; and whether the queue was closed."""
+    def _decode(self, group: Group, loop: asyncio.AbstractEventLoop) -> None:
+        refusal = _stopping()
         try:
-            entry = self._queue.get(timeout=self._group_policy.idle_mark_s)
-        except queue.Empty:
-            self._journal.mark()
-            entry = self._queue.get()
-        pending: list[Pending] = []
-        size, closed = self._take(entry, pending, 0)
-        policy = self._group_policy
-        for _ in range(policy.lingers_max if self._several else 0):
-            before = len(pending)
-            if closed or before >= policy.max_batches or size >= policy.linger_below_bytes:
-                break
-            time.sleep(policy.linger_s)
-            with contextlib.suppress(queue.Empty):
-                size, closed = self._take(self._queue.get_nowait(), pending, size)
-            if len(pending) == before:
-                break
-        self._several = len(pending) > 1
-        return pending, closed
+            if self._writer.buffered_bytes > self._group_policy.max_buffered_bytes:
+                refusal = Overloaded(
+                    "Too many rows wait for their file; send the batch again.",
+                    retry_after_s=2,
+                    code="buffer_full",
+                )
+            else:
+                group.decode(self._decode_policy)
+                if self._decoded.give(group):
+                    return
+        except BaseException:
+            _answer_all(loop, group, refusal)
+            raise
+        _answer_all(loop, group, refusal)
 
-    def _take(self, entry: Pending | None, pending: list[Pending], size: int) -> tuple[int, bool]:
-        """Adds this entry and those behind it; the bytes of all, and whether the queue was closed."""
-        policy = self._group_policy
-        while entry is not None:
-            pending.append(entry)
-            size += len(entry[0].body)
-            if size >= policy.max_bytes or len(pending) >= policy.max_batches:
-                return size, False
-            try:
-                entry = self._queue.get_nowait()
-            except queue.Empty:
-                return size, False
-        return size, True
+    def _run_commit(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            while (group := self._decoded.take()) is not None:
+                self._commit(group, loop)
+        except BaseException as error:
+            self._fail(error)
+            self._decoded.close()
+            if (group := self._decoded.take()) is not None:
+                _answer_all(loop, group, _stopping())
 
     def _commit(self, group: Group, loop: asyncio.AbstractEventLoop) -> None:
-        if self._writer.buffered_bytes > self._group_policy.max_buffered_bytes:
-            full = Overloaded(
-                "Too many rows wait for their file; send the batch again.",
-                retry_after_s=2,
-                code="buffer_full",
-            )
-            _answer(loop, [(reply, full) for reply in group.replies])
-            return
         try:
-            group.decode(self._decode_policy, self._window, self._codec)
+            group.judge(self._window, self._codec)
             sync_seconds = self._make_durable(group) if group.payloads else 0.0
         except JournalFull as error:
-            refusal = DiskFull(f"The journal's disk is full: {error}", retry_after_s=30)
-            _answer(loop, [(reply, refusal) for reply in group.replies])
+            _answer_all(loop, group, DiskFull(f"The journal's disk is full: {error}", retry_after_s=30))
             return
         except BaseException:
             unknown = OutcomeUnknown(
                 "The service failed while this batch was being made durable: it may or may not be stored."
             )
-            _answer(loop, [(reply, unknown) for reply in group.replies])
+            _answer_all(loop, group, unknown)
             raise
         _answer(loop, list(zip(group.replies, group.answers, strict=True)))
         self._observer.group_committed(group.counts, sync_seconds)
@@ -230,16 +206,13 @@ class Committer:
                 self._writer.put(lsn, rows.kind, rows.rows)
         return appended.sync_seconds
 
-    def _refuse_the_rest(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Those still in the queue were not written anywhere."""
-        refusal = Overloaded("The service is stopping; send the batch again.", retry_after_s=5)
-        while True:
-            try:
-                entry = self._queue.get(timeout=1.0)
-            except queue.Empty:
-                return
-            if entry is not None:
-                _answer(loop, [(entry[1], refusal)])
+
+def _stopping() -> Overloaded:
+    return Overloaded("The service is stopping; send the batch again.", retry_after_s=5)
+
+
+def _answer_all(loop: asyncio.AbstractEventLoop, group: Group, answer: Answer) -> None:
+    _answer(loop, [(reply, answer) for reply in group.replies])
 
 
 def _answer(loop: asyncio.AbstractEventLoop, answers: list[tuple[Reply, Answer]]) -> None:

@@ -1,7 +1,7 @@
 """One group of batches that are committed together: from submissions to answers and journal payloads.
 
-Nothing here waits or writes: the commit thread decodes a group, makes `payloads` durable, and only then
-gives the answers.
+Nothing here waits or writes: a group is decoded, which needs nothing but its bodies, and judged, which needs
+the batch ids of all groups before it. Then `payloads` is made durable, and only then the answers are given.
 """
 
 import logging
@@ -59,8 +59,8 @@ class GroupCounts(msgspec.Struct):
 class Group:
     """Batches in the order of their workspaces, so that the rows of one partition lie together.
 
-    After `decode`: `answers`, one per batch; `rows` and `payloads`, one per frame to be journalled, aligned;
-    `receipts`, per frame, of the batches that carry an id.
+    After `decode` and `judge`: `answers`, one per batch; `rows` and `payloads`, one per frame to be
+    journalled, aligned; `receipts`, per frame, of the batches that carry an id.
     """
 
     def __init__(self, pending: list[Pending]) -> None:
@@ -72,16 +72,21 @@ class Group:
         self.receipts: list[list[BatchReceipt]] = []
         self.payloads: list[list[bytes | pa.Buffer]] = []
         self.counts = GroupCounts(len(pending))
+        self._decoded: list[tuple[list[int], Decoded]] = []
         self._seen: dict[tuple[int, bytes], RememberedBatch] = {}
 
-    def decode(self, policy: DecodePolicy, window: DeduplicationWindow, codec: RowsFrameCodec) -> None:
-        answers: list[Answer | None] = [None] * len(self.submissions)
+    def decode(self, policy: DecodePolicy) -> None:
         for wire_format in WireFormat:
             members = [i for i, s in enumerate(self.submissions) if s.wire_format is wire_format]
-            if not members:
-                continue
+            if members:
+                submissions = [self.submissions[i] for i in members]
+                self._decoded.append((members, _decode(wire_format, submissions, policy)))
+
+    def judge(self, window: DeduplicationWindow, codec: RowsFrameCodec) -> None:
+        """Answers the batches, and lays out the frames of those that are to be stored."""
+        answers: list[Answer | None] = [None] * len(self.submissions)
+        for members, decoded in self._decoded:
             submissions = [self.submissions[i] for i in members]
-            decoded = _decode(wire_format, submissions, policy)
             judged = self._judge(submissions, decoded.verdicts, window)
             for member, answer in zip(members, judged, strict=True):
                 answers[member] = answer
@@ -89,6 +94,7 @@ class Group:
             for rows in decoded.groups:
                 for frame in _frames(_only(rows, stored)):
                     self._add_frame(submissions, decoded.verdicts, frame, codec)
+        self._decoded = []
         self.answers = [answer for answer in answers if answer is not None]
 
     def _judge(

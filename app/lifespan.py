@@ -12,9 +12,9 @@ from fastapi import FastAPI
 
 from app.admission import AdmissionPolicy
 from app.api_keys import ApiKeys
-from app.commit import GroupPolicy
 from app.deduplication import DeduplicationPolicy
 from app.durable_fs import DurableFS
+from app.gathering import GroupPolicy
 from app.journal.policy import JournalPolicy
 from app.metrics import Metrics
 from app.parquet.layout import Layout

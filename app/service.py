@@ -15,11 +15,12 @@ from pathlib import Path
 import msgspec
 
 from app.admission import Admission, AdmissionPolicy, Levels
-from app.commit import AcceptedRows, Committer, GroupPolicy
+from app.commit import AcceptedRows, Committer
 from app.data_directory_lock import lock_data_directory
 from app.deduplication import DeduplicationPolicy, DeduplicationWindow
 from app.durable_fs import DurableFS, FileLock, Space
 from app.errors import Overloaded
+from app.gathering import GroupPolicy
 from app.group import Reply
 from app.journal.failures import JournalDamaged, JournalFailed
 from app.journal.journal import Journal

@@ -310,7 +310,7 @@ MUTANTS: Final = (
     Mutant(
         "a commit that failed is answered as durable",
         "app/commit.py",
-        "            _answer(loop, [(reply, unknown) for reply in group.replies])\n            raise\n",
+        "            _answer_all(loop, group, unknown)\n            raise\n",
         "            pass\n",
         WHOLE_FAULT,
     ),

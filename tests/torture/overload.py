@@ -51,7 +51,7 @@ def memory_bound() -> int:
     inflight = parse_size(CONFIG["server"]["max_inflight_size"])
     group = parse_size(CONFIG["journal"]["max_group_size"])
     buffered = parse_size(CONFIG["sinks.parquet"]["max_buffered_size"])
-    return BASE_BYTES + 3 * inflight + 3 * buffered + 6 * group + CONNECTIONS_MAX * BYTES_PER_CONNECTION
+    return BASE_BYTES + 3 * inflight + 3 * buffered + 12 * group + CONNECTIONS_MAX * BYTES_PER_CONNECTION
 
 
 class Result(msgspec.Struct):

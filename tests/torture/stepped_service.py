@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.admission import AdmissionPolicy
-from app.commit import GroupPolicy
 from app.deduplication import DeduplicationPolicy
 from app.errors import OutcomeUnknown
+from app.gathering import GroupPolicy
 from app.group import Answer
 from app.journal.policy import JournalPolicy
 from app.metrics import Metrics

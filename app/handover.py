@@ -1,0 +1,50 @@
+"""Between two threads: one item at a time, and whether the second is at work."""
+
+import threading
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Handover(Generic[Item]):
+    """At most one item waits while the taker works on another: `give` blocks until there is room for it.
+
+    Once closed, nothing more is taken in; what waits is still taken.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: Item | None = None
+        self._at_work = False
+        self._closed = False
+
+    def give(self, item: Item) -> bool:
+        """Hands over; False when it was closed, and then the item was not taken."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is None or self._closed)
+            if self._closed:
+                return False
+            self._waiting = item
+            self._changed.notify_all()
+            return True
+
+    def take(self) -> Item | None:
+        """The next item; None when there will be none. Says, too, that the work on the last one is done."""
+        with self._changed:
+            self._at_work = False
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._waiting is not None or self._closed)
+            item, self._waiting = self._waiting, None
+            self._at_work = item is not None
+            self._changed.notify_all()
+            return item
+
+    def wait_until_idle(self) -> None:
+        """Returns when nothing waits and nothing is worked on, or when it was closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or (self._waiting is None and not self._at_work))
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
