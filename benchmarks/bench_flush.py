@@ -16,7 +16,7 @@ from typing import Any, Final
 from app.schema import Kind
 from benchmarks.service import WORKSPACES_MAX, BenchmarkedService
 
-CONFIG: Final = {"sinks.parquet": {"flush_interval": "1h"}}
+CONFIG: Final = {"sinks.parquet": {"flush_interval": "1h", "max_buffered_size": "512MB"}}
 """Only /flush publishes."""
 
 CONNECTIONS: Final = 16
@@ -53,8 +53,8 @@ def _flush(service: BenchmarkedService, workspaces: int, rows: int) -> dict[str,
 def _fill(service: BenchmarkedService, kind: Kind, workspaces: int, rows: int) -> None:
     """Send until every workspace has rows of this kind."""
     done: set[int] = set()
-    for _ in range(LOADS_MAX):
-        load = {"kind": kind.value, "rows": rows, "workspaces": workspaces}
+    for seed in range(LOADS_MAX):
+        load = {"kind": kind.value, "rows": rows, "workspaces": workspaces, "seed": seed}
         result = service.load(service.keys, connections=CONNECTIONS, seconds=0.5, **load)
         service.acknowledged += result["rows"]
         for line in service.request("GET", "/status")["rows"]:
