@@ -1,8 +1,10 @@
 """Runs the service until it is told to stop: keys, socket, server, exit code."""
 
+import contextlib
 import json
 import logging
 import math
+import os
 import signal
 import socket
 import ssl
@@ -11,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
 import uvicorn
 from fastapi import FastAPI
 
@@ -29,6 +32,9 @@ SWITCH_INTERVAL_S: Final = 0.0005
 """How long one thread may keep the interpreter from another. The event loop's turns are short; the commit
 thread's are not, and by default it would keep answers waiting ten times as long."""
 
+POOL_VARIABLE: Final = "ARROW_DEFAULT_MEMORY_POOL"
+"""Arrow's own way to name its allocator; who sets it is obeyed."""
+
 log = logging.getLogger(__name__)
 
 
@@ -39,6 +45,7 @@ def serve(settings: Settings) -> int:
     """
     _log_to_stderr()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _choose_memory_pool()
     settings, key = _with_keys(settings)
     listener = _listen(settings)
     url = _url(settings, listener)
@@ -52,6 +59,13 @@ def serve(settings: Settings) -> int:
     if key is not None:
         print(_first_steps(url, key, settings.auth.api_keys_file), flush=True)
     return _run(settings, listener)
+
+
+def _choose_memory_pool() -> None:
+    """jemalloc keeps large short-lived buffers at hand: fewer page faults than Arrow's default, less memory."""
+    if POOL_VARIABLE not in os.environ:
+        with contextlib.suppress(NotImplementedError):  # not every build of pyarrow has it
+            pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
 def _run(settings: Settings, listener: socket.socket) -> int:
