@@ -62,7 +62,7 @@ def serve(settings: Settings) -> int:
 
 
 def _choose_memory_pool() -> None:
-    """jemalloc keeps large short-lived buffers at hand: fewer page faults than Arrow's default, less memory."""
+    """jemalloc keeps large short-lived buffers: fewer page faults than Arrow's default, and less memory."""
     if POOL_VARIABLE not in os.environ:
         with contextlib.suppress(NotImplementedError):  # not every build of pyarrow has it
             pa.set_memory_pool(pa.jemalloc_memory_pool())
