@@ -104,17 +104,19 @@ def _repair(options: argparse.Namespace) -> int:
     from app.data_directory_lock import DataDirectoryInUse
     from app.durable_fs import DurableFS, SyncFailed
     from app.journal.failures import JournalDamaged
+    from app.lifespan import object_store, sink_paths
     from app.parquet.manifest import ManifestDamaged
-    from app.parquet.paths import SinkPaths
     from app.parquet.publish import IntentDamaged
     from app.parquet.recovery import FilesDiffer
     from app.repair import NothingThere, repair_data_directory
 
     settings = _load(options)
-    paths = SinkPaths(settings.sink.path.absolute(), settings.journal.path.absolute())
+    paths = sink_paths(settings)
     refusals = (NothingThere, DataDirectoryInUse, FilesDiffer, ManifestDamaged, IntentDamaged, JournalDamaged)
     try:
-        done = repair_data_directory(DurableFS(), paths, syncs=settings.journal.acknowledge == "fsync")
+        done = repair_data_directory(
+            DurableFS(), paths, object_store(settings), syncs=settings.journal.acknowledge == "fsync"
+        )
     except (*refusals, OSError, SyncFailed) as error:
         print(f"parquet-sink: not repaired: {error}", file=sys.stderr)
         return 1

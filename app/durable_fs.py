@@ -142,7 +142,7 @@ class DurableFS:
     Staged data files:  create_for_parquet or clone + open_append, then sync_file, rename, sync_directory
     Names:              rename, unlink, make_directory, sync_directory, sync_file, write_atomically
     Many at once:       sync_files, sync_directories, make_directories, kept_alive
-    Reading:            read, open_for_read, stat, exists, list_directory, drop_cached
+    Reading:            read, open_for_read, map_for_read, stat, exists, list_directory, drop_cached
     The disk:           space, same_file_system, lock
 
     A name (created, renamed, unlinked) is durable only after `sync_directory` of the directory that holds it,
@@ -254,6 +254,11 @@ class DurableFS:
     def open_for_read(self, path: Path) -> pa.NativeFile:
         """A seekable file that pyarrow.parquet reads."""
         return pa.OSFile(str(path), mode="rb")
+
+    def map_for_read(self, path: Path) -> pa.Buffer:
+        """All bytes of a file that is not empty and does not change, without reading them into memory."""
+        with pa.memory_map(str(path)) as file:
+            return file.read_buffer()
 
     def stat(self, path: Path) -> FileStat:
         """FileNotFoundError when there is none."""

@@ -17,12 +17,16 @@ from app.durable_fs import DurableFS
 from app.gathering import GroupPolicy
 from app.journal.policy import JournalPolicy
 from app.metrics import Metrics
+from app.object_store.client import StoreMisconfigured
+from app.object_store.policy import StorePolicy
+from app.object_store.store import ObjectStore
 from app.parquet.layout import Layout
 from app.parquet.partition import Rotation
 from app.parquet.paths import SinkPaths
 from app.parquet.rotation import WriterPolicy
 from app.service import Policies, Service
-from app.settings import ParquetSinkSettings, Settings
+from app.settings import ConfigurationError, ParquetSinkSettings, Settings
+from app.start_patience import StartStopped
 from app.submission import DecodePolicy
 
 log = logging.getLogger(__name__)
@@ -38,8 +42,15 @@ def now_ms() -> int:
 
 def build_service(settings: Settings, metrics: Metrics, request_exit: Callable[[], None]) -> Service:
     """All parts with their policies; nothing is opened yet. request_exit: asks the server to end."""
-    paths = SinkPaths(settings.sink.path.absolute(), settings.journal.path.absolute())
-    service = Service(DurableFS(), paths, _policies(settings), metrics, now_ms, request_exit)
+    service = Service(
+        DurableFS(),
+        sink_paths(settings),
+        _policies(settings),
+        metrics,
+        now_ms,
+        request_exit,
+        store=object_store(settings),
+    )
     metrics.observe("journal_bytes", "Size of the journal.", lambda: service.levels().journal_bytes)
     metrics.observe("buffered_bytes", "Rows not yet in files.", lambda: service.levels().buffered_bytes)
     metrics.observe("buffered_rows", "The same, in rows.", service.buffered_rows)
@@ -48,6 +59,32 @@ def build_service(settings: Settings, metrics: Metrics, request_exit: Callable[[
     metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: service.admission.inflight_bytes)
     metrics.observe("free_bytes", "Free space of the fullest disk.", lambda: service.levels().free_bytes)
     return service
+
+
+def sink_paths(settings: Settings) -> SinkPaths:
+    directory = settings.sink.directory
+    return SinkPaths(directory and directory.absolute(), settings.journal.path.absolute())
+
+
+def object_store(settings: Settings) -> ObjectStore | None:
+    """Where files go when they do not go to a directory. Raises ConfigurationError."""
+    sink = settings.sink
+    if sink.url is None:
+        return None
+    policy = StorePolicy(
+        url=sink.url,
+        endpoint=sink.store.endpoint,
+        region=sink.store.region,
+        virtual_hosted=sink.store.virtual_hosted,
+        conditional_writes=sink.store.conditional_writes,
+        parallel_uploads=sink.store.parallel_uploads,
+        request_timeout_s=sink.store.request_timeout,
+        connect_timeout_s=sink.store.connect_timeout,
+    )
+    try:
+        return ObjectStore(policy)
+    except StoreMisconfigured as error:
+        raise ConfigurationError([f"sinks.{next(iter(settings.sinks))}.path: {error}"]) from None
 
 
 def _policies(settings: Settings) -> Policies:
@@ -86,6 +123,7 @@ def _policies(settings: Settings) -> Policies:
             row_group_bytes=sink.row_group_size,
             max_buffered_bytes=sink.max_buffered_size,
             max_journal_bytes=journal.max_size,
+            node=server.node_id,
             writer_version=f"parquet-sink {version('parquet-sink')}",
         ),
         reserve_bytes=journal.reserve_size,
@@ -121,7 +159,8 @@ async def running(
     try:
         yield
     finally:
-        # The opening is not interrupted: it runs in a thread, and ends sooner or later.
+        # The opening runs in a thread, and ends sooner or later.
+        service.stop_opening()
         await tasks[0]
         for task in tasks[1:]:
             task.cancel()
@@ -133,6 +172,8 @@ async def running(
 async def _open(service: Service) -> None:
     try:
         await asyncio.to_thread(service.open, asyncio.get_running_loop())
+    except StartStopped:
+        log.info("stopped before the start was through")
     except Exception as error:
         service.fail(error)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from ipaddress import ip_address
+from pathlib import Path
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -18,7 +19,8 @@ from app.api.client_address import ClientAddresses
 from app.api.docs import docs_router
 from app.api.error_responses import RequestIds, install_error_responses
 from app.api.fast_lane import FastLane
-from app.api.files import files_router
+from app.api.file_response import OpenedFile
+from app.api.files import OpenFile, files_router
 from app.api.flush import flush_router
 from app.api.guarded_protocol import ConnectionPolicy
 from app.api.health import health_router
@@ -26,6 +28,7 @@ from app.api.http_metrics import HttpMetrics
 from app.api.ingest import IngestEndpoint
 from app.api.metrics import metrics_router
 from app.api.openapi import openapi_document
+from app.api.opened_object import OpenedObject
 from app.api.status import status_router
 from app.api_keys import ApiKeys
 from app.lifespan import build_service, running
@@ -123,12 +126,20 @@ def _add_admin_calls(
         bound_to_loopback=is_loopback(settings.server.host),
     )
     app.include_router(flush_router(service.flush, auth.authorise, settings.server.request_timeout))
-    app.include_router(files_router(service, settings.sink.path.absolute(), auth.authorise))
+    app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
     app.include_router(status_router(service.status, auth.authorise_admin))
     app.include_router(health_router(service.reasons_not_ready, ids))
     app.include_router(docs_router(lambda: openapi_document(app)))
     if settings.sink.metrics_enabled:
         app.include_router(metrics_router(registry, auth.authorise_admin))
+
+
+def _file_opener(settings: Settings, service: Service) -> OpenFile:
+    directory, store = settings.sink.directory, service.store
+    if store is not None:
+        return lambda path: OpenedObject.open(store, path)
+    root = (directory or Path()).absolute()
+    return lambda path: OpenedFile.open(root / path)
 
 
 def is_loopback(host: str) -> bool:

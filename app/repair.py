@@ -9,6 +9,8 @@ from app.durable_fs import DurableFS
 from app.journal.failures import Damage
 from app.journal.losses import LOSSES_NAME
 from app.journal.repair import repair
+from app.object_store.store import ObjectStore
+from app.parquet.bucket import Bucket
 from app.parquet.paths import SinkPaths
 from app.parquet.recovery import recover
 
@@ -24,10 +26,13 @@ class Repair(msgspec.Struct, frozen=True):
     losses: Path
 
 
-def repair_data_directory(fs: DurableFS, paths: SinkPaths, *, syncs: bool) -> Repair:
+def repair_data_directory(
+    fs: DurableFS, paths: SinkPaths, store: ObjectStore | None = None, *, syncs: bool
+) -> Repair:
     """Finish an interrupted publish as a start does, then record every damage of the journal as lost.
 
-    syncs: as for `app.journal.recovery.recover`: whether the journal must reach what the manifest knows.
+    store: where files go, if not to a directory. syncs: as for `app.journal.recovery.recover`: whether the
+    journal must reach what the manifest knows.
     Raises NothingThere; DataDirectoryInUse; FilesDiffer, ManifestDamaged, IntentDamaged, which no repair
     mends; JournalDamaged when the disk goes on failing; OSError, SyncFailed.
     """
@@ -35,7 +40,7 @@ def repair_data_directory(fs: DurableFS, paths: SinkPaths, *, syncs: bool) -> Re
         raise NothingThere(f"{paths.state} is not there; is journal.path right?")
     lock = lock_data_directory(fs, paths.state)
     try:
-        manifest, _ = recover(fs, paths)
+        manifest, _ = recover(fs, paths, Bucket(fs, store) if store else None)
         manifest.close()
         damages = repair(fs, paths.segments, manifest.last_lsn if syncs else 0)
         return Repair(damages, paths.segments / LOSSES_NAME)

@@ -26,9 +26,12 @@ from app.journal.failures import JournalDamaged, JournalFailed
 from app.journal.journal import Journal
 from app.journal.policy import JournalPolicy
 from app.metrics import Metrics
+from app.object_store.store import ObjectStore
 from app.observers import CommitObserver, PublishObserver
+from app.parquet.bucket import Bucket
 from app.parquet.data_file import DataFile
 from app.parquet.intake import FlushResult
+from app.parquet.local_directory import local_destination
 from app.parquet.manifest import Manifest, ManifestDamaged
 from app.parquet.paths import SinkPaths
 from app.parquet.publish import IntentDamaged
@@ -37,11 +40,13 @@ from app.parquet.rotation import WriterPolicy
 from app.parquet.writer import Writer
 from app.reserve import DiskReserve
 from app.rows_frame import RowsFrameCodec
+from app.start_patience import StartPatience
 from app.submission import DecodePolicy, Submission
 
 log = logging.getLogger(__name__)
 
 STARTING = "starting"
+AWAITING_STORE = "starting: the object store does not answer, and an interrupted upload is to be finished"
 DRAINING = "shutting down"
 FAILED = "stopping after a failure"
 
@@ -89,8 +94,12 @@ class Service:
         clock_ms: Callable[[], int],
         on_fatal: Callable[[], None],
         new_writer: Callable[..., Writer] = Writer,
+        store: ObjectStore | None = None,
     ) -> None:
         self._new_writer = new_writer
+        self._destination = local_destination(fs, paths) if store is None else Bucket(fs, store)
+        self._patience = StartPatience()
+        self.store = store
         self._fs = fs
         self._paths = paths
         self._policies = policies
@@ -120,11 +129,13 @@ class Service:
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Recovers and starts. Blocks as long as the journal is long; call it in a thread.
 
-        Raises what the parts raise when the disk does not hold what it should.
+        Raises what the parts raise when the disk does not hold what it should; StartStopped.
         """
         began = time.monotonic()
         self.check_space()
-        manifest, report = recover(self._fs, self._paths)
+        manifest, report = self._patience.until_store_answers(
+            lambda: recover(self._fs, self._paths, self._destination), self._note_outage
+        )
         for path in report.unknown_files:
             log.warning("%s is below the data path and no commit knows it; it is left alone", path)
         if report.removed_files:
@@ -146,6 +157,7 @@ class Service:
             manifest,
             clock=self._clock_ms,
             observer=PublishObserver(self._metrics),
+            destination=self._destination,
             on_trim=lambda lsn: self._trim(journal, window, lsn),
             on_fatal=self.fail,
             journal_bytes=lambda: journal.size_bytes,
@@ -173,8 +185,12 @@ class Service:
         self._metrics.recovery_cut_bytes.set(journal.recovery.torn_bytes)
         self._metrics.recovery_seconds.set(time.monotonic() - began)
         log.info("ready: %d rows replayed in %.1f s", replayed, time.monotonic() - began)
-        if self.admission.closed == STARTING:
+        if self.admission.closed in (STARTING, AWAITING_STORE):
             self.admission.closed = None
+
+    def stop_opening(self) -> None:
+        """Ends an `open` that waits for an object store or a full disk."""
+        self._patience.stop()
 
     def close(self) -> None:
         """Drains: commits what was submitted, publishes what is buffered. Blocks; call it in a thread."""
@@ -305,7 +321,7 @@ class Service:
     def check_space(self) -> None:
         """Looks at the disks; blocks. What it finds counts for admission until the next look."""
         spaces = []
-        for path in (self._paths.state, self._paths.data):
+        for path in filter(None, (self._paths.state, self._paths.data)):
             with contextlib.suppress(FileNotFoundError):
                 spaces.append(self._fs.space(path))
         if spaces:
@@ -337,6 +353,9 @@ class Service:
         if self._parts is None:
             raise Overloaded("The service is starting; try again.", retry_after_s=2)
         return self._parts
+
+    def _note_outage(self) -> None:
+        self.admission.closed = AWAITING_STORE
 
     def _load_window(self) -> DeduplicationWindow:
         window = DeduplicationWindow(self._policies.deduplication)
@@ -370,5 +389,5 @@ class Service:
             writer.put(entry.lsn, frame.header.kind, frame.rows)
             replayed += frame.rows.num_rows
             if writer.buffered_bytes > most:
-                writer.flush().result()
+                self._patience.until_done(writer.flush())
         return replayed

@@ -54,7 +54,7 @@ def serve(settings: Settings) -> int:
         url,
         settings.journal.path.resolve(),
         settings.journal.acknowledge,
-        settings.sink.path.resolve(),
+        settings.sink.directory.resolve() if settings.sink.directory else settings.sink.path,
     )
     if key is not None:
         print(_first_steps(url, key, settings.auth.api_keys_file), flush=True)

@@ -24,6 +24,9 @@ from pydantic import (
 )
 
 from app.configuration_source import ConfigurationError, Sources, complaints, read_sources
+from app.object_store.policy import OBJECT_BYTES_MAX
+from app.object_store.url import StoreUrl, is_url, parse_url
+from app.parquet.location import node_id
 from app.parquet.promotion import (
     PROMOTIONS_MAX,
     PromotedType,
@@ -37,6 +40,7 @@ from app.schema import Kind
 __all__ = ["ConfigurationError", "Settings", "load"]
 
 DEFAULT_SINK_PATH = "parquet/"
+STORE_FLUSH_INTERVAL = "10m"
 
 
 def _items(value: object) -> object:
@@ -50,6 +54,13 @@ def _path(value: object) -> object:
     if isinstance(value, str) and not value.strip():
         raise ValueError("the path is empty")
     return value
+
+
+def _place(value: object) -> object:
+    """A directory, or the URL of an object store in its plain form."""
+    if isinstance(value, str) and value.strip():
+        return str(parse_url(value)) if is_url(value) else Path(value)
+    return _path(value)
 
 
 def _token(token: SecretStr) -> SecretStr:
@@ -72,6 +83,7 @@ def _network(value: object) -> object:
 
 
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Place = Annotated[Path | str, BeforeValidator(_place)]
 NamedPath = Annotated[Path, BeforeValidator(_path)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
@@ -118,6 +130,9 @@ class ServerSettings(_Section):
     keep_alive_timeout: Annotated[float, DurationText("1s")] = Field(
         default=parse_duration("75s"),
         description="until an idle connection is closed; longer than a load balancer's own",
+    )
+    node_id: Annotated[str, AfterValidator(node_id)] | None = Field(
+        default=None, description="stands in the names of files, where several nodes write into one place"
     )
     drain_timeout: Annotated[float, DurationText("0s")] = Field(
         default=parse_duration("20s"),
@@ -226,11 +241,37 @@ class PromotionSettings(_Section):
         return Promotion(Kind(self.kind), parse_path(self.path), self.name, PromotedType(self.type))
 
 
+class StoreSettings(_Section):
+    """`[sinks.<name>.store]`: how the object store is spoken to; credentials come from the environment."""
+
+    endpoint: str | None = Field(
+        default=None,
+        pattern="^https?://[^/]+",
+        description="URL of an S3-compatible store; else the provider's own",
+    )
+    region: str | None = Field(default=None, min_length=1, description="of S3; else AWS_REGION")
+    virtual_hosted: bool = Field(default=False, description="the bucket is part of the endpoint's host name")
+    conditional_writes: bool = Field(
+        default=True, description="false for a store that does not know If-None-Match when it writes"
+    )
+    parallel_uploads: int = Field(default=8, ge=1, le=64, description="files uploaded at the same time")
+    request_timeout: Annotated[float, DurationText("100ms")] = Field(
+        default=parse_duration("60s"), description="one request, the upload of a whole file included"
+    )
+    connect_timeout: Annotated[float, DurationText("100ms")] = Field(
+        default=parse_duration("5s"), description="until a connection to the store stands"
+    )
+
+
 class ParquetSinkSettings(_Section):
     """`[sinks.<name>]` with `type = "parquet"`: where the files go and what they look like."""
 
     type: Literal["parquet"] = Field(default="parquet", description="the kind of sink")
-    path: NamedPath = Field(description="directory of the files; required in a `[sinks.<name>]` section")
+    path: Place = Field(
+        description="directory of the files, or `s3://bucket/prefix`, `gs://…`, `az://…`; "
+        "required in a `[sinks.<name>]` section"
+    )
+    store: StoreSettings = StoreSettings()
     rotation: Literal["hourly", "daily"] = Field(
         default="daily", description="a file a day, or a file an hour"
     )
@@ -255,7 +296,8 @@ class ParquetSinkSettings(_Section):
     )
     flush_interval: Annotated[float, DurationText("10ms")] = Field(
         default=parse_duration("60s"),
-        description="a file lags behind at most this, or 1/16 of its partition's age",
+        description="a file lags behind at most this, or 1/16 of its partition's age; "
+        "10m where `path` is a URL",
     )
     max_file_size: Annotated[int, SizeText("1KB")] = Field(
         default=parse_size("128MB"), description="a file that would exceed it is sealed"
@@ -269,6 +311,24 @@ class ParquetSinkSettings(_Section):
         description="rows acknowledged and not yet in files, in memory; beyond it: 503",
     )
 
+    @property
+    def directory(self) -> Path | None:
+        """Where the files are; None when they are on an object store."""
+        return self.path if isinstance(self.path, Path) else None
+
+    @property
+    def url(self) -> StoreUrl | None:
+        """Where the files are on an object store, if they are on one."""
+        return None if isinstance(self.path, Path) else parse_url(self.path)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_interval(cls, values: Any) -> Any:
+        """Each flush makes an object there, and objects do not grow."""
+        if isinstance(values, dict) and is_url(str(values.get("path", ""))):
+            return {"flush_interval": STORE_FLUSH_INTERVAL, **values}
+        return values
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.compression_level is not None:
@@ -277,6 +337,8 @@ class ParquetSinkSettings(_Section):
                 raise ValueError(f'compression_level is for "zstd" and "gzip", not "{self.compression}"')
             if self.compression_level > highest:
                 raise ValueError(f"compression_level of {self.compression} is at most {highest}")
+        if self.url is not None and self.max_file_size > OBJECT_BYTES_MAX:
+            raise ValueError(f"max_file_size is above {OBJECT_BYTES_MAX} bytes, the largest upload there is")
         if self.data_format != "json" and (self.payload_type == "json" or self.promote):
             raise ValueError('payload_type = "json" and promote need data_format = "json"')
         refuse_conflicts([each.promotion for each in self.promote])
@@ -307,7 +369,9 @@ class Settings(_Section):
                 'API keys: set auth.api_keys_file, or listen on "127.0.0.1"'
             )
         (name,) = self.sinks
-        journal, data = self.journal.path.resolve(), self.sink.path.resolve()
+        if self.sink.directory is None:
+            return self
+        journal, data = self.journal.path.resolve(), self.sink.directory.resolve()
         if journal.is_relative_to(data) or data.is_relative_to(journal):
             raise ValueError(
                 f"journal.path ({journal}) and sinks.{name}.path ({data}) overlap; "

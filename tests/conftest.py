@@ -1,12 +1,14 @@
 """The service for a test module, and what a failed test shows of it."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.support.bucket_service import BucketService
 from tests.support.s3_server import CREDENTIALS, S3Server, running_s3_server
-from tests.support.service import FRESH_WORKSPACES, Service, running_service
+from tests.support.service import FRESH_WORKSPACES, NewService, Service, running
 
 
 @pytest.fixture(scope="session")
@@ -19,16 +21,39 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
             yield server
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module says in BACKENDS over which of them its tests run."""
+    if "backend" in metafunc.fixturenames and hasattr(metafunc.module, "BACKENDS"):
+        metafunc.parametrize("backend", metafunc.module.BACKENDS, scope="module")
+
+
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
+def backend() -> str:
+    """Where the files of the module's services go: "directory" or "bucket"."""
+    return "directory"
+
+
+@pytest.fixture(scope="module")
+def new_service(backend: str, request: pytest.FixtureRequest) -> NewService:
+    """Makes a service, not started, whose files go there."""
+    if backend == "directory":
+        return Service
+    return partial(BucketService, endpoint=request.getfixturevalue("s3_server").endpoint)
+
+
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, new_service: NewService
+) -> Iterator[Service]:
     """One running service for the whole module; a module's own CONFIG changes its settings."""
     config = getattr(request.module, "CONFIG", None)
-    with running_service(tmp_path_factory.mktemp("service"), config) as service:
+    with running(new_service(tmp_path_factory.mktemp("service"), config)) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def unused_workspaces() -> Iterator[int]:
+def unused_workspaces(backend: str) -> Iterator[int]:
+    """From the first on for every service."""
     return iter(FRESH_WORKSPACES)
 
 
@@ -39,8 +64,8 @@ def workspace(unused_workspaces: Iterator[int]) -> int:
 
 
 @pytest.fixture
-def own_service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
+def own_service(tmp_path: Path, request: pytest.FixtureRequest, new_service: NewService) -> Iterator[Service]:
     """A service for one test, which may stop, kill and start it."""
     config = getattr(request.module, "CONFIG", None)
-    with running_service(tmp_path, config) as service:
+    with running(new_service(tmp_path, config)) as service:
         yield service

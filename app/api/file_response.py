@@ -8,9 +8,10 @@ import asyncio
 import contextlib
 import errno
 import os
+from collections.abc import Awaitable
 from email.utils import formatdate
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
@@ -26,11 +27,29 @@ SEND_STALL_S: Final = 60.0
 """A client that takes nothing for that long loses the connection."""
 
 
-class OpenedFile:
-    """One version of a file, held open.
+class Opened(Protocol):
+    """One version of a file that can be read while it is open.
 
-    etag: strong; another version has another size, another time, or is another inode.
+    size: bytes. modified_s: since the epoch. etag: strong, quotes included. read_bytes: what one read takes.
     """
+
+    size: int
+    modified_s: float
+    etag: str
+    read_bytes: int
+
+    async def read(self, offset: int, size: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class OpenedFile:
+    """An `Opened` local file.
+
+    etag: another version has another size, another time, or is another inode.
+    """
+
+    read_bytes = READ_BYTES
 
     def __init__(self, path: Path) -> None:
         """Raises NotFound if the file is not there, or a link is. Blocks on the disk."""
@@ -45,30 +64,31 @@ class OpenedFile:
         self.modified_s = status.st_mtime
         self.etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"'
 
-    def read(self, offset: int, size: int) -> bytes:
-        return os.pread(self._fd, size, offset)
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """The same, off the event loop."""
+        return await asyncio.to_thread(cls, path)
 
-    def __enter__(self) -> Self:
-        return self
+    async def read(self, offset: int, size: int) -> bytes:
+        return await asyncio.to_thread(os.pread, self._fd, size, offset)
 
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         os.close(self._fd)
 
 
 class PublishedFileResponse:
-    """ASGI response with the file at `path`: GET and HEAD, one Range, ETag and its conditions.
+    """ASGI response with a file: GET and HEAD, one Range, ETag and its conditions.
 
-    name: what a browser calls the file when it saves it.
+    opening: gives the file, which is closed here. name: what a browser calls the file when it saves it.
     """
 
-    def __init__(self, path: Path, media_type: str, name: str) -> None:
-        self._path = path
+    def __init__(self, opening: Awaitable[Opened], media_type: str, name: str) -> None:
+        self._opening = opening
         self._media_type = media_type
         self._name = name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        opened = await asyncio.to_thread(OpenedFile, self._path)
-        with opened:
+        with contextlib.closing(await self._opening) as opened:
             status, part = _choose(scope["method"], Headers(scope=scope), opened)
             headers = self._headers(opened, status, part)
             await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -76,7 +96,7 @@ class PublishedFileResponse:
                 part = ByteRange(0, 0)
             await _send_part(opened, part, receive, send)
 
-    def _headers(self, opened: OpenedFile, status: int, part: ByteRange) -> RawHeaders:
+    def _headers(self, opened: Opened, status: int, part: ByteRange) -> RawHeaders:
         headers = {
             "accept-ranges": "bytes",
             "etag": opened.etag,
@@ -97,7 +117,7 @@ class PublishedFileResponse:
         return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
-def _choose(method: str, headers: Headers, opened: OpenedFile) -> tuple[int, ByteRange]:
+def _choose(method: str, headers: Headers, opened: Opened) -> tuple[int, ByteRange]:
     """Status and the part to send, in the order of precedence of RFC 9110, section 13.2.2."""
     nothing = ByteRange(0, 0)
     if_match = headers.get("if-match")
@@ -121,12 +141,12 @@ def _choose(method: str, headers: Headers, opened: OpenedFile) -> tuple[int, Byt
     return (200, whole) if part is None else (206, part)
 
 
-async def _send_part(opened: OpenedFile, part: ByteRange, receive: Receive, send: Send) -> None:
+async def _send_part(opened: Opened, part: ByteRange, receive: Receive, send: Send) -> None:
     gone = asyncio.create_task(_disconnected(receive))
     try:
         offset = part.start
         while offset < part.stop and not gone.done():
-            chunk = await asyncio.to_thread(opened.read, offset, min(READ_BYTES, part.stop - offset))
+            chunk = await opened.read(offset, min(opened.read_bytes, part.stop - offset))
             if not chunk:
                 raise OSError(f"published file ended at {offset} instead of {part.stop}")
             offset += len(chunk)

@@ -2,8 +2,7 @@
 
 import asyncio
 import datetime
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final, Protocol
 
 import orjson
@@ -22,7 +21,7 @@ from app.api.file_listing import (
     FileListing,
     file_json,
 )
-from app.api.file_response import PublishedFileResponse
+from app.api.file_response import Opened, PublishedFileResponse
 from app.api.files_page import render_files_page
 from app.api_keys import MAX_WORKSPACE_ID
 from app.errors import NotFound
@@ -40,6 +39,7 @@ PAGE_HEADERS: Final = {
     "vary": "accept",
 }
 
+OpenFile = Callable[[str], Awaitable[Opened]]
 Authorise = Callable[[Scope], Access]
 
 
@@ -60,8 +60,8 @@ class PublishedFiles(Protocol):
     def find(self, path: str) -> DataFile | None: ...
 
 
-def files_router(published: PublishedFiles, data_path: Path, authorise: Authorise) -> APIRouter:
-    """data_path: the folder that the paths of published files are relative to."""
+def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Authorise) -> APIRouter:
+    """open_file: opens a published file by its path; raises NotFound when it is not there any more."""
     router = APIRouter()
     listing = FileListing(published.files)
 
@@ -83,17 +83,17 @@ def files_router(published: PublishedFiles, data_path: Path, authorise: Authoris
         headers = {"vary": "accept", "cache-control": "no-store"}
         return Response(orjson.dumps(content), media_type="application/json", headers=headers)
 
-    endpoint = FileEndpoint(published, data_path, authorise)
+    endpoint = FileEndpoint(published, open_file, authorise)
     router.routes.append(Route("/files/{path:path}", endpoint, methods=["GET", "HEAD"]))
     return router
 
 
 class FileEndpoint:
-    """ASGI endpoint of one data file. Only paths of published files lead to the disk."""
+    """ASGI endpoint of one data file. Only paths of published files are opened."""
 
-    def __init__(self, published: PublishedFiles, data_path: Path, authorise: Authorise) -> None:
+    def __init__(self, published: PublishedFiles, open_file: OpenFile, authorise: Authorise) -> None:
         self._published = published
-        self._data_path = data_path
+        self._open_file = open_file
         self._authorise = authorise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +103,7 @@ class FileEndpoint:
         if file is None or not access.may_see(file.workspace_id):
             raise NotFound("No published file has this path; /files lists them.")
         name = f"{file.workspace_id}_{file.path.split('/', 1)[1].replace('/', '_')}"
-        response = PublishedFileResponse(self._data_path / file.path, PARQUET_MEDIA_TYPE, name)
+        response = PublishedFileResponse(self._open_file(file.path), PARQUET_MEDIA_TYPE, name)
         await response(scope, receive, send)
 
 

@@ -1,8 +1,13 @@
 """How a store is spoken to."""
 
+from typing import Final
+
 import msgspec
 
 from app.object_store.url import StoreUrl
+
+OBJECT_BYTES_MAX: Final = 5_000_000_000
+"""What every provider takes in one request."""
 
 
 class StorePolicy(msgspec.Struct, frozen=True, kw_only=True):

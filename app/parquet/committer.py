@@ -8,10 +8,12 @@ import msgspec
 from app.durable_fs import DurableFS
 from app.parquet.buffer import PartitionRows
 from app.parquet.data_file import DataFile
+from app.parquet.destination import Destination, NamesTaken
 from app.parquet.manifest import Commit, Manifest
 from app.parquet.observer import Observer
 from app.parquet.paths import SinkPaths
 from app.parquet.publish import Intent, Publisher
+from app.parquet.renaming import free_names, rename_files, rename_placements
 from app.parquet.rotation import WriterPolicy
 from app.parquet.stage import Span, StagedFlush, Stager
 from app.parquet.staging import Staging
@@ -43,6 +45,7 @@ class Committer:
         fs: DurableFS,
         paths: SinkPaths,
         manifest: Manifest,
+        destination: Destination,
         policy: WriterPolicy,
         clock: Callable[[], int],
         observer: Observer,
@@ -52,8 +55,9 @@ class Committer:
         self._clock = clock
         self._observer = observer
         self._staging = Staging(fs, paths)
-        self._stager = Stager(fs, paths, self._staging, manifest, policy, clock)
-        self._publisher = Publisher(fs, paths, self._staging, manifest)
+        self._destination = destination
+        self._stager = Stager(fs, self._staging, destination, manifest, policy, clock)
+        self._publisher = Publisher(fs, paths, self._staging, destination, manifest)
         self._pending: _Pending | None = None
         self._pause_ms = 0
         self._failed_at_ms = 0
@@ -119,6 +123,9 @@ class Committer:
             return []
         try:
             self._publisher.publish(pending.intent)
+        except NamesTaken as taken:
+            self._rename(pending, taken.paths)
+            return []
         except OSError as error:
             self._failed(error)
             return []
@@ -128,6 +135,18 @@ class Committer:
             self.problem = None
         self._observe(pending)
         return pending.flushes
+
+    def _rename(self, pending: _Pending, taken: Sequence[str]) -> None:
+        """Give the files whose names are taken others; the next turn resumes with them."""
+        try:
+            names = free_names(self._destination, pending.intent.commit.files, taken)
+        except OSError as error:
+            self._failed(error)
+            return
+        for each in pending.flushes:
+            each.flush.files = rename_files(each.flush.files, names)
+            each.flush.placements = rename_placements(each.flush.placements, names)
+        self._pending = msgspec.structs.replace(pending, intent=pending.intent.renamed(names))
 
     def _failed(self, error: OSError) -> None:
         self._failed_at_ms = self._clock()

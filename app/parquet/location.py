@@ -1,31 +1,63 @@
 """Where a partition's files stand below `{path}`: names are a contract with those who query them."""
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.parquet.partition import Partition
 from app.schema import Kind
 
 NUMBER_DIGITS: Final = 4
+NODE_CHARACTERS_MAX: Final = 63
 
+_NODE: Final = re.compile(r"[a-z](?:[a-z0-9_-]*[a-z0-9])?")
+_ENDS_IN_NUMBER: Final = re.compile(r"-\d{4,}$")
 _PATH: Final = re.compile(
-    r"(0|[1-9]\d{0,19})/(\d{4}-\d\d-\d\d)(?:/([01]\d|2[0-3]))?/(events|logs|snapshots)(?:-(\d{4,}))?\.parquet"
+    r"(0|[1-9]\d{0,19})/(\d{4}-\d\d-\d\d)(?:/([01]\d|2[0-3]))?/"
+    r"(events|logs|snapshots)(?:-([a-z][a-z0-9_-]*?))?(?:-(\d{4,}))?\.parquet"
 )
 
 
-def relative_path(partition: Partition, number: int) -> str:
-    """Posix path of a partition's file below `{path}`; number 0 is the first and carries no number."""
+def node_id(text: str) -> str:
+    """The name of a node as it may stand in file names. Raises ValueError.
+
+    It begins with a letter and does not end as a file's number does, so that no two nodes share a name.
+    """
+    if len(text) > NODE_CHARACTERS_MAX or not _NODE.fullmatch(text) or _ENDS_IN_NUMBER.search(text):
+        raise ValueError(
+            f"{text!r} cannot stand in file names; use at most {NODE_CHARACTERS_MAX} lower-case letters, "
+            "digits, - and _, beginning with a letter and not ending in - and four or more digits"
+        )
+    return text
+
+
+def relative_path(partition: Partition, number: int, node: str | None = None) -> str:
+    """Posix path of a partition's file below `{path}`; number 0 is the first and carries no number.
+
+    node: the `node_id` of the service that writes it, where several write the same partitions.
+    """
     hour = "" if partition.hour is None else f"/{partition.hour:02}"
-    suffix = f"-{number:0{NUMBER_DIGITS}}" if number else ""
-    return f"{partition.workspace_id}/{partition.date}{hour}/{partition.kind.value}{suffix}.parquet"
+    name = partition.kind.value + (f"-{node}" if node else "") + _suffix(number)
+    return f"{partition.workspace_id}/{partition.date}{hour}/{name}.parquet"
 
 
-def parse(path: str) -> tuple[Partition, int] | None:
-    """The partition and number that `relative_path` makes this path from; None for any other path."""
+def _suffix(number: int) -> str:
+    return f"-{number:0{NUMBER_DIGITS}}" if number else ""
+
+
+class Location(NamedTuple):
+    """What `relative_path` makes a path from."""
+
+    partition: Partition
+    number: int
+    node: str | None = None
+
+
+def parse(path: str) -> Location | None:
+    """What `relative_path` makes this path from; None for any other path."""
     match = _PATH.fullmatch(path)
     if match is None:
         return None
-    workspace_id, date, hour, kind, number = match.groups()
+    workspace_id, date, hour, kind, node, number = match.groups()
     partition = Partition(int(workspace_id), date, None if hour is None else int(hour), Kind(kind))
-    found = partition, int(number or 0)
+    found = Location(partition, int(number or 0), node)
     return found if relative_path(*found) == path else None

@@ -11,9 +11,12 @@ STAGING_BESIDE_DATA: Final = ".staging"
 
 
 class SinkPaths(msgspec.Struct, frozen=True):
-    """data: `{path}`, where engines read. state: `[journal] path`, never below `data`."""
+    """data: `{path}`, where engines read; None where files go to an object store.
 
-    data: Path
+    state: `[journal] path`, never below `data`.
+    """
+
+    data: Path | None
     state: Path
 
     @property
@@ -34,11 +37,14 @@ class SinkPaths(msgspec.Struct, frozen=True):
         return self.state / "quarantine"
 
     @property
-    def staging_places(self) -> tuple[Path, Path]:
-        """Both places where staged files can be, as the file systems were when they were written."""
-        return self.state / "staging", self.data / STAGING_BESIDE_DATA
+    def staging_places(self) -> tuple[Path, ...]:
+        """The places where staged files can be, as the file systems were when they were written."""
+        beside_state = self.state / "staging"
+        return (beside_state,) if self.data is None else (beside_state, self.data / STAGING_BESIDE_DATA)
 
     def staging(self, fs: DurableFS) -> Path:
         """Where to stage: a rename from there to `data` is possible."""
-        beside_state, beside_data = self.staging_places
-        return beside_state if fs.same_file_system(self.data, self.state) else beside_data
+        beside_state, *beside_data = self.staging_places
+        if self.data is None or fs.same_file_system(self.data, self.state):
+            return beside_state
+        return beside_data[0]

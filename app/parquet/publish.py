@@ -1,4 +1,4 @@
-"""From staged files to published ones: intent, renames, manifest.
+"""From staged files to published ones: intent, files in their places, manifest.
 
 Every step may be repeated: after an OSError `publish` is called again with the same intent, after a crash
 `recovery` takes up where this left off.
@@ -6,28 +6,28 @@ Every step may be repeated: after an OSError `publish` is called again with the 
 
 import contextlib
 import zlib
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from app.durable_fs import DurableFS
+from app.parquet.destination import Destination
+from app.parquet.local_directory import LocalDirectory
 from app.parquet.manifest import Commit, Manifest
 from app.parquet.paths import SinkPaths
+from app.parquet.renaming import NewNames, rename_files, rename_placements
 from app.parquet.staging import Placement, Staging
-
-KNOWN_DIRECTORIES_MAX: Final = 10_000
-
-REPLACED_FILES_MAX: Final = 256
-"""Descriptors of replaced files that are freed together."""
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """What is about to be published. Durable before the first rename."""
+    """What is about to be published. Durable before the first file is placed."""
 
     commit: Commit
     placements: list[Placement]
+
+    def renamed(self, names: NewNames) -> "Intent":
+        """The same files under other names."""
+        commit = msgspec.structs.replace(self.commit, files=rename_files(self.commit.files, names))
+        return Intent(commit, rename_placements(self.placements, names))
 
 
 class IntentDamaged(Exception):
@@ -37,54 +37,37 @@ class IntentDamaged(Exception):
 class Publisher:
     """Carries out intents, one at a time."""
 
-    def __init__(self, fs: DurableFS, paths: SinkPaths, staging: Staging, manifest: Manifest) -> None:
+    def __init__(
+        self, fs: DurableFS, paths: SinkPaths, staging: Staging, destination: Destination, manifest: Manifest
+    ) -> None:
         self._fs = fs
         self._paths = paths
         self._manifest = manifest
         self._staging = staging
-        self._directories: set[Path] = set()
+        self._copies = destination.grows_in is None
+        self._destinations = {"data": destination, "quarantine": LocalDirectory(fs, paths.quarantine)}
         self._placed: set[str] = set()
 
     def publish(self, intent: Intent) -> None:
         """Give all staged files their names, and commit.
 
         Raises OSError; then what was done so far stays and the call is to be repeated with the same intent.
+        Raises NamesTaken; the same, with an intent that has other names for these files.
         Raises SyncFailed when nobody can know what is on the disk.
         """
+        if self._copies:
+            self._staging.sync_names()
         self._fs.write_atomically(self._paths.intent, encode_intent(intent))
-        finals = {placement: final_path(self._paths, placement) for placement in intent.placements}
-        directories = list(dict.fromkeys(final.parent for final in finals.values()))
-        self._make_directories(directories)
-        waiting = {each: final for each, final in finals.items() if each.staged not in self._placed}
-        replaced = [final for each, final in waiting.items() if each.kept_bytes]
-        with self._fs.kept_alive(replaced[:REPLACED_FILES_MAX]):
-            for placement, final in waiting.items():
-                self._place(placement, final)
-        self._fs.sync_directories(directories)
+        for root, destination in self._destinations.items():
+            placements = [placement for placement in intent.placements if placement.root == root]
+            if placements:
+                destination.place(placements, self._staging.path_of, self._placed)
         self._manifest.append(intent.commit)
         self._placed.clear()
         with contextlib.suppress(OSError):  # one that stays is recognised as done
             self._fs.unlink(self._paths.intent)
-
-    def _make_directories(self, directories: Iterable[Path]) -> None:
-        new = [directory for directory in directories if directory not in self._directories]
-        self._fs.make_directories(new)
-        if len(self._directories) >= KNOWN_DIRECTORIES_MAX:
-            self._directories.clear()
-        self._directories.update(new)
-
-    def _place(self, placement: Placement, final: Path) -> None:
-        try:
-            self._fs.rename(self._staging.path_of(placement), final)
-        except FileNotFoundError:
-            self._directories.clear()  # somebody removed the directory: make it again
-            raise
-        self._placed.add(placement.staged)
-
-
-def final_path(paths: SinkPaths, placement: Placement) -> Path:
-    root = paths.data if placement.root == "data" else paths.quarantine
-    return root / placement.path
+        if self._copies:
+            self._staging.discard(intent.placements)
 
 
 def encode_intent(intent: Intent) -> bytes:

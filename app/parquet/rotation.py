@@ -47,6 +47,7 @@ class WriterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     tick_ms: the longest time between two looks at the clock.
     pressure_interval_ms: the shortest time between two flushes for the journal's sake.
     retry_ms_min, retry_ms_max: the pause after a failed publish, doubled each time.
+    node: stands in the names of files, where several nodes write the same partitions.
     """
 
     rotation: Rotation = Rotation.DAILY
@@ -66,6 +67,7 @@ class WriterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     retry_ms_min: int = 100
     retry_ms_max: int = 10_000
     writer_version: str = "parquet-sink"
+    node: str | None = None
 
 
 class Due(Enum):

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 
 from app.durable_fs import DurableFS
 from app.parquet.data_file import DataFile, Draft
+from app.parquet.destination import Destination
 from app.parquet.layout import Arranger, as_decoded
 from app.parquet.location import relative_path
 from app.parquet.manifest import Manifest, QuarantinedRows
 from app.parquet.partition import Partition
-from app.parquet.paths import SinkPaths
 from app.parquet.quarantine import as_arrow_file, divide_bad_rows
 from app.parquet.rotation import WriterPolicy, is_full, is_outgrown, rows_that_fit
 from app.parquet.row_group import RowGroup, empty_metadata, encode_row_group
@@ -56,14 +56,14 @@ class Stager:
     def __init__(
         self,
         fs: DurableFS,
-        paths: SinkPaths,
         staging: Staging,
+        destination: Destination,
         manifest: Manifest,
         policy: WriterPolicy,
         clock: Callable[[], int],
     ) -> None:
         self._fs = fs
-        self._paths = paths
+        self._destination = destination
         self._manifest = manifest
         self._policy = policy
         self._clock = clock
@@ -114,8 +114,8 @@ class Stager:
             start += self._fill(draft, rows.slice(start), flush.partition.kind)
             if draft.rows:
                 number = self._unclaimed(flush.partition, number, draft)
-                sealed = start < rows.num_rows or is_full(draft.size, draft.row_groups, self._policy)
-                self._write(flush, draft, number, span, sealed)
+                full = start < rows.num_rows or is_full(draft.size, draft.row_groups, self._policy)
+                self._write(flush, draft, number, span, full or self._destination.grows_in is None)
             number += 1
             draft = self._draft(flush.partition, None, span)
         if latest is not None and not latest.sealed and flush.files[0].number != latest.number:
@@ -135,10 +135,11 @@ class Stager:
         return Draft(self._policy.layout.schema(partition.kind), facts, old, metadata)
 
     def _metadata_to_extend(self, latest: DataFile | None) -> pq.FileMetaData | None:
-        if latest is None or latest.sealed:
+        directory = self._destination.grows_in
+        if directory is None or latest is None or latest.sealed:
             return None
         try:
-            with self._fs.open_for_read(self._paths.data / latest.path) as file:
+            with self._fs.open_for_read(directory / latest.path) as file:
                 metadata = pq.read_metadata(file)
         except FileNotFoundError:
             # Somebody has removed it: what is gone cannot grow, and must not keep new rows from their file.
@@ -185,15 +186,17 @@ class Stager:
         """The first number from this one on whose name no file has that is not ours."""
         if draft.old is not None:
             return draft.old.number
-        while self._fs.exists(self._paths.data / relative_path(partition, number)):
+        while self._destination.is_taken(relative_path(partition, number, self._policy.node)):
             number += 1
         return number
 
     def _write(self, flush: StagedFlush, draft: Draft, number: int, span: Span, sealed: bool) -> None:
         partition = flush.partition
-        path = relative_path(partition, number)
         old = draft.old
-        placement = self._staging.write("data", path, draft.chunks(), draft.old_bytes)
+        path = old.path if old else relative_path(partition, number, self._policy.node)
+        directory = self._destination.grows_in
+        grown = directory / path if directory is not None and old else None
+        placement = self._staging.write("data", path, draft.chunks(), grown, draft.old_bytes)
         flush.placements.append(placement)
         flush.rows += draft.rows
         flush.files.append(

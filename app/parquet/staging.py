@@ -45,14 +45,15 @@ class Staging:
 
     def __init__(self, fs: DurableFS, paths: SinkPaths) -> None:
         self._fs = fs
-        self._data = paths.data
         self._directory = paths.staging(fs)
         self._serial = 0
         self._unsynced: dict[str, DurableFile] = {}
         self._unsynced_bytes = 0
 
-    def write(self, root: Root, path: str, chunks: list[bytes], kept_bytes: int = 0) -> Placement:
-        """Write one file: the first `kept_bytes` of the data file that has this path now, then the chunks.
+    def write(
+        self, root: Root, path: str, chunks: list[bytes], old: Path | None = None, kept_bytes: int = 0
+    ) -> Placement:
+        """Write one file: the first `kept_bytes` of the old version where there is one, then the chunks.
 
         Raises OSError, and then nothing is left behind; SyncFailed.
         """
@@ -68,7 +69,7 @@ class Staging:
         )
         self._make_room(placement.bytes)
         try:
-            file = self._begin(placement)
+            file = self._begin(placement, old)
             self._unsynced[placement.staged] = file
             self._unsynced_bytes += placement.bytes
             file.write(chunks)
@@ -82,11 +83,11 @@ class Staging:
         if many or self._unsynced_bytes + more_bytes > UNSYNCED_BYTES_MAX:
             self.sync()
 
-    def _begin(self, placement: Placement) -> DurableFile:
+    def _begin(self, placement: Placement, old: Path | None) -> DurableFile:
         staged = self._directory / placement.staged
-        if not placement.kept_bytes:
+        if old is None:
             return self._fs.create(staged)
-        self._fs.clone(self._data / placement.path, staged, placement.kept_bytes)
+        self._fs.clone(old, staged, placement.kept_bytes)
         return self._fs.open_append(staged)
 
     def sync(self) -> None:
@@ -98,6 +99,10 @@ class Staging:
         finally:
             for file in files.values():
                 file.close()
+
+    def sync_names(self) -> None:
+        """Make the names of staged files durable. Raises OSError, SyncFailed."""
+        self._fs.sync_directory(self._directory)
 
     def discard(self, placements: Iterable[Placement]) -> None:
         """Remove files that will not be published (yet). Raises SyncFailed."""

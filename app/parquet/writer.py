@@ -16,7 +16,9 @@ import pyarrow as pa
 from app.durable_fs import DurableFS
 from app.parquet.buffer import Buffers, PartitionRows
 from app.parquet.committer import Committer, Published
+from app.parquet.destination import Destination
 from app.parquet.intake import FlushCommand, FlushResult, Intake, PutRows, RowAccount
+from app.parquet.local_directory import local_destination
 from app.parquet.manifest import Manifest
 from app.parquet.observer import Observer, SilentObserver
 from app.parquet.partition import Partition, Rotation, split
@@ -36,6 +38,7 @@ class Writer:
 
     clock: ms since the epoch. on_trim(lsn): no frame up to this one is needed any more. on_fatal(exception):
     the process must end: it is not known what is on the disk, or the writer has a bug.
+    destination: where files go; without one, the local directory of `paths`.
     journal_bytes: the present size of the journal.
     """
 
@@ -50,6 +53,7 @@ class Writer:
         on_trim: Callable[[int], None],
         on_fatal: Callable[[BaseException], None],
         observer: Observer | None = None,
+        destination: Destination | None = None,
         journal_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
         self._policy = policy
@@ -58,7 +62,15 @@ class Writer:
         self._on_trim = on_trim
         self._on_fatal = on_fatal
         self._journal_bytes = journal_bytes
-        self._committer = Committer(fs, paths, manifest, policy, clock, observer or SilentObserver())
+        self._committer = Committer(
+            fs,
+            paths,
+            manifest,
+            destination or local_destination(fs, paths),
+            policy,
+            clock,
+            observer or SilentObserver(),
+        )
         self._intake = Intake(clock, _accounts(manifest))
         self._buffers = Buffers()
         self._commands: list[FlushCommand] = []

@@ -13,6 +13,8 @@ import pytest
 from tests.support.payloads import ROW_OF, TIMESTAMP_MS, event, numbers
 from tests.support.service import ADMIN_TOKEN, KEYS, Service
 
+BACKENDS = ("directory", "bucket")
+
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 FIELDS = {
     "path",

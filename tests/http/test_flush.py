@@ -10,6 +10,7 @@ from tests.support.payloads import ROW_OF, event, numbers
 from tests.support.service import KEYS, Service
 
 CONFIG = {"sinks.parquet": {"flush_interval": "3600s"}}
+BACKENDS = ("directory", "bucket")
 
 
 def test_a_flush_answers_when_the_rows_are_in_files(own_service: Service) -> None:

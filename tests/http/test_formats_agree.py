@@ -12,6 +12,8 @@ from tests.support.flatbuffer_batches import hand_laid, official
 from tests.support.payloads import DEVICE, SESSION, TIMESTAMP_MS
 from tests.support.service import KEYS, Service
 
+BACKENDS = ("directory", "bucket")
+
 KEY = bytes.fromhex(KEYS[1])
 
 BATCHES: dict[Kind, list[dict[str, Any]]] = {

@@ -15,6 +15,7 @@ from tests.support.payloads import ROW_OF, event, numbers
 from tests.support.service import KEYS, Service
 
 CONFIG = {"sinks.parquet": {"flush_interval": "3600s"}}
+BACKENDS = ("directory", "bucket")
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

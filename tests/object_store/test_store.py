@@ -10,7 +10,7 @@ import pytest
 
 from app.object_store.client import StoreMisconfigured
 from app.object_store.policy import StorePolicy
-from app.object_store.store import NameTaken, ObjectStore
+from app.object_store.store import NameTaken, ObjectStore, StoreUnavailable
 from app.object_store.url import Provider, StoreUrl
 from tests.support.fault_proxy import AT_ONCE, Fault, FaultProxy, no_fault
 from tests.support.s3_server import S3Server, policy_of
@@ -95,11 +95,11 @@ def test_removing_twice_is_harmless(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("fault", list(Fault))
-def test_a_fault_is_an_os_error_after_one_request_and_mends(
+def test_a_fault_is_an_error_of_the_store_after_one_request_and_mends(
     store: ObjectStore, proxy: FaultProxy, fault: Fault
 ) -> None:
     proxy.choose = lambda method, path: fault
-    with pytest.raises(OSError, match=r"events\.parquet"):
+    with pytest.raises(StoreUnavailable, match=r"events\.parquet"):
         store.create(PATH, CONTENT, CRC)
     assert proxy.requests == {"PUT": 1}
     assert proxy.fired == {fault: 1}
@@ -110,20 +110,20 @@ def test_a_fault_is_an_os_error_after_one_request_and_mends(
 
 
 @pytest.mark.parametrize("fault", AT_ONCE)
-def test_a_fault_of_reading_is_an_os_error(store: ObjectStore, proxy: FaultProxy, fault: Fault) -> None:
+def test_a_fault_of_reading_is_an_error_of_the_store(store: ObjectStore, proxy: FaultProxy, fault: Fault) -> None:
     store.create(PATH, CONTENT, CRC)
     proxy.choose = lambda method, path: fault
-    with pytest.raises(OSError, match=r"events\.parquet"):
+    with pytest.raises(StoreUnavailable, match=r"events\.parquet"):
         store.read(PATH, 0, 10)
-    with pytest.raises(OSError, match=r"events\.parquet"):
+    with pytest.raises(StoreUnavailable, match=r"events\.parquet"):
         store.facts(PATH)
-    with pytest.raises(OSError, match="2026"):
+    with pytest.raises(StoreUnavailable, match="2026"):
         list(store.names("7/2026-11-22"))
 
 
-def test_a_store_that_is_not_there_is_an_os_error(store: ObjectStore, proxy: FaultProxy) -> None:
+def test_a_store_that_is_not_there_is_an_error_of_the_store(store: ObjectStore, proxy: FaultProxy) -> None:
     proxy.down()
-    with pytest.raises(OSError, match=r"events\.parquet"):
+    with pytest.raises(StoreUnavailable, match=r"events\.parquet"):
         store.create(PATH, CONTENT, CRC)
     proxy.up()
     store.create(PATH, CONTENT, CRC)
@@ -131,13 +131,13 @@ def test_a_store_that_is_not_there_is_an_os_error(store: ObjectStore, proxy: Fau
 
 def test_wrong_credentials_are_named(policy: StorePolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-    with pytest.raises(PermissionError, match="SignatureDoesNotMatch"):
+    with pytest.raises(StoreUnavailable, match="SignatureDoesNotMatch"):
         ObjectStore(policy).create(PATH, CONTENT, CRC)
 
 
 def test_a_bucket_that_is_not_there_is_named(policy: StorePolicy) -> None:
     elsewhere = ObjectStore(replaced(policy, url=StoreUrl(Provider.S3, "no-such-bucket")))
-    with pytest.raises(OSError, match="NoSuchBucket"):
+    with pytest.raises(StoreUnavailable, match="NoSuchBucket"):
         elsewhere.create(PATH, CONTENT, CRC)
 
 

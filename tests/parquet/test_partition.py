@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.parquet.location import parse, relative_path
+from app.parquet.location import Location, parse, relative_path
 from app.parquet.partition import Partition, Rotation, partition_of, split
 from app.schema import SCHEMAS, Kind
 from tests.parquet.rows import DAY_MS, HOUR_MS, NOON_MS, event_rows
@@ -95,7 +95,7 @@ def test_every_row_lands_in_its_partition_once_and_in_order(
 )
 def test_paths_are_as_the_contract_says(path: str, partition: Partition, number: int) -> None:
     assert relative_path(partition, number) == path
-    assert parse(path) == (partition, number)
+    assert parse(path) == Location(partition, number)
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,4 @@ def test_random_partitions_survive_the_way_through_their_path() -> None:
         day = f"20{choice.randrange(10, 99)}-{choice.randrange(1, 13):02}-{choice.randrange(1, 29):02}"
         partition = Partition(choice.randrange(2**32), day, hour, choice.choice(list(Kind)))
         number = choice.choice([0, 1, 9999, 10_000, choice.randrange(100_000)])
-        assert parse(relative_path(partition, number)) == (partition, number)
+        assert parse(relative_path(partition, number)) == Location(partition, number)

@@ -243,6 +243,10 @@ class Service:
         self._config_file.write_text(to_toml(sections))
 
 
+NewService = Callable[..., Service]
+"""Makes a service of a directory and a configuration."""
+
+
 def to_toml(sections: Config) -> str:
     """Sections of strings, numbers, booleans and lists of them, as TOML."""
     lines: list[str] = []
@@ -262,8 +266,15 @@ def free_port() -> int:
 def running_service(
     directory: Path, config: Config | None = None, clock: str | None = None
 ) -> Iterator[Service]:
+    """`running` of a service with files in a directory."""
+    with running(Service(directory, config, clock)) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def running(new: Service) -> Iterator[Service]:
     """A started service that must also stop in order: exit code 0, and no traceback in what it logged."""
-    with Service(directory, config, clock) as service:
+    with new as service:
         service.start()
         yield service
         if service.running:

@@ -1,0 +1,49 @@
+"""What a start waits for while files cannot be written, and how it is told to wait no longer."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final, TypeVar
+
+from app.object_store.store import StoreUnavailable
+
+RETRY_S: Final = 2.0
+"""Between two tries to finish an interrupted upload, and between two looks whether to stop."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class StartStopped(Exception):
+    """The service is to end, and has not started yet. Nothing is lost: the next start takes up the same."""
+
+
+class StartPatience:
+    """Waits on the thread of the start; `stop` is called from another one."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def until_store_answers(self, step: Callable[[], T], on_outage: Callable[[], None]) -> T:
+        """Take a step that needs an object store, again and again. Raises StartStopped."""
+        while True:
+            try:
+                return step()
+            except StoreUnavailable as error:
+                log.warning("an interrupted upload is to be finished first, and is tried again: %s", error)
+            on_outage()
+            if self._stop.wait(RETRY_S):
+                raise StartStopped
+
+    def until_done(self, future: Future[T]) -> T:
+        """Wait for a flush that only room on a disk or a store holds up. Raises StartStopped."""
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                return future.result(RETRY_S)
+        raise StartStopped
