@@ -164,6 +164,7 @@ def test_a_range_behind_the_end_is_refused(filled: Service) -> None:
     assert response.headers["Content-Range"] == f"bytes */{len(content)}"
 
 
+@pytest.mark.parametrize("backend", ["directory"], scope="module")
 def test_the_tag_changes_with_the_file_and_saves_the_body_until_then(own_service: Service) -> None:
     own_service.post_json("events", [event(1)], wait="file")
     url, content = one_file(own_service)

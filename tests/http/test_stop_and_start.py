@@ -220,4 +220,5 @@ def test_nothing_but_data_files_stands_below_the_data_directory(own_service: Ser
     own_service.post_json("events", [event(1)], wait="file")
 
     assert own_service.journal.is_dir()
+    assert len(own_service.data_files()) == 1
     assert [p.suffix for p in own_service.parquet.rglob("*") if p.is_file()] == [".parquet"]

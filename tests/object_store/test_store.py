@@ -110,7 +110,9 @@ def test_a_fault_is_an_error_of_the_store_after_one_request_and_mends(
 
 
 @pytest.mark.parametrize("fault", AT_ONCE)
-def test_a_fault_of_reading_is_an_error_of_the_store(store: ObjectStore, proxy: FaultProxy, fault: Fault) -> None:
+def test_a_fault_of_reading_is_an_error_of_the_store(
+    store: ObjectStore, proxy: FaultProxy, fault: Fault
+) -> None:
     store.create(PATH, CONTENT, CRC)
     proxy.choose = lambda method, path: fault
     with pytest.raises(StoreUnavailable, match=r"events\.parquet"):

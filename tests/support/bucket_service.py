@@ -40,11 +40,12 @@ class BucketService(Service):
         super().__init__(directory, sections, clock)
 
     def data_files(self, kind: Kind | str = "", workspace: int | str = "*") -> list[Path]:
+        """In the order in which they were written: the first has no number."""
         self.fetch()
-        return super().data_files(kind, workspace)
+        return sorted(super().data_files(kind, workspace), key=lambda path: (path.parent, path.stem))
 
     def fetch(self) -> None:
-        """Make the copy what the bucket is now. An object that has changed since the last time is an error."""
+        """Make the copy what the bucket is now. An object that has changed meanwhile is an error."""
         found = dict(self._objects())
         for path in self._known.keys() - found.keys():
             (self.parquet / path).unlink()
