@@ -26,7 +26,7 @@ from pydantic import (
 from app.configuration_source import ConfigurationError, Sources, complaints, read_sources
 from app.object_store.policy import OBJECT_BYTES_MAX
 from app.object_store.url import StoreUrl, is_url, parse_url
-from app.parquet.location import node_id
+from app.parquet.location import checked_node_id
 from app.parquet.promotion import (
     PROMOTIONS_MAX,
     PromotedType,
@@ -131,7 +131,7 @@ class ServerSettings(_Section):
         default=parse_duration("75s"),
         description="until an idle connection is closed; longer than a load balancer's own",
     )
-    node_id: Annotated[str, AfterValidator(node_id)] | None = Field(
+    node_id: Annotated[str, AfterValidator(checked_node_id)] | None = Field(
         default=None, description="stands in the names of files, where several nodes write into one place"
     )
     drain_timeout: Annotated[float, DurationText("0s")] = Field(

@@ -144,7 +144,7 @@ class ObjectStore:
 
         pages = obstore.list(self._client, directory)
         while True:
-            with _as_store_error(directory):
+            with _as_store_error(directory or str(self.policy.url)):
                 page = next(pages, None)
             if page is None:
                 return

@@ -22,6 +22,7 @@ class Bucket:
     def __init__(self, fs: DurableFS, store: ObjectStore) -> None:
         self._fs = fs
         self._store = store
+        self._looked = False
 
     @property
     def grows_in(self) -> None:
@@ -29,7 +30,9 @@ class Bucket:
 
     def prepare(self) -> None:
         """Look whether the store can be used, and say in the log if not; nobody waits for that."""
-        threading.Thread(target=self._look, name="store-check", daemon=True).start()
+        if not self._looked:
+            self._looked = True
+            threading.Thread(target=self._look, name="store-check", daemon=True).start()
 
     def _look(self) -> None:
         try:

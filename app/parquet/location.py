@@ -17,7 +17,7 @@ _PATH: Final = re.compile(
 )
 
 
-def node_id(text: str) -> str:
+def checked_node_id(text: str) -> str:
     """The name of a node as it may stand in file names. Raises ValueError.
 
     It begins with a letter and does not end as a file's number does, so that no two nodes share a name.
@@ -33,7 +33,7 @@ def node_id(text: str) -> str:
 def relative_path(partition: Partition, number: int, node: str | None = None) -> str:
     """Posix path of a partition's file below `{path}`; number 0 is the first and carries no number.
 
-    node: the `node_id` of the service that writes it, where several write the same partitions.
+    node: the node id of the service that writes it, where several write the same partitions.
     """
     hour = "" if partition.hour is None else f"/{partition.hour:02}"
     name = partition.kind.value + (f"-{node}" if node else "") + _suffix(number)

@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from app.api.admin_auth import AdminAuth
 from app.api.error_responses import RequestIds, install_error_responses
 from app.api.file_listing import FileFilter, FileListing
+from app.api.file_response import Opened, OpenedFile
 from app.api.files import files_router
 from app.api.files_page import human_size
 from app.api_keys import ApiKeys
@@ -41,7 +42,11 @@ def client(published: Published) -> Iterator[httpx.Client]:
     auth = AdminAuth(ApiKeys({KEY_OF_1: 1}), None, bound_to_loopback=True)
     app = FastAPI()
     install_error_responses(app, RequestIds())
-    app.include_router(files_router(published.manifest, published.data_path, auth.authorise))
+
+    def open_file(path: str) -> Awaitable[Opened]:
+        return OpenedFile.open(published.data_path / path)
+
+    app.include_router(files_router(published.manifest, open_file, auth.authorise))
     with serving(app) as client:
         yield client
 

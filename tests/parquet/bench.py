@@ -5,6 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from app.durable_fs import DurableFS
+from app.object_store.store import ObjectStore
+from app.parquet.bucket import Bucket
+from app.parquet.destination import Destination
 from app.parquet.intake import FlushResult
 from app.parquet.paths import SinkPaths
 from app.parquet.recovery import RecoveryReport, recover
@@ -17,7 +20,10 @@ Journal = dict[int, tuple[Kind, pa.RecordBatch]]
 
 
 class Bench:
-    """`journal` stands for the real one: what was put and not trimmed is put again by `start`."""
+    """`journal` stands for the real one: what was put and not trimmed is put again by `start`.
+
+    store: where files go; without one, a directory.
+    """
 
     def __init__(
         self,
@@ -25,9 +31,11 @@ class Bench:
         fs: DurableFS | None = None,
         policy: WriterPolicy | None = None,
         journal: Journal | None = None,
+        store: ObjectStore | None = None,
     ) -> None:
         self.fs = fs or DurableFS()
-        self.paths = SinkPaths(root / "data", root / "state")
+        self.paths = SinkPaths(root / "data" if store is None else None, root / "state")
+        self.destination: Destination | None = None if store is None else Bucket(self.fs, store)
         self.policy = policy or WriterPolicy()
         self.journal: Journal = {} if journal is None else journal
         self.now_ms = NOON_MS
@@ -38,7 +46,7 @@ class Bench:
 
     def start(self) -> RecoveryReport:
         """What a start of the service does; a second time stands for a restart."""
-        self.manifest, self.report = recover(self.fs, self.paths)
+        self.manifest, self.report = recover(self.fs, self.paths, self.destination)
         self.writer = Writer(
             self.policy,
             self.fs,
@@ -48,6 +56,7 @@ class Bench:
             on_trim=self._trim,
             on_fatal=self.fatal.append,
             journal_bytes=lambda: self.journal_bytes,
+            destination=self.destination,
         )
         for lsn, (kind, rows) in self.journal.items():
             self.writer.put(lsn, kind, rows)
@@ -60,6 +69,7 @@ class Bench:
 
     @property
     def data(self) -> Path:
+        assert self.paths.data is not None
         return self.paths.data
 
     def put(self, lsn: int, rows: pa.RecordBatch, kind: Kind = Kind.EVENTS) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.parquet.location import Location, parse, relative_path
+from app.parquet.location import Location, checked_node_id, parse, relative_path
 from app.parquet.partition import Partition, Rotation, partition_of, split
 from app.schema import SCHEMAS, Kind
 from tests.parquet.rows import DAY_MS, HOUR_MS, NOON_MS, event_rows
@@ -124,3 +124,29 @@ def test_random_partitions_survive_the_way_through_their_path() -> None:
         partition = Partition(choice.randrange(2**32), day, hour, choice.choice(list(Kind)))
         number = choice.choice([0, 1, 9999, 10_000, choice.randrange(100_000)])
         assert parse(relative_path(partition, number)) == Location(partition, number)
+
+
+@pytest.mark.parametrize(
+    ("node", "number", "name"),
+    [
+        ("a", 0, "events-a.parquet"),
+        ("a", 1, "events-a-0001.parquet"),
+        ("sink-0", 0, "events-sink-0.parquet"),
+        ("sink-0", 10_000, "events-sink-0-10000.parquet"),
+        ("b-123", 7, "events-b-123-0007.parquet"),
+        ("x_1", 0, "events-x_1.parquet"),
+    ],
+)
+def test_a_node_stands_in_the_name_of_its_files(node: str, number: int, name: str) -> None:
+    partition = Partition(7, "2026-01-01", None, Kind.EVENTS)
+    assert checked_node_id(node) == node
+    assert relative_path(partition, number, node) == f"7/2026-01-01/{name}"
+    assert parse(f"7/2026-01-01/{name}") == Location(partition, number, node)
+
+
+@pytest.mark.parametrize(
+    "node", ["", "A", "1a", "a-", "-a", "a/b", "a.b", "a b", "a-0001", "a-12345", "a*", "a" * 64, "\u00e4"]
+)
+def test_a_node_that_names_would_not_tell_apart_is_refused(node: str) -> None:
+    with pytest.raises(ValueError, match="cannot stand in file names"):
+        checked_node_id(node)

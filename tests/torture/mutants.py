@@ -139,7 +139,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "renamed files: their directories are not synced",
-        "app/parquet/publish.py",
+        "app/parquet/local_directory.py",
         "        self._fs.sync_directories(directories)\n",
         "",
         WHOLE_POWER,
@@ -238,7 +238,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "roll forward: neither size nor hash of a file is looked at",
-        "app/parquet/recovery.py",
+        "app/parquet/local_directory.py",
         "        if fs.stat(path).size != placement.bytes:\n            return False\n",
         "        fs.stat(path)\n        return True\n",
         "tests.parquet.crash_campaign power_loss --seed 20260102 --size 300",
@@ -254,14 +254,14 @@ MUTANTS: Final = (
     Mutant(
         "recovery: an intent is not rolled forward",
         "app/parquet/recovery.py",
-        "                _roll_forward(fs, paths, manifest, intent, report)\n",
+        "                self._finish(intent)\n",
         "                pass\n",
         WHOLE_FAULT,
     ),
     Mutant(
         "recovery: leftovers of staging stay",
         "app/parquet/recovery.py",
-        "                fs.unlink(place / name)\n",
+        "                    self._fs.unlink(place / name)\n",
         "",
         "tests.parquet.crash_campaign any_fault --seed 20260102 --size 60",
     ),
