@@ -18,7 +18,6 @@ from app.gathering import GroupPolicy
 from app.journal.policy import JournalPolicy
 from app.metrics import Metrics
 from app.object_store.client import StoreMisconfigured
-from app.object_store.policy import StorePolicy
 from app.object_store.store import ObjectStore
 from app.parquet.layout import Layout
 from app.parquet.partition import Rotation
@@ -71,18 +70,8 @@ def object_store(settings: Settings) -> ObjectStore | None:
     sink = settings.sink
     if sink.url is None:
         return None
-    policy = StorePolicy(
-        url=sink.url,
-        endpoint=sink.store.endpoint,
-        region=sink.store.region,
-        virtual_hosted=sink.store.virtual_hosted,
-        conditional_writes=sink.store.conditional_writes,
-        parallel_uploads=sink.store.parallel_uploads,
-        request_timeout_s=sink.store.request_timeout,
-        connect_timeout_s=sink.store.connect_timeout,
-    )
     try:
-        return ObjectStore(policy)
+        return ObjectStore(sink.store.policy(sink.url))
     except StoreMisconfigured as error:
         raise ConfigurationError([f"sinks.{next(iter(settings.sinks))}.path: {error}"]) from None
 

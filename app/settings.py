@@ -36,6 +36,7 @@ from app.parquet.promotion import (
 )
 from app.quantities import DurationText, SizeText, parse_duration, parse_size
 from app.schema import Kind
+from app.store_settings import StoreSettings
 
 __all__ = ["ConfigurationError", "Settings", "load"]
 
@@ -239,28 +240,6 @@ class PromotionSettings(_Section):
     @property
     def promotion(self) -> Promotion:
         return Promotion(Kind(self.kind), parse_path(self.path), self.name, PromotedType(self.type))
-
-
-class StoreSettings(_Section):
-    """`[sinks.<name>.store]`: how the object store is spoken to; credentials come from the environment."""
-
-    endpoint: str | None = Field(
-        default=None,
-        pattern="^https?://[^/]+",
-        description="URL of an S3-compatible store; else the provider's own",
-    )
-    region: str | None = Field(default=None, min_length=1, description="of S3; else AWS_REGION")
-    virtual_hosted: bool = Field(default=False, description="the bucket is part of the endpoint's host name")
-    conditional_writes: bool = Field(
-        default=True, description="false for a store that does not know If-None-Match when it writes"
-    )
-    parallel_uploads: int = Field(default=8, ge=1, le=64, description="files uploaded at the same time")
-    request_timeout: Annotated[float, DurationText("100ms")] = Field(
-        default=parse_duration("60s"), description="one request, the upload of a whole file included"
-    )
-    connect_timeout: Annotated[float, DurationText("100ms")] = Field(
-        default=parse_duration("5s"), description="until a connection to the store stands"
-    )
 
 
 class ParquetSinkSettings(_Section):
