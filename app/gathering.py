@@ -18,8 +18,8 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     idle_mark_s: after that long without a batch, a mark frame vouches for the last group.
     small_bytes: a group with less is small. While the group before it is being made durable it waits for
         more, since what a group costs is then shared by more batches; a larger one is decoded meanwhile.
-    linger_s: while several clients send small batches, a group waits so long for more, and again as long as
-        more come, `lingers_max` times.
+    linger_s: a small group with fewer batches than the last one waits so long for more, and again as long as
+        more come, `lingers_max` times: clients that wait for their answers come back together.
     max_buffered_bytes: no group is taken while the writer holds more. Admission refuses long before, but
         what it has let in can grow many times when it is decoded: rows may share bytes of their body.
     """
@@ -54,7 +54,7 @@ class Gatherer:
         self._on_idle = on_idle
         self._wait_for_turn = wait_for_turn
         self._queue: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
-        self._several = False
+        self._last_batches = 1
         self._pending: list[Pending] = []
         self._bytes = 0
         self._closed = False
@@ -77,15 +77,15 @@ class Gatherer:
         if self._may_grow():
             self._wait_for_turn()
             self._take_waiting()
-        for _ in range(self._policy.lingers_max if self._several else 0):
+        for _ in range(self._policy.lingers_max):
             before = len(self._pending)
-            if not self._may_grow():
+            if before >= self._last_batches or not self._may_grow():
                 break
             time.sleep(self._policy.linger_s)
             self._take_waiting()
             if len(self._pending) == before:
                 break
-        self._several = len(self._pending) > 1
+        self._last_batches = len(self._pending)
         return Gathered(self._pending, self._closed)
 
     def rest(self, wait_s: float) -> list[Pending]:
