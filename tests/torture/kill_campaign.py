@@ -1,6 +1,7 @@
 """kill -9 of the real service while three kinds are posted and flushes are under way.
 
     python -m tests.torture.kill_campaign --kills 1000 --seed 1
+    python -m tests.torture.kill_campaign --kills 1000 --seed 1 --bucket
 
 Several clients post events, logs and snapshots of several workspaces, as FlatBuffers and as JSON, with and
 without Idempotency-Key; another one flushes. The process is killed at a random moment, some of the time while
@@ -12,12 +13,14 @@ import argparse
 import contextlib
 import http.client
 import json
+import os
 import random
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +28,10 @@ import httpx
 import msgspec
 
 from app.schema import Kind
+from tests.support.bucket_service import BucketService
 from tests.support.flatbuffer_batches import hand_laid
-from tests.support.service import ADMIN_TOKEN, KEYS, Service
+from tests.support.s3_server import CREDENTIALS, running_s3_server
+from tests.support.service import ADMIN_TOKEN, KEYS, NewService, Service
 from tests.torture.ledger import MARK, Batch, Ledger, Outcome
 from tests.torture.oracle import fingerprints, violations
 
@@ -129,7 +134,7 @@ def json_row(kind: str, payload: dict[str, Any]) -> dict[str, Any]:
     }[kind]
 
 
-def campaign(kills: int, seed: int, directory: Path) -> Result:
+def campaign(kills: int, seed: int, directory: Path, new_service: NewService = Service) -> Result:
     """Kills the service so often, in directories of their own below `directory`."""
     result = Result(seed, kills)
     random_ = random.Random(seed)
@@ -140,15 +145,23 @@ def campaign(kills: int, seed: int, directory: Path) -> Result:
         round_ += 1
         place = directory / f"round-{round_}"
         place.mkdir()
-        _round(place, count, random_, result)
+        _round(place, count, random_, result, new_service)
         if result.violations:
             break
     return result
 
 
-def _round(place: Path, kills: int, random_: random.Random, result: Result) -> None:
+def campaign_over_a_bucket(kills: int, seed: int, directory: Path) -> Result:
+    """The same with an S3 server, which lives on; the services find its credentials in the environment."""
+    os.environ.update(CREDENTIALS)
+    (place := directory / "s3").mkdir()
+    with running_s3_server(place) as server:
+        return campaign(kills, seed, directory, partial(BucketService, endpoint=server.endpoint))
+
+
+def _round(place: Path, kills: int, random_: random.Random, result: Result, new_service: NewService) -> None:
     ledger = Ledger(place / "ledger")
-    with contextlib.closing(ledger), Service(place, CONFIG) as service:
+    with contextlib.closing(ledger), new_service(place, CONFIG) as service:
         for _ in range(kills):
             if random_.random() < 0.3 and ledger.batches:
                 result.fired += _kill_recovery(service, random_)
@@ -215,6 +228,7 @@ def _send_again(service: Service, ledger: Ledger, result: Result) -> None:
 
 
 def _judge(service: Service, ledger: Ledger, result: Result) -> None:
+    service.data_files()  # from a bucket they are fetched first
     result.violations += violations(ledger.batches, service.parquet)
     account = service.status()["rows"]
     result.violations += [
@@ -228,6 +242,7 @@ def _judge(service: Service, ledger: Ledger, result: Result) -> None:
         service.start()
         service.flush()
         service.kill9()
+    service.data_files()
     if fingerprints(service.parquet) != before:
         result.violations.append("a second recovery changed the files")
 
@@ -236,9 +251,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bucket", action="store_true", help="files go to an S3 server")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as directory:
-        result = campaign(options.kills, options.seed, Path(directory))
+        campaign_ = campaign_over_a_bucket if options.bucket else campaign
+        result = campaign_(options.kills, options.seed, Path(directory))
     print(result)
     for violation in result.violations[:20]:
         print(f"  {violation}")

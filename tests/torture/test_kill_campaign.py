@@ -1,9 +1,12 @@
 """The campaign at its size for every change; `make torture-kill` runs the large one."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.support.bucket_service import BucketService
+from tests.support.s3_server import S3Server
 from tests.torture.kill_campaign import campaign
 
 KILLS = 50
@@ -14,6 +17,16 @@ SEED = 20_261_122
 @pytest.mark.timeout(600)
 def test_acknowledged_rows_survive_kill_9_exactly_once(tmp_path: Path) -> None:
     result = campaign(KILLS, SEED, tmp_path)
+    print(result)
+    assert result.fired == result.planned, "a run in which the fault did not fire is a failure"
+    assert result.accepted_rows > 0
+    assert result.violations == []
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+def test_acknowledged_rows_are_in_a_bucket_exactly_once(tmp_path: Path, s3_server: S3Server) -> None:
+    result = campaign(KILLS, SEED, tmp_path, partial(BucketService, endpoint=s3_server.endpoint))
     print(result)
     assert result.fired == result.planned, "a run in which the fault did not fire is a failure"
     assert result.accepted_rows > 0
