@@ -15,7 +15,7 @@ from tests.support.payloads import ROW_OF, event, numbers
 from tests.support.service import KEYS, Service
 
 CONFIG = {"sinks.parquet": {"flush_interval": "3600s"}}
-BACKENDS = ("directory", "bucket")
+BACKENDS = ("directory", pytest.param("bucket", marks=pytest.mark.heavy))
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
