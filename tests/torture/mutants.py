@@ -1,29 +1,19 @@
 """The protection itself, taken away piece by piece in a copy of the sources: the suite must fail for each.
 
-    python -m tests.torture.mutants                  all, with a table at the end
+    python -m tests.torture.mutants                  all, with a control of each catcher
     python -m tests.torture.mutants --only "intent"  those whose name holds this
     python -m tests.torture.mutants --list           the table for docs/durability.md, without a run
 
-A catcher is a part of the suite: tests, or a campaign with its seed there, and at most its size.
+A catcher is a part of the suite: tests, or a campaign with its seed there, and at most its size. It must
+pass where nothing is taken away.
 """
 
 import argparse
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from tests.support.service import REPOSITORY
-
-SECONDS_MAX: Final = 300
-COPIED: Final = ("app", "tests", "pyproject.toml", "docs", "openapi")
+from tests.torture.mutation import Mutant, Outcome, attempt, control, table
 
 JOURNAL_POWER: Final = "tests.journal.campaigns power_loss --seed 1 --size 1000 --until-violated"
 JOURNAL_CRASH: Final = "tests.journal.campaigns crash_everywhere --seed 1 --size 2 --until-violated"
@@ -39,17 +29,6 @@ FS: Final = "pytest tests/test_durable_fs.py"
 ADMISSION: Final = "pytest tests/test_admission.py"
 WRITER: Final = "pytest tests/parquet/test_writer.py tests/parquet/test_recovery.py"
 DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
-
-
-class Mutant(msgspec.Struct, frozen=True):
-    """In `file`, the first `text` becomes `replacement`; `catcher` must fail then."""
-
-    name: str
-    file: str
-    text: str
-    replacement: str
-    catcher: str
-
 
 MUTANTS: Final = (
     # --- syncs ---
@@ -389,63 +368,10 @@ MUTANTS: Final = (
 )
 
 
-class Outcome(msgspec.Struct):
-    mutant: Mutant
-    caught: bool
-    seconds: float
-    said: str
-
-
-def attempt(mutant: Mutant) -> Outcome:
-    """Runs the catcher on sources without this protection. Raises ValueError where the text is not there."""
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as directory:
-        copy = Path(directory) / "copy"
-        _copy_sources(copy)
-        changed = copy / mutant.file
-        source = changed.read_text("utf-8")
-        if mutant.text not in source:
-            raise ValueError(f"{mutant.name}: {mutant.file} does not hold {mutant.text!r} any more")
-        changed.write_text(source.replace(mutant.text, mutant.replacement, 1), "utf-8")
-        module, *arguments = mutant.catcher.split()
-        quick = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not heavy"] if module == "pytest" else []
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", module, *arguments, *quick],
-                cwd=copy,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS_MAX,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Outcome(mutant, True, time.monotonic() - began, "does not come to an end")
-    said = done.stdout + done.stderr
-    return Outcome(mutant, done.returncode == 1 and _has_run(said), time.monotonic() - began, said[-1500:])
-
-
-def _has_run(said: str) -> bool:
-    """Whether a failure is one of what the catcher looks at, and not that it could not begin."""
-    if any(word in said for word in ("SyntaxError", "ImportError", "ModuleNotFoundError", "NameError")):
-        return False
-    return re.search(r"violations[ =][1-9]|[0-9]+ failed|[0-9]+ error|Traceback", said) is not None
-
-
-def _copy_sources(target: Path) -> None:
-    target.mkdir()
-    for name in COPIED:
-        source = REPOSITORY / name
-        if source.is_dir():
-            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target / name)
-
-
-def table(mutants: Sequence[Mutant]) -> str:
-    """Markdown, as it stands in docs/durability.md."""
-    lines = ["| protection taken away | in | caught by |", "|---|---|---|"]
-    lines += [f"| {m.name} | `{m.file}` | `{m.catcher}` |" for m in mutants]
-    return "\n".join(lines)
+def _report(word: str, outcome: Outcome, name: str, told: bool) -> None:
+    print(f"{word} {outcome.seconds:5.1f} s  {name}", flush=True)
+    if told:
+        print(outcome.said)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -457,20 +383,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print(table(chosen))
         return 0
-    outcomes = []
+    caught = passed = 0
     for mutant in chosen:
         outcome = attempt(mutant)
-        outcomes.append(outcome)
-        print(
-            f"{'caught' if outcome.caught else 'MISSED'} {outcome.seconds:5.1f} s  {mutant.name}", flush=True
-        )
-        if not outcome.caught:
-            print(outcome.said)
-    caught = sum(outcome.caught for outcome in outcomes)
-    print(
-        f"mutants: planned {len(chosen)} fired {len(outcomes)} caught {caught} missed {len(chosen) - caught}"
-    )
-    return 0 if caught == len(chosen) > 0 else 1
+        caught += outcome.failed
+        _report("caught" if outcome.failed else "MISSED", outcome, mutant.name, not outcome.failed)
+    catchers = sorted({mutant.catcher for mutant in chosen})
+    for catcher in catchers:
+        outcome = control(catcher)
+        passed += outcome.passed
+        _report("passes" if outcome.passed else "FAILED", outcome, catcher, not outcome.passed)
+    print(f"mutants: planned {len(chosen)} caught {caught} missed {len(chosen) - caught}", end="; ")
+    print(f"catchers on what is whole: planned {len(catchers)} passed {passed}")
+    return 0 if caught == len(chosen) > 0 and passed == len(catchers) else 1
 
 
 if __name__ == "__main__":

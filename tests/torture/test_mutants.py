@@ -3,7 +3,8 @@
 import pytest
 
 from tests.support.service import REPOSITORY
-from tests.torture.mutants import MUTANTS, Mutant, attempt, table
+from tests.torture.mutants import MUTANTS
+from tests.torture.mutation import Mutant, attempt, control, table
 
 
 @pytest.mark.heavy
@@ -11,7 +12,15 @@ from tests.torture.mutants import MUTANTS, Mutant, attempt, table
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_protection_that_is_taken_away_is_missed(mutant: Mutant) -> None:
     outcome = attempt(mutant)
-    assert outcome.caught, f"nothing fails without it: {mutant}\n{outcome.said}"
+    assert outcome.failed, f"nothing fails without it: {mutant}\n{outcome.said}"
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("catcher", sorted({mutant.catcher for mutant in MUTANTS}))
+def test_what_catches_them_passes_where_nothing_is_taken_away(catcher: str) -> None:
+    outcome = control(catcher)
+    assert outcome.passed, outcome.said
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
