@@ -15,18 +15,6 @@ AGE_SHARE: Final = 16
 LEFTOVER_SHARE: Final = 10
 """A file with less room than this fraction of the largest size is full."""
 
-FOOTER_ROW_GROUP_BYTES: Final = 800
-"""About what each row group takes in each footer, events without promoted columns."""
-
-OUTGROWN_ROW_GROUPS_MIN: Final = 24
-"""A file of fewer row groups goes on, so that a day of scheduled flushes makes three files at most."""
-
-OUTGROWN_ROWS_BYTES_MIN: Final = 64 << 10
-"""A file of fewer encoded rows goes on, so that flushes of few rows make one file of a partition."""
-
-FOOTERS_SHARE: Final = 20
-"""Old footers may make this fraction of a file that is neither of few row groups nor of few rows."""
-
 
 class WriterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of buffering and publishing.
@@ -36,7 +24,8 @@ class WriterPolicy(msgspec.Struct, frozen=True, kw_only=True):
     layout: what the files look like.
     row_group_rows: rows in one row group at most; a partition that has buffered as many is flushed.
     row_group_bytes: about how many encoded bytes one row group has at most.
-    row_groups_max: a file with as many row groups is full, however few rows it has.
+    row_groups_max: a file with as many row groups is full. Every flush leaves the footer before it in the
+        file, so their sum grows with the square of this number.
     max_buffered_bytes: what admission allows to be buffered; from half of it on the largest partitions are
         flushed before their time.
     max_journal_bytes: what the journal may hold; from half of it on the oldest rows are flushed.
@@ -171,19 +160,3 @@ def is_full(file_bytes: int, row_groups: int, policy: WriterPolicy) -> bool:
     """Whether a file of this length and with as many row groups takes no other one."""
     left = policy.max_file_bytes - file_bytes
     return left < policy.max_file_bytes // LEFTOVER_SHARE or row_groups >= policy.row_groups_max
-
-
-def is_outgrown(file_bytes: int, row_groups: int, age_ms: int, policy: WriterPolicy) -> bool:
-    """Whether a file that had one flush a row group does better not to have another.
-
-    Every flush leaves the footer before it in the file, so their sum grows with the square of the flushes; a
-    new file begins it anew. age_ms: how long ago the file began. What is flushed more often than the
-    interval, because somebody asks for it, would make many small files: such a file goes on until it is full.
-    """
-    footers_bytes = FOOTER_ROW_GROUP_BYTES * row_groups * (row_groups - 1) // 2
-    return (
-        row_groups >= OUTGROWN_ROW_GROUPS_MIN
-        and age_ms >= policy.flush_interval_ms * (row_groups - 1)
-        and file_bytes - footers_bytes >= OUTGROWN_ROWS_BYTES_MIN
-        and footers_bytes * FOOTERS_SHARE >= file_bytes
-    )

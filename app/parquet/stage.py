@@ -16,7 +16,7 @@ from app.parquet.location import relative_path
 from app.parquet.manifest import Manifest, QuarantinedRows
 from app.parquet.partition import Partition
 from app.parquet.quarantine import as_arrow_file, divide_bad_rows
-from app.parquet.rotation import WriterPolicy, is_full, is_outgrown, rows_that_fit
+from app.parquet.rotation import WriterPolicy, is_full, rows_that_fit
 from app.parquet.row_group import RowGroup, empty_metadata, encode_row_group
 from app.parquet.staging import Placement, Staging
 from app.schema import Kind
@@ -144,11 +144,7 @@ class Stager:
         except FileNotFoundError:
             # Somebody has removed it: what is gone cannot grow, and must not keep new rows from their file.
             return None
-        age_ms = self._clock() - ms_of(latest.created_at)
-        row_groups = metadata.num_row_groups
-        if is_full(latest.bytes, row_groups, self._policy) or is_outgrown(
-            latest.bytes, row_groups, age_ms, self._policy
-        ):
+        if is_full(latest.bytes, metadata.num_row_groups, self._policy):
             return None
         return metadata if metadata.schema.equals(self._columns[latest.kind]) else None
 
@@ -246,8 +242,3 @@ def rfc3339(ms: int) -> str:
     """ms since the epoch as RFC 3339 in UTC, to the millisecond."""
     text = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
-
-
-def ms_of(rfc3339_text: str) -> int:
-    """The ms since the epoch that `rfc3339` wrote so."""
-    return round(datetime.fromisoformat(rfc3339_text).timestamp() * 1000)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.parquet.layout import CODECS, Layout
-from app.parquet.rotation import OUTGROWN_ROW_GROUPS_MIN, WriterPolicy
+from app.parquet.rotation import WriterPolicy
 from app.schema import SCHEMAS, Kind
 from tests.parquet.bench import Bench
 from tests.parquet.rows import all_timestamps, event_rows, published
@@ -54,37 +54,13 @@ def test_a_file_with_the_most_row_groups_is_sealed_and_the_next_number_begins(tm
     assert all_timestamps(bench.data) == list(range(10, 80))
 
 
-def test_old_footers_do_not_grow_beyond_a_part_of_files_that_have_rows(tmp_path: Path) -> None:
-    """Each file begins anew what would grow with the square of the flushes."""
-    bench = Bench(tmp_path)
-    for lsn in range(1, 71):
-        bench.now_ms += bench.policy.flush_interval_ms
-        bench.put(lsn, event_rows(lsn * 200, 200))
-        bench.flush()
-    files = bench.manifest.files()
-    groups = [pq.read_metadata(bench.data / file.path).num_row_groups for file in files]
-    assert [file.sealed for file in files] == [True] * (len(files) - 1) + [False]
-    assert sum(groups) == 70
-    assert len(groups) == 3
-    assert all(OUTGROWN_ROW_GROUPS_MIN <= count < 30 for count in groups[:-1])
-    encoded = sum(encoded_bytes(bench.data / file.path) for file in files)
-    assert sum(file.bytes for file in files) < 1.5 * encoded
-    assert all_timestamps(bench.data) == list(range(200, 71 * 200))
-
-
-def test_flushes_that_are_asked_for_in_quick_succession_make_one_file(tmp_path: Path) -> None:
+def test_a_day_of_flushes_makes_one_file(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     for lsn in range(1, 41):
+        bench.now_ms += bench.policy.flush_interval_ms
         bench.put(lsn, event_rows(lsn * 500, 500))
         bench.flush()
     assert published(bench.data) == {FILE: list(range(500, 41 * 500))}
-
-
-def encoded_bytes(path: Path) -> int:
-    """What the rows of a file take in it."""
-    metadata = pq.read_metadata(path)
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    return sum(group.column(c).total_compressed_size for group in groups for c in range(group.num_columns))
 
 
 def test_a_flush_of_many_rows_is_cut_by_rows_and_by_bytes(tmp_path: Path) -> None:

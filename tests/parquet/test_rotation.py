@@ -8,7 +8,6 @@ from app.parquet.rotation import (
     due,
     is_final,
     is_full,
-    is_outgrown,
     lag_ms,
     relieve_journal,
     relieve_memory,
@@ -91,26 +90,6 @@ def test_a_file_is_full_when_it_has_the_most_row_groups_allowed() -> None:
     """Every footer that was ever written stays in the file, so their number must have an end."""
     assert [is_full(500, row_groups, POLICY) for row_groups in (0, 8, 9, 10)] == [False, False, True, True]
     assert WriterPolicy().row_groups_max > 200  # 200 batches, each flushed, make one file
-
-
-@pytest.mark.parametrize(
-    ("file_bytes", "row_groups", "minutes", "expected"),
-    [
-        (400_000, 23, 60, False),
-        (400_000, 24, 60, True),  # 221 kB of footers, and rows enough
-        (400_000, 24, 23, True),
-        (400_000, 24, 22, False),  # flushed more often than the interval
-        (280_000, 24, 60, False),  # fewer than 64 KiB of rows
-        (5_000_000, 24, 60, False),  # footers are a twenty-third of it
-        (5_000_000, 26, 60, True),
-        (100_000_000, 70, 1440, False),
-        (15_950_000, 200, 1440, False),
-    ],
-)
-def test_a_file_is_outgrown_when_old_footers_make_too_much_of_it(
-    file_bytes: int, row_groups: int, minutes: int, expected: bool
-) -> None:
-    assert is_outgrown(file_bytes, row_groups, minutes * 60_000, WriterPolicy()) == expected
 
 
 def test_files_are_final_only_some_time_after_their_day() -> None:
