@@ -1,0 +1,151 @@
+"""Two groups under way at once: what becomes of the second when the first does not become durable.
+
+The journal stops where the test wants it to and then fails as a real one does; everything else is the
+service's own.
+"""
+
+import asyncio
+import queue
+from collections.abc import Callable, Iterator, Sequence
+
+import pyarrow as pa
+import pytest
+
+from app.commit import AcceptedRows, Committer
+from app.deduplication import DeduplicationPolicy, DeduplicationWindow
+from app.errors import DiskFull, OutcomeUnknown, Overloaded
+from app.gathering import GroupPolicy
+from app.group import Answer, GroupCounts, Receipt
+from app.journal.failures import JournalFailed, JournalFull
+from app.journal.journal import Appended
+from app.schema import Kind
+from app.submission import DecodePolicy, Submission, WireFormat
+
+WAIT_S = 10.0
+EVENT = b'{"type":"track","event":"a","device_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8"}'
+Outcome = Appended | Exception
+
+
+class GatedJournal:
+    """Each append says that it has begun, then waits for its outcome."""
+
+    def __init__(self) -> None:
+        self.begun: queue.Queue[int] = queue.Queue()
+        self.outcomes: queue.Queue[Outcome] = queue.Queue()
+
+    def append(self, payloads: Sequence[Sequence[bytes | pa.Buffer]]) -> Appended:
+        self.begun.put(len(payloads))
+        outcome = self.outcomes.get(timeout=WAIT_S)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def mark(self) -> None: ...
+
+
+class Taker:
+    """Stands where the writer does, and counts."""
+
+    buffered_bytes = 0
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
+        self.rows += rows.num_rows
+
+
+class Observer:
+    def group_committed(self, counts: GroupCounts, sync_seconds: float) -> None: ...
+
+
+class Setting:
+    """Every batch is a group of its own: none is small, and one takes all that a group may have."""
+
+    def __init__(self) -> None:
+        self.journal = GatedJournal()
+        self.writer = Taker()
+        self.fatal: queue.Queue[BaseException] = queue.Queue()
+        self.answers: dict[str, queue.Queue[Answer]] = {}
+        self.committer = Committer(
+            self.journal,
+            self.writer,
+            DeduplicationWindow(DeduplicationPolicy()),
+            AcceptedRows(),
+            Observer(),
+            DecodePolicy(),
+            GroupPolicy(max_batches=1, small_bytes=0),
+            self.fatal.put,
+        )
+
+    def call_soon_threadsafe(self, call: Callable[..., object], *arguments: object) -> None:
+        """As an event loop has it, at once."""
+        call(*arguments)
+
+    def submit(self, name: str, batch_id: bytes = b"", body: bytes = EVENT) -> None:
+        self.answers[name] = queue.Queue()
+        submission = Submission(
+            WireFormat.JSON, Kind.EVENTS, body, bytes(16), 1, bytes(16), 1_790_000_000_000, batch_id=batch_id
+        )
+        self.committer.submit(submission, self.answers[name].put)
+
+    def answer(self, name: str) -> Answer:
+        return self.answers[name].get(timeout=WAIT_S)
+
+
+@pytest.fixture
+def setting() -> Iterator[Setting]:
+    setting = Setting()
+    loop: asyncio.AbstractEventLoop = setting  # type: ignore[assignment]
+    setting.committer.start(loop)
+    yield setting
+    setting.committer.close()
+
+
+def test_a_batch_sent_twice_at_once_is_a_duplicate_only_when_the_first_is_durable(setting):
+    setting.submit("first", b"id")
+    setting.journal.begun.get(timeout=WAIT_S)
+    setting.submit("again", b"id")
+    setting.journal.outcomes.put(Appended(1, 1, 100, 0.001))
+    assert setting.answer("first") == Receipt(Kind.EVENTS, 1, 0, [])
+    assert setting.answer("again") == Receipt(Kind.EVENTS, 1, 0, [], duplicate=True)
+    assert setting.writer.rows == 1
+
+
+def test_a_batch_sent_again_while_the_disk_is_full_is_stored_and_no_duplicate(setting):
+    setting.submit("first", b"id")
+    setting.journal.begun.get(timeout=WAIT_S)
+    setting.submit("again", b"id")
+    setting.journal.outcomes.put(JournalFull("no space left"))
+    assert isinstance(setting.answer("first"), DiskFull)
+    setting.journal.outcomes.put(Appended(1, 1, 100, 0.001))
+    assert setting.answer("again") == Receipt(Kind.EVENTS, 1, 0, [])
+    assert setting.writer.rows == 1
+
+
+def test_after_a_failed_sync_nothing_behind_it_is_appended(setting):
+    setting.submit("first")
+    setting.journal.begun.get(timeout=WAIT_S)
+    for name in ("second", "third", "fourth"):
+        setting.submit(name)
+    failure = JournalFailed("the sync failed")
+    setting.journal.outcomes.put(failure)
+    assert isinstance(setting.answer("first"), OutcomeUnknown)
+    for name in ("second", "third", "fourth"):
+        assert isinstance(setting.answer(name), Overloaded)
+    assert setting.fatal.get(timeout=WAIT_S) is failure
+    assert setting.journal.begun.empty()
+    assert setting.writer.rows == 0
+    setting.submit("late")
+    assert isinstance(setting.answer("late"), Overloaded)
+
+
+def test_what_was_submitted_before_the_end_is_committed(setting):
+    for name in ("first", "second", "third"):
+        setting.submit(name)
+    for lsn in (1, 2, 3):
+        setting.journal.outcomes.put(Appended(lsn, lsn, 100, 0.001))
+    setting.committer.close()
+    for name in ("first", "second", "third"):
+        assert setting.answer(name) == Receipt(Kind.EVENTS, 1, 0, [])
+    assert setting.writer.rows == 3
