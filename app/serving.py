@@ -1,6 +1,5 @@
 """Runs the service until it is told to stop: keys, socket, server, exit code."""
 
-import contextlib
 import json
 import logging
 import math
@@ -63,9 +62,8 @@ def serve(settings: Settings) -> int:
 
 def _choose_memory_pool() -> None:
     """jemalloc keeps large short-lived buffers: fewer page faults than Arrow's default, and less memory."""
-    if POOL_VARIABLE not in os.environ:
-        with contextlib.suppress(NotImplementedError):  # not every build of pyarrow has it
-            pa.set_memory_pool(pa.jemalloc_memory_pool())
+    if POOL_VARIABLE not in os.environ and "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
 def _run(settings: Settings, listener: socket.socket) -> int:
