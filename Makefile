@@ -16,7 +16,7 @@ HEAVY := $(HEAVY_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help env run demo check test test-all bench openapi fbs lock clean \
-	torture-kill torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants
+	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ torture-kill: $(TEST) ## 1,000 kills of the real service under load
 
 torture-disk-full: $(TEST) ## 500 times a full disk; needs root
 	$(BIN)/python -m tests.torture.disk_full --rounds 500 --seed $(SEED)
+
+torture-store: $(TEST) ## 200 kills and 2,000 faults of an S3 server
+	$(BIN)/python -m tests.torture.kill_campaign --kills 200 --seed $(SEED) --bucket
+	$(BIN)/python -m tests.object_store.fault_campaign --faults 2000 --seed $(SEED)
 
 torture-overload: $(TEST) ## ten times the load for 30 s
 	$(BIN)/python -m tests.torture.overload --seconds 30 --seed $(SEED)

@@ -26,6 +26,7 @@ WHOLE_MODEL: Final = "tests.torture.whole_service model --seed 20261122 --size 6
 FRAME: Final = "pytest tests/journal/test_frame.py"
 JOURNAL: Final = "pytest tests/journal/test_journal.py"
 FS: Final = "pytest tests/test_durable_fs.py"
+STORE: Final = "tests.object_store.fault_campaign --faults 60 --seed 1"
 ADMISSION: Final = "pytest tests/test_admission.py"
 WRITER: Final = "pytest tests/parquet/test_writer.py tests/parquet/test_recovery.py"
 DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
@@ -364,6 +365,28 @@ MUTANTS: Final = (
         "        if self._disk_is_full:\n            return",
         "        if False:\n            return",
         ADMISSION,
+    ),
+    # --- object stores ---
+    Mutant(
+        "upload: an object that is there is replaced",
+        "app/object_store/store.py",
+        'mode="create" if conditional else "overwrite"',
+        'mode="overwrite"',
+        STORE,
+    ),
+    Mutant(
+        "upload: an object of that name is taken for ours",
+        "app/object_store/store.py",
+        "facts.size != size or self.crc(path, size) != crc",
+        "False",
+        STORE,
+    ),
+    Mutant(
+        "upload: a failure is not raised",
+        "app/parquet/bucket.py",
+        "                raise failure",
+        "                pass",
+        STORE,
     ),
 )
 

@@ -10,6 +10,7 @@ from tests.support.s3_server import S3Server
 from tests.torture.kill_campaign import campaign
 
 KILLS = 50
+KILLS_OVER_A_BUCKET = 15
 SEED = 20_261_122
 
 
@@ -26,7 +27,9 @@ def test_acknowledged_rows_survive_kill_9_exactly_once(tmp_path: Path) -> None:
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
 def test_acknowledged_rows_are_in_a_bucket_exactly_once(tmp_path: Path, s3_server: S3Server) -> None:
-    result = campaign(KILLS, SEED, tmp_path, partial(BucketService, endpoint=s3_server.endpoint))
+    result = campaign(
+        KILLS_OVER_A_BUCKET, SEED, tmp_path, partial(BucketService, endpoint=s3_server.endpoint)
+    )
     print(result)
     assert result.fired == result.planned, "a run in which the fault did not fire is a failure"
     assert result.accepted_rows > 0
