@@ -1,6 +1,7 @@
 """Publishing with faults on a simulated disk: what was put is in the files exactly once, afterwards.
 
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000
+    python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --bucket
 
 Each campaign is a function of a seed and a size, and prints seed, planned, fired and violations. A run in
 which a fault did not fire counts as failed.
@@ -12,7 +13,7 @@ import functools
 import random
 import sys
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,10 +26,11 @@ from app.schema import Kind
 from tests.parquet.bench import Bench, Journal
 from tests.parquet.rows import DAY_MS, NOON_MS, event_rows, snapshot_rows
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk, SimulatedFS, faults_of
+from tests.support.simulated_store import SimulatedStore
 
 POLICY = WriterPolicy(row_group_rows=60, max_file_bytes=16 << 10, max_partitions_per_commit=3)
 ROOT = Path("/node")
-PUBLISHING = ("rename", "sync_directory", "datasync")
+PUBLISHING = ("put_object", "rename", "sync_directory", "datasync")
 Row = tuple[int, str, int]
 """Workspace, kind, timestamp."""
 
@@ -55,17 +57,35 @@ class Result:
 
 @dataclass
 class World:
-    """What outlives a process: the disk, the journal's untrimmed frames, and the oracle's list of rows."""
+    """What outlives a process: the disk, the journal's untrimmed frames, and the oracle's list of rows.
+
+    objects: what a bucket holds, by path, where files go to one.
+    """
 
     disk: SimulatedDisk = field(default_factory=SimulatedDisk)
     journal: Journal = field(default_factory=dict)
     sent: Counter[Row] = field(default_factory=Counter)
+    objects: dict[str, bytes] | None = None
+
+    @classmethod
+    def with_bucket(cls) -> "World":
+        return cls(objects={})
 
     def copy(self, disk: SimulatedDisk | None = None) -> "World":
-        return World(disk or copy.deepcopy(self.disk), dict(self.journal), Counter(self.sent))
+        objects = None if self.objects is None else dict(self.objects)
+        return World(disk or copy.deepcopy(self.disk), dict(self.journal), Counter(self.sent), objects)
 
     def bench(self, fs: SimulatedFS) -> Bench:
-        return Bench(ROOT, fs, POLICY, journal=self.journal)
+        store = None if self.objects is None else SimulatedStore(self.objects, fs)
+        return Bench(ROOT, fs, POLICY, journal=self.journal, store=store)
+
+    def tree(self) -> dict[Path, bytes]:
+        """Everything there is, objects as if they stood in the data directory."""
+        objects = {ROOT / "data" / path: data for path, data in (self.objects or {}).items()}
+        return {path: bytes(file.cached) for path, file in self.disk.files().items()} | objects
+
+
+NewWorld = Callable[[], World]
 
 
 class Story:
@@ -154,19 +174,20 @@ def check(world: World) -> list[str]:
         leftovers += [bench.paths.intent.name] * fs.exists(bench.paths.intent)
         bench.writer.turn(everything=True)
         wrong = [f"left behind: {leftovers}"] * bool(leftovers) + list(_violations(world, bench))
-        before = tree(world.disk)
+        before = world.tree()
         world.bench(fs).writer.turn(everything=True)
     except Exception as refusal:
         return [f"does not start: {refusal!r}"]
-    if tree(world.disk) != before:
+    if world.tree() != before:
         wrong.append("a second recovery changed something")
     return wrong
 
 
 def _violations(world: World, bench: Bench) -> Iterator[str]:
     found: Counter[Row] = Counter()
-    for path, content in tree(world.disk).items():
-        if not path.is_relative_to(bench.data):
+    data = ROOT / "data"
+    for path, content in world.tree().items():
+        if not path.is_relative_to(data):
             continue
         try:
             file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True, pre_buffer=False)
@@ -176,7 +197,7 @@ def _violations(world: World, bench: Bench) -> Iterator[str]:
             continue
         if len(content) > POLICY.max_file_bytes:
             yield f"{path} is too large"
-        workspace_id = int(path.relative_to(bench.data).parts[0])
+        workspace_id = int(path.relative_to(data).parts[0])
         kind = path.name.partition("-")[0].removesuffix(".parquet")
         found.update((workspace_id, kind, timestamp) for timestamp in table["timestamp"].to_pylist())
     if found != world.sent:
@@ -185,10 +206,6 @@ def _violations(world: World, bench: Bench) -> Iterator[str]:
         yield f"unknown {bench.report.unknown_files}"
     if world.journal or bench.writer.buffered_rows or bench.writer.buffered_bytes:
         yield f"not trimmed: {sorted(world.journal)}, {bench.writer.buffered_rows} rows buffered"
-
-
-def tree(disk: SimulatedDisk) -> dict[Path, bytes]:
-    return {path: bytes(file.cached) for path, file in disk.files().items()}
 
 
 def _faults(calls: list[str], crashes: bool, forever: bool) -> Iterator[Fault]:
@@ -208,55 +225,56 @@ def _judge(result: Result, story: Story, where: str, rng: random.Random) -> None
         result.violations += [f"{where}, {name}: {each}" for each in check(story.world.copy(disk))]
 
 
-def _everywhere(name: str, seed: int, size: int, crashes: bool) -> Result:
+def _everywhere(name: str, seed: int, size: int, new: NewWorld, crashes: bool) -> Result:
     result = Result(name, seed)
     for number in range(size):
         life = f"{seed} {number}"
         rng = random.Random(f"{name} {life}")
-        calls = Story(World(), life).tell().fs.calls
+        calls = Story(new(), life).tell().fs.calls
         for forever in (False,) if crashes else (False, True):
             for fault in _faults(calls, crashes, forever):
                 where = f"{fault.kind}{' for ever' if forever else ''} at {fault.at} ({calls[fault.at]})"
-                _judge(result, Story(World(), life, fault).tell(), where, rng)
+                _judge(result, Story(new(), life, fault).tell(), where, rng)
     return result
 
 
-def crash_everywhere(seed: int, size: int) -> Result:
+def crash_everywhere(seed: int, size: int, new: NewWorld = World) -> Result:
     """A crash before, within and after every call of `size` stories."""
-    return _everywhere("crash_everywhere", seed, size, crashes=True)
+    return _everywhere("crash_everywhere", seed, size, new, crashes=True)
 
 
-def error_everywhere(seed: int, size: int) -> Result:
+def error_everywhere(seed: int, size: int, new: NewWorld = World) -> Result:
     """Every error at every call of `size` stories, once and until somebody mends the disk."""
-    return _everywhere("error_everywhere", seed, size, crashes=False)
+    return _everywhere("error_everywhere", seed, size, new, crashes=False)
 
 
-def any_fault(seed: int, size: int) -> Result:
+def any_fault(seed: int, size: int, new: NewWorld = World) -> Result:
     """`size` faults of any kind at any call, each in a story of its own."""
     result = Result("any_fault", seed)
     for number in range(size):
         rng = random.Random(f"any {seed} {number}")
-        calls = Story(World(), f"{seed} {number}").tell().fs.calls
+        calls = Story(new(), f"{seed} {number}").tell().fs.calls
         fault = rng.choice([*_faults(calls, True, False), *_faults(calls, False, rng.random() < 0.5)])
-        _judge(result, Story(World(), f"{seed} {number}", fault).tell(), f"life {number}, {fault}", rng)
+        _judge(result, Story(new(), f"{seed} {number}", fault).tell(), f"life {number}, {fault}", rng)
     return result
 
 
-def power_loss(seed: int, size: int) -> Result:
+def power_loss(seed: int, size: int, new: NewWorld = World) -> Result:
     """`size` states that a power cut leaves at a random call of a random story."""
     result = Result("power_loss", seed, distinct=0)
     states_per_story = 10
     for number in range(-(-size // states_per_story)):
         rng = random.Random(f"power {seed} {number}")
-        calls = Story(World(), f"{seed} {number}").tell().fs.calls
+        calls = Story(new(), f"{seed} {number}").tell().fs.calls
         fault = Fault(rng.randrange(len(calls)), "crash_before")
-        story = Story(World(), f"{seed} {number}", fault).tell()
+        story = Story(new(), f"{seed} {number}", fault).tell()
         verdicts: dict[Hashable, list[str]] = {}
         for _ in range(states_per_story):
             result.planned += 1
             result.fired += bool(fault.fired)
             left = story.world.copy(story.world.disk.after_power_loss(rng))
-            state = left.disk.root.contents()  # all that is left: a state that was there before is judged
+            # All that is left: a state that was there before has been judged.
+            state = left.disk.root.contents(), tuple(sorted((left.objects or {}).items()))
             if state not in verdicts:
                 verdicts[state] = check(left)
             result.violations += [f"story {number}, call {fault.at}: {each}" for each in verdicts[state]]
@@ -264,16 +282,16 @@ def power_loss(seed: int, size: int) -> Result:
     return result
 
 
-def crash_in_recovery(seed: int, size: int) -> Result:
+def crash_in_recovery(seed: int, size: int, new: NewWorld = World) -> Result:
     """`size` faults in the recovery that follows on a crash in the middle of publishing."""
     result = Result("crash_in_recovery", seed)
     number = 0
     while result.planned < size:
         number += 1
         rng = random.Random(f"recovery {seed} {number}")
-        calls = Story(World(), f"{seed} {number}").tell().fs.calls
+        calls = Story(new(), f"{seed} {number}").tell().fs.calls
         at = rng.choice([n for n, call in enumerate(calls) if call in PUBLISHING])
-        world = Story(World(), f"{seed} {number}", Fault(at, "crash_before")).tell().world
+        world = Story(new(), f"{seed} {number}", Fault(at, "crash_before")).tell().world
         if rng.random() < 0.5:
             world = world.copy(world.disk.after_power_loss(rng))
         healthy = world.copy()
@@ -305,10 +323,13 @@ def main() -> int:
     parser.add_argument("campaign", choices=CAMPAIGNS)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--bucket", action="store_true", help="files go to an object store in memory")
     options = parser.parse_args()
     pa.set_cpu_count(1)  # threads of its own take longer to wake than the few rows take
     pa.set_io_thread_count(1)
-    result = CAMPAIGNS[options.campaign](options.seed, options.size)
+    result = CAMPAIGNS[options.campaign](
+        options.seed, options.size, World.with_bucket if options.bucket else World
+    )
     print(result)
     return 0 if result.passed else 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.durable_fs import Buffer
-from app.parquet import recovery
+from app.parquet import local_directory, recovery
 from app.parquet.data_file import Draft
 from app.parquet.manifest import Manifest
 from app.parquet.row_group import RowGroup
@@ -66,15 +66,16 @@ def no_intent(patch: Patch) -> None:
 
 
 def no_roll_forward(patch: Patch) -> None:
-    patch.setattr(recovery, "_roll_forward", lambda *arguments: None)
+    patch.setattr(recovery._Recovery, "_finish", lambda *arguments: None)
 
 
 def no_check_of_what_was_staged(patch: Patch) -> None:
-    patch.setattr(recovery, "_is_complete", lambda fs, path, placement: fs.exists(path))
+    for module in (recovery, local_directory):
+        patch.setattr(module, "is_complete", lambda fs, path, placement: fs.exists(path))
 
 
 def no_clearing_of_staging(patch: Patch) -> None:
-    patch.setattr(recovery, "_clear_staging", lambda *arguments: None)
+    patch.setattr(recovery._Recovery, "_clear_staging", lambda *arguments: None)
 
 
 def no_memory_of_what_is_published(patch: Patch) -> None:

@@ -263,6 +263,9 @@ class SimulatedFS(DurableFS):
             self._fail(kind, path)
         return count
 
+    def map_for_read(self, path: Path) -> pa.Buffer:
+        return pa.py_buffer(self.read(path))
+
     def sync_content(self, operation: str, name: str, path: Path, file: SimFile) -> None:
         try:
             self.step(operation, path, file.sync)
