@@ -69,10 +69,12 @@ def split(rows: pa.RecordBatch, kind: Kind, rotation: Rotation) -> list[tuple[Pa
     if rows.schema != SCHEMAS[kind]:
         rows = rows.cast(SCHEMAS[kind])
     workspaces = _numbers(rows, "workspace_id")
-    periods = _numbers(rows, "batch_timestamp") // rotation.period_ms
+    received = _numbers(rows, "batch_timestamp")
+    first, last = int(received.min()), int(received.max())
+    if first // rotation.period_ms == last // rotation.period_ms and (workspaces == workspaces[0]).all():
+        return [(partition_of(int(workspaces[0]), first, kind, rotation), _unpinned(rows))]
+    periods = received // rotation.period_ms
     changes = np.flatnonzero((np.diff(workspaces) != 0) | (np.diff(periods) != 0)) + 1
-    if changes.size == 0:
-        return [(_named(workspaces, periods, 0, kind, rotation), _unpinned(rows))]
     starts = np.concatenate(([0], changes))
     lengths = np.diff(np.append(starts, rows.num_rows))
     runs: dict[Partition, list[pa.RecordBatch]] = {}
@@ -86,7 +88,9 @@ def split(rows: pa.RecordBatch, kind: Kind, rotation: Rotation) -> list[tuple[Pa
 def _numbers(rows: pa.RecordBatch, name: str) -> np.ndarray:
     """A column as numpy; a null (a bug upstream, found when the row is encoded) counts as 0."""
     column = rows.column(rows.schema.get_field_index(name))
-    return np.asarray(column.fill_null(0).to_numpy(zero_copy_only=False))
+    if column.null_count:
+        column = column.fill_null(0)
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def _named(
