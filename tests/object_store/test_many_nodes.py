@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.parquet.location import parse
+from app.parquet.rotation import WriterPolicy
+from tests.parquet.bench import Bench
+from tests.parquet.rows import all_timestamps, event_rows, published
 from tests.support.bucket_service import BucketService
 from tests.support.payloads import event, numbers
 from tests.support.s3_server import S3Server
@@ -96,3 +99,24 @@ def test_a_node_id_that_could_be_a_number_is_refused(tmp_path: Path, s3_server: 
     (node,) = nodes_of(tmp_path, s3_server, ("node-0001",), {})
     with node, pytest.raises(DidNotStart, match=r"server\.node_id: 'node-0001' cannot stand in file names"):
         node.start()
+
+
+def test_a_node_id_stands_in_the_names_of_local_files_too(tmp_path: Path) -> None:
+    """A file that was begun under another name grows on under that."""
+    bench = Bench(tmp_path, policy=WriterPolicy(node="first"))
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    bench.manifest.close()
+    bench.policy = WriterPolicy(node="second", max_file_bytes=8_000)
+    bench.start()
+    bench.put(2, event_rows(10, 10))
+    bench.flush()
+    assert published(bench.data) == {"7/2026-01-01/events-first.parquet": list(range(20))}
+
+    bench.put(3, event_rows(20, 100))
+    bench.flush()
+    names = [path.rpartition("/")[2] for path in published(bench.data)]
+    assert names[:2] == ["events-first.parquet", "events-second-0001.parquet"]
+    assert all_timestamps(bench.data) == list(range(120))
+    bench.manifest.close()
+    assert bench.start().unknown_files == []
