@@ -23,7 +23,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A module says in BACKENDS over which of them its tests run, a test may say otherwise."""
-    own = any("backend" in mark.args for mark in metafunc.definition.iter_markers("parametrize"))
+    own = any("backend" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
     if "backend" in metafunc.fixturenames and hasattr(metafunc.module, "BACKENDS") and not own:
         metafunc.parametrize("backend", metafunc.module.BACKENDS, scope="module")
 

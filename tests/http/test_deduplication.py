@@ -13,7 +13,7 @@ from tests.support.payloads import TIMESTAMP_MS, event, numbers
 from tests.support.service import KEYS, Service
 
 CONFIG = {"journal": {"segment_size": "4KiB"}, "sinks.parquet": {"flush_interval": "3600s"}}
-BACKENDS = ("directory", pytest.param("bucket", marks=pytest.mark.heavy))
+BACKENDS = ("directory", "bucket")
 BATCH_ID = 0xFEED_0000_0000_0001
 
 Send = Callable[[Service, list[int]], httpx.Response]
@@ -67,7 +67,14 @@ def segments_with_entries(service: Service) -> list[Path]:
 
 
 @pytest.mark.parametrize("send", [by_header, by_batch_id])
-@pytest.mark.parametrize("meanwhile", [nothing, restart, kill, trim_and_kill])
+@pytest.mark.parametrize(
+    ("backend", "meanwhile"),
+    [
+        *(("directory", meanwhile) for meanwhile in (nothing, restart, kill, trim_and_kill)),
+        ("bucket", trim_and_kill),
+    ],
+    scope="module",
+)
 def test_a_batch_sent_again_is_stored_once_and_another_payload_is_refused(
     own_service: Service, send: Send, meanwhile: Callable[[Service], None]
 ) -> None:

@@ -10,7 +10,7 @@ from tests.support.s3_server import S3Server
 from tests.torture.kill_campaign import campaign
 
 KILLS = 50
-KILLS_OVER_A_BUCKET = 15
+KILLS_OVER_A_BUCKET = 10
 SEED = 20_261_122
 
 
