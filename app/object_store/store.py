@@ -1,4 +1,4 @@
-"""Objects that are written once, whole, and read in ranges. Every failure is a StoreUnavailable."""
+"""Objects that are written once, whole, and read in ranges. Every failure is an OSError."""
 
 import contextlib
 import errno

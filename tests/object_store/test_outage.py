@@ -1,6 +1,7 @@
 """The real service while its object store does not answer, and afterwards."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.support.bucket_service import BucketService
 from tests.support.fault_proxy import Fault, FaultProxy, no_fault
 from tests.support.payloads import event, numbers
 from tests.support.s3_server import S3Server
+from tests.support.service import running
 
 CONFIG = {
     "journal": {"max_size": "256KB", "segment_size": "64KB"},
@@ -70,6 +72,30 @@ def test_a_store_that_is_down_fills_the_journal_and_comes_back(
     assert sorted(numbers(service.table())) == list(range(taken + 1))
     assert service.status()["problem"] is None
     assert service.terminate() == 0, service.stderr
+
+
+def test_batches_are_taken_while_an_upload_hangs(
+    tmp_path: Path, proxy: FaultProxy, s3_server: S3Server
+) -> None:
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def hold(method: str, path: str) -> None:
+        if method == "PUT":
+            hanging.set()
+            assert go_on.wait(WAIT_SECONDS_MAX)
+
+    proxy.choose = hold
+    config = {**CONFIG, "sinks.parquet.store": {"request_timeout": f"{WAIT_SECONDS_MAX}s"}}
+    new = BucketService(tmp_path, config, endpoint=proxy.endpoint, server=s3_server.endpoint)
+    with running(new) as service:
+        service.post_json("events", [event(0)])
+        assert hanging.wait(WAIT_SECONDS_MAX)
+        for number in range(1, 50):
+            service.post_json("events", [event(number)])
+        assert service.data_files() == [], "the upload still hangs"
+        go_on.set()
+        service.flush()
+        assert sorted(numbers(service.table())) == list(range(50))
 
 
 @pytest.mark.parametrize("outage", ["down", "stall"])
