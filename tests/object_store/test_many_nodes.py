@@ -17,7 +17,7 @@ from tests.support.payloads import event, numbers
 from tests.support.s3_server import S3Server
 from tests.support.service import DidNotStart, running
 
-BATCHES = 40
+BATCHES = 24
 NODES = ("node-a", "node-b", "node-c")
 
 
