@@ -33,8 +33,8 @@ class Scenario:
 
     rows_per_s: of all nodes together outside bursts. burst_factor: times as many in a burst.
     ingest_rate, publish_rate, replay_rate: what one node does at most.
-    buffer_rows: rows that a node buffers at most; from half of it on it publishes, down to a quarter.
-    journal_rows: rows that a node's journal holds at most. lag_s: age at which rows are published.
+    buffer_rows, journal_rows: rows that a node buffers, and that its journal holds, at most; from half of the
+    smaller on it publishes, down to a quarter. lag_s: age at which rows are published.
     crash_every_s: mean time between crashes of one node; restart_s until it replays. disk_lost: the share
     of crashes after which the disk is gone, and another node takes the place after replace_s.
     outage_every_s, outage_s: mean time between the store's outages, and their mean length.
@@ -47,11 +47,11 @@ class Scenario:
     burst_every_s: float = 1_800
     burst_s: float = 60
     burst_factor: float = 2.0
-    ingest_rate: int = 150_000
-    publish_rate: int = 150_000
+    ingest_rate: int = 90_000
+    publish_rate: int = 250_000
     replay_rate: int = 780_000
-    buffer_rows: int = 465_000
-    journal_rows: int = 33_000_000
+    buffer_rows: int = 409_000
+    journal_rows: int = 35_700_000
     lag_s: int = 60
     crash_every_s: float = 7_200
     restart_s: int = 10
@@ -59,6 +59,10 @@ class Scenario:
     replace_s: int = 300
     outage_every_s: float = 10_800
     outage_s: float = 300
+
+    @property
+    def room_rows(self) -> int:
+        return min(self.buffer_rows, self.journal_rows)
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,7 @@ class Nodes:
         """Shares rows among the nodes that are up, as far as each has room; returns how many were taken."""
         scenario = self.scenario
         up = self.back_at <= tick
-        room = np.minimum(
-            scenario.ingest_rate, min(scenario.buffer_rows, scenario.journal_rows) - self.backlog
-        )
+        room = np.minimum(scenario.ingest_rate, scenario.room_rows - self.backlog)
         room = np.where(up, np.maximum(room, 0), 0)
         taken = np.minimum(room, shares(offered, up))
         taken += np.minimum(room - taken, shares(offered - int(taken.sum()), room > taken))
@@ -130,8 +132,8 @@ class Nodes:
         """Publishes what is due, and returns how many rows. old: what each node had accepted lag_s ago."""
         scenario, backlog = self.scenario, self.backlog
         by_age = np.where(old > self.gone, self.accepted, 0)
-        pressed = backlog > scenario.buffer_rows // 2
-        by_pressure = np.where(pressed, self.accepted - scenario.buffer_rows // 4, 0)
+        pressed = backlog > scenario.room_rows // 2
+        by_pressure = np.where(pressed, self.accepted - scenario.room_rows // 4, 0)
         self.target = np.maximum(self.target, np.maximum(by_age, by_pressure))
         rows = np.clip(self.target - self.gone, 0, scenario.publish_rate)
         rows = np.where(self.back_at <= tick, rows, 0)
@@ -238,17 +240,22 @@ def scenarios(seconds: int) -> list[Scenario]:
     """What docs/scaling.md compares: the measured node, more of them, and one thing changed at a time."""
     four = Scenario(name="4 nodes, 200 k rows/s", seconds=seconds)
     calm = replace(four, crash_every_s=YEAR_S, outage_every_s=YEAR_S, burst_factor=1.0)
+    roomy = {"buffer_rows": 60_000_000, "journal_rows": 71_000_000}
     return [
         replace(calm, name="1 node, 50 k rows/s, nothing fails", nodes=1, rows_per_s=50_000),
         replace(calm, name="4 nodes, 200 k rows/s, nothing fails"),
         four,
-        replace(four, name="… a buffer of 2 GB a node", buffer_rows=7_300_000),
-        replace(four, name="… that, and no outages", buffer_rows=7_300_000, outage_every_s=YEAR_S),
-        replace(four, name="… that, a flush every 10 min", buffer_rows=7_300_000, lag_s=600),
+        replace(four, name="… buffers of 2 GB", buffer_rows=6_390_000),
+        replace(four, name="… 2 GB, and no outages", buffer_rows=6_390_000, outage_every_s=YEAR_S),
+        replace(four, name="… 19 GB, a journal of 8 GB, a flush every 10 min", lag_s=600, **roomy),
         replace(four, name="3 nodes, 200 k rows/s: less to spare", nodes=3),
         replace(four, name="20 nodes, 1 M rows/s", nodes=20, rows_per_s=1_000_000),
         replace(
-            four, name="20 nodes, 1 M rows/s, 2 GB", nodes=20, rows_per_s=1_000_000, buffer_rows=7_300_000
+            four,
+            name="20 nodes, 1 M rows/s, buffers of 2 GB",
+            nodes=20,
+            rows_per_s=1_000_000,
+            buffer_rows=6_390_000,
         ),
     ]
 
@@ -282,7 +289,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulate_scaling", description=__doc__)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--hours", type=float, default=6.0)
-    parser.add_argument("--journal-bytes", type=int, default=120, help="of one row")
+    parser.add_argument("--journal-bytes", type=int, default=112, help="of one row")
     options = parser.parse_args()
     print("|", " | ".join(HEADER), "|")
     print("|" + "---|" * len(HEADER))

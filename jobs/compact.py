@@ -325,7 +325,7 @@ class Compactor:
         columns = previous.columns
         known = set(columns) <= set(written.columns)
         if not known or not previous.exceptAll(written.select(columns)).isEmpty():
-            raise PartitionFailed("the published version has rows that its sources no longer have: compare them")
+            raise PartitionFailed("rows of the published version are missing from its sources: compare them")
 
     def _name_files(self, kind: str, staged: str) -> list[str]:
         """Gives the staged files the names that globs of the service's lake match, too; returns them."""
