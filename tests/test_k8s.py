@@ -15,14 +15,16 @@ from app.settings import ConfigurationError, Settings, load
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 K8S: Final = REPOSITORY / "k8s"
+BASE: Final = K8S / "base"
+MANY_NODES: Final = K8S / "object-store"
 VERSIONS: Final = ("1.29", kubernetes_validate.latest_version())
-MANIFESTS: Final = sorted(path for path in K8S.glob("*.yaml") if path.name != "kustomization.yaml")
+MANIFESTS: Final = sorted(path for path in BASE.glob("*.yaml") if path.name != "kustomization.yaml")
 
 Manifest = dict[str, Any]
 
 
 def manifest(name: str) -> Manifest:
-    (only,) = yaml.safe_load_all((K8S / f"{name}.yaml").read_text("utf-8"))
+    (only,) = yaml.safe_load_all((BASE / f"{name}.yaml").read_text("utf-8"))
     return dict(only)
 
 
@@ -53,13 +55,13 @@ def test_a_cluster_takes_each_manifest(path: Path, version: str) -> None:
 
 
 def test_the_kustomization_lists_every_manifest() -> None:
-    kustomization = yaml.safe_load((K8S / "kustomization.yaml").read_text("utf-8"))
+    kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text("utf-8"))
 
     assert sorted(kustomization["resources"]) == [path.name for path in MANIFESTS]
 
 
 def test_the_image_tag_is_the_version_of_the_package() -> None:
-    kustomization = yaml.safe_load((K8S / "kustomization.yaml").read_text("utf-8"))
+    kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text("utf-8"))
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
 
     assert kustomization["images"] == [{"name": container()["image"], "newTag": project["version"]}]
@@ -158,11 +160,28 @@ def test_the_pod_meets_the_restricted_standard() -> None:
     assert security["readOnlyRootFilesystem"] is True
 
 
+def test_nodes_that_share_a_bucket_have_names_and_journals_of_their_own(tmp_path: Path) -> None:
+    patch = yaml.safe_load((MANY_NODES / "statefulset.yaml").read_text("utf-8"))
+    (only,) = patch["spec"]["template"]["spec"]["containers"]
+    (entry,) = only["env"]
+    file = MANY_NODES / "parquet-sink.toml"
+    found = load(
+        file, {"PARQUET_SINK__AUTH__ADMIN_TOKEN": "a-token-of-the-operator", entry["name"]: "parquet-sink-0"}
+    )
+    (mount,) = [m for m in container()["volumeMounts"] if m["name"] == "data"]
+
+    assert entry["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+    assert found.server.node_id == "parquet-sink-0"
+    assert found.journal.path.is_relative_to(mount["mountPath"])
+    assert patch["spec"]["replicas"] > 1
+
+
 @pytest.mark.heavy
-def test_kubectl_renders_what_a_cluster_takes() -> None:
+@pytest.mark.parametrize("shape", [K8S, MANY_NODES], ids=lambda path: path.name)
+def test_kubectl_renders_what_a_cluster_takes(shape: Path) -> None:
     kubectl = shutil.which("kubectl")
     assert kubectl, "kubectl is not installed; on Debian: apt install kubernetes-client"
-    done = subprocess.run([kubectl, "kustomize", K8S], capture_output=True, text=True, check=True)
+    done = subprocess.run([kubectl, "kustomize", shape], capture_output=True, text=True, check=True)
 
     rendered = list(yaml.safe_load_all(done.stdout))
 
