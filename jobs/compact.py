@@ -45,6 +45,8 @@ ABANDONED: Final = "_abandoned"
 ATOMIC_SCHEMES: Final = ("file", "hdfs", "viewfs")
 """File systems on which renaming a directory is one step that happens or does not."""
 
+NOT_ATOMIC: Final = "a directory cannot be renamed in one step there; use file:, hdfs: or viewfs:"
+
 PARALLEL_PARTITIONS: Final = 4
 """Partitions in work at the same time, so that small ones do not leave the cluster idle."""
 
@@ -277,6 +279,8 @@ class Compactor:
         rows = self._rows(work)
         before, distinct = account(rows, [name for name in IDS if name in rows.columns])
         size = sum(work.sources[path] for path in work.read)
+        if work.with_previous:
+            size += sum(entry.bytes for entry in self._output.entries(place))
         self._write(rows, self._output.full(staged), math.ceil(size / self._target_bytes), distinct)
         self._verify(work, rows, before, staged)
         names = self._name_files(work.partition.kind, staged)
@@ -411,6 +415,13 @@ def kind_list(text: str) -> list[str]:
     return kinds
 
 
+def output_root(text: str) -> str:
+    scheme, colon, _ = text.partition(":")
+    if colon and scheme not in ATOMIC_SCHEMES:
+        raise argparse.ArgumentTypeError(f"{text}: {NOT_ATOMIC}")
+    return text
+
+
 def days(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text}: a number of days, 0 or more")
@@ -422,7 +433,9 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
         prog="compact.py", description="Compacts sealed days into a second lake."
     )
     parser.add_argument("--input", required=True, help="the service's [sinks.parquet] path")
-    parser.add_argument("--output", required=True, help="root of the compacted lake; file: or hdfs:")
+    parser.add_argument(
+        "--output", required=True, type=output_root, help="root of the compacted lake; file: or hdfs:"
+    )
     parser.add_argument("--older-than", type=days, default=1, help="days since a day's end (default 1)")
     parser.add_argument(
         "--kinds", type=kind_list, default=list(KINDS), help="such as events,logs (default all)"
@@ -438,10 +451,8 @@ def main(given: Sequence[str]) -> int:
     spark = SparkSession.builder.appName("parquet-sink-compact").getOrCreate()
     try:
         lake, output = Storage(spark, options.input), Storage(spark, options.output)
-        if output.scheme not in ATOMIC_SCHEMES:
-            print(
-                f"--output {options.output}: renaming a directory is not one step there; use file: or hdfs:"
-            )
+        if output.scheme not in ATOMIC_SCHEMES:  # the cluster's default file system
+            print(f"--output {output.full()}: {NOT_ATOMIC}")
             return 2
         if (output.full() + "/").startswith(lake.full() + "/") or not lake.exists():
             print("--output must not stand below --input, and --input must exist")

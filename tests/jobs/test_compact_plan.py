@@ -81,3 +81,13 @@ def test_sizes_and_kinds_are_checked() -> None:
         size_in_bytes("512")
     with pytest.raises(SystemExit):
         arguments(["--input", "a", "--output", "b", "--kinds", "traces"])
+
+
+def test_an_output_where_publishing_would_not_be_one_step_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        arguments(["--input", "s3a://lake/parquet", "--output", "s3a://lake/compacted"])
+    assert "use file:, hdfs:" in capsys.readouterr().err
+    given = ["--input", "s3a://lake/parquet", "--output", "hdfs://namenode/compacted"]
+    assert arguments(given).output == "hdfs://namenode/compacted"
