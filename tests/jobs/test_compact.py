@@ -1,5 +1,6 @@
 """The compaction job on a cluster of processes, over files that the real service wrote over HTTP."""
 
+import contextlib
 import re
 import shutil
 import signal
@@ -27,9 +28,10 @@ DAYS: Final = ("2026-03-01", "2026-03-02")
 HOURLY_DAY: Final = "2026-03-03"
 ROWS: Final = 1_200
 KINDS: Final = ("events", "logs")
+POSTED: Final = (("events", 1), ("logs", 1), ("events", 2))
 PARTITIONS: Final = {
-    *(f"{kind}/{workspace}/{day}" for kind in KINDS for workspace in (1, 2) for day in DAYS),
-    *(f"{kind}/1/{HOURLY_DAY}T12" for kind in KINDS),
+    *(f"{kind}/{workspace}/{day}" for kind, workspace in POSTED for day in DAYS),
+    f"events/1/{HOURLY_DAY}T12",
 }
 SINK: Final = {"max_file_size": "30KB", "flush_interval": "3600s"}
 
@@ -43,7 +45,8 @@ TYPES: Final = {"workspace_id": pa.int64(), "device_id": BYTES, "session_id": BY
 """What differs from the service's types, as docs/maintenance.md says."""
 
 LATE: Final = "events/1/2026-03-01"
-EXPIRED: Final = "logs/2/2026-03-02"
+REPLACED: Final = "events/1/2026-03-02"
+EXPIRED: Final = "logs/1/2026-03-02"
 EXPIRED_AND_LATE: Final = "events/2/2026-03-02"
 
 
@@ -98,22 +101,24 @@ def rows_of(call: str, day: str, workspace: int, first: int = 0, count: int = RO
 def write_lake(directory: Path) -> None:
     for day in DAYS:
         with running_service(directory, {"sinks.parquet": SINK}, clock=f"{day}T12:00:00+00:00") as service:
-            for workspace in (1, 2):
-                for call in KINDS:
-                    for first in range(0, ROWS, ROWS // 3):
-                        service.post_json(
-                            call, rows_of(call, day, workspace, first, ROWS // 3), workspace=workspace
-                        )
-                        service.flush()
+            for call, workspace in POSTED:
+                for first in range(0, ROWS, ROWS // 3):
+                    rows = rows_of(call, day, workspace, first, ROWS // 3)
+                    service.post_json(call, rows, workspace=workspace, wait="file")
     hourly = {"sinks.parquet": {**SINK, "rotation": "hourly"}}
     with running_service(directory, hourly, clock=f"{HOURLY_DAY}T12:10:00+00:00") as service:
-        for call in KINDS:
-            service.post_json(call, rows_of(call, HOURLY_DAY, 1), wait="file")
+        service.post_json("events", rows_of("events", HOURLY_DAY, 1), wait="file")
 
 
-def compact(cluster: SparkCluster, history: History) -> Job:
-    arguments = ("--input", str(history.lake), "--output", str(history.output), "--kinds", "events,logs")
-    return cluster.submit(JOB, *arguments)
+def compact(cluster: SparkCluster, history: History, *options: str) -> Job:
+    return cluster.submit(JOB, "--input", str(history.lake), "--output", str(history.output), *options)
+
+
+def die_between_two_renames(history: History, place: str) -> None:
+    """What a run leaves that was killed while it replaced a partition."""
+    replaced = history.output / "_replaced" / place
+    replaced.parent.mkdir(parents=True)
+    (history.output / place).rename(replaced)
 
 
 def originals(lake: Path, place: str) -> list[Path]:
@@ -149,20 +154,25 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
     history = History(tmp_path_factory.mktemp("lake"))
     write_lake(history.directory)
     shutil.copytree(history.lake, history.everything)
-    with SparkCluster(tmp_path_factory.mktemp("spark"), workers=2) as cluster:
-        with running_service(history.directory, {"sinks.parquet": SINK}, AFTERWARDS) as service:
-            job = compact(cluster, history)
-            job.read_until("published")
-            job.kill()
-            history.note(job, job.process.returncode)
-
-            job = compact(cluster, history)
-            job.read_until("published")
-            cluster.kill_worker(0)
-            history.note(job, job.wait())
-            expire(history, service)
-        come_late(history)
+    with contextlib.ExitStack() as stack:
+        # First, since its files are final a minute after its start.
+        service = stack.enter_context(running_service(history.directory, {"sinks.parquet": SINK}, AFTERWARDS))
+        cluster = stack.enter_context(SparkCluster(tmp_path_factory.mktemp("spark"), workers=2))
         job = compact(cluster, history)
+        job.read_until("published")
+        job.kill()
+        history.note(job, job.process.returncode)
+
+        job = compact(cluster, history)
+        job.read_until("published")
+        cluster.kill_worker(0)
+        history.note(job, job.wait())
+
+        expire(history, service)
+        assert service.terminate() == 0
+        come_late(history)
+        die_between_two_renames(history, REPLACED)
+        job = compact(cluster, history, "--kinds", "events,logs", "--target-file-size", "20KB")
         history.note(job, job.wait())
     return history
 
@@ -210,24 +220,39 @@ def test_rows_are_those_of_the_originals_each_once(history: History, kind: str) 
             query = f"select count(*) from ({left} except all {right})"
             assert connection.execute(query).fetchall() == [(0,)]
         late = 2 * LATE_ROWS if kind == "events" else 0
-        assert connection.execute(f"select count(*) from ({after})").fetchall() == [(5 * ROWS + late,)]
+        assert connection.execute(f"select count(*) from ({after})").fetchall() == [
+            (count_of(kind) * ROWS + late,)
+        ]
+
+
+@pytest.mark.parametrize("place", sorted(PARTITIONS))
+def test_a_partition_is_one_sorted_file_or_some_of_the_size_asked_for(history: History, place: str) -> None:
+    paths = sorted((history.output / place).glob("*.parquet"))
+    assert len(paths) == 1 or (len(paths) >= 2 and place in (LATE, EXPIRED_AND_LATE))
+    stamps = [
+        stamp
+        for path in paths
+        for stamp in pq.read_table(path, columns=["timestamp"])["timestamp"].to_pylist()
+    ]
+    assert stamps == sorted(stamps), "also from one file to the next"
+
+
+def test_a_target_size_divides_large_partitions(history: History) -> None:
+    for place in (LATE, EXPIRED_AND_LATE):
+        assert len(list((history.output / place).glob("*.parquet"))) >= 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_there_is_one_sorted_file_a_partition_in_the_documented_types(history: History, kind: str) -> None:
-    paths = sorted(history.output.glob(f"{kind}/*/*/*.parquet"))
-    assert len(paths) == 5
-    for path in paths:
-        table = pq.read_table(path, partitioning=None)
-        expected = {name: TYPES.get(name, type_) for name, type_ in zip(*columns_of(kind), strict=True)}
-        assert {column.name: column.type for column in table.schema} == expected
-        assert table.column_names == SCHEMAS[Kind(kind)].names
-        stamps = table["timestamp"].to_pylist()
-        assert stamps == sorted(stamps)
+def test_columns_have_the_documented_types_in_the_services_order(history: History, kind: str) -> None:
+    schema = SCHEMAS[Kind(kind)]
+    for path in history.output.glob(f"{kind}/*/*/*.parquet"):
+        written = pq.read_schema(path)
+        assert written.names == schema.names
+        assert written.types == [TYPES.get(field.name, field.type) for field in schema]
 
 
 def test_a_look_up_of_an_id_skips_by_bloom_filter(history: History) -> None:
-    (path,) = history.output.glob(f"{LATE}/*.parquet")
+    (path,) = history.output.glob(f"{REPLACED}/*.parquet")
     there = pq.read_table(path, partitioning=None)["device_id"][0].as_py()
     with duckdb.connect() as connection:
         probe = "select bloom_filter_excludes from parquet_bloom_probe(?, ?, ?::blob)"
@@ -242,6 +267,6 @@ def test_nothing_is_left_behind(history: History) -> None:
     assert others == []
 
 
-def columns_of(kind: str) -> tuple[list[str], list[pa.DataType]]:
-    schema = SCHEMAS[Kind(kind)]
-    return schema.names, schema.types
+def count_of(kind: str) -> int:
+    """How many partitions of a kind there are."""
+    return sum(place.startswith(kind) for place in PARTITIONS)
