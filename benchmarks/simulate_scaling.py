@@ -107,11 +107,14 @@ class Nodes:
         return self.accepted - self.gone
 
     def crash(self, tick: int, crashing: Flags, disk_lost: Flags) -> None:
-        """Nodes stop until they have replayed, or until another has their place with an empty journal."""
+        """Nodes stop until they have replayed, or until another has their place with an empty journal.
+
+        For a tick at least: in one in which rows are lost, none are published.
+        """
         scenario, backlog = self.scenario, self.backlog
         replayed = tick + scenario.restart_s + backlog // scenario.replay_rate
         until = np.where(disk_lost, tick + scenario.replace_s, replayed)
-        self.back_at = np.where(crashing, until, self.back_at)
+        self.back_at = np.where(crashing, np.maximum(until, tick + 1), self.back_at)
         gone = np.where(crashing & disk_lost, backlog, 0)
         self.lost += gone
         self.gone += gone
