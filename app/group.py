@@ -191,7 +191,8 @@ def _only(rows: DecodedRows, stored: Sequence[bool]) -> DecodedRows:
 
 def _frames(rows: DecodedRows) -> Iterator[DecodedRows]:
     """Divides rows that are too many for one frame, between batches."""
-    if rows.rows.nbytes <= FRAME_ROWS_BYTES:
+    # The first is an upper bound, and costs nothing.
+    if rows.rows.get_total_buffer_size() <= FRAME_ROWS_BYTES or rows.rows.nbytes <= FRAME_ROWS_BYTES:
         if rows.owners:
             yield rows
         return
