@@ -1,7 +1,7 @@
 """A published file, and the draft of its next version."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -68,7 +68,7 @@ class Draft:
         self._facts = {KEY_PREFIX + name: value for name, value in facts.items()}
         self._metadata = [] if old_metadata is None else [old_metadata]
         self._row_groups = old_metadata.num_row_groups if old_metadata is not None else 0
-        self._chunks: list[bytes] = [] if old else [MAGIC]
+        self._chunks: list[bytes | memoryview] = [] if old else [MAGIC]
         self._footer = b""
         self._measured: tuple[RowGroup, bytes] | None = None
         self._end = self.old_bytes or len(MAGIC)
@@ -117,19 +117,19 @@ class Draft:
             raise ValueError("a row group is measured before it is added")
         self._footer = self._measured[1]
         self._metadata.append(group.metadata)
-        self._chunks.extend(group.chunks)
+        self._chunks.append(group.data)
         self._end += group.size
         self._row_groups += 1
         self.rows += rows.num_rows
         extent: Any = pc.min_max(rows.column("timestamp"))
         self._timestamps += [extent["min"].as_py(), extent["max"].as_py()]
 
-    def chunks(self) -> list[bytes]:
+    def chunks(self) -> list[bytes | memoryview]:
         """The new bytes: row groups and the footer over the whole file."""
         return [*self._chunks, self._footer]
 
 
-def checksum(chunks: list[bytes]) -> int:
+def checksum(chunks: Sequence[bytes | memoryview]) -> int:
     """CRC-32 of the concatenated chunks."""
     crc = 0
     for chunk in chunks:

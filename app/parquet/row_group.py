@@ -1,11 +1,13 @@
 """Rows into Parquet row groups that can be appended to an existing file, by pyarrow's public interface alone.
 
-A ParquetWriter counts offsets from where its file began. To make them absolute in a file of N bytes it is
-told, with zeros that nobody keeps, that N bytes went before. What it then writes are the new row groups with
-their page indexes, ready to stand at offset N; its footer is dropped, and one footer over all row groups of
-the file is made from the old metadata and the new.
+A ParquetWriter takes its offsets from where its file stands. To make them absolute in a file of N bytes it
+writes into memory and, once it has begun, is moved on to N; what lies before is never touched. What it writes
+there are the new row groups with their page indexes, ready to stand at offset N; its footer is dropped, and
+one footer over all row groups of the file is made from the old metadata and the new. Nothing of that calls
+back into Python, so that other threads have the interpreter meanwhile.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -20,46 +22,20 @@ from app.schema import Kind
 MAGIC: Final = b"PAR1"
 _FOOTER_TAIL_BYTES: Final = 8  # length of the footer, magic
 
-BUFFER_BYTES: Final = 4 << 20
-"""The encoder calls back into Python once for so many bytes: each time it must wait for the interpreter."""
+ROOM_FACTOR: Final = 2
+ROOM_BYTES: Final = 32 << 20
+"""Address space for the encoder: so many times what the rows take, and so many bytes more."""
 
 
 class RowGroup(msgspec.Struct, frozen=True):
-    """chunks: the bytes, in order. size: their number. metadata: a FileMetaData with this row group alone."""
+    """data: its bytes. metadata: a FileMetaData with this row group alone."""
 
-    chunks: list[bytes]
-    size: int
+    data: memoryview
     metadata: pq.FileMetaData
 
-
-class _Chunks:
-    """A writable file in memory whose first `skip` bytes are not kept."""
-
-    def __init__(self, skip: int) -> None:
-        self.kept: list[bytes] = []
-        self._skip = skip
-        self.closed = False
-
-    def write(self, data: bytes) -> int:
-        skipped = min(self._skip, len(data))
-        self._skip -= skipped
-        if skipped < len(data):
-            self.kept.append(data[skipped:])
-        return len(data)
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None:
-        self.closed = True
+    @property
+    def size(self) -> int:
+        return self.data.nbytes
 
 
 def encode_row_group(rows: pa.Table, kind: Kind, layout: Layout, offset: int) -> RowGroup:
@@ -71,21 +47,35 @@ def encode_row_group(rows: pa.Table, kind: Kind, layout: Layout, offset: int) ->
     for column in rows.columns:
         if pa.types.is_string(column.type) or isinstance(column.type, pa.JsonType):
             column.validate(full=True)
-    sink = _Chunks(skip=offset)
-    file = pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), BUFFER_BYTES)
+    file = _room(offset + _bound(rows))
     written: list[pq.FileMetaData] = []
     options = writer_options(rows, kind, layout)
     writer = pq.ParquetWriter(file, layout.schema(kind), metadata_collector=written, **options)
-    _advance(file, offset)
+    file.seek(offset)
     try:
         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
     except pa.ArrowException:
         writer.is_open = False  # else it tries to finish a file that nobody wants
         raise
     writer.close()
-    file.flush()
-    _drop_footer(sink.kept)
-    return RowGroup(sink.kept, sum(map(len, sink.kept)), written[0])
+    size = file.tell() - offset
+    file.seek(offset)
+    return RowGroup(_without_footer(memoryview(file.read_buffer(size))), written[0])
+
+
+def _room(size: int) -> pa.MemoryMappedFile:
+    descriptor = os.memfd_create("row-group")
+    try:
+        os.ftruncate(descriptor, size)
+        return pa.memory_map(f"/proc/self/fd/{descriptor}", "r+")
+    finally:
+        os.close(descriptor)
+
+
+def _bound(rows: pa.Table) -> int:
+    """More bytes than these rows can take when they are encoded. What is not written takes no memory."""
+    size: int = rows.nbytes
+    return ROOM_FACTOR * size + ROOM_BYTES
 
 
 def footer(schema: pa.Schema, row_groups: Sequence[pq.FileMetaData], facts: Mapping[str, str]) -> bytes:
@@ -107,27 +97,6 @@ def empty_metadata(schema: pa.Schema, facts: Mapping[str, str]) -> pq.FileMetaDa
     return written[0]
 
 
-def _advance(file: pa.NativeFile, offset: int) -> None:
-    zeros = memoryview(bytes(min(offset, BUFFER_BYTES)))
-    while (left := offset - file.tell()) > 0:
-        file.write(zeros[: min(left, BUFFER_BYTES)])
-
-
-def _drop_footer(chunks: list[bytes]) -> None:
-    """Take the writer's own footer off the end, wherever the writes were divided."""
-    length = int.from_bytes(_last_bytes(chunks, _FOOTER_TAIL_BYTES)[:4], "little") + _FOOTER_TAIL_BYTES
-    while length:
-        last = chunks.pop()
-        if len(last) > length:
-            chunks.append(last[:-length])
-            return
-        length -= len(last)
-
-
-def _last_bytes(chunks: list[bytes], count: int) -> bytes:
-    tail = b""
-    for chunk in reversed(chunks):
-        tail = chunk + tail
-        if len(tail) >= count:
-            break
-    return tail[-count:]
+def _without_footer(data: memoryview) -> memoryview:
+    length = int.from_bytes(data[-_FOOTER_TAIL_BYTES:][:4], "little") + _FOOTER_TAIL_BYTES
+    return data[:-length]
