@@ -176,16 +176,16 @@ class DurableFS:
     def clone(self, source: Path, destination: Path, size: int) -> None:
         """Create `destination` with the first `size` bytes of `source`, sharing blocks where possible.
 
-        FileExistsError when the name is taken; OSError when `source` is shorter. Not synced.
+        FileExistsError when the name is taken; OSError when `source` is shorter. Its end is not synced.
         """
         fd_in = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            fd_out = os.open(destination, flags, FILE_MODE)
+            file = DurableFile(os.open(destination, flags, FILE_MODE), destination, 0)
             try:
-                copy_bytes(fd_in, fd_out, size, source)
+                copy_bytes(fd_in, file._fd, size, source, between=file.datasync)
             finally:
-                os.close(fd_out)
+                file.close()
         finally:
             os.close(fd_in)
 

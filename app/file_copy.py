@@ -2,20 +2,22 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-COPY_CHUNK_BYTES: Final = 64 << 20
+COPY_CHUNK_BYTES: Final = 4 << 20
+"""Synced one after the other: the sync of another file may have to wait for all that is being written."""
 
 _NO_COPY_FILE_RANGE: Final = frozenset(
     {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM}
 )
 
 
-def copy_bytes(fd_in: int, fd_out: int, size: int, source: Path) -> None:
+def copy_bytes(fd_in: int, fd_out: int, size: int, source: Path, between: Callable[[], None]) -> None:
     """Copy the first `size` bytes, sharing blocks where the file system can. `source` is for messages.
 
-    Raises OSError, also when there are fewer bytes.
+    between: called after each chunk but the last. Raises OSError, also when there are fewer bytes.
     """
     offset = 0
     in_kernel = True
@@ -34,3 +36,5 @@ def copy_bytes(fd_in: int, fd_out: int, size: int, source: Path) -> None:
         if count == 0:
             raise OSError(errno.EIO, f"ends after {offset} of {size} bytes", str(source))
         offset += count
+        if offset < size:
+            between()

@@ -1,7 +1,7 @@
 """Files that are written and not in their place yet."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -15,8 +15,12 @@ UNSYNCED_FILES_MAX: Final = 64
 """Descriptors that wait for their sync. A file is synced through the one it was written through: only that
 is certain to be told when the kernel, in the meantime, has failed to write it."""
 
-UNSYNCED_BYTES_MAX: Final = 64 << 20
+UNSYNCED_BYTES_MAX: Final = 8 << 20
 """How long those files are together, unless one alone is longer: what may wait in the page cache."""
+
+PIECE_BYTES: Final = 4 << 20
+"""A longer file is synced each time so much of it was written. The journal's sync waits for whatever the file
+system is writing at that moment, and with it the clients: for 64 MB that is a tenth of a second."""
 
 Root: TypeAlias = Literal["data", "quarantine"]
 
@@ -51,7 +55,12 @@ class Staging:
         self._unsynced_bytes = 0
 
     def write(
-        self, root: Root, path: str, chunks: list[bytes], old: Path | None = None, kept_bytes: int = 0
+        self,
+        root: Root,
+        path: str,
+        chunks: Sequence[bytes | memoryview],
+        old: Path | None = None,
+        kept_bytes: int = 0,
     ) -> Placement:
         """Write one file: the first `kept_bytes` of the old version where there is one, then the chunks.
 
@@ -72,7 +81,7 @@ class Staging:
             file = self._begin(placement, old)
             self._unsynced[placement.staged] = file
             self._unsynced_bytes += placement.bytes
-            file.write(chunks)
+            _write_in_pieces(file, chunks)
         except OSError:
             self.discard([placement])
             raise
@@ -117,3 +126,16 @@ class Staging:
     def path_of(self, placement: Placement) -> Path:
         """Where the file stands now."""
         return self._directory / placement.staged
+
+
+def _write_in_pieces(file: DurableFile, chunks: Sequence[bytes | memoryview]) -> None:
+    if sum(map(len, chunks)) <= PIECE_BYTES:
+        file.write(chunks)
+        return
+    unsynced = 0
+    for chunk in chunks:
+        for start in range(0, len(chunk), PIECE_BYTES):
+            if unsynced >= PIECE_BYTES:
+                file.datasync()
+                unsynced = 0
+            unsynced += file.write([memoryview(chunk)[start : start + PIECE_BYTES]])
