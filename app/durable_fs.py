@@ -149,9 +149,8 @@ class DurableFS:
     except where a method says that it does this itself. Everything raises OSError with errno and file name;
     a failed sync or close raises SyncFailed.
 
-    sync_threads_max: so many syncs run side by side. The file system writes its own journal once for all that
-    wait at the same time, so they cost little more than one. (syncfs would write what others have dirtied as
-    well, and tells of an error only whom it finds first; fsync tells everybody who holds the file open.)
+    sync_threads_max: so many syncs run side by side: they share the file system's journal, and cost little
+    more than one. (syncfs would write what others dirtied, and tell of an error only whom it finds first.)
     """
 
     sync_threads_max: ClassVar[int] = 16
@@ -233,6 +232,10 @@ class DurableFS:
     def unlink(self, path: Path) -> None:
         os.unlink(path)
 
+    def link(self, source: Path, destination: Path) -> None:
+        """Give `source` a second name; FileExistsError when that is taken."""
+        os.link(source, destination)
+
     def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
         """`length` bytes from `offset`, fewer only where the file ends first; None: to its end."""
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -266,11 +269,9 @@ class DurableFS:
         return FileStat(s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino, stat.S_ISDIR(s.st_mode))
 
     def exists(self, path: Path) -> bool:
-        try:
-            self.stat(path)
-        except FileNotFoundError:
-            return False
-        return True
+        with contextlib.suppress(FileNotFoundError):
+            return bool(self.stat(path))
+        return False
 
     def list_directory(self, path: Path) -> list[str]:
         """Names directly inside `path`, sorted."""
@@ -370,9 +371,8 @@ class DurableFS:
         OSError: `path` has its old contents. SyncFailed: it may have either, after a crash. Goes through
         `<path>.tmp`, which is replaced when a crash has left one.
         """
-        temporary = path.with_name(path.name + ".tmp")
         with contextlib.suppress(FileNotFoundError):
-            self.unlink(temporary)
+            self.unlink(temporary := path.with_name(path.name + ".tmp"))
         file = self.create(temporary)
         try:
             file.write([data])

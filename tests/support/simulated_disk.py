@@ -341,6 +341,15 @@ class SimulatedFS(DurableFS):
 
         self.step("rename", source, act)
 
+    def link(self, source: Path, destination: Path) -> None:
+        def act() -> None:
+            directory = self.disk.directory(destination.parent)
+            if destination.name in directory.cached:
+                raise FileExistsError(errno.EEXIST, "file exists", str(destination))
+            self.disk.rename_entries((directory, destination.name, self.disk.node(source)))
+
+        self.step("link", destination, act)
+
     @contextlib.contextmanager
     def kept_alive(self, paths: Iterable[Path]) -> Iterator[None]:
         yield
