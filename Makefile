@@ -13,10 +13,12 @@ PIP_INSTALL := -m pip install --no-compile --quiet --disable-pip-version-check
 RUNTIME := $(VENV)/.installed
 TEST := $(VENV)/.installed-test
 HEAVY := $(HEAVY_VENV)/.installed
+KAFKA := .kafka/.installed
+MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 
 .DEFAULT_GOAL := help
 .PHONY: help env run demo check test test-all bench openapi fbs lock clean \
-	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants
+	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants kafka-jars
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,8 +39,10 @@ check: $(TEST) ## lint, formatting, types
 test: $(TEST) ## the tests, without those marked heavy
 	$(PYTEST) -m "not heavy"
 
-test-all: $(TEST) $(HEAVY) ## all tests; needs java, chromium and kubectl too
+test-all: $(TEST) $(HEAVY) $(KAFKA) ## all tests; needs java, chromium and kubectl too
 	$(PYTEST)
+
+kafka-jars: $(KAFKA) ## an Apache Kafka broker for the tests, in .kafka; needs java and mvn
 
 bench: $(TEST) ## all benchmarks, below 15 minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run
@@ -96,16 +100,22 @@ fbs: ## app/fbs, from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler)
 
 lock: $(RUNTIME) ## the requirements*.lock files, from pyproject.toml; LOCK_FLAGS=--upgrade for newer versions
 	$(BIN)/python $(PIP_INSTALL) uv==$(UV_VERSION)
-	$(COMPILE) pyproject.toml --extra s3 -o requirements.lock
+	$(COMPILE) pyproject.toml --extra s3 --extra kafka -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
-	$(COMPILE) pyproject.toml --extra s3 --group test --group check -c requirements.lock -o requirements-test.lock
+	$(COMPILE) pyproject.toml --extra s3 --extra kafka --group test --group check -c requirements.lock -o requirements-test.lock
 	$(COMPILE) pyproject.toml --group heavy -c requirements-test.lock -o requirements-heavy.lock
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links $(LOCK_FLAGS)
 
 clean: ## remove the virtual environments and caches
-	rm -rf $(VENV) $(HEAVY_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(HEAVY_VENV) .kafka .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(KAFKA): tests/support/kafka_jars.xml tests/support/kafka_jars.sha256
+	mvn --batch-mode --quiet --file tests/support/kafka_jars.xml $(MAVEN_COPY) \
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.kafka/jars
+	cd .kafka/jars && sha256sum --check --quiet ../../tests/support/kafka_jars.sha256
+	@touch $@
 
 # $(call make_venv,DIRECTORY)
 define make_venv
