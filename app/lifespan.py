@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
@@ -16,6 +17,10 @@ from app.deduplication import DeduplicationPolicy
 from app.durable_fs import DurableFS
 from app.gathering import GroupPolicy
 from app.journal.policy import JournalPolicy
+from app.kafka.client import KafkaMisconfigured, require_client
+from app.kafka.place import SharedBucket, SharedDirectory
+from app.kafka.policy import Role
+from app.kafka.service import KafkaPolicies, KafkaService
 from app.metrics import Metrics
 from app.object_store.client import StoreMisconfigured
 from app.object_store.store import ObjectStore
@@ -39,8 +44,13 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def build_service(settings: Settings, metrics: Metrics, request_exit: Callable[[], None]) -> Service:
+AnyService = Service | KafkaService
+
+
+def build_service(settings: Settings, metrics: Metrics, request_exit: Callable[[], None]) -> AnyService:
     """All parts with their policies; nothing is opened yet. request_exit: asks the server to end."""
+    if settings.journal.type == "kafka":
+        return _build_kafka_service(settings, metrics, request_exit)
     service = Service(
         DurableFS(),
         sink_paths(settings),
@@ -57,6 +67,37 @@ def build_service(settings: Settings, metrics: Metrics, request_exit: Callable[[
     metrics.observe("oldest_row_age_seconds", "Age of the oldest row not in a file.", service.oldest_age_s)
     metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: service.admission.inflight_bytes)
     metrics.observe("free_bytes", "Free space of the fullest disk.", lambda: service.levels().free_bytes)
+    return service
+
+
+def _build_kafka_service(
+    settings: Settings, metrics: Metrics, request_exit: Callable[[], None]
+) -> KafkaService:
+    store, directory = object_store(settings), settings.sink.directory
+    place = SharedBucket(store) if store else SharedDirectory(DurableFS(), (directory or Path()).absolute())
+    try:
+        require_client()
+        kafka = settings.journal.kafka_policy(settings.server.max_inflight_size)
+    except (KafkaMisconfigured, OSError, ValueError) as error:
+        raise ConfigurationError([f"journal: {error}"]) from None
+    local = _policies(settings)
+    policies = KafkaPolicies(
+        Role(settings.server.role),
+        kafka,
+        local.admission,
+        local.decode,
+        local.group,
+        local.deduplication,
+        local.writer,
+        local.drain_timeout_s,
+        local.publish_timeout_s,
+    )
+    service = KafkaService(place, policies, metrics, now_ms, request_exit, store)
+    metrics.observe("kafka_lag", "Records not in files, of this writer's partitions.", service.lag)
+    metrics.observe("buffered_bytes", "Rows read and not yet in files.", service.buffered_bytes)
+    metrics.observe("buffered_rows", "The same, in rows.", service.buffered_rows)
+    metrics.observe("oldest_row_age_seconds", "Age of the oldest row not in a file.", service.oldest_age_s)
+    metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: service.admission.inflight_bytes)
     return service
 
 
@@ -132,7 +173,7 @@ def _layout(sink: ParquetSinkSettings) -> Layout:
 
 @asynccontextmanager
 async def running(
-    app: FastAPI, service: Service, keys: ApiKeys, summary_interval_s: float | None
+    app: FastAPI, service: AnyService, keys: ApiKeys, summary_interval_s: float | None
 ) -> AsyncIterator[None]:
     """Recovers in the background, serves, drains. The data directory is locked (Service.lock) before that.
 
@@ -158,7 +199,7 @@ async def running(
         await asyncio.to_thread(service.close)
 
 
-async def _open(service: Service) -> None:
+async def _open(service: AnyService) -> None:
     try:
         await asyncio.to_thread(service.open, asyncio.get_running_loop())
     except StartStopped:

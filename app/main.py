@@ -31,9 +31,8 @@ from app.api.openapi import openapi_document
 from app.api.opened_object import OpenedObject
 from app.api.status import status_router
 from app.api_keys import ApiKeys
-from app.lifespan import build_service, running
+from app.lifespan import AnyService, build_service, running
 from app.metrics import Metrics
-from app.service import Service
 from app.settings import Settings
 
 
@@ -65,7 +64,8 @@ def create_app(settings: Settings, request_exit: Callable[[], None] = lambda: No
     )
     app.state.service = service
     parts = _ingest_parts(settings, service, keys, ids)
-    _add_ingest_calls(app, settings, parts)
+    if settings.server.role != "writer":
+        _add_ingest_calls(app, settings, parts)
     _add_admin_calls(app, settings, service, keys, ids, registry)
     install_error_responses(app, ids)
     http_metrics = HttpMetrics(registry)
@@ -75,7 +75,7 @@ def create_app(settings: Settings, request_exit: Callable[[], None] = lambda: No
     return app
 
 
-def _ingest_parts(settings: Settings, service: Service, keys: ApiKeys, ids: RequestIds) -> IngestParts:
+def _ingest_parts(settings: Settings, service: AnyService, keys: ApiKeys, ids: RequestIds) -> IngestParts:
     server = settings.server
     return IngestParts(
         keys=keys,
@@ -114,7 +114,7 @@ def _add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> N
 def _add_admin_calls(
     app: FastAPI,
     settings: Settings,
-    service: Service,
+    service: AnyService,
     keys: ApiKeys,
     ids: RequestIds,
     registry: CollectorRegistry,
@@ -134,7 +134,7 @@ def _add_admin_calls(
         app.include_router(metrics_router(registry, auth.authorise_admin))
 
 
-def _file_opener(settings: Settings, service: Service) -> OpenFile:
+def _file_opener(settings: Settings, service: AnyService) -> OpenFile:
     directory, store = settings.sink.directory, service.store
     if store is not None:
         return lambda path: OpenedObject.open(store, path)

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from app.configuration_source import ConfigurationError, Sources, complaints, read_sources
+from app.kafka_settings import KafkaSettings
 from app.object_store.policy import OBJECT_BYTES_MAX
 from app.object_store.url import StoreUrl, is_url, parse_url
 from app.parquet.location import checked_node_id
@@ -96,6 +97,9 @@ class _Section(BaseModel):
 class ServerSettings(_Section):
     """`[server]`: where it listens, and what one request and all of them together may take."""
 
+    role: Literal["all", "ingest", "writer"] = Field(
+        default="all", description="with a Kafka journal: takes batches, publishes them, or both"
+    )
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="TCP port; 0 takes any free one")
     tls_certificate: NamedPath | None = Field(default=None, description="PEM file with the certificate chain")
@@ -177,7 +181,7 @@ class AuthSettings(_Section):
     )
 
 
-class JournalSettings(_Section):
+class JournalSettings(KafkaSettings, _Section):
     """`[journal]`: what makes a batch durable, and how much of it may pile up."""
 
     path: NamedPath = Field(default=Path("journal/"), description="directory; never inside a sink's path")
@@ -212,6 +216,8 @@ class JournalSettings(_Section):
     def _fits_together(self) -> Self:
         if self.resume_free_space < self.min_free_space:
             raise ValueError("resume_free_space is below min_free_space")
+        if self.type == "kafka" and not (self.brokers and self.topic):
+            raise ValueError('type = "kafka" needs `brokers` and `topic`')
         if self.max_size < 2 * self.segment_size:
             raise ValueError(
                 "max_size is below two segments (2 x segment_size): nothing could ever be trimmed"
@@ -347,8 +353,12 @@ class Settings(_Section):
                 f'server.host "{self.server.host}" can be reached from other machines, and there are no '
                 'API keys: set auth.api_keys_file, or listen on "127.0.0.1"'
             )
+        if self.server.role != "all" and self.journal.type != "kafka":
+            raise ValueError(f'server.role "{self.server.role}" needs journal.type = "kafka"')
+        if self.journal.type == "kafka" and not self.sink.store.conditional_writes:
+            raise ValueError('journal.type = "kafka" needs a store with conditional_writes')
         (name,) = self.sinks
-        if self.sink.directory is None:
+        if self.sink.directory is None or self.journal.type == "kafka":
             return self
         journal, data = self.journal.path.resolve(), self.sink.directory.resolve()
         if journal.is_relative_to(data) or data.is_relative_to(journal):

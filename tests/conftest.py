@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.bucket_service import BucketService
+from tests.support.kafka_cluster import KafkaCluster, running_kafka
+from tests.support.kafka_service import KafkaService
 from tests.support.s3_server import CREDENTIALS, S3Server, running_s3_server
 from tests.support.service import FRESH_WORKSPACES, NewService, Service, running
 
@@ -21,6 +23,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
             yield server
 
 
+@pytest.fixture(scope="session")
+def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """One broker for all tests of this process; each service takes a topic of its own."""
+    with running_kafka(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A module says in BACKENDS over which of them its tests run, a test may say otherwise."""
     own = any("backend" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
@@ -30,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def backend() -> str:
-    """Where the files of the module's services go: "directory" or "bucket"."""
+    """Files in a directory or a bucket, or "kafka": a directory, with a journal of Kafka's."""
     return "directory"
 
 
@@ -39,6 +48,8 @@ def new_service(backend: str, request: pytest.FixtureRequest) -> NewService:
     """Makes a service, not started, whose files go there."""
     if backend == "directory":
         return Service
+    if backend == "kafka":
+        return partial(KafkaService, cluster=request.getfixturevalue("kafka_cluster"))
     return partial(BucketService, endpoint=request.getfixturevalue("s3_server").endpoint)
 
 

@@ -1,0 +1,49 @@
+"""What the commit log of a partition holds, as JSON."""
+
+from typing import Final
+
+import msgspec
+
+from app.parquet.data_file import DataFile
+from app.parquet.manifest import QuarantinedRows
+from app.rows_frame import BatchReceipt
+
+FIRST_NUMBER: Final = 1
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that records `start` … `to - 1` have become; made before any of its files is placed.
+
+    number: from 1, without gaps. writer: who made it: no two writers make the same bytes.
+    start: `to` of the entry before. batches: those with an id that were accepted in this range.
+    dropped: batches whose rows were left out because their id and payload had been accepted before, as
+    (offset, place among the record's receipts). lost: records that had expired before they were published.
+    """
+
+    number: int
+    writer: str
+    start: int
+    to: int
+    files: list[DataFile] = []
+    quarantined: list[QuarantinedRows] = []
+    batches: list[BatchReceipt] = []
+    dropped: list[tuple[int, int]] = []
+    lost: int = 0
+
+    @property
+    def paths(self) -> list[str]:
+        """Of everything that is to be placed for it."""
+        return [file.path for file in self.files] + [rows.path for rows in self.quarantined]
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Stands for all entries up to `number`, which may be gone.
+
+    files, quarantined, lost: of the entries since the checkpoint before.
+    """
+
+    number: int
+    to: int
+    files: list[DataFile] = []
+    quarantined: list[QuarantinedRows] = []
+    lost: int = 0

@@ -1,0 +1,32 @@
+"""Which topic's rows a place holds: written once, and compared at each start.
+
+File names carry the Kafka partition and the entry's number. Another topic would count from the beginning
+again, find its names taken, and lose its rows.
+"""
+
+import msgspec
+
+from app.kafka.client import KafkaMisconfigured
+from app.kafka.place import COMMITS, Place
+
+PATH = f"{COMMITS}/topic.json"
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """identity: Kafka's id of the topic."""
+
+    topic: str
+    identity: str
+
+
+def claim(place: Place, topic: str, identity: str) -> None:
+    """Raises KafkaMisconfigured when the place is another topic's; OSError."""
+    wanted = Identity(topic, identity)
+    if place.create(PATH, msgspec.json.encode(wanted)):
+        return
+    found = msgspec.json.decode(place.read(PATH), type=Identity)
+    if found != wanted:
+        raise KafkaMisconfigured(
+            f"the files' place belongs to topic {found.topic} (id {found.identity}), not to {topic} "
+            f"(id {identity}); each topic needs a path of its own"
+        )

@@ -1,0 +1,149 @@
+"""The thread that publishes one Kafka partition for as long as this process owns it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from app.kafka.client import KafkaUnavailable
+from app.kafka.commit_log import PartitionLost
+from app.kafka.pipeline import Pipeline
+from app.kafka.policy import KafkaPolicy
+from app.kafka.reader import PartitionReader
+from app.parquet.observer import Observer
+
+log = logging.getLogger(__name__)
+
+READ_S: Final = 0.1
+RETRY_S_MIN: Final = 0.2
+RETRY_S_MAX: Final = 10.0
+
+
+class PartitionThread:
+    """new_pipeline: made anew whenever the partition was lost to a writer that has published it further.
+
+    bytes_max: what may be buffered here now. on_fatal: what no retry mends. on_published(offset): everything
+    before it is in files.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        policy: KafkaPolicy,
+        new_pipeline: Callable[[int], Pipeline],
+        bytes_max: Callable[[], int],
+        observer: Observer,
+        on_published: Callable[[int, int], None],
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.partition = partition
+        self._policy = policy
+        self._new_pipeline = new_pipeline
+        self._bytes_max = bytes_max
+        self._observer = observer
+        self._on_published = on_published
+        self._on_fatal = on_fatal
+        self._stop = threading.Event()
+        self._drain_until_s: float | None = None
+        self._pipeline: Pipeline | None = None
+        self._reader: PartitionReader | None = None
+        self._thread = threading.Thread(target=self._run, name=f"partition-{partition}", daemon=True)
+        self.problem: str | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread soon; what is buffered is left to whoever owns the partition next."""
+        self._stop.set()
+
+    def drain(self, until_s: float) -> None:
+        """Publishes what Kafka has by now, as far as that goes until then, and ends the thread."""
+        self._drain_until_s = until_s
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether it has ended."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def lag(self) -> int:
+        """Records that are not in files."""
+        reader, pipeline = self._reader, self._pipeline
+        return 0 if reader is None or pipeline is None else max(reader.high - pipeline.state.to, 0)
+
+    @property
+    def buffered_bytes(self) -> int:
+        return 0 if self._pipeline is None else self._pipeline.bytes
+
+    @property
+    def buffered_rows(self) -> int:
+        return 0 if self._pipeline is None else self._pipeline.rows
+
+    @property
+    def oldest_ms(self) -> int | None:
+        return None if self._pipeline is None else self._pipeline.oldest_ms
+
+    def _run(self) -> None:
+        try:
+            self._reader = PartitionReader(self._policy, self.partition)
+            try:
+                self._until_stopped(self._reader)
+            finally:
+                self._reader.close()
+        except Exception as error:
+            self.problem = str(error)
+            self._on_fatal(error)
+
+    def _until_stopped(self, reader: PartitionReader) -> None:
+        pause_s = RETRY_S_MIN
+        while not self._ended():
+            try:
+                self._turn(reader)
+                self.problem, pause_s = None, RETRY_S_MIN
+            except PartitionLost as error:
+                log.warning("partition %d: %s; reading on behind it", self.partition, error)
+                self._pipeline = None
+            except OSError as error:
+                self._failed(error)
+                self._stop.wait(pause_s)
+                pause_s = min(pause_s * 2, RETRY_S_MAX)
+
+    def _failed(self, error: OSError) -> None:
+        if not isinstance(error, KafkaUnavailable):
+            self._observer.write_error()
+        if self.problem is None:
+            log.warning("partition %d cannot be published, and is tried again: %s", self.partition, error)
+        self.problem = str(error)
+
+    def _ended(self) -> bool:
+        if self._stop.is_set():
+            return True
+        if self._drain_until_s is None:
+            return False
+        pipeline, reader = self._pipeline, self._reader
+        published = pipeline is not None and reader is not None and pipeline.state.to >= reader.high
+        return published or time.monotonic() > self._drain_until_s
+
+    def _turn(self, reader: PartitionReader) -> None:
+        pipeline = self._pipeline or self._open(reader)
+        draining = self._drain_until_s is not None
+        all_read = draining and pipeline.position >= reader.high
+        if pipeline.due(self._bytes_max()) or all_read:
+            before = pipeline.state.to
+            pipeline.commit()
+            if pipeline.state.to > before:
+                self._on_published(self.partition, pipeline.state.to)
+            return
+        for record in reader.read(READ_S):
+            pipeline.take(record)
+
+    def _open(self, reader: PartitionReader) -> Pipeline:
+        pipeline = self._new_pipeline(self.partition)
+        low, high = reader.watermarks()
+        pipeline.open(reader.read_range, low, high, accept_loss=self._policy.accept_loss)
+        reader.seek(pipeline.position)
+        self._pipeline = pipeline
+        log.info("partition %d is published from offset %d on", self.partition, pipeline.position)
+        return pipeline

@@ -1,0 +1,57 @@
+"""What one Kafka record holds: rows that one group accepted, of workspaces of one partition.
+
+The value is the payload of `rows_frame.py` with one more member in its header, `starts`: where among the rows
+the batch of each receipt begins. A record with the header `type: flush` asks the writer to publish.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+
+from app.rows_frame import RowsFrameCodec, RowsHeader
+
+TYPE_HEADER: Final = "type"
+FLUSH: Final = b"flush"
+
+_LENGTH = struct.Struct("<I")
+
+
+class RecordHeader(RowsHeader, frozen=True):
+    """starts: the first row of each receipt's batch, aligned with `receipts`."""
+
+    starts: Sequence[int] = ()
+
+
+class RowsRecord(msgspec.Struct, frozen=True):
+    header: RecordHeader
+    rows: pa.RecordBatch
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A record as it was read. value: None for one that asks to publish."""
+
+    offset: int
+    value: bytes | None
+
+
+class RecordCodec:
+    """One instance a thread."""
+
+    def __init__(self) -> None:
+        self._codec = RowsFrameCodec()
+        self._headers = msgspec.msgpack.Decoder(RecordHeader)
+
+    def encode(self, header: RecordHeader, rows: pa.RecordBatch) -> bytes:
+        return b"".join(memoryview(piece).cast("B") for piece in self._codec.encode(header, rows))
+
+    def decode(self, value: bytes) -> RowsRecord:
+        """Never meets damaged bytes: the client library has checked Kafka's CRC."""
+        view = memoryview(value)
+        (length,) = _LENGTH.unpack_from(view)
+        start = _LENGTH.size
+        header = self._headers.decode(view[start : start + length])
+        with pa.ipc.open_stream(pa.py_buffer(view[start + length :])) as stream:
+            return RowsRecord(header, stream.read_next_batch())

@@ -1,0 +1,160 @@
+"""The writer: a member of the group, and a thread for each partition that it is given."""
+
+import contextlib
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from app.deduplication import DeduplicationPolicy
+from app.kafka.client import make_member
+from app.kafka.commit_log import CommitLog
+from app.kafka.encoder import Encoder
+from app.kafka.partition_thread import PartitionThread
+from app.kafka.pipeline import Pipeline
+from app.kafka.place import Place
+from app.kafka.policy import KafkaPolicy
+from app.parquet.observer import Observer
+from app.parquet.rotation import WriterPolicy
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, TopicPartition
+
+log = logging.getLogger(__name__)
+
+POLL_S: Final = 0.2
+LEAVE_S: Final = 5.0
+REVOKED_S: Final = 2.0
+"""A thread that is in the middle of a publish is not waited for longer: it does no harm."""
+
+
+class WriterParts(msgspec.Struct, frozen=True):
+    """What every partition's thread is made of."""
+
+    kafka: KafkaPolicy
+    place: Place
+    policy: WriterPolicy
+    deduplication: DeduplicationPolicy
+    clock: Callable[[], int]
+    observer: Observer
+
+
+class Writers:
+    """Follows the group's assignment on a thread of its own."""
+
+    def __init__(self, parts: WriterParts, on_fatal: Callable[[BaseException], None]) -> None:
+        self._parts = parts
+        self._on_fatal = on_fatal
+        self._name = uuid.uuid4().hex
+        self._member: Consumer = make_member(parts.kafka)
+        self._threads: dict[int, PartitionThread] = {}
+        self._published: dict[int, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kafka-member", daemon=True)
+        self.joined = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, deadline_s: float) -> None:
+        """Publishes what Kafka has, as far as that goes within so many seconds, and leaves the group."""
+        until_s = time.monotonic() + deadline_s
+        for thread in self.threads():
+            thread.drain(until_s)
+        for thread in self.threads():
+            if not thread.join(max(until_s - time.monotonic(), 0.0)):
+                thread.stop()
+        self._stop.set()
+        self._thread.join(LEAVE_S)
+
+    def threads(self) -> list[PartitionThread]:
+        return list(self._threads.values())
+
+    def buffered_bytes(self) -> int:
+        return sum(thread.buffered_bytes for thread in self.threads())
+
+    def buffered_rows(self) -> int:
+        return sum(thread.buffered_rows for thread in self.threads())
+
+    def lag(self) -> int:
+        return sum(thread.lag for thread in self.threads())
+
+    def oldest_ms(self) -> int | None:
+        times = [thread.oldest_ms for thread in self.threads()]
+        return min((ms for ms in times if ms is not None), default=None)
+
+    def problem(self) -> str | None:
+        return next((thread.problem for thread in self.threads() if thread.problem), None)
+
+    def _run(self) -> None:
+        try:
+            self._member.subscribe(
+                [self._parts.kafka.topic],
+                on_assign=self._assigned,
+                on_revoke=self._revoked,
+                on_lost=self._revoked,
+            )
+            while not self._stop.is_set():
+                self._member.poll(POLL_S)  # nothing is fetched: all partitions are paused
+                self._tell_offsets()
+            self._member.close()
+        except Exception as error:
+            self._on_fatal(error)
+
+    def _assigned(self, member: "Consumer", partitions: "list[TopicPartition]") -> None:
+        member.incremental_assign(partitions)
+        member.pause(partitions)
+        self.joined = True
+        for each in partitions:
+            log.info("partition %d is this writer's", each.partition)
+            thread = PartitionThread(
+                each.partition,
+                self._parts.kafka,
+                self._new_pipeline,
+                self._bytes_max,
+                self._parts.observer,
+                self._note_published,
+                self._on_fatal,
+            )
+            self._threads[each.partition] = thread
+            thread.start()
+
+    def _revoked(self, member: "Consumer", partitions: "list[TopicPartition]") -> None:
+        gone = [thread for each in partitions if (thread := self._threads.pop(each.partition, None))]
+        for thread in gone:
+            log.info("partition %d is another writer's", thread.partition)
+            thread.stop()
+        for thread in gone:
+            thread.join(REVOKED_S)
+        member.incremental_unassign(partitions)
+
+    def _new_pipeline(self, partition: int) -> Pipeline:
+        parts = self._parts
+        commits = CommitLog(parts.place, parts.kafka.topic, partition, parts.deduplication)
+        encoder = Encoder(partition, commits.directory, parts.policy, parts.clock, parts.observer)
+        # A name of its own each time: a thread that was given up may still be at work.
+        writer = f"{self._name}-{uuid.uuid4().hex[:8]}"
+        return Pipeline(commits, parts.place, encoder, parts.policy, writer, parts.clock, parts.observer)
+
+    def _bytes_max(self) -> int:
+        """Half of what may be buffered, shared: the other half is for what is being encoded."""
+        return self._parts.policy.max_buffered_bytes // 2 // max(len(self._threads), 1)
+
+    def _note_published(self, partition: int, offset: int) -> None:
+        self._published[partition] = offset
+
+    def _tell_offsets(self) -> None:
+        """For Kafka's own tools, which show lag by them; the commit log is what counts."""
+        if not self._published:
+            return
+        from confluent_kafka import KafkaException, TopicPartition
+
+        published, self._published = self._published, {}
+        topic = self._parts.kafka.topic
+        offsets: list[Any] = [TopicPartition(topic, p, offset) for p, offset in published.items()]
+        with contextlib.suppress(KafkaException):
+            self._member.commit(offsets=offsets, asynchronous=True)
