@@ -100,9 +100,9 @@ fbs: ## app/fbs, from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler)
 
 lock: $(RUNTIME) ## the requirements*.lock files, from pyproject.toml; LOCK_FLAGS=--upgrade for newer versions
 	$(BIN)/python $(PIP_INSTALL) uv==$(UV_VERSION)
-	$(COMPILE) pyproject.toml --extra s3 --extra kafka -o requirements.lock
+	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
-	$(COMPILE) pyproject.toml --extra s3 --extra kafka --group test --group check -c requirements.lock -o requirements-test.lock
+	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --group test --group check -c requirements.lock -o requirements-test.lock
 	$(COMPILE) pyproject.toml --group heavy -c requirements-test.lock -o requirements-heavy.lock
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -13,6 +13,8 @@ from fastapi import FastAPI
 
 from app.admission import AdmissionPolicy
 from app.api_keys import ApiKeys
+from app.catalog.client import CatalogMisconfigured
+from app.catalog.registrar import Registrar
 from app.deduplication import DeduplicationPolicy
 from app.durable_fs import DurableFS
 from app.gathering import GroupPolicy
@@ -24,12 +26,13 @@ from app.kafka.service import KafkaPolicies, KafkaService
 from app.metrics import Metrics
 from app.object_store.client import StoreMisconfigured
 from app.object_store.store import ObjectStore
+from app.observers import CatalogObserver
 from app.parquet.layout import Layout
 from app.parquet.partition import Rotation
 from app.parquet.paths import SinkPaths
 from app.parquet.rotation import WriterPolicy
 from app.service import Policies, Service
-from app.settings import ConfigurationError, ParquetSinkSettings, Settings
+from app.settings import ConfigurationError, Settings
 from app.start_patience import StartStopped
 from app.submission import DecodePolicy
 
@@ -58,7 +61,8 @@ def build_service(settings: Settings, metrics: Metrics, request_exit: Callable[[
         metrics,
         now_ms,
         request_exit,
-        store=object_store(settings),
+        store=(store := object_store(settings)),
+        catalog=table_catalog(settings, store, metrics),
     )
     metrics.observe("journal_bytes", "Size of the journal.", lambda: service.levels().journal_bytes)
     metrics.observe("buffered_bytes", "Rows not yet in files.", lambda: service.levels().buffered_bytes)
@@ -106,6 +110,33 @@ def sink_paths(settings: Settings) -> SinkPaths:
     return SinkPaths(directory and directory.absolute(), settings.journal.path.absolute())
 
 
+def table_catalog(settings: Settings, store: ObjectStore | None, metrics: Metrics) -> Registrar | None:
+    """What lists published files in tables, if anything does. Raises ConfigurationError."""
+    catalog, place = settings.catalog, settings.sink.directory if store is None else store.policy
+    if not catalog.enabled or place is None:
+        return None
+    try:
+        registrar = Registrar(
+            catalog.policy(place, settings.server.node_id),
+            _layout(settings),
+            DurableFS(),
+            sink_paths(settings).state,
+            now_ms,
+            embedded=catalog.embedded,
+            observer=CatalogObserver(metrics),
+        )
+    except CatalogMisconfigured as error:
+        raise ConfigurationError([f"catalog.type: {error}"]) from None
+    metrics.observe("catalog_lag_files", "Files not in a table.", lambda: registrar.lag().files)
+    metrics.observe("catalog_lag_commits", "The same, in commits.", lambda: registrar.lag().commits)
+    metrics.observe(
+        "catalog_lag_seconds",
+        "Age of the oldest file that is not in a table. Rising: look at the catalog; no row is at risk.",
+        lambda: registrar.lag().seconds,
+    )
+    return registrar
+
+
 def object_store(settings: Settings) -> ObjectStore | None:
     """Where files go when they do not go to a directory. Raises ConfigurationError."""
     sink = settings.sink
@@ -146,7 +177,7 @@ def _policies(settings: Settings) -> Policies:
         journal=JournalPolicy(acknowledge=journal.acknowledge, segment_bytes=journal.segment_size),
         writer=WriterPolicy(
             rotation=Rotation(sink.rotation),
-            layout=_layout(sink),
+            layout=_layout(settings),
             flush_interval_ms=int(sink.flush_interval * 1000),
             max_file_bytes=sink.max_file_size,
             row_group_rows=sink.row_group_rows,
@@ -162,12 +193,14 @@ def _policies(settings: Settings) -> Policies:
     )
 
 
-def _layout(sink: ParquetSinkSettings) -> Layout:
+def _layout(settings: Settings) -> Layout:
+    sink = settings.sink
     return Layout(
         codec=sink.compression,
         level=sink.compression_level,
         payload_is_json=sink.payload_type == "json",
         promotions=tuple(each.promotion for each in sink.promote),
+        for_tables=settings.catalog.enabled,
     )
 
 

@@ -77,6 +77,10 @@ class Metrics:
             "Rising: the type in the configuration is not what clients send.",
             ("kind", "column"),
         )
+        self.catalog_files = counter("catalog_files", "Files registered in tables.")
+        self.catalog_errors = counter(
+            "catalog_errors", "Registrations that failed and are tried again. Rising: look at the catalog."
+        )
         self.group_rows = histogram("commit_group_rows", "Rows in one group commit.", _GROUP_ROWS)
         self.group_batches = histogram(
             "commit_group_batches",

@@ -60,3 +60,16 @@ class PublishObserver:
 
     def flush_seconds(self, seconds: float) -> None:
         self._metrics.flush_seconds.observe(seconds)
+
+
+class CatalogObserver:
+    """Counts registrations in tables; called on the registrar's thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def files_registered(self, files: int) -> None:
+        self._metrics.catalog_files.inc(files)
+
+    def registration_failed(self) -> None:
+        self._metrics.catalog_errors.inc()

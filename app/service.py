@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from app.admission import Admission, AdmissionPolicy, Levels
+from app.catalog.registrar import Catalog, NoCatalog
 from app.commit import AcceptedRows, Committer
 from app.data_directory_lock import lock_data_directory
 from app.deduplication import DeduplicationPolicy, DeduplicationWindow
@@ -95,9 +96,12 @@ class Service:
         on_fatal: Callable[[], None],
         new_writer: Callable[..., Writer] = Writer,
         store: ObjectStore | None = None,
+        catalog: Catalog | None = None,
     ) -> None:
         self._new_writer = new_writer
-        self._destination = local_destination(fs, paths) if store is None else Bucket(fs, store)
+        self._catalog = catalog or NoCatalog()
+        grows = not policies.writer.layout.for_tables
+        self._destination = Bucket(fs, store) if store else local_destination(fs, paths, grows)
         self._patience = StartPatience()
         self.store = store
         self._fs = fs
@@ -180,6 +184,7 @@ class Service:
             self.fail,
         )
         committer.start(loop)
+        self._catalog.start(manifest)
         self._parts = Parts(journal, manifest, writer, committer, window, accepted)
         self._metrics.recovery_rows.set(replayed)
         self._metrics.recovery_cut_bytes.set(journal.recovery.torn_bytes)
@@ -205,6 +210,7 @@ class Service:
                 "start publishes them",
                 parts.writer.buffered_rows,
             )
+        self._catalog.close()
         self._closed = True
         parts.journal.close()
 
@@ -269,6 +275,7 @@ class Service:
             },
             "deduplication": {"batches": len(parts.window)},
             "files": len(parts.manifest.files()),
+            "catalog": self._catalog.status(),
             "last_flush_ms": parts.writer.last_flush_ms,
             "problem": parts.writer.problem,
         }

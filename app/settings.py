@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from app.catalog_settings import WithCatalog
 from app.configuration_source import ConfigurationError, Sources, complaints, read_sources
 from app.kafka_settings import KafkaSettings
 from app.object_store.policy import OBJECT_BYTES_MAX
@@ -330,7 +331,7 @@ class ParquetSinkSettings(_Section):
         return self
 
 
-class Settings(_Section):
+class Settings(WithCatalog, _Section):
     """The whole configuration. `sinks` holds exactly one sink in this version."""
 
     server: ServerSettings = ServerSettings()

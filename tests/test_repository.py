@@ -15,7 +15,7 @@ MODULE_LINES_MAX: Final = 400
 COMPOSITION: Final = {"main", "lifespan", "cli", "serving", "effective_settings", "settings"}
 """The modules that may see Settings: the composition root and the command line."""
 
-PACKAGES: Final = ("api", "decode", "journal", "object_store", "parquet")
+PACKAGES: Final = ("api", "catalog", "decode", "journal", "object_store", "parquet")
 
 FORBIDDEN_IMPORTS: Final = {
     "decode": {"os", "pathlib", "time", "socket", "tempfile", "shutil", "random", "secrets", "logging"}
@@ -31,6 +31,7 @@ FORBIDDEN_IMPORTS: Final = {
     }
     | {"app.rows_frame", "app.submission", "pyarrow"},
     "parquet": {"app.api", "app.decode", "app.commit", "app.journal", "app.group", "app.metrics"},
+    "catalog": {"app.api", "app.decode", "app.commit", "app.journal", "app.group", "app.metrics"},
     "object_store": {"app.api", "app.decode", "app.commit", "app.journal", "app.metrics", "app.parquet"}
     | {"app.schema", "app.settings"},
     "api": {"app.main", "app.lifespan", "app.cli", "app.serving"},

@@ -24,6 +24,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     sealed: it will never change again.
     first_lsn, last_lsn: journal frames from the first to the last of which it has rows.
     number: its place among the files of its partition, from 0.
+    commit: which one published it, for tables to list it; None for a file that they cannot list.
     """
 
     path: str
@@ -41,6 +42,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     sealed: bool
     first_lsn: int
     last_lsn: int
+    commit: int | None = None
 
     @property
     def partition(self) -> Partition:

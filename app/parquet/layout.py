@@ -22,17 +22,23 @@ CODECS: Final = MappingProxyType(
 """Names in the configuration, and what Arrow calls them."""
 
 
+_WORKSPACE: Final = SCHEMAS[Kind.EVENTS].get_field_index("workspace_id")
+"""The same in all kinds."""
+
+
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """codec: a name of CODECS. level: of zstd or gzip; None for Arrow's own choice.
 
     payload_is_json: whether `payload` carries Parquet's JSON annotation; then every payload must be UTF-8.
     promotions: columns after `payload`, in this order.
+    for_tables: files that never change, for tables whose formats have no unsigned numbers.
     """
 
     codec: str = "snappy"
     level: int | None = None
     payload_is_json: bool = False
     promotions: tuple[Promotion, ...] = ()
+    for_tables: bool = False
 
     def schema(self, kind: Kind) -> pa.Schema:
         """The columns of this kind's files, as Arrow reads them."""
@@ -40,6 +46,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         if self.payload_is_json:
             payload = pa.field("payload", pa.json_(pa.string()), nullable=False)
             schema = schema.set(schema.get_field_index("payload"), payload)
+        if self.for_tables:
+            schema = schema.set(_WORKSPACE, pa.field("workspace_id", pa.int64(), nullable=False))
         for promotion in self.promoted(kind):
             schema = schema.append(promotion.field)
         return schema
@@ -63,6 +71,8 @@ class Arranger:
         unfit: Counter[str] = Counter()
         payloads = rows.column("payload")
         columns = rows.columns
+        if self._layout.for_tables:
+            columns[_WORKSPACE] = columns[_WORKSPACE].cast(pa.int64())
         if self._layout.payload_is_json:
             columns[-1] = _as_json(payloads)
         if self._layout.promoted(kind):
@@ -74,6 +84,7 @@ class Arranger:
 def as_decoded(rows: pa.Table, kind: Kind) -> pa.Table:
     """Arranged rows with columns as SCHEMAS[kind] again."""
     columns = rows.columns[: len(SCHEMAS[kind])]
+    columns[_WORKSPACE] = columns[_WORKSPACE].cast(pa.uint64())
     payload = rows.column("payload")
     if isinstance(payload.type, pa.JsonType):
         chunks = [chunk.storage.view(pa.binary()) for chunk in payload.chunks]

@@ -20,16 +20,20 @@ REPLACED_FILES_MAX: Final = 256
 
 
 class LocalDirectory:
-    """A `Destination`. Whatever stands below `root` is of one process."""
+    """A `Destination`. Whatever stands below `root` is of one process.
 
-    def __init__(self, fs: DurableFS, root: Path) -> None:
+    grows: whether the next version of a file takes its place; else each is final, under a name of its own.
+    """
+
+    def __init__(self, fs: DurableFS, root: Path, grows: bool = True) -> None:
         self._fs = fs
         self._root = root
+        self._grows = grows
         self._directories: set[Path] = set()
 
     @property
-    def grows_in(self) -> Path:
-        return self._root
+    def grows_in(self) -> Path | None:
+        return self._root if self._grows else None
 
     def prepare(self) -> None:
         self._fs.make_directory(self._root)
@@ -118,10 +122,10 @@ class LocalDirectory:
                     yield path, stat.size
 
 
-def local_destination(fs: DurableFS, paths: SinkPaths) -> LocalDirectory:
+def local_destination(fs: DurableFS, paths: SinkPaths, grows: bool = True) -> LocalDirectory:
     if paths.data is None:
         raise ValueError("there is no local directory for files: say where they go")
-    return LocalDirectory(fs, paths.data)
+    return LocalDirectory(fs, paths.data, grows)
 
 
 def is_complete(fs: DurableFS, path: Path, placement: Placement) -> bool:

@@ -1,0 +1,39 @@
+"""How published files are listed in Iceberg tables."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+COMMIT_FILES_MAX: Final = 200
+"""Files in one Iceberg commit, about: each one's footer is read first. A commit of ours is never divided."""
+
+CONFLICTS_MAX: Final = 20
+"""Commits of other nodes that may come first, one after the other, before a pause begins."""
+
+RETRY_S_MIN: Final = 1.0
+RETRY_S_MAX: Final = 60.0
+"""The pause after a failure doubles from one to the other."""
+
+
+EXPIRY_INTERVAL_S: Final = 600.0
+"""Between two looks for snapshots that are too old or too many; more often where many may be made in it."""
+
+
+class CatalogPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """properties: of pyiceberg's catalog and file access, as its `load_catalog` takes them.
+
+    root: before every path of a data file, with a slash at its end: `file:///var/lib/lake/`, `s3://b/p/`.
+    namespace: in which the tables are, one a kind. node: in the summary of a snapshot, for people.
+    commit_interval_s: between two looks for new commits. stop_timeout_s: what a stop waits for the last.
+    snapshots_max, snapshot_age_s: how many snapshots a table keeps, and for how long.
+    """
+
+    properties: Mapping[str, str]
+    root: str
+    namespace: str = "parquet_sink"
+    node: str | None = None
+    commit_interval_s: float = 60.0
+    stop_timeout_s: float = 10.0
+    snapshots_max: int = 500
+    snapshot_age_s: float = 86_400.0

@@ -1,0 +1,185 @@
+"""One kind's Iceberg table: its files are added exactly once, whatever is interrupted or comes in between.
+
+What of a node's commits is registered stands in a property of the table, which changes in the same Iceberg
+commit that adds the files. Each commit demands that the table is what this node has read: so a commit whose
+outcome is not known either shows in what is read afterwards, or cannot happen any more.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
+from pyiceberg.table import Table, Transaction
+
+from app.catalog.columns import iceberg_schema, iceberg_type, partition_spec
+from app.catalog.expiry import expire
+from app.catalog.footers import iceberg_data_file
+from app.catalog.policy import COMMIT_FILES_MAX, CONFLICTS_MAX, CatalogPolicy
+from app.parquet.data_file import DataFile
+from app.schema import Kind
+
+PROPERTY_PREFIX: Final = "parquet-sink.last-commit."
+NAME_MAPPING: Final = "schema.name-mapping.default"
+
+_PROPERTIES: Final = (
+    ("format-version", "2"),
+    ("write.metadata.delete-after-commit.enabled", "true"),
+    ("write.metadata.previous-versions-max", "100"),
+)
+
+_NO_RETRIES: Final = "commit.retry.num-retries"
+"""pyiceberg's own retries would repeat a commit without looking at the property again."""
+
+CONFLICT_PAUSE_S: Final = 0.05
+"""Before the second try; up to twice as long before each next one, and never above CONFLICT_PAUSE_S_MAX."""
+
+CONFLICT_PAUSE_S_MAX: Final = 2.0
+
+
+class TableUnfit(Exception):
+    """The table has columns that the files do not; the message says what to do."""
+
+
+class KindTable:
+    """Used by the registrar's thread alone. Every call raises whatever the catalog's client raises.
+
+    writer: names the manifest whose commits are counted. schema: columns of this kind's files.
+    pause: waits so many seconds, fewer when the service stops.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        policy: CatalogPolicy,
+        kind: Kind,
+        schema: pa.Schema,
+        writer: str,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._catalog = catalog
+        self._policy = policy
+        self._name = (policy.namespace, kind.value)
+        self._schema = schema
+        self._property = PROPERTY_PREFIX + writer
+        self._pause = pause
+        self._footers: dict[str, pq.FileMetaData] = {}
+
+    def load(self) -> Table:
+        """The table as it is now; made when there is none."""
+        try:
+            return self._catalog.load_table(self._name)
+        except NoSuchTableError:
+            self._catalog.create_namespace_if_not_exists(self._policy.namespace)
+            schema = iceberg_schema(self._schema)
+            mapping = schema.name_mapping.model_dump_json()
+            return self._catalog.create_table_if_not_exists(
+                self._name,
+                schema,
+                partition_spec=partition_spec(schema),
+                properties={**dict(_PROPERTIES), NAME_MAPPING: mapping},
+            )
+
+    def registered(self, table: Table) -> int:
+        """The last commit of this writer whose files the table has; 0 for none."""
+        return int(table.properties.get(self._property, 0))
+
+    def register(self, files: Sequence[DataFile]) -> int:
+        """Add those of the files whose commits are not registered; return the last commit that is now.
+
+        Commits become visible in their order, each one whole. Raises CommitFailedException when other nodes
+        came first again and again; TableUnfit.
+        """
+        registered = self.registered(self.load())
+        for last_commit, some in _in_portions(files, registered):
+            registered = self._register_once(last_commit, some)
+        self._footers.clear()
+        return registered
+
+    def expire(self, now_ms: int) -> int:
+        """Remove snapshots beyond the policy's number and age; return how many."""
+        return expire(
+            self.load(), now_ms, self._policy.snapshots_max, round(self._policy.snapshot_age_s * 1000)
+        )
+
+    def _register_once(self, last_commit: int, files: Sequence[DataFile]) -> int:
+        pause_s = CONFLICT_PAUSE_S
+        for conflicts in range(CONFLICTS_MAX + 1):
+            table = self.load()
+            if self.registered(table) >= last_commit:
+                break
+            try:
+                self._commit(table, last_commit, files)
+            except CommitFailedException:
+                if conflicts == CONFLICTS_MAX:
+                    raise
+                self._pause(random.uniform(CONFLICT_PAUSE_S, pause_s))
+                pause_s = min(2 * pause_s, CONFLICT_PAUSE_S_MAX)
+            else:
+                break
+        return last_commit
+
+    def _commit(self, table: Table, last_commit: int, files: Sequence[DataFile]) -> None:
+        table.metadata = table.metadata.model_copy(
+            update={"properties": {**table.metadata.properties, _NO_RETRIES: "0"}}
+        )
+        with table.transaction() as transaction:
+            self._evolve(transaction)
+            transaction.set_properties({self._property: str(last_commit)})
+            summary = {"parquet-sink.commit": str(last_commit)}
+            if self._policy.node:
+                summary["parquet-sink.node"] = self._policy.node
+            update = transaction.update_snapshot(snapshot_properties=summary)
+            with update.merge_append() as append:
+                for file in files:
+                    url = self._policy.root + file.path
+                    footer = self._footer(table, url)
+                    metadata = transaction.table_metadata
+                    append.append_data_file(iceberg_data_file(url, file.bytes, footer, metadata))
+
+    def _footer(self, table: Table, url: str) -> pq.FileMetaData:
+        if url not in self._footers:
+            with table.io.new_input(url).open() as stream:
+                self._footers[url] = pq.read_metadata(stream)
+        return self._footers[url]
+
+    def _evolve(self, transaction: Transaction) -> None:
+        """Add columns that the files have and the table has not; none is ever removed or changed."""
+        schema = transaction.table_metadata.schema()
+        if transaction.table_metadata.name_mapping() is None:
+            transaction.set_properties({NAME_MAPPING: schema.name_mapping.model_dump_json()})
+        missing = []
+        for column in self._schema:
+            wanted = iceberg_type(column.type)
+            if column.name not in schema.column_names:
+                missing.append((column, wanted))
+            elif (found := schema.find_type(column.name)) != wanted:
+                raise TableUnfit(
+                    f"column {column.name} of table {'.'.join(self._name)} is {found}, and of the files "
+                    f"{wanted}: give the promoted column another name, or set another catalog.namespace"
+                )
+        if missing:
+            with transaction.update_schema() as update:
+                for column, type_ in missing:
+                    update.add_column(column.name, type_)
+
+
+def _in_portions(files: Sequence[DataFile], registered: int) -> Iterator[tuple[int, list[DataFile]]]:
+    """(last commit, files) of some whole commits beyond the registered one, in their order."""
+    new = sorted((file for file in files if (file.commit or 0) > registered), key=_commit_of)
+    portion: list[DataFile] = []
+    for _, some in groupby(new, _commit_of):
+        portion += some
+        if len(portion) >= COMMIT_FILES_MAX:
+            yield _commit_of(portion[-1]), portion
+            portion = []
+    if portion:
+        yield _commit_of(portion[-1]), portion
+
+
+def _commit_of(file: DataFile) -> int:
+    return file.commit or 0
