@@ -18,7 +18,7 @@ MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-depend
 
 .DEFAULT_GOAL := help
 .PHONY: help env run demo check test test-all bench openapi fbs lock clean \
-	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants kafka-jars
+	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka kafka-jars
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ torture-disk-full: $(TEST) ## 500 times a full disk; needs root
 torture-store: $(TEST) ## 200 kills and 2,000 faults of an S3 server
 	$(BIN)/python -m tests.torture.kill_campaign --kills 200 --seed $(SEED) --bucket
 	$(BIN)/python -m tests.object_store.fault_campaign --faults 2000 --seed $(SEED)
+
+torture-kafka: $(TEST) $(KAFKA) ## 200 kills of front ends, writers and brokers
+	$(BIN)/python -m tests.torture.kafka_campaign --kills 200 --seed $(SEED)
 
 torture-overload: $(TEST) ## ten times the load for 30 s
 	$(BIN)/python -m tests.torture.overload --seconds 30 --seed $(SEED)

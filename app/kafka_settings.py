@@ -25,7 +25,7 @@ class KafkaSettings(BaseModel):
     send_timeout: Annotated[float, DurationText("100ms")] = Field(
         default=parse_duration("10s"), description="kafka: until a group is replicated; then: outcome unknown"
     )
-    session_timeout: Annotated[float, DurationText("6s")] = Field(
+    session_timeout: Annotated[float, DurationText("1s")] = Field(
         default=parse_duration("10s"),
         description="kafka: after so long without a sign of life a writer's partitions go to others",
     )

@@ -58,7 +58,15 @@ class LogState(msgspec.Struct):
 class CommitLog:
     """Used by the thread of its partition alone."""
 
-    def __init__(self, place: Place, topic: str, partition: int, policy: DeduplicationPolicy) -> None:
+    def __init__(
+        self,
+        place: Place,
+        topic: str,
+        partition: int,
+        policy: DeduplicationPolicy,
+        checkpoint_entries: int = CHECKPOINT_ENTRIES,
+    ) -> None:
+        self._checkpoint_entries = checkpoint_entries
         self.directory = log_directory(topic, partition)
         self._place = place
         self._policy = policy
@@ -109,7 +117,7 @@ class CommitLog:
 
         Every file of the newest entry is in its place.
         """
-        if state.number - state.checkpoint < CHECKPOINT_ENTRIES:
+        if state.number - state.checkpoint < self._checkpoint_entries:
             return
         checkpoint = Checkpoint(
             number=state.number,

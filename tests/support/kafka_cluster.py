@@ -121,6 +121,23 @@ class KafkaCluster:
         logs = "\n".join((broker.directory / "broker.log").read_text() for broker in self.brokers)
         raise AssertionError(f"{found} brokers after {START_SECONDS_MAX} s:\n{logs}")
 
+    def await_replicas(self) -> None:
+        """Returns when every broker is in sync for every partition of every topic."""
+        admin = AdminClient({"bootstrap.servers": self.addresses, "log_level": 0})
+        deadline = time.monotonic() + START_SECONDS_MAX
+        behind: list[str] = []
+        while time.monotonic() < deadline:
+            with contextlib.suppress(KafkaException):
+                topics = admin.list_topics(timeout=1.0).topics.values()
+                partitions = [(topic.topic, each) for topic in topics for each in topic.partitions.values()]
+                behind = [
+                    f"{name}-{each.id}" for name, each in partitions if set(each.isrs) != set(each.replicas)
+                ]
+                if not behind:
+                    return
+            admin.poll(POLL_SECONDS)
+        raise AssertionError(f"not in sync after {START_SECONDS_MAX} s: {behind}")
+
     def make_topic(self, name: str, partitions: int = 2, **config: str) -> str:
         """Replicated over all brokers; returns its name."""
         admin = AdminClient({"bootstrap.servers": self.addresses, "log_level": 0})

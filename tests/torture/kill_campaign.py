@@ -88,6 +88,7 @@ class Client(threading.Thread):
 def post(connection: http.client.HTTPConnection, ledger: Ledger, batch: Batch, *, flatbuffer: bool) -> bool:
     """Sends a batch and writes down what came of it; False when the connection broke."""
     path, body, content_type = encode(batch, flatbuffer)
+    batch.flatbuffer = flatbuffer
     headers = {"X-API-Key": KEYS[batch.workspace], "Content-Type": content_type}
     if batch.key is not None:
         headers["Idempotency-Key"] = batch.key

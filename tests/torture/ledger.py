@@ -27,7 +27,10 @@ class Outcome(StrEnum):
 
 
 class Batch(msgspec.Struct):
-    """Rows first … first + rows - 1 of one kind and workspace. key: the Idempotency-Key, if it had one."""
+    """Rows first … first + rows - 1 of one kind and workspace. key: the Idempotency-Key, if it had one.
+
+    flatbuffer: in which format it was sent, once it was.
+    """
 
     first: int
     rows: int
@@ -36,6 +39,7 @@ class Batch(msgspec.Struct):
     key: str | None = None
     outcome: Outcome = Outcome.UNKNOWN
     status: int | None = None
+    flatbuffer: bool | None = None
 
     @property
     def numbers(self) -> range:
