@@ -13,7 +13,7 @@ from tests.support.payloads import TIMESTAMP_MS, event, numbers
 from tests.support.service import KEYS, Service
 
 CONFIG = {"journal": {"segment_size": "4KiB"}, "sinks.parquet": {"flush_interval": "3600s"}}
-BACKENDS = ("directory", "bucket")
+BACKENDS = ("directory", "bucket", pytest.param("kafka", marks=pytest.mark.heavy))
 BATCH_ID = 0xFEED_0000_0000_0001
 
 Send = Callable[[Service, list[int]], httpx.Response]

@@ -13,7 +13,7 @@ import pytest
 from tests.support.payloads import ROW_OF, TIMESTAMP_MS, event, numbers
 from tests.support.service import ADMIN_TOKEN, KEYS, Service
 
-BACKENDS = ("directory", "bucket")
+BACKENDS = ("directory", "bucket", pytest.param("kafka", marks=pytest.mark.heavy))
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 FIELDS = {
@@ -42,6 +42,7 @@ def filled(service: Service) -> Service:
     return service
 
 
+@pytest.mark.parametrize("backend", ["directory", "bucket"], scope="module")  # names of its own
 def test_the_list_is_what_is_on_disk(filled: Service) -> None:
     listed = filled.files()
 

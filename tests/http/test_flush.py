@@ -10,7 +10,10 @@ from tests.support.payloads import ROW_OF, event, numbers
 from tests.support.service import KEYS, Service
 
 CONFIG = {"sinks.parquet": {"flush_interval": "3600s"}}
-BACKENDS = ("directory", "bucket")
+WITH_A_LOCAL_JOURNAL = ("directory", "bucket")
+"""What only a front end that is a writer, too, and keeps its state can promise: docs/kafka.md."""
+
+BACKENDS = (*WITH_A_LOCAL_JOURNAL, pytest.param("kafka", marks=pytest.mark.heavy))
 
 
 def test_a_flush_answers_when_the_rows_are_in_files(own_service: Service) -> None:
@@ -71,6 +74,7 @@ def test_wait_file_is_answered_when_its_rows_can_be_read(service: Service, works
         assert numbers(service.table("events", workspace)) == list(range(number + 1))
 
 
+@pytest.mark.parametrize("backend", WITH_A_LOCAL_JOURNAL, scope="module")
 def test_wait_journal_does_not_hasten_a_flush(own_service: Service) -> None:
     own_service.post_json("events", [event(1)], wait="journal")
 
@@ -87,6 +91,7 @@ def account(service: Service) -> dict[str, int]:
     return {state: sum(line[state] for line in lines) for state in states}
 
 
+@pytest.mark.parametrize("backend", WITH_A_LOCAL_JOURNAL, scope="module")
 def test_the_account_adds_up_before_and_after_a_flush(own_service: Service) -> None:
     for workspace in (1, 2, 3):
         own_service.post_json("events", [event(n) for n in range(workspace)], workspace=workspace)
@@ -127,6 +132,7 @@ def test_a_batch_sent_twice_with_one_idempotency_key_is_stored_once(service: Ser
     assert numbers(service.table("events", 2)) == [1, 2]
 
 
+@pytest.mark.parametrize("backend", WITH_A_LOCAL_JOURNAL, scope="module")
 def test_the_idempotency_window_survives_a_restart(own_service: Service) -> None:
     body = json.dumps([event(1)])
     headers = {"Idempotency-Key": "survivor"}

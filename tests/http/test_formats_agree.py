@@ -12,7 +12,7 @@ from tests.support.flatbuffer_batches import hand_laid, official
 from tests.support.payloads import DEVICE, SESSION, TIMESTAMP_MS
 from tests.support.service import KEYS, Service
 
-BACKENDS = ("directory", "bucket")
+BACKENDS = ("directory", "bucket", pytest.param("kafka", marks=pytest.mark.heavy))
 
 KEY = bytes.fromhex(KEYS[1])
 

@@ -13,7 +13,7 @@ from tests.support.payloads import ROW_OF, event, json_lines, numbers
 from tests.support.service import KEYS, Service, running_service
 
 CONFIG = {"server": {"max_body_size": "64KB", "max_rows_per_request": 200}}
-BACKENDS = ("directory", "bucket")
+BACKENDS = ("directory", "bucket", pytest.param("kafka", marks=pytest.mark.heavy))
 REQUEST_ID = re.compile(r"^[0-9A-Za-z_-]{8,64}$")
 
 

@@ -15,7 +15,10 @@ from tests.support.payloads import ROW_OF, event, numbers
 from tests.support.service import KEYS, Service
 
 CONFIG = {"sinks.parquet": {"flush_interval": "3600s"}}
-BACKENDS = ("directory", pytest.param("bucket", marks=pytest.mark.heavy))
+WITH_A_LOCAL_JOURNAL = ("directory", pytest.param("bucket", marks=pytest.mark.heavy))
+"""What is about the directory of the journal, or the account of one process: docs/kafka.md."""
+
+BACKENDS = (*WITH_A_LOCAL_JOURNAL, pytest.param("kafka", marks=pytest.mark.heavy))
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
@@ -34,6 +37,7 @@ def test_an_orderly_stop_puts_every_row_into_files(own_service: Service, stop: s
             assert numbers(own_service.table(call, workspace)) == list(range(50))
 
 
+@pytest.mark.parametrize("backend", WITH_A_LOCAL_JOURNAL, scope="module")
 def test_after_an_orderly_stop_a_start_has_nothing_to_publish(own_service: Service) -> None:
     own_service.post_json("events", [event(1)])
     own_service.restart()
@@ -196,6 +200,7 @@ def test_a_stop_under_load_without_time_to_drain_loses_nothing(tmp_path: Path) -
         assert set(stored) <= set(acknowledged) | set(unknown), "a row that nobody sent"
 
 
+@pytest.mark.parametrize("backend", WITH_A_LOCAL_JOURNAL, scope="module")
 def test_a_second_process_on_the_same_directories_is_refused(own_service: Service) -> None:
     own_service.post_json("events", [event(1)])
     with Service(own_service.directory) as second:
@@ -216,6 +221,7 @@ def test_a_connection_that_stays_open_does_not_hold_up_a_stop(own_service: Servi
     assert numbers(own_service.table()) == [1]
 
 
+@pytest.mark.parametrize("backend", WITH_A_LOCAL_JOURNAL, scope="module")
 def test_nothing_but_data_files_stands_below_the_data_directory(own_service: Service) -> None:
     own_service.post_json("events", [event(1)], wait="file")
 

@@ -23,7 +23,12 @@ class KafkaService(Service):
     ) -> None:
         self.topic = topic or cluster.make_topic(f"rows-{uuid.uuid4()}")
         sections: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (config or {}).items()}
-        journal = {"type": "kafka", "brokers": cluster.addresses, "topic": self.topic}
+        journal = {
+            "type": "kafka",
+            "brokers": cluster.addresses,
+            "topic": self.topic,
+            "session_timeout": "2s",
+        }
         sections["journal"] = {**journal, **sections.get("journal", {})}
         if parquet is not None:
             sections.setdefault("sinks.parquet", {})["path"] = str(parquet)
