@@ -17,6 +17,7 @@ REPOSITORY: Final = Path(__file__).resolve().parents[1]
 K8S: Final = REPOSITORY / "k8s"
 BASE: Final = K8S / "base"
 MANY_NODES: Final = K8S / "object-store"
+KAFKA: Final = K8S / "kafka"
 VERSIONS: Final = ("1.29", kubernetes_validate.latest_version())
 MANIFESTS: Final = sorted(path for path in BASE.glob("*.yaml") if path.name != "kustomization.yaml")
 
@@ -191,3 +192,44 @@ def test_kubectl_renders_what_a_cluster_takes(shape: Path) -> None:
             kubernetes_validate.validate(found, version, strict=True)
         if found["kind"] != "Namespace":
             assert found["metadata"]["namespace"] == "parquet-sink"
+
+
+@pytest.mark.parametrize("role", ["ingest", "writer"])
+def test_the_pods_with_kafka_keep_nothing(tmp_path: Path, role: str) -> None:
+    deployment = yaml.safe_load((KAFKA / f"{role}.yaml").read_text("utf-8"))
+    spec = deployment["spec"]["template"]["spec"]
+    (only,) = spec["containers"]
+    variables = {entry["name"]: entry["value"] for entry in only["env"] if "value" in entry}
+    del variables["PARQUET_SINK_CONFIG"]
+    token = {"PARQUET_SINK__AUTH__ADMIN_TOKEN": "a-token-of-the-operator"}
+    found = load(KAFKA / "parquet-sink.toml", {**variables, **token})
+
+    assert found.server.role == role
+    assert found.journal.type == "kafka"
+    assert found.sink.url is not None
+    assert not any("persistentVolumeClaim" in volume for volume in spec["volumes"])
+    assert spec["securityContext"].items() <= pod()["securityContext"].items()
+    assert only["securityContext"] == container()["securityContext"]
+    assert spec["terminationGracePeriodSeconds"] > 2 * found.server.drain_timeout
+
+
+@pytest.mark.heavy
+def test_kubectl_renders_front_ends_and_writers_without_volumes() -> None:
+    kubectl = shutil.which("kubectl")
+    assert kubectl, "kubectl is not installed; on Debian: apt install kubernetes-client"
+    done = subprocess.run([kubectl, "kustomize", KAFKA], capture_output=True, text=True, check=True)
+
+    rendered = list(yaml.safe_load_all(done.stdout))
+
+    for found in rendered:
+        for version in VERSIONS:
+            kubernetes_validate.validate(found, version, strict=True)
+    kinds = sorted(found["kind"] for found in rendered)
+    assert kinds.count("Deployment") == 2
+    assert "StatefulSet" not in kinds
+    (service,) = [found for found in rendered if found["kind"] == "Service"]
+    front_ends, writers = [
+        found["spec"]["template"]["metadata"]["labels"] for found in rendered if found["kind"] == "Deployment"
+    ]
+    assert service["spec"]["selector"].items() <= front_ends.items()
+    assert not service["spec"]["selector"].items() <= writers.items()
