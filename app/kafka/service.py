@@ -70,6 +70,7 @@ class Parts(msgspec.Struct, frozen=True):
     """What exists once Kafka has answered. front: not where the role is writer. writers: not where ingest."""
 
     topic: Topic
+    sender: Sender
     published: Published
     flusher: Flusher
     front: FrontEnd | None
@@ -124,7 +125,7 @@ class KafkaService:
         flusher.start()
         writers = self._start_writers() if policies.role is not Role.INGEST else None
         front = self._start_front(sender, topic, loop) if policies.role is not Role.WRITER else None
-        self._parts = Parts(topic, published, flusher, front, writers)
+        self._parts = Parts(topic, sender, published, flusher, front, writers)
         if self.admission.closed in (STARTING, AWAITING_KAFKA):
             self.admission.closed = None
         log.info("ready: topic %s with %d partitions, role %s", kafka.topic, topic.partitions, policies.role)
@@ -177,9 +178,12 @@ class KafkaService:
             threading.Thread(target=self._until_back, name="kafka-watch", daemon=True).start()
 
     def _until_back(self) -> None:
+        """Only a record that every partition has taken shows that batches can be. It asks the writers to
+        publish, which hurts nobody."""
+        parts = self._open_parts()
         while not self._stop.wait(WATCH_S):
             try:
-                look_at(self._policies.kafka)
+                parts.sender.ask_to_publish(range(parts.topic.partitions))
             except KafkaUnavailable:
                 continue
             if self.admission.closed == OUTAGE:
