@@ -46,6 +46,7 @@ class PartitionThread:
         self._on_fatal = on_fatal
         self._stop = threading.Event()
         self._drain_until_s: float | None = None
+        self._end_is_known = False
         self._pipeline: Pipeline | None = None
         self._reader: PartitionReader | None = None
         self._thread = threading.Thread(target=self._run, name=f"partition-{partition}", daemon=True)
@@ -124,11 +125,14 @@ class PartitionThread:
             return False
         pipeline, reader = self._pipeline, self._reader
         published = pipeline is not None and reader is not None and pipeline.state.to >= reader.high
-        return published or time.monotonic() > self._drain_until_s
+        return (published and self._end_is_known) or time.monotonic() > self._drain_until_s
 
     def _turn(self, reader: PartitionReader) -> None:
         pipeline = self._pipeline or self._open(reader)
         draining = self._drain_until_s is not None
+        if draining and not self._end_is_known:
+            reader.watermarks()  # what a fetch has said of the end can be older than the last receipt
+            self._end_is_known = True
         all_read = draining and pipeline.position >= reader.high
         if pipeline.due(self._bytes_max()) or all_read:
             before = pipeline.state.to

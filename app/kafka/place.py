@@ -19,6 +19,12 @@ from app.object_store.uploads import make_calls
 COMMITS: Final = "_commits"
 TEMPORARY: Final = f"{COMMITS}/tmp"
 
+FILES_AT_A_TIME: Final = 64
+"""Descriptors that wait for their sync."""
+
+LEFT_BEHIND_MS: Final = 3_600_000
+"""A temporary file lives for as long as one publish; so old a one is nobody's any more."""
+
 
 class Place(Protocol):
     """Paths are posix, below the sink's path."""
@@ -47,6 +53,10 @@ class Place(Protocol):
         """Harmless when it is not there."""
         ...
 
+    def tidy(self, now_ms: int) -> None:
+        """Remove what processes have left that died long ago. now_ms: since the epoch."""
+        ...
+
 
 class SharedDirectory:
     """A `Place` on a file system that all writers see. A name is given by link(2), which replaces nothing."""
@@ -56,22 +66,39 @@ class SharedDirectory:
         self._root = root
 
     def create(self, path: str, content: Buffer) -> bool:
-        final = self._root / path
-        temporary = self._root / TEMPORARY / uuid.uuid4().hex
-        self._fs.make_directories([final.parent, temporary.parent])
-        file = self._fs.create(temporary)
+        created = self._create([(path, content)])
+        return bool(created) or self.read(path) == bytes(memoryview(content).cast("B"))
+
+    def create_all(self, files: Sequence[tuple[str, Buffer]]) -> None:
+        for start in range(0, len(files), FILES_AT_A_TIME):
+            self._create(files[start : start + FILES_AT_A_TIME])
+
+    def _create(self, files: Sequence[tuple[str, Buffer]]) -> set[str]:
+        """Those that did not have their names taken. Synced side by side, before and after they get them."""
+        finals = {path: self._root / path for path, _ in files}
+        temporaries = {path: self._root / TEMPORARY / uuid.uuid4().hex for path, _ in files}
+        directories = {final.parent for final in finals.values()}
+        self._fs.make_directories([*directories, self._root / TEMPORARY])
         try:
-            try:
-                file.write([content])
-                file.sync()
-            finally:
-                file.close()
-            created = self._link(temporary, final)
+            self._write([(temporaries[path], content) for path, content in files])
+            created = {path for path, final in finals.items() if self._link(temporaries[path], final)}
         finally:
-            with contextlib.suppress(OSError):
-                self._fs.unlink(temporary)
-        self._fs.sync_directory(final.parent)  # the name may be another's, and not durable yet
-        return created or self._fs.read(final) == bytes(memoryview(content).cast("B"))
+            for temporary in temporaries.values():
+                with contextlib.suppress(OSError):
+                    self._fs.unlink(temporary)
+        self._fs.sync_directories(directories)  # a name may be another's, and not durable yet
+        return created
+
+    def _write(self, files: Sequence[tuple[Path, Buffer]]) -> None:
+        opened = []
+        try:
+            for path, content in files:
+                opened.append(self._fs.create(path))
+                opened[-1].write([content])
+            self._fs.sync_files(opened)
+        finally:
+            for file in opened:
+                file.close()
 
     def _link(self, temporary: Path, final: Path) -> bool:
         try:
@@ -80,9 +107,13 @@ class SharedDirectory:
             return False
         return True
 
-    def create_all(self, files: Sequence[tuple[str, Buffer]]) -> None:
-        for path, content in files:
-            self.create(path, content)
+    def tidy(self, now_ms: int) -> None:
+        directory = self._root / TEMPORARY
+        with contextlib.suppress(FileNotFoundError):
+            for name in self._fs.list_directory(directory):
+                with contextlib.suppress(FileNotFoundError):
+                    if self._fs.stat(directory / name).modified_ns < (now_ms - LEFT_BEHIND_MS) * 1_000_000:
+                        self._fs.unlink(directory / name)
 
     def read(self, path: str) -> bytes:
         return self._fs.read(self._root / path)
@@ -151,3 +182,6 @@ class SharedBucket:
 
     def remove(self, path: str) -> None:
         self._store.remove(path)
+
+    def tidy(self, now_ms: int) -> None:
+        """An object is there whole or not at all."""

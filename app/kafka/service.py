@@ -135,6 +135,7 @@ class KafkaService:
             try:
                 topic = look_at(self._policies.kafka)
                 claim(self._place, self._policies.kafka.topic, topic.identity)
+                self._place.tidy(self._clock_ms())
                 return topic
             except OSError as error:
                 log.warning("the start waits: %s", error)

@@ -55,7 +55,7 @@ class Writers:
         self._published: dict[int, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kafka-member", daemon=True)
-        self.joined = False
+        self._joined = threading.Event()
 
     def start(self) -> None:
         self._thread.start()
@@ -63,6 +63,7 @@ class Writers:
     def close(self, deadline_s: float) -> None:
         """Publishes what Kafka has, as far as that goes within so many seconds, and leaves the group."""
         until_s = time.monotonic() + deadline_s
+        self._joined.wait(deadline_s)  # a stop soon after a start: what is to be published is not known yet
         for thread in self.threads():
             thread.drain(until_s)
         for thread in self.threads():
@@ -108,7 +109,6 @@ class Writers:
     def _assigned(self, member: "Consumer", partitions: "list[TopicPartition]") -> None:
         member.incremental_assign(partitions)
         member.pause(partitions)
-        self.joined = True
         for each in partitions:
             log.info("partition %d is this writer's", each.partition)
             thread = PartitionThread(
@@ -122,6 +122,7 @@ class Writers:
             )
             self._threads[each.partition] = thread
             thread.start()
+        self._joined.set()
 
     def _revoked(self, member: "Consumer", partitions: "list[TopicPartition]") -> None:
         gone = [thread for each in partitions if (thread := self._threads.pop(each.partition, None))]
