@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 HEAVY_VENV := .venv-heavy
+ICEBERG_VENV := .venv-iceberg
 BIN := $(VENV)/bin
 # A file of tests runs in one process, and there are as many processes as cores.
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile
@@ -14,11 +15,13 @@ RUNTIME := $(VENV)/.installed
 TEST := $(VENV)/.installed-test
 HEAVY := $(HEAVY_VENV)/.installed
 KAFKA := .kafka/.installed
+ICEBERG := .iceberg/.installed
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 
 .DEFAULT_GOAL := help
 .PHONY: help env run demo check test test-all bench openapi fbs lock clean \
-	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka kafka-jars
+	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
+	kafka-jars iceberg-engines
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,10 +42,12 @@ check: $(TEST) ## lint, formatting, types
 test: $(TEST) ## the tests, without those marked heavy
 	$(PYTEST) -m "not heavy"
 
-test-all: $(TEST) $(HEAVY) $(KAFKA) ## all tests; needs java, chromium and kubectl too
+test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) ## all tests; needs java, chromium and kubectl too
 	$(PYTEST)
 
 kafka-jars: $(KAFKA) ## an Apache Kafka broker for the tests, in .kafka; needs java and mvn
+
+iceberg-engines: $(ICEBERG) ## DuckDB and Spark that read Iceberg, in .venv-iceberg and .iceberg; needs java and mvn
 
 bench: $(TEST) ## all benchmarks, below 15 minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run
@@ -92,6 +97,10 @@ torture-service: $(TEST) ## the same of append, publishing and recovery together
 	$(WHOLE_SERVICE) crash_in_recovery --size 20000
 	$(WHOLE_SERVICE) model --size 20000 --steps 100
 
+torture-iceberg: $(TEST) $(ICEBERG) ## ten minutes of two nodes on one Iceberg catalog, and kills with a catalog
+	$(BIN)/python -m tests.catalog.two_nodes --seconds 600 --kills 20 --seed $(SEED)
+	$(BIN)/python -m tests.torture.kill_campaign --kills 100 --seed $(SEED) --catalog
+
 torture-mutants: $(TEST) ## each protection taken away in turn: the suite must notice
 	$(BIN)/python -m tests.torture.mutants
 
@@ -107,17 +116,26 @@ lock: $(RUNTIME) ## the requirements*.lock files, from pyproject.toml; LOCK_FLAG
 	$(COMPILE) --group build -o requirements-build.lock
 	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --group test --group check -c requirements.lock -o requirements-test.lock
 	$(COMPILE) pyproject.toml --group heavy -c requirements-test.lock -o requirements-heavy.lock
+	$(COMPILE) --group iceberg-engines -o requirements-iceberg.lock
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links $(LOCK_FLAGS)
 
 clean: ## remove the virtual environments and caches
-	rm -rf $(VENV) $(HEAVY_VENV) .kafka .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(HEAVY_VENV) $(ICEBERG_VENV) .kafka .iceberg .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(KAFKA): tests/support/kafka_jars.xml tests/support/kafka_jars.sha256
 	mvn --batch-mode --quiet --file tests/support/kafka_jars.xml $(MAVEN_COPY) \
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.kafka/jars
 	cd .kafka/jars && sha256sum --check --quiet ../../tests/support/kafka_jars.sha256
+	@touch $@
+
+$(ICEBERG): requirements-iceberg.lock tests/support/iceberg_jars.xml tests/support/iceberg_jars.sha256
+	$(call make_venv,$(ICEBERG_VENV))
+	$(ICEBERG_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements-iceberg.lock
+	mvn --batch-mode --quiet --file tests/support/iceberg_jars.xml $(MAVEN_COPY) \
+		-DexcludeTransitive=true -DoutputDirectory=$(CURDIR)/.iceberg/jars
+	cd .iceberg/jars && sha256sum --check --quiet ../../tests/support/iceberg_jars.sha256
 	@touch $@
 
 # $(call make_venv,DIRECTORY)

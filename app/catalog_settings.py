@@ -77,7 +77,7 @@ class CatalogSettings(BaseModel):
             "type": "sql",
             "uri": f"sqlite:///{directory / 'catalog.db'}",
             "warehouse": self.warehouse or f"file://{directory / 'warehouse'}",
-            "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+            "py-io-impl": "app.catalog.durable_io.DurableFileIO",
         }
         if isinstance(place, StorePolicy):
             properties |= _store_properties(place)

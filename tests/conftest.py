@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bucket_service import BucketService
+from tests.support.catalog_service import catalog_service
 from tests.support.kafka_cluster import KafkaCluster, running_kafka
 from tests.support.kafka_service import KafkaService
 from tests.support.s3_server import CREDENTIALS, S3Server, running_s3_server
@@ -39,7 +40,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def backend() -> str:
-    """Files in a directory or a bucket, or "kafka": a directory, with a journal of Kafka's."""
+    """Files in a directory or a bucket; "kafka": with a journal of Kafka's; "tables": with a catalog."""
     return "directory"
 
 
@@ -48,6 +49,8 @@ def new_service(backend: str, request: pytest.FixtureRequest) -> NewService:
     """Makes a service, not started, whose files go there."""
     if backend == "directory":
         return Service
+    if backend == "tables":
+        return catalog_service
     if backend == "kafka":
         return partial(KafkaService, cluster=request.getfixturevalue("kafka_cluster"))
     return partial(BucketService, endpoint=request.getfixturevalue("s3_server").endpoint)

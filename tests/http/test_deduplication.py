@@ -13,7 +13,11 @@ from tests.support.payloads import TIMESTAMP_MS, event, numbers
 from tests.support.service import KEYS, Service
 
 CONFIG = {"journal": {"segment_size": "4KiB"}, "sinks.parquet": {"flush_interval": "3600s"}}
-BACKENDS = ("directory", "bucket", pytest.param("kafka", marks=pytest.mark.heavy))
+BACKENDS = (
+    "directory",
+    "bucket",
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables")),
+)
 BATCH_ID = 0xFEED_0000_0000_0001
 
 Send = Callable[[Service, list[int]], httpx.Response]

@@ -13,7 +13,11 @@ import pytest
 from tests.support.payloads import ROW_OF, TIMESTAMP_MS, event, numbers
 from tests.support.service import ADMIN_TOKEN, KEYS, Service
 
-BACKENDS = ("directory", "bucket", pytest.param("kafka", marks=pytest.mark.heavy))
+BACKENDS = (
+    "directory",
+    "bucket",
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables")),
+)
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 FIELDS = {

@@ -12,7 +12,11 @@ from tests.support.flatbuffer_batches import hand_laid, official
 from tests.support.payloads import DEVICE, SESSION, TIMESTAMP_MS
 from tests.support.service import KEYS, Service
 
-BACKENDS = ("directory", "bucket", pytest.param("kafka", marks=pytest.mark.heavy))
+BACKENDS = (
+    "directory",
+    "bucket",
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables")),
+)
 
 KEY = bytes.fromhex(KEYS[1])
 

@@ -13,7 +13,11 @@ from tests.support.payloads import ROW_OF, event, json_lines, numbers
 from tests.support.service import KEYS, Service, running_service
 
 CONFIG = {"server": {"max_body_size": "64KB", "max_rows_per_request": 200}}
-BACKENDS = ("directory", "bucket", pytest.param("kafka", marks=pytest.mark.heavy))
+BACKENDS = (
+    "directory",
+    "bucket",
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables")),
+)
 REQUEST_ID = re.compile(r"^[0-9A-Za-z_-]{8,64}$")
 
 

@@ -15,7 +15,10 @@ from tests.support.payloads import ROW_OF, event, numbers
 from tests.support.service import KEYS, Service
 
 CONFIG = {"sinks.parquet": {"flush_interval": "3600s"}}
-WITH_A_LOCAL_JOURNAL = ("directory", pytest.param("bucket", marks=pytest.mark.heavy))
+WITH_A_LOCAL_JOURNAL = (
+    "directory",
+    *(pytest.param(each, marks=pytest.mark.heavy) for each in ("bucket", "tables")),
+)
 """What is about the directory of the journal, or the account of one process: docs/kafka.md."""
 
 BACKENDS = (*WITH_A_LOCAL_JOURNAL, pytest.param("kafka", marks=pytest.mark.heavy))

@@ -1,5 +1,8 @@
 """The service with an Iceberg catalog, and its tables as pyiceberg alone reads them."""
 
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,9 +11,10 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.table import Table
 
 from app.schema import Kind
-from tests.support.bucket_service import BucketService
-from tests.support.s3_server import BUCKET, REGION
-from tests.support.service import Config, NewService, Service
+from tests.support.s3_server import REGION
+from tests.support.service import Config, Service
+from tests.torture.ledger import MARK, Batch
+from tests.torture.oracle import compare
 
 REGISTERED_SECONDS_MAX: Final = 30.0
 NAMESPACE: Final = "parquet_sink"
@@ -48,17 +52,9 @@ def with_catalog(directory: Path, config: Config | None, **catalog: Any) -> dict
 
 def catalog_service(directory: Path, config: Config | None = None, clock: str | None = None) -> Service:
     """With files in a directory."""
-    return Service(directory, with_catalog(directory, config), clock)
-
-
-def bucket_catalog_service(endpoint: str) -> NewService:
-    """With files in a bucket, and the tables' metadata there, too."""
-
-    def new(directory: Path, config: Config | None = None, clock: str | None = None) -> Service:
-        sections = with_catalog(directory, config, warehouse=f"s3://{BUCKET}/warehouse")
-        return BucketService(directory, sections, clock, endpoint=endpoint)
-
-    return new
+    service = Service(directory, with_catalog(directory, config), clock)
+    service.tables = Tables(directory / "catalog")
+    return service
 
 
 def wait_until_registered(service: Service) -> None:
@@ -69,3 +65,20 @@ def wait_until_registered(service: Service) -> None:
         return catalog["lag"]["files"] == 0 and None not in catalog["registered_commit"].values()
 
     service.wait_until(registered, REGISTERED_SECONDS_MAX)
+
+
+def rows_in_tables(tables: Tables) -> Iterator[tuple[str, int, int]]:
+    """(kind, workspace, row number) of every row that the tables have."""
+    for kind in Kind:
+        rows = tables.load(kind).scan(selected_fields=("workspace_id", "payload")).to_arrow()
+        workspaces, payloads = rows["workspace_id"].to_pylist(), rows["payload"].to_pylist()
+        for workspace, payload in zip(workspaces, payloads, strict=True):
+            yield kind.value, workspace, json.loads(payload)[MARK]
+
+
+def table_violations(batches: Sequence[Batch], tables: Tables) -> list[str]:
+    """What is wrong with the tables, in words; nothing when every promise was kept."""
+    wrong = [f"in a table: {each}" for each in compare(batches, Counter(rows_in_tables(tables)))]
+    files = [file for kind in Kind for file in tables.files(kind)]
+    twice = [file for file, count in Counter(files).items() if count > 1]
+    return wrong + [f"a table has {file} twice" for file in twice]

@@ -53,6 +53,7 @@ class Service:
     config: sections of the configuration file that differ from the test defaults, for example
         {"server": {"max_body_size": "1KB"}, "sinks.parquet": {"rotation": "hourly"}}.
     clock: RFC 3339 time that the next start takes for the present; None for the true one.
+    tables: those of its catalog, as tests.support.catalog_service makes them; None without one.
     disk_bytes_per_second: how fast the next start can write; None for as fast as it goes.
     """
 
@@ -64,6 +65,7 @@ class Service:
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.base_url, timeout=30.0)
         self.clock = clock
+        self.tables: Any = None
         self.disk_bytes_per_second: int | None = None
         self._stderr = directory / "stderr.txt"
         self._process: subprocess.Popen[bytes] | None = None

@@ -2,6 +2,7 @@
 
     python -m tests.torture.kill_campaign --kills 1000 --seed 1
     python -m tests.torture.kill_campaign --kills 1000 --seed 1 --bucket
+    python -m tests.torture.kill_campaign --kills 100 --seed 1 --catalog
 
 Several clients post events, logs and snapshots of several workspaces, as FlatBuffers and as JSON, with and
 without Idempotency-Key; another one flushes. The process is killed at a random moment, some of the time while
@@ -29,6 +30,7 @@ import msgspec
 
 from app.schema import Kind
 from tests.support.bucket_service import BucketService
+from tests.support.catalog_service import catalog_service, table_violations, wait_until_registered
 from tests.support.flatbuffer_batches import hand_laid
 from tests.support.s3_server import CREDENTIALS, running_s3_server
 from tests.support.service import ADMIN_TOKEN, KEYS, NewService, Service
@@ -229,6 +231,9 @@ def _send_again(service: Service, ledger: Ledger, result: Result) -> None:
 
 
 def _judge(service: Service, ledger: Ledger, result: Result) -> None:
+    if service.tables is not None:
+        wait_until_registered(service)
+        result.violations += table_violations(ledger.batches, service.tables)
     service.data_files()  # from a bucket they are fetched first
     result.violations += violations(ledger.batches, service.parquet)
     account = service.status()["rows"]
@@ -246,6 +251,8 @@ def _judge(service: Service, ledger: Ledger, result: Result) -> None:
     service.data_files()
     if fingerprints(service.parquet) != before:
         result.violations.append("a second recovery changed the files")
+    if service.tables is not None:
+        result.violations += table_violations(ledger.batches, service.tables)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -253,9 +260,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bucket", action="store_true", help="files go to an S3 server")
+    parser.add_argument("--catalog", action="store_true", help="files are registered in Iceberg tables")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as directory:
         campaign_ = campaign_over_a_bucket if options.bucket else campaign
+        if options.catalog:
+            campaign_ = partial(campaign, new_service=catalog_service)
         result = campaign_(options.kills, options.seed, Path(directory))
     print(result)
     for violation in result.violations[:20]:
