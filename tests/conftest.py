@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bucket_service import BucketService
-from tests.support.catalog_service import catalog_service
+from tests.support.catalog_service import CatalogService
 from tests.support.kafka_cluster import KafkaCluster, running_kafka
 from tests.support.kafka_service import KafkaService
 from tests.support.s3_server import CREDENTIALS, S3Server, running_s3_server
@@ -50,7 +50,7 @@ def new_service(backend: str, request: pytest.FixtureRequest) -> NewService:
     if backend == "directory":
         return Service
     if backend == "tables":
-        return catalog_service
+        return CatalogService
     if backend == "kafka":
         return partial(KafkaService, cluster=request.getfixturevalue("kafka_cluster"))
     return partial(BucketService, endpoint=request.getfixturevalue("s3_server").endpoint)

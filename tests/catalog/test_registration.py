@@ -11,8 +11,8 @@ from app.catalog.expiry import expired
 from app.schema import Kind
 from tests.support.bucket_service import BucketService
 from tests.support.catalog_service import (
+    CatalogService,
     Tables,
-    catalog_service,
     wait_until_registered,
     with_catalog,
 )
@@ -28,7 +28,7 @@ def tables(tmp_path: Path) -> Tables:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    with running(catalog_service(tmp_path)) as service:
+    with running(CatalogService(tmp_path)) as service:
         yield service
 
 
@@ -99,7 +99,7 @@ def test_a_local_file_never_changes(service: Service, tables: Tables) -> None:
 
 def test_a_killed_service_registers_the_rest_and_nothing_twice(tmp_path: Path, tables: Tables) -> None:
     sent: list[int] = []
-    with catalog_service(tmp_path) as service:
+    with CatalogService(tmp_path) as service:
         for life in range(5):
             service.start()
             sent += post(service, 100 * life, 20)
@@ -131,7 +131,7 @@ def test_without_a_catalog_rows_are_taken_and_published_and_registered_later(
 ) -> None:
     in_the_way = tmp_path / "catalog"
     in_the_way.write_text("a file where the catalog's directory is to be")
-    with catalog_service(tmp_path) as service:
+    with CatalogService(tmp_path) as service:
         service.start()
         sent = post(service, 0, 20)
         service.flush()
@@ -154,7 +154,7 @@ def test_without_a_catalog_rows_are_taken_and_published_and_registered_later(
 
 
 def test_a_lost_catalog_is_made_again_from_the_files(tmp_path: Path, tables: Tables) -> None:
-    with running(catalog_service(tmp_path)) as service:
+    with running(CatalogService(tmp_path)) as service:
         sent = post(service, 0, 20)
         service.flush()
         wait_until_registered(service)
@@ -198,7 +198,7 @@ def test_readers_see_whole_commits_and_no_row_twice(service: Service, tables: Ta
 def test_promoted_columns_come_into_the_table_and_stay_there(tmp_path: Path, tables: Tables) -> None:
     promoted = {"kind": "events", "path": "$.number", "name": "number", "type": "integer"}
     for life, config in enumerate(({}, {"[sinks.parquet.promote]": promoted}, {})):
-        with running(catalog_service(tmp_path, config)) as service:
+        with running(CatalogService(tmp_path, config)) as service:
             post(service, 10 * life, 5)
 
     rows = tables.rows()
@@ -215,7 +215,7 @@ def test_files_from_before_the_catalog_stay_what_they_are(tmp_path: Path, tables
         service.flush()
     (old,) = service.data_files("events")
     kept = old.read_bytes()
-    with running(catalog_service(tmp_path)) as service:
+    with running(CatalogService(tmp_path)) as service:
         after = post(service, 5, 5)
         service.flush()
         wait_until_registered(service)
@@ -262,7 +262,7 @@ def test_two_nodes_register_in_the_same_tables(tmp_path: Path, s3_server: S3Serv
 def test_snapshots_beyond_the_number_go_and_so_do_their_manifests(tmp_path: Path, tables: Tables) -> None:
     config = {"catalog": {"snapshots_max": 3}}
     sent: list[int] = []
-    with running(catalog_service(tmp_path, config)) as service:
+    with running(CatalogService(tmp_path, config)) as service:
         for round_ in range(8):
             sent += post(service, 10 * round_, 10)
             service.flush()

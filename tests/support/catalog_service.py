@@ -50,11 +50,16 @@ def with_catalog(directory: Path, config: Config | None, **catalog: Any) -> dict
     return sections
 
 
-def catalog_service(directory: Path, config: Config | None = None, clock: str | None = None) -> Service:
+class CatalogService(Service):
     """With files in a directory."""
-    service = Service(directory, with_catalog(directory, config), clock)
-    service.tables = Tables(directory / "catalog")
-    return service
+
+    def __init__(self, directory: Path, config: Config | None = None, clock: str | None = None) -> None:
+        super().__init__(directory, with_catalog(directory, config), clock)
+        self.tables = Tables(directory / "catalog")
+
+    def data_files(self, kind: Kind | str = "", workspace: int | str = "*") -> list[Path]:
+        """In the order in which they were written: the first has no number."""
+        return sorted(super().data_files(kind, workspace), key=lambda path: (path.parent, path.stem))
 
 
 def wait_until_registered(service: Service) -> None:

@@ -30,7 +30,7 @@ import msgspec
 
 from app.schema import Kind
 from tests.support.bucket_service import BucketService
-from tests.support.catalog_service import catalog_service, table_violations, wait_until_registered
+from tests.support.catalog_service import CatalogService, table_violations, wait_until_registered
 from tests.support.flatbuffer_batches import hand_laid
 from tests.support.s3_server import CREDENTIALS, running_s3_server
 from tests.support.service import ADMIN_TOKEN, KEYS, NewService, Service
@@ -265,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as directory:
         campaign_ = campaign_over_a_bucket if options.bucket else campaign
         if options.catalog:
-            campaign_ = partial(campaign, new_service=catalog_service)
+            campaign_ = partial(campaign, new_service=CatalogService)
         result = campaign_(options.kills, options.seed, Path(directory))
     print(result)
     for violation in result.violations[:20]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bucket_service import BucketService
-from tests.support.catalog_service import catalog_service
+from tests.support.catalog_service import CatalogService
 from tests.support.s3_server import S3Server
 from tests.torture.kill_campaign import campaign
 
@@ -41,7 +41,7 @@ def test_acknowledged_rows_are_in_a_bucket_exactly_once(tmp_path: Path, s3_serve
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
 def test_acknowledged_rows_are_in_tables_exactly_once(tmp_path: Path) -> None:
-    result = campaign(KILLS_WITH_A_CATALOG, SEED, tmp_path, catalog_service)
+    result = campaign(KILLS_WITH_A_CATALOG, SEED, tmp_path, CatalogService)
     print(result)
     assert result.fired == result.planned, "a run in which the fault did not fire is a failure"
     assert result.accepted_rows > 0
