@@ -34,6 +34,7 @@ FORBIDDEN_IMPORTS: Final = {
     "catalog": {"app.api", "app.decode", "app.commit", "app.journal", "app.group", "app.metrics"},
     "object_store": {"app.api", "app.decode", "app.commit", "app.journal", "app.metrics", "app.parquet"}
     | {"app.schema", "app.settings"},
+    "kafka": {"app.api", "app.journal", "app.main", "app.lifespan", "app.service", "app.settings"},
     "api": {"app.main", "app.lifespan", "app.cli", "app.serving"},
 }
 """Imports point one way: main → lifespan → api → commit | parquet → decode | journal → schema, errors."""
@@ -165,6 +166,13 @@ def test_only_the_api_package_knows_http() -> None:
     knowing = {name for name, tree in sources().items() if within_any(imports(tree), WEB)}
 
     assert {name for name in knowing if not name.startswith("api.")} <= WEB_MODULES
+
+
+def test_only_one_package_knows_the_client_of_kafka() -> None:
+    knowing = {name for name, tree in sources().items() if within_any(imports(tree), {"confluent_kafka"})}
+
+    assert knowing
+    assert all(name.startswith("kafka.") for name in knowing)
 
 
 def test_decoding_reads_no_clock_and_no_file() -> None:

@@ -36,7 +36,9 @@ class PartitionThread:
         observer: Observer,
         on_published: Callable[[int, int], None],
         on_fatal: Callable[[BaseException], None],
+        new_reader: Callable[[KafkaPolicy, int], PartitionReader] = PartitionReader,
     ) -> None:
+        self._new_reader = new_reader
         self.partition = partition
         self._policy = policy
         self._new_pipeline = new_pipeline
@@ -47,6 +49,7 @@ class PartitionThread:
         self._stop = threading.Event()
         self._drain_until_s: float | None = None
         self._end_is_known = False
+        self._must_seek = False
         self._pipeline: Pipeline | None = None
         self._reader: PartitionReader | None = None
         self._thread = threading.Thread(target=self._run, name=f"partition-{partition}", daemon=True)
@@ -88,7 +91,7 @@ class PartitionThread:
 
     def _run(self) -> None:
         try:
-            self._reader = PartitionReader(self._policy, self.partition)
+            self._reader = self._new_reader(self._policy, self.partition)
             try:
                 self._until_stopped(self._reader)
             finally:
@@ -108,6 +111,7 @@ class PartitionThread:
                 self._pipeline = None
             except OSError as error:
                 self._failed(error)
+                self._must_seek = self._must_seek or isinstance(error, KafkaUnavailable)
                 self._stop.wait(pause_s)
                 pause_s = min(pause_s * 2, RETRY_S_MAX)
 
@@ -140,6 +144,10 @@ class PartitionThread:
             if pipeline.state.to > before:
                 self._on_published(self.partition, pipeline.state.to)
             return
+        if self._must_seek:
+            # Records that came together with an error were not taken, and the client has passed them by.
+            reader.seek(pipeline.position)
+            self._must_seek = False
         for record in reader.read(READ_S):
             pipeline.take(record)
 

@@ -147,7 +147,9 @@ class Pipeline:
         self._clear(low)
 
     def take(self, record: Record) -> None:
-        """The next record, in the order of the partition."""
+        """The next record, in the order of the partition; one that was taken before is left out."""
+        if record.offset < self._position:
+            return
         self._position = record.offset + 1
         if record.value is None:
             self._asked = True

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +11,7 @@ from app.kafka.commit_log import list_log, log_directory, read_checkpoint, read_
 from app.kafka.entry import Checkpoint, Entry
 from app.kafka.place import Place
 from app.parquet.data_file import DataFile
+from app.parquet.manifest import QuarantinedRows
 from app.schema import Kind
 
 STALE_S: Final = 1.0
@@ -29,7 +29,7 @@ class _Follower:
         self._number = 0
         self.to = 0
         self.files: dict[str, DataFile] = {}
-        self.quarantined: Counter[tuple[int, Kind]] = Counter()
+        self.quarantined: dict[str, QuarantinedRows] = {}
         self._pending: Entry | None = None
 
     def refresh(self) -> None:
@@ -68,7 +68,7 @@ class _Follower:
         for file in some.files:
             self.files[file.path] = file
         for rows in some.quarantined:
-            self.quarantined[rows.workspace_id, rows.kind] += rows.rows
+            self.quarantined[rows.path] = rows
         self.to = max(self.to, some.to)
         self._number = max(self._number, some.number)
 
@@ -119,8 +119,8 @@ class Published:
         for file in self.files():
             accounts.setdefault((file.workspace_id, file.kind), Account()).published += file.rows
         for follower in self._followers:
-            for key, rows in follower.quarantined.items():
-                accounts.setdefault(key, Account()).quarantined += rows
+            for rows in list(follower.quarantined.values()):
+                accounts.setdefault((rows.workspace_id, rows.kind), Account()).quarantined += rows.rows
         return accounts
 
 

@@ -46,7 +46,10 @@ class PartitionReader:
         self._consumer.assign([TopicPartition(self._policy.topic, self._partition, offset)])
 
     def read(self, timeout_s: float) -> list[Record]:
-        """Some records, none when there are none within this time. Raises RecordsLost."""
+        """Some records, none when there are none within this time. Raises RecordsLost.
+
+        When it raises, records may have been passed by: `seek` before the next call.
+        """
         from confluent_kafka import KafkaError
 
         records = []
