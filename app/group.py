@@ -92,7 +92,7 @@ class Group:
                 answers[member] = answer
             stored = [isinstance(answer, Receipt) and not answer.duplicate for answer in judged]
             for rows in decoded.groups:
-                for frame in _frames(_only(rows, stored)):
+                for frame in _frames(only_stored(rows, stored)):
                     self._add_frame(submissions, decoded.verdicts, frame, codec)
         self._decoded = []
         self.answers = [answer for answer in answers if answer is not None]
@@ -175,7 +175,7 @@ def _compare(receipt: Receipt, this: RememberedBatch, before: RememberedBatch) -
     return Receipt(receipt.kind, before.rows, receipt.rejected, receipt.refusals, duplicate=True)
 
 
-def _only(rows: DecodedRows, stored: Sequence[bool]) -> DecodedRows:
+def only_stored(rows: DecodedRows, stored: Sequence[bool]) -> DecodedRows:
     """The rows of those batches alone that are to be stored."""
     if all(stored[owner] for owner in rows.owners):
         return rows
