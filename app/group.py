@@ -82,6 +82,11 @@ class Group:
                 submissions = [self.submissions[i] for i in members]
                 self._decoded.append((members, _decode(wire_format, submissions, policy)))
 
+    @property
+    def decoded(self) -> Sequence[tuple[list[int], Decoded]]:
+        """Until `judge`: indexes of batches that were decoded together, and what they became."""
+        return self._decoded
+
     def judge(self, window: DeduplicationWindow, codec: RowsFrameCodec) -> None:
         """Answers the batches, and lays out the frames of those that are to be stored."""
         answers: list[Answer | None] = [None] * len(self.submissions)
@@ -92,7 +97,7 @@ class Group:
                 answers[member] = answer
             stored = [isinstance(answer, Receipt) and not answer.duplicate for answer in judged]
             for rows in decoded.groups:
-                for frame in _frames(only_stored(rows, stored)):
+                for frame in frames_of(only_stored(rows, stored)):
                     self._add_frame(submissions, decoded.verdicts, frame, codec)
         self._decoded = []
         self.answers = [answer for answer in answers if answer is not None]
@@ -102,7 +107,7 @@ class Group:
     ) -> list[Answer]:
         judged: list[Answer] = []
         for submission, verdict in zip(submissions, verdicts, strict=True):
-            answer = _answer(verdict)
+            answer = answer_of(verdict)
             if isinstance(answer, Receipt) and verdict.batch_id and answer.accepted:
                 key = (submission.workspace_id, verdict.batch_id)
                 this = RememberedBatch(0, digest(answer.kind, submission.body), answer.accepted)
@@ -160,7 +165,7 @@ def _decode(wire_format: WireFormat, submissions: list[Submission], policy: Deco
     return Decoded(verdicts, groups)
 
 
-def _answer(verdict: Verdict) -> Answer:
+def answer_of(verdict: Verdict) -> Answer:
     if verdict.error is not None:
         return verdict.error
     assert verdict.kind is not None, "a verdict without an error names the kind"
@@ -189,7 +194,7 @@ def only_stored(rows: DecodedRows, stored: Sequence[bool]) -> DecodedRows:
     return DecodedRows(rows.kind, pa.concat_batches(slices), owners, counts)
 
 
-def _frames(rows: DecodedRows) -> Iterator[DecodedRows]:
+def frames_of(rows: DecodedRows) -> Iterator[DecodedRows]:
     """Divides rows that are too many for one frame, between batches."""
     # The first is an upper bound, and costs nothing.
     if rows.rows.get_total_buffer_size() <= FRAME_ROWS_BYTES or rows.rows.nbytes <= FRAME_ROWS_BYTES:
@@ -205,4 +210,4 @@ def _frames(rows: DecodedRows) -> Iterator[DecodedRows]:
         (rows.rows.slice(0, split), rows.owners[:middle], rows.counts[:middle]),
         (rows.rows.slice(split), rows.owners[middle:], rows.counts[middle:]),
     ):
-        yield from _frames(DecodedRows(rows.kind, piece, owners, counts))
+        yield from frames_of(DecodedRows(rows.kind, piece, owners, counts))

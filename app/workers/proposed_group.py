@@ -1,0 +1,69 @@
+"""A worker's side of a proposal: from a decoded group to the message, and from outcomes to answers."""
+
+from collections.abc import Sequence
+
+from app.deduplication import digest
+from app.errors import BatchIdReused
+from app.group import Answer, Group, Receipt, answer_of, frames_of
+from app.rows_frame import BatchReceipt, RowsFrameCodec, RowsHeader
+from app.submission import Decoded, DecodedRows
+from app.workers.proposal import Outcome, Proposal, ProposedBatch, ProposedFrame
+
+NO_BATCH = ProposedBatch(0, b"", b"", 0)
+
+
+class ProposedGroup:
+    """proposal: what is sent, for a group that was decoded and not judged.
+
+    Its batches are those of the group, in order; one that was refused has no rows.
+    """
+
+    def __init__(self, group: Group, codec: RowsFrameCodec) -> None:
+        self._answers: dict[int, Answer] = {}
+        self._codec = codec
+        batches = [NO_BATCH] * len(group.submissions)
+        for members, decoded in group.decoded:
+            for member, verdict in zip(members, decoded.verdicts, strict=True):
+                submission, answer = group.submissions[member], answer_of(verdict)
+                self._answers[member] = answer
+                if isinstance(answer, Receipt) and answer.accepted:
+                    seen = digest(answer.kind, submission.body) if verdict.batch_id else b""
+                    batches[member] = ProposedBatch(
+                        submission.workspace_id, verdict.batch_id, seen, answer.accepted
+                    )
+        frames = [
+            self._frame(members, rows, batches)
+            for members, decoded in group.decoded
+            for rows in _frames(decoded)
+        ]
+        self.proposal = Proposal(batches, frames)
+
+    def answers(self, outcomes: Sequence[Outcome]) -> list[Answer]:
+        """One per batch of the group; to be given once the owner says that the frames are durable."""
+        return [_concluded(self._answers[index], outcome) for index, outcome in enumerate(outcomes)]
+
+    def _frame(
+        self, members: Sequence[int], rows: DecodedRows, batches: Sequence[ProposedBatch]
+    ) -> ProposedFrame:
+        owners = [members[owner] for owner in rows.owners]
+        receipts = [
+            BatchReceipt(batch.workspace_id, batch.batch_id, batch.digest, count)
+            for batch, count in zip((batches[owner] for owner in owners), rows.counts, strict=True)
+            if batch.batch_id
+        ]
+        pieces = self._codec.encode(RowsHeader(rows.kind, receipts), rows.rows)
+        return ProposedFrame(rows.kind, owners, list(rows.counts), b"".join(pieces))
+
+
+def _frames(decoded: Decoded) -> list[DecodedRows]:
+    return [frame for rows in decoded.groups for frame in frames_of(rows)]
+
+
+def _concluded(answer: Answer, outcome: Outcome) -> Answer:
+    if isinstance(answer, Receipt) and outcome.reused:
+        return BatchIdReused(
+            "This batch id was used before for another payload; give each batch an id of its own."
+        )
+    if isinstance(answer, Receipt) and outcome.stored_before is not None:
+        return Receipt(answer.kind, outcome.stored_before, answer.rejected, answer.refusals, duplicate=True)
+    return answer

@@ -1,0 +1,59 @@
+"""A group that goes through a proposal ends as one that is judged where it was decoded."""
+
+import json
+
+import msgspec
+
+from app.deduplication import DeduplicationPolicy, DeduplicationWindow
+from app.group import Group, Pending
+from app.rows_frame import RowsFrameCodec
+from app.schema import Kind
+from app.submission import DecodePolicy, Submission, WireFormat
+from app.workers.proposal import Proposal, settle
+from app.workers.proposed_group import ProposedGroup
+
+
+def pending(name: str, batch_id: bytes = b"", body: bytes | None = None, workspace_id: int = 1) -> Pending:
+    event = {"type": "track", "event": name, "device_id": "9f86d081-884c-4d65-9a2f-eaa0c55ad015"}
+    submission = Submission(
+        wire_format=WireFormat.JSON,
+        kind=Kind.EVENTS,
+        body=json.dumps(event).encode() if body is None else body,
+        api_key=b"k" * 16,
+        workspace_id=workspace_id,
+        source_ip=b"\0" * 16,
+        received_ms=1_760_000_000_000,
+        trusted_forwarder=False,
+        batch_id=batch_id,
+    )
+    return submission, lambda answer: None
+
+
+def decoded() -> Group:
+    group = Group(
+        [
+            pending("a", b"one"),
+            pending("b"),
+            pending("a", b"one"),
+            pending("c", b"one"),
+            pending("x", body=b"{not json"),
+            pending("a", b"one", workspace_id=2),
+        ]
+    )
+    group.decode(DecodePolicy())
+    return group
+
+
+def test_it_ends_as_a_group_judged_in_one_process() -> None:
+    window, codec = DeduplicationWindow(DeduplicationPolicy()), RowsFrameCodec()
+    judged = decoded()
+    judged.judge(window, codec)
+    proposed = ProposedGroup(decoded(), codec)
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(proposed.proposal), type=Proposal)
+    (settled,) = settle([sent], window)
+    answers = proposed.answers(settled.outcomes)
+    assert [repr(answer) for answer in answers] == [repr(answer) for answer in judged.answers]
+    assert [frame.rows.rows.num_rows for frame in settled.frames] == [3]
+    assert [frame.receipts for frame in settled.frames] == judged.receipts
+    for frame, rows in zip(settled.frames, judged.rows, strict=True):
+        assert frame.rows.rows.equals(rows.rows)
