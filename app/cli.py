@@ -18,6 +18,7 @@ from typing import Final
 from app.api_keys import KeyFileError
 from app.effective_settings import to_toml
 from app.settings import ConfigurationError, Settings, load
+from app.without_pandas import do_without_pandas
 
 LOST: Final = 4
 
@@ -83,16 +84,8 @@ def _load(options: argparse.Namespace) -> Settings:
     return load(options.config, os.environ, {key: text for key, text in given.items() if text is not None})
 
 
-class _NoPandas:
-    """pyarrow loads pandas wherever it is installed: 37 MB and half a second, for no DataFrame at all."""
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError("the service does without pandas", name=name)
-
-
 def _serve(options: argparse.Namespace) -> int:
-    sys.meta_path.insert(0, _NoPandas())
+    do_without_pandas()
     # The other commands are quick because they do not import the service.
     from app.serving import serve
 

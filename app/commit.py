@@ -63,6 +63,14 @@ class Observer(Protocol):
     def group_committed(self, counts: GroupCounts, sync_seconds: float) -> None: ...
 
 
+class TakesBatches(Protocol):
+    """What stands between the event loop and the journal."""
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None: ...
+    def submit(self, submission: Submission, reply: Reply) -> None: ...
+    def close(self) -> None: ...
+
+
 class AcceptedRows:
     """Rows acknowledged, by workspace and kind: what the files are held against.
 
@@ -72,6 +80,10 @@ class AcceptedRows:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.rows: Counter[tuple[int, Kind]] = Counter()
+
+    def workspaces(self) -> set[int]:
+        with self.lock:
+            return {workspace_id for workspace_id, _ in self.rows}
 
 
 class Committer:

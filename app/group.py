@@ -114,11 +114,12 @@ class Group:
                 before = window.find(*key) or self._seen.setdefault(key, this)
                 if before is not this:
                     answer = _compare(answer, this, before)
-            self._count(verdict, answer)
+            self.count(verdict, answer)
             judged.append(answer)
         return judged
 
-    def _count(self, verdict: Verdict, answer: Answer) -> None:
+    def count(self, verdict: Verdict, answer: Answer) -> None:
+        """Adds an answer to `counts`, but for the rows that are accepted."""
         if isinstance(answer, RequestError):
             self.counts.refused_codes[answer.code] += 1
         elif answer.duplicate:

@@ -15,6 +15,7 @@ from app.admission import AdmissionPolicy
 from app.api_keys import ApiKeys
 from app.catalog.client import CatalogMisconfigured
 from app.catalog.registrar import Registrar
+from app.commit import Committer, TakesBatches
 from app.deduplication import DeduplicationPolicy
 from app.durable_fs import DurableFS
 from app.gathering import GroupPolicy
@@ -31,10 +32,12 @@ from app.parquet.layout import Layout
 from app.parquet.partition import Rotation
 from app.parquet.paths import SinkPaths
 from app.parquet.rotation import WriterPolicy
-from app.service import Policies, Service
+from app.policies import Policies
+from app.service import Service
 from app.settings import ConfigurationError, Settings
 from app.start_patience import StartStopped
 from app.submission import DecodePolicy
+from app.workers.crew import Crew
 
 log = logging.getLogger(__name__)
 
@@ -50,19 +53,25 @@ def now_ms() -> int:
 AnyService = Service | KafkaService
 
 
-def build_service(settings: Settings, metrics: Metrics, request_exit: Callable[[], None]) -> AnyService:
+def build_service(
+    settings: Settings,
+    metrics: Metrics,
+    request_exit: Callable[[], None],
+    new_committer: Callable[..., TakesBatches] = Committer,
+) -> AnyService:
     """All parts with their policies; nothing is opened yet. request_exit: asks the server to end."""
     if settings.journal.type == "kafka":
         return _build_kafka_service(settings, metrics, request_exit)
     service = Service(
         DurableFS(),
         sink_paths(settings),
-        _policies(settings),
+        policies(settings),
         metrics,
         now_ms,
         request_exit,
         store=(store := object_store(settings)),
         catalog=table_catalog(settings, store, metrics),
+        new_committer=new_committer,
     )
     metrics.observe("journal_bytes", "Size of the journal.", lambda: service.levels().journal_bytes)
     metrics.observe("buffered_bytes", "Rows not yet in files.", lambda: service.levels().buffered_bytes)
@@ -84,8 +93,8 @@ def _build_kafka_service(
         kafka = settings.journal.kafka_policy(settings.server.max_inflight_size)
     except (KafkaMisconfigured, OSError, ValueError) as error:
         raise ConfigurationError([f"journal: {error}"]) from None
-    local = _policies(settings)
-    policies = KafkaPolicies(
+    local = policies(settings)
+    kafka_policies = KafkaPolicies(
         Role(settings.server.role),
         kafka,
         local.admission,
@@ -96,7 +105,7 @@ def _build_kafka_service(
         local.drain_timeout_s,
         local.publish_timeout_s,
     )
-    service = KafkaService(place, policies, metrics, now_ms, request_exit, store)
+    service = KafkaService(place, kafka_policies, metrics, now_ms, request_exit, store)
     metrics.observe("kafka_lag", "Records not in files, of this writer's partitions.", service.lag)
     metrics.observe("buffered_bytes", "Rows read and not yet in files.", service.buffered_bytes)
     metrics.observe("buffered_rows", "The same, in rows.", service.buffered_rows)
@@ -148,7 +157,8 @@ def object_store(settings: Settings) -> ObjectStore | None:
         raise ConfigurationError([f"sinks.{next(iter(settings.sinks))}.path: {error}"]) from None
 
 
-def _policies(settings: Settings) -> Policies:
+def policies(settings: Settings) -> Policies:
+    """What each part is told."""
     server, journal, sink = settings.server, settings.journal, settings.sink
     return Policies(
         admission=AdmissionPolicy(
@@ -206,19 +216,21 @@ def _layout(settings: Settings) -> Layout:
 
 @asynccontextmanager
 async def running(
-    app: FastAPI, service: AnyService, keys: ApiKeys, summary_interval_s: float | None
+    app: FastAPI, service: AnyService, keys: ApiKeys, summary_interval_s: float | None, crew: Crew | None
 ) -> AsyncIterator[None]:
     """Recovers in the background, serves, drains. The data directory is locked (Service.lock) before that.
 
     summary_interval_s: how often a line in the log says what was done; None for never.
     """
+    if crew is not None:
+        crew.start(asyncio.get_running_loop())
     tasks = [
         asyncio.create_task(_open(service)),
-        asyncio.create_task(_every(SPACE_INTERVAL_S, service.check_space)),
-        asyncio.create_task(_every(KEYS_INTERVAL_S, keys.reload_if_changed)),
+        asyncio.create_task(repeatedly(SPACE_INTERVAL_S, service.check_space)),
+        asyncio.create_task(repeatedly(KEYS_INTERVAL_S, keys.reload_if_changed)),
     ]
     if summary_interval_s is not None:
-        tasks.append(asyncio.create_task(_every(summary_interval_s, service.log_summary)))
+        tasks.append(asyncio.create_task(repeatedly(summary_interval_s, service.log_summary)))
     try:
         yield
     finally:
@@ -229,6 +241,8 @@ async def running(
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        if crew is not None:
+            await asyncio.to_thread(crew.stop)
         await asyncio.to_thread(service.close)
 
 
@@ -241,7 +255,7 @@ async def _open(service: AnyService) -> None:
         service.fail(error)
 
 
-async def _every(seconds: float, call: Callable[[], object]) -> None:
+async def repeatedly(seconds: float, call: Callable[[], object]) -> None:
     """Calls, in a thread, again and again. An error is logged, and the next call is made all the same."""
     while True:
         await asyncio.sleep(seconds)

@@ -1,6 +1,6 @@
 """The application: its routes, its error answers, its life. Nothing happens at import."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from ipaddress import ip_address
@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from app.admission import Admission
 from app.api.accept import INGEST_CALLS, IngestParts, IngestPolicy
 from app.api.admin_auth import AdminAuth
 from app.api.client_address import ClientAddresses
@@ -31,13 +32,20 @@ from app.api.openapi import openapi_document
 from app.api.opened_object import OpenedObject
 from app.api.status import status_router
 from app.api_keys import ApiKeys
+from app.group import Reply
 from app.lifespan import AnyService, build_service, running
 from app.metrics import Metrics
+from app.service import Service
 from app.settings import Settings
+from app.submission import Submission
+from app.workers.crew import Crew
 
 
-def create_app(settings: Settings, request_exit: Callable[[], None] = lambda: None) -> FastAPI:
+def create_app(
+    settings: Settings, request_exit: Callable[[], None] = lambda: None, crew: Crew | None = None
+) -> FastAPI:
     """request_exit: asks the server to end when the service cannot go on (app.state.service.fatal says why).
+    crew: the processes that take batches, where this one does not.
 
     Raises KeyFileError when the key file cannot be used.
     """
@@ -47,12 +55,18 @@ def create_app(settings: Settings, request_exit: Callable[[], None] = lambda: No
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    service = build_service(settings, Metrics(registry), request_exit)
+    metrics = Metrics(registry)
+    if crew is None:
+        service = build_service(settings, metrics, request_exit)
+    else:
+        service = build_service(settings, metrics, request_exit, crew.new_committer)
+        assert isinstance(service, Service), "settings see to that"
+        crew.serve(service, metrics)
     ids = RequestIds()
 
     def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
         sink = settings.sink
-        return running(app, service, keys, sink.metrics_interval if sink.metrics_enabled else None)
+        return running(app, service, keys, sink.metrics_interval if sink.metrics_enabled else None, crew)
 
     app = FastAPI(
         title="Parquet Sink",
@@ -63,27 +77,35 @@ def create_app(settings: Settings, request_exit: Callable[[], None] = lambda: No
         redoc_url=None,
     )
     app.state.service = service
-    parts = _ingest_parts(settings, service, keys, ids)
+    parts = ingest_parts(settings, service.admission, service.submit, service.publish, keys, ids)
     if settings.server.role != "writer":
-        _add_ingest_calls(app, settings, parts)
-    _add_admin_calls(app, settings, service, keys, ids, registry)
+        add_ingest_calls(app, settings, parts)
+    _add_admin_calls(app, settings, service, keys, ids, registry, crew)
     install_error_responses(app, ids)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
-    app.state.fast_lane = FastLane(parts, http_metrics, _connection_policy(settings))
+    app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     return app
 
 
-def _ingest_parts(settings: Settings, service: AnyService, keys: ApiKeys, ids: RequestIds) -> IngestParts:
+def ingest_parts(
+    settings: Settings,
+    admission: Admission,
+    submit: Callable[[Submission, Reply], None],
+    publish: Callable[[int], Awaitable[bool]],
+    keys: ApiKeys,
+    ids: RequestIds,
+) -> IngestParts:
+    """What all ingest calls share."""
     server = settings.server
     return IngestParts(
         keys=keys,
-        admission=service.admission,
+        admission=admission,
         addresses=ClientAddresses(server.trusted_proxies),
         request_ids=ids,
-        submit=service.submit,
-        publish=service.publish,
+        submit=submit,
+        publish=publish,
         policy=IngestPolicy(
             max_body_bytes=server.max_body_size,
             body_timeout_s=server.request_timeout,
@@ -92,12 +114,14 @@ def _ingest_parts(settings: Settings, service: AnyService, keys: ApiKeys, ids: R
     )
 
 
-def _connection_policy(settings: Settings) -> ConnectionPolicy:
+def connection_policy(settings: Settings) -> ConnectionPolicy:
+    """What one connection may take."""
     server = settings.server
     return ConnectionPolicy(server.max_header_size, server.request_timeout, server.keep_alive_timeout)
 
 
-def _add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> None:
+def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> None:
+    """As routes, with CORS."""
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.server.cors_origins,
@@ -118,6 +142,7 @@ def _add_admin_calls(
     keys: ApiKeys,
     ids: RequestIds,
     registry: CollectorRegistry,
+    crew: Crew | None,
 ) -> None:
     token = settings.auth.admin_token
     auth = AdminAuth(
@@ -128,10 +153,12 @@ def _add_admin_calls(
     app.include_router(flush_router(service.flush, auth.authorise, settings.server.request_timeout))
     app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
     app.include_router(status_router(service.status, auth.authorise_admin))
-    app.include_router(health_router(service.reasons_not_ready, ids))
+    reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
+    app.include_router(health_router(reasons, ids))
     app.include_router(docs_router(lambda: openapi_document(app)))
     if settings.sink.metrics_enabled:
-        app.include_router(metrics_router(registry, auth.authorise_admin))
+        merged = registry if crew is None else crew.merged(registry)
+        app.include_router(metrics_router(merged, auth.authorise_admin))
 
 
 def _file_opener(settings: Settings, service: AnyService) -> OpenFile:

@@ -14,18 +14,16 @@ from pathlib import Path
 
 import msgspec
 
-from app.admission import Admission, AdmissionPolicy, Levels
+from app.admission import Admission, Levels
 from app.catalog.registrar import Catalog, NoCatalog
-from app.commit import AcceptedRows, Committer
+from app.commit import AcceptedRows, Committer, TakesBatches
 from app.data_directory_lock import lock_data_directory
-from app.deduplication import DeduplicationPolicy, DeduplicationWindow
+from app.deduplication import DeduplicationWindow
 from app.durable_fs import DurableFS, FileLock, Space
 from app.errors import Overloaded
-from app.gathering import GroupPolicy
 from app.group import Reply
 from app.journal.failures import JournalDamaged, JournalFailed
 from app.journal.journal import Journal
-from app.journal.policy import JournalPolicy
 from app.metrics import Metrics
 from app.object_store.store import ObjectStore
 from app.observers import CommitObserver, PublishObserver
@@ -37,12 +35,12 @@ from app.parquet.manifest import Manifest, ManifestDamaged
 from app.parquet.paths import SinkPaths
 from app.parquet.publish import IntentDamaged
 from app.parquet.recovery import FilesDiffer, recover
-from app.parquet.rotation import WriterPolicy
 from app.parquet.writer import Writer
+from app.policies import Policies
 from app.reserve import DiskReserve
 from app.rows_frame import RowsFrameCodec
 from app.start_patience import StartPatience
-from app.submission import DecodePolicy, Submission
+from app.submission import Submission
 
 log = logging.getLogger(__name__)
 
@@ -55,27 +53,13 @@ REFUSED_STARTS = (JournalDamaged, ManifestDamaged, IntentDamaged, FilesDiffer)
 """Their messages say what an operator is to do; where they were raised tells nothing more."""
 
 
-class Policies(msgspec.Struct, frozen=True):
-    """What each part is told; see there."""
-
-    admission: AdmissionPolicy
-    decode: DecodePolicy
-    group: GroupPolicy
-    deduplication: DeduplicationPolicy
-    journal: JournalPolicy
-    writer: WriterPolicy
-    reserve_bytes: int
-    drain_timeout_s: float
-    publish_timeout_s: float
-
-
 class Parts(msgspec.Struct, frozen=True):
     """What exists once the service has recovered."""
 
     journal: Journal
     manifest: Manifest
     writer: Writer
-    committer: Committer
+    committer: TakesBatches
     window: DeduplicationWindow
     accepted: AcceptedRows
 
@@ -97,8 +81,10 @@ class Service:
         new_writer: Callable[..., Writer] = Writer,
         store: ObjectStore | None = None,
         catalog: Catalog | None = None,
+        new_committer: Callable[..., TakesBatches] = Committer,
     ) -> None:
         self._new_writer = new_writer
+        self._new_committer = new_committer
         self._catalog = catalog or NoCatalog()
         grows = not policies.writer.layout.for_tables
         self._destination = Bucket(fs, store) if store else local_destination(fs, paths, grows)
@@ -173,7 +159,7 @@ class Service:
         accepted = AcceptedRows()
         for key, line in writer.account().items():
             accepted.rows[key] = line.buffered + line.published + line.quarantined
-        committer = Committer(
+        committer = self._new_committer(
             journal,
             writer,
             window,
@@ -297,6 +283,14 @@ class Service:
 
     def buffered_bytes_of(self, workspace_id: int) -> int:
         return self._parts.writer.buffered_bytes_of(workspace_id) if self._parts else 0
+
+    def crowded(self, limit_bytes: int) -> list[int]:
+        """The workspaces of which more bytes wait for their file."""
+        if self._parts is None or self._parts.writer.buffered_bytes <= limit_bytes:
+            return []
+        return [
+            each for each in self._parts.accepted.workspaces() if self.buffered_bytes_of(each) > limit_bytes
+        ]
 
     def buffered_rows(self) -> int:
         return self._parts.writer.buffered_rows if self._parts else 0

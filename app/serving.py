@@ -3,24 +3,30 @@
 import json
 import logging
 import math
+import multiprocessing
 import os
+import secrets
 import signal
 import socket
 import ssl
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import uvicorn
-from fastapi import FastAPI
 
+from app.api.fast_lane import FastLane
 from app.api_keys import ApiKeys
 from app.data_directory_lock import DataDirectoryInUse
 from app.development_key import development_key
 from app.main import create_app
 from app.settings import ConfigurationError, Settings
+from app.workers.crew import Crew
+from app.workers.entry import run_worker
 
 STOPPED: Final = 0
 DID_NOT_START: Final = 1
@@ -30,6 +36,9 @@ STOPPED_AT_ONCE: Final = 130
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long one thread may keep the interpreter from another. The event loop's turns are short; the commit
 thread's are not, and by default it would keep answers waiting ten times as long."""
+
+STOPPING_S: Final = 5.0
+"""What workers may take to end, beyond the time to drain."""
 
 POOL_VARIABLE: Final = "ARROW_DEFAULT_MEMORY_POOL"
 """Arrow's own way to name its allocator; who sets it is obeyed."""
@@ -42,9 +51,7 @@ def serve(settings: Settings) -> int:
 
     Raises ConfigurationError and KeyFileError for what is found wrong before it serves.
     """
-    _log_to_stderr()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    _choose_memory_pool()
+    prepare_process()
     settings, key = _with_keys(settings)
     listener = _listen(settings)
     url = _url(settings, listener)
@@ -60,6 +67,13 @@ def serve(settings: Settings) -> int:
     return _run(settings, listener)
 
 
+def prepare_process() -> None:
+    """What each process of the service does first."""
+    _log_to_stderr()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _choose_memory_pool()
+
+
 def _choose_memory_pool() -> None:
     """jemalloc keeps large short-lived buffers: fewer page faults than Arrow's default, and less memory."""
     if POOL_VARIABLE not in os.environ and "jemalloc" in pa.supported_memory_backends():
@@ -70,18 +84,23 @@ def _run(settings: Settings, listener: socket.socket) -> int:
     def request_exit() -> None:
         server.should_exit = True
 
-    app = create_app(settings, request_exit)
+    crew = inner = None
+    if settings.server.workers > 1:
+        _check_certificate(settings)
+        inner = _inner_socket()
+        crew = _crew(settings, listener, inner)
+    app = create_app(settings, request_exit, crew)
     try:
         app.state.service.lock()
     except DataDirectoryInUse as error:
         raise ConfigurationError([f"journal.path: {error}"]) from None
-    server = uvicorn.Server(_uvicorn_config(app, settings))
+    server = uvicorn.Server(uvicorn_config(app, app.state.fast_lane, settings, inner=inner is not None))
     # uvicorn has handlers of its own while it serves. It raises the signal once more when it has stopped:
     # without a handler that would kill the process, with uvicorn's it would look like being told twice.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: request_exit())
     try:
-        server.run(sockets=[listener])
+        server.run(sockets=[inner or listener])
     except SystemExit:
         log.error("the service could not start")
     except ssl.SSLError as error:
@@ -97,12 +116,48 @@ def _run(settings: Settings, listener: socket.socket) -> int:
     return STOPPED
 
 
-def _uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def _crew(settings: Settings, listener: socket.socket, inner: socket.socket) -> Crew:
+    """Worker processes that accept on `listener`, and forward what is not a batch to `inner`."""
+    context = multiprocessing.get_context("spawn")
+
+    def spawn(index: int, connection: socket.socket) -> BaseProcess:
+        arguments = (settings, listener, connection, inner.getsockname())
+        process = context.Process(target=run_worker, args=arguments, name=f"worker-{index}", daemon=True)
+        process.start()
+        return process
+
+    server, sink = settings.server, settings.sink
+    share_bytes = int(sink.max_buffered_size * server.workspace_share)
+    return Crew(server.workers, spawn, server.drain_timeout + STOPPING_S, share_bytes)
+
+
+def _inner_socket() -> socket.socket:
+    """Of no file, so that nothing is left behind. What comes by it is authorised like all else."""
+    inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    inner.bind(f"\0parquet-sink-{secrets.token_hex(16)}")
+    inner.listen()
+    return inner
+
+
+def _check_certificate(settings: Settings) -> None:
+    """Workers load it; what is wrong with it is to be said once, before they start."""
+    certificate, key = settings.server.tls_certificate, settings.server.tls_key
+    if certificate is not None:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigurationError([f"server.tls_certificate, server.tls_key: {error}"]) from None
+
+
+def uvicorn_config(
+    app: Callable[..., Any], lane: FastLane, settings: Settings, *, inner: bool = False
+) -> uvicorn.Config:
+    """inner: for requests that a worker has accepted, and taken out of TLS."""
     server = settings.server
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=app.state.fast_lane,
+        http=lane,  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
@@ -113,8 +168,8 @@ def _uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         limit_concurrency=server.max_connections,
         timeout_keep_alive=math.ceil(server.keep_alive_timeout),
         timeout_graceful_shutdown=math.ceil(server.drain_timeout),
-        ssl_certfile=server.tls_certificate,
-        ssl_keyfile=server.tls_key,
+        ssl_certfile=None if inner else server.tls_certificate,
+        ssl_keyfile=None if inner else server.tls_key,
     )
 
 

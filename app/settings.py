@@ -127,6 +127,9 @@ class ServerSettings(_Section):
         description="of max_inflight_size and max_buffered_size for one workspace; beyond it: 429",
     )
     max_connections: AtLeastOne = Field(default=10_000, description="open connections; more are answered 503")
+    workers: int = Field(
+        default=1, ge=1, le=64, description="processes that take batches; more than 1: beside one that stores"
+    )
     backlog: AtLeastOne = Field(
         default=2048, description="connections the kernel holds until they are accepted"
     )
@@ -220,9 +223,7 @@ class JournalSettings(KafkaSettings, _Section):
         if self.type == "kafka" and not (self.brokers and self.topic):
             raise ValueError('type = "kafka" needs `brokers` and `topic`')
         if self.max_size < 2 * self.segment_size:
-            raise ValueError(
-                "max_size is below two segments (2 x segment_size): nothing could ever be trimmed"
-            )
+            raise ValueError("max_size is below 2 x segment_size: nothing could ever be trimmed")
         return self
 
 
@@ -349,6 +350,8 @@ class Settings(WithCatalog, _Section):
     def _fits_together(self) -> Self:
         if len(self.sinks) != 1:
             raise ValueError(f"sinks: exactly one [sinks.<name>] is supported, not {len(self.sinks)}")
+        if self.server.workers > 1 and self.journal.type == "kafka":
+            raise ValueError('server.workers: with Kafka, start more processes of role = "ingest" instead')
         if not self.server.on_loopback and self.auth.api_keys_file is None:
             raise ValueError(
                 f'server.host "{self.server.host}" can be reached from other machines, and there are no '

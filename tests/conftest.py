@@ -12,6 +12,7 @@ from tests.support.kafka_cluster import KafkaCluster, running_kafka
 from tests.support.kafka_service import KafkaService
 from tests.support.s3_server import CREDENTIALS, S3Server, running_s3_server
 from tests.support.service import FRESH_WORKSPACES, NewService, Service, running
+from tests.support.workers_service import WorkersService
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +41,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def backend() -> str:
-    """Files in a directory or a bucket; "kafka": with a journal of Kafka's; "tables": with a catalog."""
+    """Files in a directory or a bucket; "kafka": with a journal of Kafka's; "tables": with a catalog;
+    "workers": several processes."""
     return "directory"
 
 
@@ -53,6 +55,8 @@ def new_service(backend: str, request: pytest.FixtureRequest) -> NewService:
         return CatalogService
     if backend == "kafka":
         return partial(KafkaService, cluster=request.getfixturevalue("kafka_cluster"))
+    if backend == "workers":
+        return WorkersService
     return partial(BucketService, endpoint=request.getfixturevalue("s3_server").endpoint)
 
 

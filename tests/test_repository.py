@@ -12,10 +12,18 @@ import pytest
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 MODULE_LINES_MAX: Final = 400
 
-COMPOSITION: Final = {"main", "lifespan", "cli", "serving", "effective_settings", "settings"}
+COMPOSITION: Final = {
+    "main",
+    "lifespan",
+    "cli",
+    "serving",
+    "worker_process",
+    "effective_settings",
+    "settings",
+}
 """The modules that may see Settings: the composition root and the command line."""
 
-PACKAGES: Final = ("api", "catalog", "decode", "journal", "object_store", "parquet")
+PACKAGES: Final = ("api", "catalog", "decode", "journal", "object_store", "parquet", "workers")
 
 FORBIDDEN_IMPORTS: Final = {
     "decode": {"os", "pathlib", "time", "socket", "tempfile", "shutil", "random", "secrets", "logging"}
@@ -35,14 +43,23 @@ FORBIDDEN_IMPORTS: Final = {
     "object_store": {"app.api", "app.decode", "app.commit", "app.journal", "app.metrics", "app.parquet"}
     | {"app.schema", "app.settings"},
     "kafka": {"app.api", "app.journal", "app.main", "app.lifespan", "app.service", "app.settings"},
-    "api": {"app.main", "app.lifespan", "app.cli", "app.serving"},
+    "api": {"app.main", "app.lifespan", "app.cli", "app.serving", "app.workers"},
+    "workers": {
+        "app.main",
+        "app.lifespan",
+        "app.cli",
+        "app.serving",
+        "app.api",
+        "app.parquet",
+        "app.settings",
+    },
 }
 """Imports point one way: main → lifespan → api → commit | parquet → decode | journal → schema, errors."""
 
 SYNCING: Final = {"fsync", "fdatasync", "sync_file_range", "rename", "renames", "replace", "link", "unlink"}
 
 WEB: Final = {"fastapi", "starlette", "uvicorn"}
-WEB_MODULES: Final = {"main", "lifespan", "serving"}
+WEB_MODULES: Final = {"main", "lifespan", "serving", "worker_process"}
 
 
 def tracked() -> list[Path]:

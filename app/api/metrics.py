@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from fastapi import APIRouter, Request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import Scope
 
 
-def metrics_router(registry: CollectorRegistry, authorise_admin: Callable[[Scope], None]) -> APIRouter:
+def metrics_router(registry: Collector, authorise_admin: Callable[[Scope], None]) -> APIRouter:
     router = APIRouter()
 
     @router.get("/metrics")

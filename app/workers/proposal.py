@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from app.deduplication import DeduplicationWindow, RememberedBatch
 from app.group import only_stored
-from app.rows_frame import BatchReceipt, RowsFrameCodec, RowsHeader
+from app.rows_frame import BatchReceipt, RowsFrame, RowsFrameCodec, RowsHeader
 from app.schema import Kind
 from app.submission import DecodedRows
 
@@ -43,6 +43,10 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True):
     batches: Sequence[ProposedBatch]
     frames: Sequence[ProposedFrame]
 
+    @property
+    def payload_bytes(self) -> int:
+        return sum(len(frame.payload) for frame in self.frames)
+
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """Of one batch. stored_before: rows of the same batch accepted earlier, None where it is new.
@@ -56,6 +60,19 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     @property
     def is_new(self) -> bool:
         return self.stored_before is None and not self.reused
+
+
+class ReadProposal(msgspec.Struct, frozen=True):
+    """A proposal and, frame by frame, what its payloads hold."""
+
+    proposal: Proposal
+    frames: Sequence[RowsFrame]
+
+
+def read_proposal(proposal: Proposal) -> ReadProposal:
+    """Unpacks the payloads: what can be done before it is the proposal's turn."""
+    codec = RowsFrameCodec()
+    return ReadProposal(proposal, [codec.decode(frame.payload) for frame in proposal.frames])
 
 
 class SettledFrame(msgspec.Struct, frozen=True):
@@ -73,7 +90,7 @@ class Settlement(msgspec.Struct, frozen=True):
     frames: Sequence[SettledFrame]
 
 
-def settle(proposals: Sequence[Proposal], window: DeduplicationWindow) -> list[Settlement]:
+def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> list[Settlement]:
     """Judges groups that are to be journalled together, of any workers, in their order.
 
     A batch id that occurs in two of them is stored with the first.
@@ -81,10 +98,14 @@ def settle(proposals: Sequence[Proposal], window: DeduplicationWindow) -> list[S
     codec = RowsFrameCodec()
     seen: dict[tuple[int, bytes], RememberedBatch] = {}
     settled = []
-    for proposal in proposals:
+    for read in proposals:
+        proposal = read.proposal
         outcomes = [_outcome(batch, window, seen) for batch in proposal.batches]
         new = [outcome.is_new for outcome in outcomes]
-        frames = [_settle_frame(frame, proposal.batches, new, codec) for frame in proposal.frames]
+        frames = [
+            _settle_frame(frame, rows, proposal.batches, new, codec)
+            for frame, rows in zip(proposal.frames, read.frames, strict=True)
+        ]
         settled.append(Settlement(outcomes, [frame for frame in frames if frame is not None]))
     return settled
 
@@ -105,9 +126,12 @@ def _outcome(
 
 
 def _settle_frame(
-    frame: ProposedFrame, batches: Sequence[ProposedBatch], new: Sequence[bool], codec: RowsFrameCodec
+    frame: ProposedFrame,
+    proposed: RowsFrame,
+    batches: Sequence[ProposedBatch],
+    new: Sequence[bool],
+    codec: RowsFrameCodec,
 ) -> SettledFrame | None:
-    proposed = codec.decode(frame.payload)
     rows = DecodedRows(frame.kind, proposed.rows, list(frame.owners), list(frame.counts))
     if all(new[owner] for owner in frame.owners):
         return SettledFrame(rows, proposed.header.receipts, [frame.payload])

@@ -6,7 +6,7 @@ from app.deduplication import digest
 from app.errors import BatchIdReused
 from app.group import Answer, Group, Receipt, answer_of, frames_of
 from app.rows_frame import BatchReceipt, RowsFrameCodec, RowsHeader
-from app.submission import Decoded, DecodedRows
+from app.submission import Decoded, DecodedRows, Verdict
 from app.workers.proposal import Outcome, Proposal, ProposedBatch, ProposedFrame
 
 NO_BATCH = ProposedBatch(0, b"", b"", 0)
@@ -19,13 +19,16 @@ class ProposedGroup:
     """
 
     def __init__(self, group: Group, codec: RowsFrameCodec) -> None:
+        self.group = group
         self._answers: dict[int, Answer] = {}
+        self._verdicts: dict[int, Verdict] = {}
         self._codec = codec
         batches = [NO_BATCH] * len(group.submissions)
         for members, decoded in group.decoded:
             for member, verdict in zip(members, decoded.verdicts, strict=True):
                 submission, answer = group.submissions[member], answer_of(verdict)
                 self._answers[member] = answer
+                self._verdicts[member] = verdict
                 if isinstance(answer, Receipt) and answer.accepted:
                     seen = digest(answer.kind, submission.body) if verdict.batch_id else b""
                     batches[member] = ProposedBatch(
@@ -39,8 +42,14 @@ class ProposedGroup:
         self.proposal = Proposal(batches, frames)
 
     def answers(self, outcomes: Sequence[Outcome]) -> list[Answer]:
-        """One per batch of the group; to be given once the owner says that the frames are durable."""
-        return [_concluded(self._answers[index], outcome) for index, outcome in enumerate(outcomes)]
+        """One per batch of the group, counted in `group.counts`; to be given once the frames are durable."""
+        answers = [_concluded(self._answers[index], outcome) for index, outcome in enumerate(outcomes)]
+        for index, answer in enumerate(answers):
+            self.group.count(self._verdicts[index], answer)
+            if isinstance(answer, Receipt) and not answer.duplicate and answer.accepted:
+                workspace_id = self.group.submissions[index].workspace_id
+                self.group.counts.accepted[workspace_id, answer.kind] += answer.accepted
+        return answers
 
     def _frame(
         self, members: Sequence[int], rows: DecodedRows, batches: Sequence[ProposedBatch]

@@ -16,7 +16,7 @@ from tests.support.service import ADMIN_TOKEN, KEYS, Service
 BACKENDS = (
     "directory",
     "bucket",
-    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables")),
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables", "workers")),
 )
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}

@@ -10,7 +10,11 @@ from tests.support.payloads import ROW_OF, event, numbers
 from tests.support.service import KEYS, Service
 
 CONFIG = {"sinks.parquet": {"flush_interval": "3600s"}}
-WITH_A_LOCAL_JOURNAL = ("directory", "bucket", pytest.param("tables", marks=pytest.mark.heavy))
+WITH_A_LOCAL_JOURNAL = (
+    "directory",
+    "bucket",
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("tables", "workers")),
+)
 """What only a front end that is a writer, too, and keeps its state can promise: docs/kafka.md."""
 
 BACKENDS = (*WITH_A_LOCAL_JOURNAL, pytest.param("kafka", marks=pytest.mark.heavy))

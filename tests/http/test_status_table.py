@@ -16,7 +16,7 @@ CONFIG = {"server": {"max_body_size": "64KB", "max_rows_per_request": 200}}
 BACKENDS = (
     "directory",
     "bucket",
-    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables")),
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables", "workers")),
 )
 REQUEST_ID = re.compile(r"^[0-9A-Za-z_-]{8,64}$")
 

@@ -17,7 +17,7 @@ from tests.support.service import KEYS, Service
 CONFIG = {"sinks.parquet": {"flush_interval": "3600s"}}
 WITH_A_LOCAL_JOURNAL = (
     "directory",
-    *(pytest.param(each, marks=pytest.mark.heavy) for each in ("bucket", "tables")),
+    *(pytest.param(each, marks=pytest.mark.heavy) for each in ("bucket", "tables", "workers")),
 )
 """What is about the directory of the journal, or the account of one process: docs/kafka.md."""
 

@@ -3,6 +3,7 @@
     python -m tests.torture.kill_campaign --kills 1000 --seed 1
     python -m tests.torture.kill_campaign --kills 1000 --seed 1 --bucket
     python -m tests.torture.kill_campaign --kills 100 --seed 1 --catalog
+    python -m tests.torture.kill_campaign --kills 1000 --seed 1 --workers
 
 Several clients post events, logs and snapshots of several workspaces, as FlatBuffers and as JSON, with and
 without Idempotency-Key; another one flushes. The process is killed at a random moment, some of the time while
@@ -34,6 +35,7 @@ from tests.support.catalog_service import CatalogService, table_violations, wait
 from tests.support.flatbuffer_batches import hand_laid
 from tests.support.s3_server import CREDENTIALS, running_s3_server
 from tests.support.service import ADMIN_TOKEN, KEYS, NewService, Service
+from tests.support.workers_service import WorkersService
 from tests.torture.ledger import MARK, Batch, Ledger, Outcome
 from tests.torture.oracle import fingerprints, violations
 
@@ -261,9 +263,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bucket", action="store_true", help="files go to an S3 server")
     parser.add_argument("--catalog", action="store_true", help="files are registered in Iceberg tables")
+    parser.add_argument("--workers", action="store_true", help="two processes take batches for a third")
     options = parser.parse_args(arguments)
+    alone = partial(campaign, new_service=WorkersService) if options.workers else campaign
     with tempfile.TemporaryDirectory() as directory:
-        campaign_ = campaign_over_a_bucket if options.bucket else campaign
+        campaign_ = campaign_over_a_bucket if options.bucket else alone
         if options.catalog:
             campaign_ = partial(campaign, new_service=CatalogService)
         result = campaign_(options.kills, options.seed, Path(directory))

@@ -24,7 +24,8 @@ from app.parquet.partition import Partition
 from app.parquet.paths import SinkPaths
 from app.parquet.rotation import WriterPolicy
 from app.parquet.writer import Writer
-from app.service import Policies, Service
+from app.policies import Policies
+from app.service import Service
 from app.submission import DecodePolicy, Submission
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk
 

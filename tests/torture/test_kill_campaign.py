@@ -8,11 +8,13 @@ import pytest
 from tests.support.bucket_service import BucketService
 from tests.support.catalog_service import CatalogService
 from tests.support.s3_server import S3Server
+from tests.support.workers_service import WorkersService
 from tests.torture.kill_campaign import campaign
 
 KILLS = 50
 KILLS_OVER_A_BUCKET = 10
 KILLS_WITH_A_CATALOG = 10
+KILLS_WITH_WORKERS = 10
 SEED = 20_261_122
 
 
@@ -42,6 +44,16 @@ def test_acknowledged_rows_are_in_a_bucket_exactly_once(tmp_path: Path, s3_serve
 @pytest.mark.timeout(600)
 def test_acknowledged_rows_are_in_tables_exactly_once(tmp_path: Path) -> None:
     result = campaign(KILLS_WITH_A_CATALOG, SEED, tmp_path, CatalogService)
+    print(result)
+    assert result.fired == result.planned, "a run in which the fault did not fire is a failure"
+    assert result.accepted_rows > 0
+    assert result.violations == []
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+def test_acknowledged_rows_of_several_processes_survive_exactly_once(tmp_path: Path) -> None:
+    result = campaign(KILLS_WITH_WORKERS, SEED, tmp_path, WorkersService)
     print(result)
     assert result.fired == result.planned, "a run in which the fault did not fire is a failure"
     assert result.accepted_rows > 0

@@ -6,11 +6,24 @@ import pyarrow as pa
 from app.deduplication import DeduplicationPolicy, DeduplicationWindow
 from app.rows_frame import BatchReceipt, RowsFrameCodec, RowsHeader
 from app.schema import Kind
-from app.workers.proposal import Outcome, Proposal, ProposedBatch, ProposedFrame, Settlement, settle
+from app.workers.proposal import (
+    Outcome,
+    Proposal,
+    ProposedBatch,
+    ProposedFrame,
+    ReadProposal,
+    Settlement,
+    read_proposal,
+    settle,
+)
 
 
 def window() -> DeduplicationWindow:
     return DeduplicationWindow(DeduplicationPolicy())
+
+
+def read(*batches: tuple[bytes, bytes, list[int]], workspace_id: int = 1) -> ReadProposal:
+    return read_proposal(proposal(*batches, workspace_id=workspace_id))
 
 
 def proposal(*batches: tuple[bytes, bytes, list[int]], workspace_id: int = 1) -> Proposal:
@@ -45,7 +58,7 @@ def journalled(settlement: Settlement) -> list[tuple[RowsHeader, list[int]]]:
 
 def test_a_frame_of_new_batches_is_journalled_as_it_came() -> None:
     sent = proposal((b"a", b"1", [1, 2]), (b"", b"", [3]))
-    (settled,) = settle([sent], window())
+    (settled,) = settle([read_proposal(sent)], window())
     assert settled.outcomes == [Outcome(), Outcome()]
     assert settled.frames[0].payload == [sent.frames[0].payload]
     assert journalled(settled)[0][1] == [1, 2, 3]
@@ -53,7 +66,7 @@ def test_a_frame_of_new_batches_is_journalled_as_it_came() -> None:
 
 def test_the_same_id_from_two_workers_is_stored_once() -> None:
     first, second = settle(
-        [proposal((b"a", b"1", [1, 2])), proposal((b"", b"", [7]), (b"a", b"1", [1, 2]), (b"b", b"2", [8]))],
+        [read((b"a", b"1", [1, 2])), read((b"", b"", [7]), (b"a", b"1", [1, 2]), (b"b", b"2", [8]))],
         window(),
     )
     assert journalled(first)[0][1] == [1, 2]
@@ -66,18 +79,18 @@ def test_the_same_id_from_two_workers_is_stored_once() -> None:
 def test_a_batch_of_the_window_leaves_no_empty_frame() -> None:
     known = window()
     known.remember(5, [BatchReceipt(1, b"a", b"1", 2)])
-    (settled,) = settle([proposal((b"a", b"1", [1, 2]))], known)
+    (settled,) = settle([read((b"a", b"1", [1, 2]))], known)
     assert settled == Settlement([Outcome(stored_before=2)], [])
 
 
 def test_an_id_with_another_payload_is_refused_and_not_stored() -> None:
     known = window()
     known.remember(5, [BatchReceipt(1, b"a", b"1", 2)])
-    (settled,) = settle([proposal((b"a", b"other", [9]), (b"", b"", [3]))], known)
+    (settled,) = settle([read((b"a", b"other", [9]), (b"", b"", [3]))], known)
     assert settled.outcomes == [Outcome(reused=True), Outcome()]
     assert journalled(settled)[0][1] == [3]
 
 
 def test_workspaces_do_not_share_ids() -> None:
-    settled = settle([proposal((b"a", b"1", [1])), proposal((b"a", b"1", [1]), workspace_id=2)], window())
+    settled = settle([read((b"a", b"1", [1])), read((b"a", b"1", [1]), workspace_id=2)], window())
     assert [journalled(one)[0][1] for one in settled] == [[1], [1]]

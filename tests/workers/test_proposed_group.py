@@ -9,7 +9,7 @@ from app.group import Group, Pending
 from app.rows_frame import RowsFrameCodec
 from app.schema import Kind
 from app.submission import DecodePolicy, Submission, WireFormat
-from app.workers.proposal import Proposal, settle
+from app.workers.proposal import Proposal, read_proposal, settle
 from app.workers.proposed_group import ProposedGroup
 
 
@@ -50,7 +50,7 @@ def test_it_ends_as_a_group_judged_in_one_process() -> None:
     judged.judge(window, codec)
     proposed = ProposedGroup(decoded(), codec)
     sent = msgspec.msgpack.decode(msgspec.msgpack.encode(proposed.proposal), type=Proposal)
-    (settled,) = settle([sent], window)
+    (settled,) = settle([read_proposal(sent)], window)
     answers = proposed.answers(settled.outcomes)
     assert [repr(answer) for answer in answers] == [repr(answer) for answer in judged.answers]
     assert [frame.rows.rows.num_rows for frame in settled.frames] == [3]

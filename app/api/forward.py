@@ -1,0 +1,125 @@
+"""Carries a request on to the process that can answer it, over a socket of this machine.
+
+Requests are small (a worker's own calls never come here); answers are passed on as they come.
+"""
+
+import asyncio
+import socket
+from typing import Final
+
+import httptools
+from starlette.types import Message, Receive, Scope, Send
+
+REQUEST_BYTES_MAX: Final = 64 << 10
+"""Of a body: no admin call wants one."""
+
+READ_BYTES: Final = 256 << 10
+
+_OF_THE_CONNECTION: Final = frozenset(
+    {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"content-length", b"expect"}
+)
+
+
+class Forwarder:
+    """An ASGI application. address: of the other process's Unix socket."""
+
+    def __init__(self, address: str | bytes) -> None:
+        self._address = address
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _body(receive)
+        if body is None:
+            await _answer(send, 413, b"This call takes no body of that size.")
+            return
+        try:
+            reader, writer = await self._connect()
+        except OSError:
+            await _answer(send, 503, b"The service is stopping or starting; try again.")
+            return
+        try:
+            writer.write(_request(scope, body))
+            await _Response(scope["method"], send).pass_on(reader)
+        finally:
+            writer.close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            # The loop's own way to connect knows paths alone.
+            await asyncio.get_running_loop().sock_connect(connection, self._address)
+            return await asyncio.open_unix_connection(sock=connection)
+        except BaseException:
+            connection.close()
+            raise
+
+
+async def _body(receive: Receive) -> bytes | None:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > REQUEST_BYTES_MAX:
+            return None
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+def _request(scope: Scope, body: bytes) -> bytes:
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    lines = [b"%s %s HTTP/1.1" % (scope["method"].encode(), scope["raw_path"] + query)]
+    lines += [b"%s: %s" % pair for pair in scope["headers"] if pair[0] not in _OF_THE_CONNECTION]
+    lines += [b"connection: close", b"content-length: %d" % len(body), b"", body]
+    return b"\r\n".join(lines)
+
+
+async def _answer(send: Send, status: int, text: bytes) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+class _Response:
+    """Reads an answer, and sends it as it comes. Its methods on_… are what httptools calls."""
+
+    def __init__(self, method: str, send: Send) -> None:
+        self._send = send
+        self._bodiless = method == "HEAD"
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._waiting: list[Message] = []
+        self._begun = self._ended = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() not in (b"connection", b"transfer-encoding"):
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        self._begun = True
+        self._waiting.append({"type": "http.response.start", "status": status, "headers": self._headers})
+        if self._bodiless:
+            self.on_message_complete()
+
+    def on_body(self, data: bytes) -> None:
+        self._waiting.append({"type": "http.response.body", "body": data, "more_body": True})
+
+    def on_message_complete(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._waiting.append({"type": "http.response.body", "body": b""})
+
+    async def pass_on(self, reader: asyncio.StreamReader) -> None:
+        """Raises ConnectionError when the answer breaks off: the client is to see that it is not whole."""
+        while not self._ended:
+            data = await reader.read(READ_BYTES)
+            if data:
+                self._parser.feed_data(data)
+            elif not self._begun:
+                await _answer(self._send, 503, b"The service is stopping; try again.")
+                return
+            else:
+                raise ConnectionError("the answer broke off")
+            waiting, self._waiting = self._waiting, []
+            for message in waiting:
+                await self._send(message)

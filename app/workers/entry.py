@@ -1,0 +1,13 @@
+"""Where a worker process begins. Imports little, so that what must come first does."""
+
+from typing import Any
+
+from app.without_pandas import do_without_pandas
+
+
+def run_worker(*arguments: Any) -> None:
+    """Arguments of `app.worker_process.serve_worker`."""
+    do_without_pandas()
+    from app.worker_process import serve_worker
+
+    serve_worker(*arguments)

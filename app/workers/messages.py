@@ -1,0 +1,175 @@
+"""What workers and the process that owns the journal say to each other, over one socket a worker.
+
+    bytes   field
+    4       length of the message, unsigned, little-endian
+    n       the message as MessagePack, an array that begins with its type
+
+Both ends run the same code of the same installation: the format is no contract.
+"""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from app.admission import Levels
+from app.workers.proposal import Outcome, Proposal
+
+MESSAGE_BYTES_MAX: Final = 1 << 30
+"""More than any group can hold: a length beyond it is no length."""
+
+OUTCOMES_BUFFER_BYTES: Final = 4 << 20
+"""How much may be on its way to a worker that does not read."""
+
+_LENGTH = struct.Struct("<I")
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The worker runs."""
+
+
+class Propose(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A group; `number` comes back with what became of it."""
+
+    number: int
+    proposal: Proposal
+
+
+class Publish(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Write what this workspace has had accepted."""
+
+    number: int
+    workspace_id: int
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """State `version` counts from now on."""
+
+    version: int
+
+
+Family = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]
+"""Of metrics: name, documentation, type, samples as name, labels, value."""
+
+
+class Measured(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """What the worker has counted since it runs. number: of the request, 0 where nobody asked."""
+
+    number: int
+    families: Sequence[Family]
+
+
+class Settled(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The group is durable. outcomes: one per batch. sync_seconds: what that took the disk."""
+
+    number: int
+    outcomes: Sequence[Outcome]
+    sync_seconds: float
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Nothing of the group counts as accepted. kind: "full", "unknown", "stopping" or "overloaded"."""
+
+    number: int
+    kind: str
+    message: str
+
+
+class Published(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    number: int
+    published: bool
+
+
+class State(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """What admission goes by. closed: why nothing is taken, or None. crowded: workspaces over their share of
+    the buffer. version: rises when `closed` changes."""
+
+    version: int
+    closed: str | None
+    levels: Levels
+    crowded: Sequence[int]
+
+
+class Measure(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Answered by Measured."""
+
+    number: int
+
+
+FromWorker = Hello | Propose | Publish | Seen | Measured
+ToWorker = Settled | Failed | Published | State | Measure
+
+
+class Stuck(Exception):
+    """The other end does not read."""
+
+
+class Channel:
+    """One end of the socket. Any thread sends, one receives.
+
+    receives: the type of what comes.
+    """
+
+    def __init__(self, connection: socket.socket, receives: Any) -> None:
+        self._connection = connection
+        self._decoder = msgspec.msgpack.Decoder(receives)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._sending = threading.Lock()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, OUTCOMES_BUFFER_BYTES)
+
+    def send(self, message: Any) -> None:
+        """Blocks while the other end is slow. Raises OSError when it is gone."""
+        data = self._encoder.encode(message)
+        with self._sending:
+            self._connection.sendall(_LENGTH.pack(len(data)))
+            self._connection.sendall(data)
+
+    def send_at_once(self, message: Any) -> None:
+        """Never blocks: raises Stuck when there is no room, and then the channel is of no use any more.
+
+        OSError when the other end is gone.
+        """
+        data = self._encoder.encode(message)
+        data = _LENGTH.pack(len(data)) + data
+        with self._sending:
+            try:
+                sent = self._connection.send(data, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+        if sent < len(data):
+            raise Stuck
+
+    def receive(self) -> Any:
+        """The next message; None when there will be none."""
+        head = self._read(_LENGTH.size)
+        if head is None:
+            return None
+        (length,) = _LENGTH.unpack(head)
+        if length > MESSAGE_BYTES_MAX:
+            return None
+        data = self._read(length)
+        return None if data is None else self._decoder.decode(data)
+
+    def close(self) -> None:
+        """Ends the other thread's `receive`, too."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+    def _read(self, size: int) -> bytearray | None:
+        data = bytearray(size)
+        view = memoryview(data)
+        filled = 0
+        while filled < size:
+            try:
+                count = self._connection.recv_into(view[filled:], 0, socket.MSG_WAITALL)
+            except OSError:
+                return None
+            if not count:
+                return None
+            filled += count
+        return data

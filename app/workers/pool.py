@@ -1,0 +1,249 @@
+"""The worker processes, seen from the process that owns the journal."""
+
+import contextlib
+import itertools
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Final, Protocol
+
+from app.admission import Levels
+from app.workers.commit import Waiting
+from app.workers.merged_metrics import added
+from app.workers.messages import (
+    Channel,
+    Family,
+    FromWorker,
+    Hello,
+    Measure,
+    Measured,
+    Propose,
+    Publish,
+    Published,
+    Seen,
+    State,
+    Stuck,
+    ToWorker,
+)
+from app.workers.proposal import read_proposal
+
+log = logging.getLogger(__name__)
+
+STATE_INTERVAL_S: Final = 0.1
+"""How old the levels may be that a worker admits by."""
+
+RESTART_INTERVAL_S: Final = 0.5
+"""A worker is started again at most so often."""
+
+FAILED_STARTS_MAX: Final = 5
+"""Workers in a row that end before they said a word: then something is wrong that no start mends."""
+
+MEASURE_SECONDS_MAX: Final = 1.0
+"""A scrape waits so long for a worker; then what it said last counts."""
+
+Spawn = Callable[[int, socket.socket], BaseProcess]
+"""Starts worker `index` with its end of the socket."""
+
+
+class WorkersFailed(Exception):
+    """No worker comes up."""
+
+
+class Owner(Protocol):
+    """What the pool asks of the service."""
+
+    def closed(self) -> str | None: ...
+    def levels(self) -> Levels: ...
+    def crowded(self) -> Sequence[int]: ...
+    def propose(self, waiting: Waiting) -> None: ...
+    def publish(self, workspace_id: int) -> "Future[bool]": ...
+    def fail(self, error: BaseException) -> None: ...
+
+
+class Worker:
+    """One process and its channel. families: what it said last of its metrics.
+
+    version: of the state that it has seen; None until it runs.
+    """
+
+    def __init__(self, index: int, process: BaseProcess, channel: Channel) -> None:
+        self.index = index
+        self.process = process
+        self.channel = channel
+        self.families: Sequence[Family] = ()
+        self.version: int | None = None
+
+    def tell(self, message: ToWorker) -> None:
+        """Never blocks. A worker that does not read is ended: its clients see their connections break."""
+        try:
+            self.channel.send_at_once(message)
+        except Stuck:
+            log.error("worker %d does not read; it is ended", self.index)
+            self.process.kill()
+        except OSError:
+            pass  # it has ended, and is replaced
+
+
+class Pool:
+    """Starts workers, replaces them, stops them. Any thread.
+
+    restarts: how many were replaced.
+    """
+
+    def __init__(self, count: int, spawn: Spawn, owner: Owner) -> None:
+        self._count = count
+        self._spawn = spawn
+        self._owner = owner
+        self._lock = threading.Lock()
+        self._workers: list[Worker] = []
+        self._past: list[Sequence[Family]] = []
+        self._measuring: dict[int, threading.Event] = {}
+        self._numbers = itertools.count(1)
+        self._version = 0
+        self._closed_before: str | None = None
+        self._failed_starts = 0
+        self._stopping = False
+        self._watching = threading.Thread(target=self._watch, name="workers")
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Returns when all are started; they say for themselves when they run."""
+        self._closed_before = self._owner.closed()
+        for index in range(self._count):
+            self._begin(index)
+        self._watching.start()
+
+    def stop(self, seconds: float) -> None:
+        """Lets the workers answer what they have, and ends them after so many seconds."""
+        self._stopping = True
+        self._watching.join()
+        for worker in self._workers:
+            worker.process.terminate()
+        deadline = time.monotonic() + seconds
+        for worker in self._workers:
+            worker.process.join(max(deadline - time.monotonic(), 0.0))
+            if worker.process.is_alive():
+                log.warning("worker %d does not end; it is killed", worker.index)
+                worker.process.kill()
+                worker.process.join()
+            worker.channel.close()
+
+    def reasons_not_ready(self) -> list[str]:
+        """Why a batch may find no worker that takes it."""
+        workers = self._workers
+        if any(worker.version == self._version for worker in workers) and all(
+            worker.version in (None, self._version) for worker in workers
+        ):
+            return []
+        return ["starting: worker processes"]
+
+    def families(self) -> list[Sequence[Family]]:
+        """What all workers have counted, those that have ended included. Waits for the slowest a moment."""
+        workers = list(self._workers)
+        asked: list[tuple[Worker, threading.Event]] = []
+        for worker in workers:
+            number = next(self._numbers)
+            event = self._measuring[number] = threading.Event()
+            worker.tell(Measure(number))
+            asked.append((worker, event))
+        deadline = time.monotonic() + MEASURE_SECONDS_MAX
+        for worker, event in asked:
+            while not event.wait(0.05) and worker.process.is_alive() and time.monotonic() < deadline:
+                pass
+        with self._lock:
+            return [*self._past, *(worker.families for worker in self._workers)]
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _begin(self, index: int) -> None:
+        ours, theirs = socket.socketpair()
+        process = self._spawn(index, theirs)
+        theirs.close()
+        worker = Worker(index, process, Channel(ours, FromWorker))
+        with self._lock:
+            self._workers = [*self._workers, worker]
+        threading.Thread(target=self._listen, args=(worker,), name=f"worker-{index}", daemon=True).start()
+
+    def _listen(self, worker: Worker) -> None:
+        try:
+            while (message := worker.channel.receive()) is not None:
+                self._take(worker, message)
+        except Exception:
+            log.exception("worker %d said what cannot be understood; it is ended", worker.index)
+            worker.process.kill()
+
+    def _take(self, worker: Worker, message: FromWorker) -> None:
+        match message:
+            case Propose():
+                read = read_proposal(message.proposal)
+                self._owner.propose(Waiting(message.number, read, worker.tell))
+            case Publish():
+                self._publish(worker, message)
+            case Seen():
+                worker.version = message.version
+            case Measured():
+                worker.families = message.families
+                if (event := self._measuring.pop(message.number, None)) is not None:
+                    event.set()
+            case Hello():
+                self._failed_starts = 0
+                worker.tell(self._state())
+
+    def _publish(self, worker: Worker, message: Publish) -> None:
+        def tell(done: "Future[bool]") -> None:
+            worker.tell(Published(message.number, not done.exception() and done.result()))
+
+        self._owner.publish(message.workspace_id).add_done_callback(tell)
+
+    def _state(self) -> State:
+        return State(self._version, self._closed_before, self._owner.levels(), self._owner.crowded())
+
+    def tell_state(self) -> None:
+        """What admission goes by, to all of them."""
+        with self._lock:
+            closed = self._owner.closed()
+            if closed != self._closed_before:
+                self._closed_before = closed
+                self._version += 1
+        state = self._state()
+        for worker in self._workers:
+            worker.tell(state)
+
+    def _watch(self) -> None:
+        """Tells the state at intervals, and replaces workers that have ended."""
+        restart_at = 0.0
+        while not self._stopping:
+            self.tell_state()
+            wait([worker.process.sentinel for worker in self._workers], STATE_INTERVAL_S)
+            ended = [worker for worker in self._workers if not worker.process.is_alive()]
+            if self._stopping or not ended or time.monotonic() < restart_at:
+                if ended:
+                    time.sleep(STATE_INTERVAL_S)
+                continue
+            restart_at = time.monotonic() + RESTART_INTERVAL_S
+            for worker in ended:
+                self._replace(worker)
+
+    def _replace(self, worker: Worker) -> None:
+        log.error(
+            "worker %d ended with code %s; another takes its place", worker.index, worker.process.exitcode
+        )
+        worker.channel.close()
+        with self._lock:
+            self._workers = [other for other in self._workers if other is not worker]
+            self._past.append(worker.families)
+            self._past = [added(self._past)]
+        if worker.version is None:
+            self._failed_starts += 1
+            if self._failed_starts > FAILED_STARTS_MAX:
+                self._owner.fail(WorkersFailed("worker processes end as soon as they are started"))
+                self._stopping = True
+                return
+        self.restarts += 1
+        with contextlib.suppress(OSError):
+            self._begin(worker.index)
