@@ -8,7 +8,7 @@
 Several clients post events, logs and snapshots of several workspaces, as FlatBuffers and as JSON, with and
 without Idempotency-Key; another one flushes. The process is killed at a random moment, some of the time while
 it is still recovering, and started again on the same directories. After some kills the files are held against
-the ledger.
+the ledger. With worker processes it is one of them, the process they work for, or all at once.
 """
 
 import argparse
@@ -38,6 +38,7 @@ from tests.support.service import ADMIN_TOKEN, KEYS, NewService, Service
 from tests.support.workers_service import WorkersService
 from tests.torture.ledger import MARK, Batch, Ledger, Outcome
 from tests.torture.oracle import fingerprints, violations
+from tests.torture.strike import Strike, strike_process, strike_workers
 
 CLIENTS: Final = 6
 KILLS_PER_DIRECTORY: Final = 10
@@ -139,7 +140,13 @@ def json_row(kind: str, payload: dict[str, Any]) -> dict[str, Any]:
     }[kind]
 
 
-def campaign(kills: int, seed: int, directory: Path, new_service: NewService = Service) -> Result:
+def campaign(
+    kills: int,
+    seed: int,
+    directory: Path,
+    new_service: NewService = Service,
+    strike: Strike = strike_process,
+) -> Result:
     """Kills the service so often, in directories of their own below `directory`."""
     result = Result(seed, kills)
     random_ = random.Random(seed)
@@ -150,7 +157,7 @@ def campaign(kills: int, seed: int, directory: Path, new_service: NewService = S
         round_ += 1
         place = directory / f"round-{round_}"
         place.mkdir()
-        _round(place, count, random_, result, new_service)
+        _round(place, count, random_, result, new_service, strike)
         if result.violations:
             break
     return result
@@ -164,15 +171,28 @@ def campaign_over_a_bucket(kills: int, seed: int, directory: Path) -> Result:
         return campaign(kills, seed, directory, partial(BucketService, endpoint=server.endpoint))
 
 
-def _round(place: Path, kills: int, random_: random.Random, result: Result, new_service: NewService) -> None:
+def campaign_of_workers(kills: int, seed: int, directory: Path) -> Result:
+    """The same with workers: one of them is killed, the process they work for, or all."""
+    return campaign(kills, seed, directory, WorkersService, strike_workers)
+
+
+def _round(
+    place: Path,
+    kills: int,
+    random_: random.Random,
+    result: Result,
+    new_service: NewService,
+    strike: Strike,
+) -> None:
     ledger = Ledger(place / "ledger")
     with contextlib.closing(ledger), new_service(place, CONFIG) as service:
         for _ in range(kills):
-            if random_.random() < 0.3 and ledger.batches:
+            if random_.random() < 0.3 and ledger.batches and not service.running:
                 result.fired += _kill_recovery(service, random_)
             else:
-                result.fired += _kill_under_load(service, ledger, random_)
-        service.start()
+                result.fired += _kill_under_load(service, ledger, random_, strike)
+        if not service.running:
+            service.start()
         _send_again(service, ledger, result)
         service.flush()
         _judge(service, ledger, result)
@@ -180,8 +200,10 @@ def _round(place: Path, kills: int, random_: random.Random, result: Result, new_
     result.unknown_rows += ledger.count(Outcome.UNKNOWN)
 
 
-def _kill_under_load(service: Service, ledger: Ledger, random_: random.Random) -> bool:
-    service.start()
+def _kill_under_load(service: Service, ledger: Ledger, random_: random.Random, strike: Strike) -> bool:
+    """What is struck may be a part: then the service goes on, and is not started for the next kill."""
+    if not service.running:
+        service.start()
     stop = threading.Event()
     before = len(ledger.batches)
     clients = [Client(service.port, ledger, random_.getrandbits(32), stop) for _ in range(CLIENTS)]
@@ -189,12 +211,11 @@ def _kill_under_load(service: Service, ledger: Ledger, random_: random.Random) -
     for thread in (*clients, flusher):
         thread.start()
     time.sleep(random_.uniform(0.02, 0.8))
-    running = service.running
-    service.kill9()
+    struck = strike(service, random_)
     stop.set()
     for thread in (*clients, flusher):
         thread.join()
-    return running and len(ledger.batches) > before
+    return struck and len(ledger.batches) > before
 
 
 def _kill_recovery(service: Service, random_: random.Random) -> bool:
@@ -263,13 +284,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bucket", action="store_true", help="files go to an S3 server")
     parser.add_argument("--catalog", action="store_true", help="files are registered in Iceberg tables")
-    parser.add_argument("--workers", action="store_true", help="two processes take batches for a third")
+    parser.add_argument("--workers", action="store_true", help="several processes, any of them killed")
     options = parser.parse_args(arguments)
-    alone = partial(campaign, new_service=WorkersService) if options.workers else campaign
     with tempfile.TemporaryDirectory() as directory:
-        campaign_ = campaign_over_a_bucket if options.bucket else alone
+        campaign_ = campaign_over_a_bucket if options.bucket else campaign
         if options.catalog:
             campaign_ = partial(campaign, new_service=CatalogService)
+        if options.workers:
+            campaign_ = campaign_of_workers
         result = campaign_(options.kills, options.seed, Path(directory))
     print(result)
     for violation in result.violations[:20]:

@@ -8,13 +8,12 @@ import pytest
 from tests.support.bucket_service import BucketService
 from tests.support.catalog_service import CatalogService
 from tests.support.s3_server import S3Server
-from tests.support.workers_service import WorkersService
-from tests.torture.kill_campaign import campaign
+from tests.torture.kill_campaign import campaign, campaign_of_workers
 
 KILLS = 50
 KILLS_OVER_A_BUCKET = 10
 KILLS_WITH_A_CATALOG = 10
-KILLS_WITH_WORKERS = 10
+KILLS_OF_WORKERS = 15
 SEED = 20_261_122
 
 
@@ -52,8 +51,8 @@ def test_acknowledged_rows_are_in_tables_exactly_once(tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
-def test_acknowledged_rows_of_several_processes_survive_exactly_once(tmp_path: Path) -> None:
-    result = campaign(KILLS_WITH_WORKERS, SEED, tmp_path, WorkersService)
+def test_a_killed_worker_or_all_of_them_lose_nothing(tmp_path: Path) -> None:
+    result = campaign_of_workers(KILLS_OF_WORKERS, SEED, tmp_path)
     print(result)
     assert result.fired == result.planned, "a run in which the fault did not fire is a failure"
     assert result.accepted_rows > 0
