@@ -121,14 +121,14 @@ def _crew(settings: Settings, listener: socket.socket, inner: socket.socket) -> 
     context = multiprocessing.get_context("spawn")
 
     def spawn(index: int, connection: socket.socket) -> BaseProcess:
-        arguments = (settings, listener, connection, inner.getsockname())
+        arguments = (settings, connection, inner.getsockname())
         process = context.Process(target=run_worker, args=arguments, name=f"worker-{index}", daemon=True)
         process.start()
         return process
 
     server, sink = settings.server, settings.sink
     share_bytes = int(sink.max_buffered_size * server.workspace_share)
-    return Crew(server.workers, spawn, server.drain_timeout + STOPPING_S, share_bytes)
+    return Crew(server.workers, listener, spawn, server.drain_timeout + STOPPING_S, share_bytes)
 
 
 def _inner_socket() -> socket.socket:

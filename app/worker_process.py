@@ -37,27 +37,27 @@ LOST: Final = 1
 """The exit code of a worker whose service is gone, or that has a defect."""
 
 
-def serve_worker(
-    settings: Settings, listener: socket.socket, connection: socket.socket, admin_address: str | bytes
-) -> None:
-    """Serves on `listener` until SIGTERM; ends at once when the other end of `connection` does."""
+def serve_worker(settings: Settings, connection: socket.socket, admin_address: str | bytes) -> None:
+    """Serves until SIGTERM; ends at once when the other end of `connection` does."""
     prepare_process()
     worker = _Worker(settings, Channel(connection, ToWorker), admin_address)
     config = uvicorn_config(worker, worker.fast_lane, settings)
     config.limit_concurrency = max(settings.server.max_connections // settings.server.workers, 1)
     server = uvicorn.Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # until uvicorn has its own; and it repeats them at its end
-    server.run(sockets=[listener])
+        # Until uvicorn has its own, while nothing is accepted; and uvicorn repeats them when all is done.
+        signal.signal(number, lambda *_: os._exit(0))
+    server.run(sockets=worker.listeners)
 
 
 class _Worker:
-    """The ASGI application, and what stands behind it."""
+    """The ASGI application, and what stands behind it. listeners: filled when it is started."""
 
     def __init__(self, settings: Settings, channel: Channel, admin_address: str | bytes) -> None:
         assert settings.auth.api_keys_file is not None, "the service has seen to that"
         self._keys = ApiKeys.load(settings.auth.api_keys_file)
         self._channel = channel
+        self.listeners: list[socket.socket] = []
         self._told = asyncio.Event()
         self._levels = Levels(0, 0, 1 << 62, 1 << 62)
         self._crowded: frozenset[int] = frozenset()
@@ -92,7 +92,7 @@ class _Worker:
         http_metrics = HttpMetrics(registry)
         Instrumentator(registry=registry).add(http_metrics.count).instrument(self._app)
         self.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
-        self._forward = Forwarder(admin_address)
+        self._forward = Forwarder(admin_address, ids)
         self._paths = frozenset(call.path for call in INGEST_CALLS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,12 +105,19 @@ class _Worker:
         self.admission.closed = state.closed
         self._loop.call_soon_threadsafe(self._told.set)
 
+    def _say_hello(self) -> socket.socket:
+        try:
+            self._channel.send(Hello())
+            return self._channel.receive_socket()
+        except OSError:
+            os._exit(LOST)
+
     @contextlib.asynccontextmanager
     async def _running(self, app: FastAPI) -> AsyncIterator[None]:
         """No connection is accepted before it is known whether batches are taken."""
         self._loop = asyncio.get_running_loop()
+        self.listeners.append(await asyncio.to_thread(self._say_hello))
         self._committer.start(self._loop)
-        self._channel.send(Hello())
         await self._told.wait()
         keys = asyncio.create_task(repeatedly(KEYS_INTERVAL_S, self._keys.reload_if_changed))
         try:

@@ -1,6 +1,7 @@
 """The workers of one service: what joins the pool of processes to the service that they work for."""
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, Final
@@ -25,8 +26,10 @@ class Crew:
     waiting for its file.
     """
 
-    def __init__(self, count: int, spawn: Spawn, drain_s: float, share_bytes: int) -> None:
-        self._pool = Pool(count, spawn, self)
+    def __init__(
+        self, count: int, listener: socket.socket, spawn: Spawn, drain_s: float, share_bytes: int
+    ) -> None:
+        self._pool = Pool(count, listener, spawn, self)
         self._drain_s = drain_s
         self._share_bytes = share_bytes
         self._committer: ProposalCommitter | None = None

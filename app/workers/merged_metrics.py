@@ -9,6 +9,8 @@ from prometheus_client.registry import Collector
 
 from app.workers.messages import Family
 
+GAUGE: Final = "gauge"
+
 CREATED: Final = "_created"
 """Of a sample that says since when there is counting: the earliest counts."""
 
@@ -24,6 +26,11 @@ def families_of(registry: Collector) -> list[Family]:
         )
         for metric in registry.collect()
     ]
+
+
+def counted(families: Sequence[Family]) -> list[Family]:
+    """Without gauges: what stays true of a process that has ended."""
+    return [family for family in families if family[2] != GAUGE]
 
 
 def added(families: Iterable[Sequence[Family]]) -> list[Family]:

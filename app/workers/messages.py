@@ -29,7 +29,11 @@ _LENGTH = struct.Struct("<I")
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The worker runs."""
+    """The worker runs. Answered by the socket on which it is to accept, then by State.
+
+    Not sooner: if the main process is killed while the worker starts, nobody may keep
+    the port from the next one.
+    """
 
 
 class Propose(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -153,6 +157,18 @@ class Channel:
             return None
         data = self._read(length)
         return None if data is None else self._decoder.decode(data)
+
+    def send_socket(self, passed: socket.socket) -> None:
+        """Before any message: the other end waits for it in `receive_socket`."""
+        with self._sending:
+            socket.send_fds(self._connection, [b"\0"], [passed.fileno()])
+
+    def receive_socket(self) -> socket.socket:
+        """Raises ConnectionError when the other end is gone."""
+        _, descriptors, _, _ = socket.recv_fds(self._connection, 1, 1)
+        if not descriptors:
+            raise ConnectionError("the other end is gone")
+        return socket.socket(fileno=descriptors[0])
 
     def close(self) -> None:
         """Ends the other thread's `receive`, too."""

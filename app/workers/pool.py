@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from app.admission import Levels
 from app.workers.commit import Waiting
-from app.workers.merged_metrics import added
+from app.workers.merged_metrics import added, counted
 from app.workers.messages import (
     Channel,
     Family,
@@ -68,7 +68,7 @@ class Owner(Protocol):
 class Worker:
     """One process and its channel. families: what it said last of its metrics.
 
-    version: of the state that it has seen; None until it runs.
+    version: of the state that it has seen; None until it runs. greeted: it has the socket, and listens.
     """
 
     def __init__(self, index: int, process: BaseProcess, channel: Channel) -> None:
@@ -77,9 +77,21 @@ class Worker:
         self.channel = channel
         self.families: Sequence[Family] = ()
         self.version: int | None = None
+        self.greeted = False
+
+    def greet(self, listener: socket.socket) -> None:
+        """Gives it the socket on which it accepts: nothing is told before that."""
+        with contextlib.suppress(OSError):  # it has ended, and is replaced
+            self.channel.send_socket(listener)
+            self.greeted = True
 
     def tell(self, message: ToWorker) -> None:
-        """Never blocks. A worker that does not read is ended: its clients see their connections break."""
+        """Never blocks; tells nothing where it was not greeted.
+
+        A worker that does not read is ended: its clients see their connections break.
+        """
+        if not self.greeted:
+            return
         try:
             self.channel.send_at_once(message)
         except Stuck:
@@ -92,16 +104,18 @@ class Worker:
 class Pool:
     """Starts workers, replaces them, stops them. Any thread.
 
-    restarts: how many were replaced.
+    listener: on which they accept. restarts: how many were replaced.
     """
 
-    def __init__(self, count: int, spawn: Spawn, owner: Owner) -> None:
+    def __init__(self, count: int, listener: socket.socket, spawn: Spawn, owner: Owner) -> None:
+        self._listener = listener
         self._count = count
         self._spawn = spawn
         self._owner = owner
         self._lock = threading.Lock()
         self._workers: list[Worker] = []
-        self._past: list[Sequence[Family]] = []
+        self._past: Sequence[Family] = ()
+        self._vacant: list[int] = []
         self._measuring: dict[int, threading.Event] = {}
         self._numbers = itertools.count(1)
         self._version = 0
@@ -146,24 +160,31 @@ class Pool:
         """What all workers have counted, those that have ended included. Waits for the slowest a moment."""
         workers = list(self._workers)
         asked: list[tuple[Worker, threading.Event]] = []
-        for worker in workers:
-            number = next(self._numbers)
+        numbers = [next(self._numbers) for _ in workers]
+        for worker, number in zip(workers, numbers, strict=True):
             event = self._measuring[number] = threading.Event()
-            worker.tell(Measure(number))
-            asked.append((worker, event))
+            if worker.greeted:
+                worker.tell(Measure(number))
+                asked.append((worker, event))
         deadline = time.monotonic() + MEASURE_SECONDS_MAX
         for worker, event in asked:
             while not event.wait(0.05) and worker.process.is_alive() and time.monotonic() < deadline:
                 pass
         with self._lock:
-            return [*self._past, *(worker.families for worker in self._workers)]
+            for number in numbers:
+                self._measuring.pop(number, None)
+            return [self._past, *(worker.families for worker in self._workers)]
 
     # --- inside -------------------------------------------------------------------------------------------
 
     def _begin(self, index: int) -> None:
         ours, theirs = socket.socketpair()
-        process = self._spawn(index, theirs)
-        theirs.close()
+        with theirs:
+            try:
+                process = self._spawn(index, theirs)
+            except BaseException:
+                ours.close()
+                raise
         worker = Worker(index, process, Channel(ours, FromWorker))
         with self._lock:
             self._workers = [*self._workers, worker]
@@ -192,6 +213,7 @@ class Pool:
                     event.set()
             case Hello():
                 self._failed_starts = 0
+                worker.greet(self._listener)
                 worker.tell(self._state())
 
     def _publish(self, worker: Worker, message: Publish) -> None:
@@ -220,30 +242,33 @@ class Pool:
         while not self._stopping:
             self.tell_state()
             wait([worker.process.sentinel for worker in self._workers], STATE_INTERVAL_S)
-            ended = [worker for worker in self._workers if not worker.process.is_alive()]
-            if self._stopping or not ended or time.monotonic() < restart_at:
-                if ended:
-                    time.sleep(STATE_INTERVAL_S)
-                continue
-            restart_at = time.monotonic() + RESTART_INTERVAL_S
-            for worker in ended:
-                self._replace(worker)
+            for worker in self._workers:
+                if not worker.process.is_alive():
+                    self._remove(worker)
+            if self._vacant and time.monotonic() >= restart_at:
+                restart_at = time.monotonic() + RESTART_INTERVAL_S
+                self._fill()
 
-    def _replace(self, worker: Worker) -> None:
-        log.error(
-            "worker %d ended with code %s; another takes its place", worker.index, worker.process.exitcode
-        )
+    def _remove(self, worker: Worker) -> None:
+        log.error("worker %d ended with code %s", worker.index, worker.process.exitcode)
         worker.channel.close()
         with self._lock:
             self._workers = [other for other in self._workers if other is not worker]
-            self._past.append(worker.families)
-            self._past = [added(self._past)]
+            self._past = added([self._past, counted(worker.families)])
+        self._vacant.append(worker.index)
         if worker.version is None:
             self._failed_starts += 1
-            if self._failed_starts > FAILED_STARTS_MAX:
-                self._owner.fail(WorkersFailed("worker processes end as soon as they are started"))
-                self._stopping = True
+
+    def _fill(self) -> None:
+        """Starts what is missing. Where a process cannot be started, the next turn tries again."""
+        if self._failed_starts > FAILED_STARTS_MAX:
+            self._owner.fail(WorkersFailed("worker processes end as soon as they are started"))
+            self._stopping = True
+        while self._vacant and not self._stopping:
+            try:
+                self._begin(self._vacant[0])
+            except OSError as error:
+                log.error("worker %d cannot be started: %s", self._vacant[0], error)
                 return
-        self.restarts += 1
-        with contextlib.suppress(OSError):
-            self._begin(worker.index)
+            log.info("worker %d is started again", self._vacant.pop(0))
+            self.restarts += 1
