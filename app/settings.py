@@ -168,8 +168,8 @@ class ServerSettings(_Section):
             raise ValueError("tls_certificate and tls_key go together; set both or neither")
         if self.max_expanded_size < self.max_body_size:
             raise ValueError("max_expanded_size is below max_body_size")
-        if self.max_inflight_size < self.max_body_size:
-            raise ValueError("max_inflight_size is below max_body_size: no full body could ever be taken")
+        if self.max_inflight_size < self.workers * self.max_body_size:
+            raise ValueError("max_inflight_size is below workers x max_body_size: one could take no body")
         return self
 
 

@@ -156,6 +156,11 @@ REFUSED: Final = [
         "server: tls_certificate and tls_key go together; set both or neither (in parquet-sink.toml)",
     ),
     (
+        "[server]\nworkers = 3\nmax_body_size = '10MB'\nmax_inflight_size = '29MB'",
+        "server: max_inflight_size is below workers x max_body_size: one could take no body"
+        " (in parquet-sink.toml)",
+    ),
+    (
         '[sinks.parquet]\npath = "p"\ncompression_level = 3',
         'sinks.parquet: compression_level is for "zstd" and "gzip", not "snappy" (in parquet-sink.toml)',
     ),

@@ -10,6 +10,9 @@ from typing import Final
 import httptools
 from starlette.types import Message, Receive, Scope, Send
 
+from app.api.error_responses import RequestIds, error_response, request_id_of
+from app.errors import BodyTooLarge, Overloaded, RequestError
+
 REQUEST_BYTES_MAX: Final = 64 << 10
 """Of a body: no admin call wants one."""
 
@@ -23,24 +26,31 @@ _OF_THE_CONNECTION: Final = frozenset(
 class Forwarder:
     """An ASGI application. address: of the other process's Unix socket."""
 
-    def __init__(self, address: str | bytes) -> None:
+    def __init__(self, address: str | bytes, ids: RequestIds) -> None:
         self._address = address
+        self._ids = ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(receive)
         if body is None:
-            await _answer(send, 413, b"This call takes no body of that size.")
+            await self._refuse(scope, send, BodyTooLarge("This call takes no body of that size."))
             return
         try:
             reader, writer = await self._connect()
         except OSError:
-            await _answer(send, 503, b"The service is stopping or starting; try again.")
+            await self._refuse(scope, send, _unreachable())
             return
         try:
             writer.write(_request(scope, body))
-            await _Response(scope["method"], send).pass_on(reader)
+            if not await _Response(scope["method"], send).pass_on(reader):
+                await self._refuse(scope, send, _unreachable())
         finally:
             writer.close()
+
+    async def _refuse(self, scope: Scope, send: Send, error: RequestError) -> None:
+        answer = error_response(error, request_id_of(scope, self._ids))
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.body})
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -52,6 +62,10 @@ class Forwarder:
         except BaseException:
             connection.close()
             raise
+
+
+def _unreachable() -> Overloaded:
+    return Overloaded("The service is starting or stopping; try again.", retry_after_s=5)
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -71,12 +85,6 @@ def _request(scope: Scope, body: bytes) -> bytes:
     lines += [b"%s: %s" % pair for pair in scope["headers"] if pair[0] not in _OF_THE_CONNECTION]
     lines += [b"connection: close", b"content-length: %d" % len(body), b"", body]
     return b"\r\n".join(lines)
-
-
-async def _answer(send: Send, status: int, text: bytes) -> None:
-    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
 
 
 class _Response:
@@ -109,17 +117,17 @@ class _Response:
             self._ended = True
             self._waiting.append({"type": "http.response.body", "body": b""})
 
-    async def pass_on(self, reader: asyncio.StreamReader) -> None:
-        """Raises ConnectionError when the answer breaks off: the client is to see that it is not whole."""
+    async def pass_on(self, reader: asyncio.StreamReader) -> bool:
+        """False when nothing comes. Raises ConnectionError when it breaks off: a client is to see that."""
         while not self._ended:
             data = await reader.read(READ_BYTES)
             if data:
                 self._parser.feed_data(data)
             elif not self._begun:
-                await _answer(self._send, 503, b"The service is stopping; try again.")
-                return
+                return False
             else:
                 raise ConnectionError("the answer broke off")
             waiting, self._waiting = self._waiting, []
             for message in waiting:
                 await self._send(message)
+        return True

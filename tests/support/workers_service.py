@@ -1,10 +1,9 @@
 """The service with two worker processes before the one that owns the journal."""
 
-import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.service import POLL_SECONDS, STOP_SECONDS_MAX, Config, Service
+from tests.support.service import Config, Service
 
 
 class WorkersService(Service):
@@ -14,15 +13,6 @@ class WorkersService(Service):
         sections: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (config or {}).items()}
         sections["server"] = {"workers": 2, **sections.get("server", {})}
         super().__init__(directory, sections, clock)
-
-    def kill9(self) -> None:
-        """Kills the process that owns the journal alone; the workers must end by themselves."""
-        workers = self.worker_pids()
-        super().kill9()
-        deadline = time.monotonic() + STOP_SECONDS_MAX
-        while any(Path(f"/proc/{pid}").exists() for pid in workers):
-            assert time.monotonic() < deadline, f"still there: {workers}\n{self.stderr}"
-            time.sleep(POLL_SECONDS)
 
     def worker_pids(self) -> list[int]:
         """Of the processes that take batches."""
