@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="requests a second; default: as fast as they are answered")
     parser.add_argument("--data-format", choices=["json", "binary"], default="json")
     parser.add_argument("--acknowledge", choices=["fsync", "write", "memory"], default="fsync")
+    parser.add_argument("--workers", type=int, default=1, help="processes that take batches")
     parser.add_argument("--directory", type=Path, help="on the disk to measure; default: a temporary one")
     parser.add_argument("--json", action="store_true")
     options = vars(parser.parse_args())
@@ -46,6 +47,7 @@ def main() -> None:
     config = {
         "sinks.parquet": {"data_format": options.pop("data_format")},
         "journal": {"acknowledge": options.pop("acknowledge")},
+        "server": {"workers": options.pop("workers")},
     }
     result = measure(directory, config, **options)
     if as_json:

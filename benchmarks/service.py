@@ -71,26 +71,36 @@ class ServerProcess:
             body = response.read()
         return json.loads(body) if body.startswith(b"{") else body
 
+    def pids(self) -> list[int]:
+        """The process, and those that it has started."""
+        found = [self.process.pid]
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has just ended
+                if int(stat.read_text().rpartition(")")[2].split()[1]) == self.process.pid:
+                    found.append(int(stat.parent.name))
+        return found
+
     def cpu_s(self) -> float:
-        """User and system time of the process so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * TICK_S
+        """User and system time so far."""
+        total = 0
+        for pid in self.pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+        return total * TICK_S
 
     def threads_cpu_s(self) -> dict[str, float]:
         """The same by thread name."""
         found: dict[str, float] = {}
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+        for task in (task for pid in self.pids() for task in Path(f"/proc/{pid}/task").iterdir()):
             name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
             fields = rest.split()
             found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) * TICK_S
         return found
 
     def memory_bytes(self, field: str = "VmHWM") -> int:
-        """VmHWM: the most it ever held; VmRSS: what it holds now."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-        raise KeyError(field)
+        """VmHWM: the most each ever held, added; VmRSS: what they hold now."""
+        lines = (line for pid in self.pids() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
 
     def load(self, keys: Path, **options: object) -> dict[str, Any]:
         """Runs the load generator with these options; adds the server's CPU seconds meanwhile."""
