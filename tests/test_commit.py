@@ -1,11 +1,13 @@
 """Two groups under way at once: what becomes of the second when the first does not become durable.
 
 The journal stops where the test wants it to and then fails as a real one does; everything else is the
-service's own.
+service's own: in one process, and as a worker and the process that it works for, joined by their socket.
 """
 
 import asyncio
 import queue
+import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
@@ -20,6 +22,10 @@ from app.journal.failures import JournalFailed, JournalFull
 from app.journal.journal import Appended
 from app.schema import Kind
 from app.submission import DecodePolicy, Submission, WireFormat
+from app.workers.commit import ProposalCommitter, Waiting
+from app.workers.messages import Channel, FromWorker, Propose, ToWorker
+from app.workers.proposal import read_proposal
+from app.workers.remote_commit import RemoteCommitter
 
 WAIT_S = 10.0
 EVENT = b'{"type":"track","event":"a","device_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8"}'
@@ -67,7 +73,7 @@ class Setting:
         self.writer = Taker()
         self.fatal: queue.Queue[BaseException] = queue.Queue()
         self.answers: dict[str, queue.Queue[Answer]] = {}
-        self.committer = Committer(
+        self.committer: Committer | RemoteCommitter = Committer(
             self.journal,
             self.writer,
             DeduplicationWindow(DeduplicationPolicy()),
@@ -77,6 +83,16 @@ class Setting:
             GroupPolicy(max_batches=1, small_bytes=0),
             self.fatal.put,
         )
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self  # type: ignore[return-value]
+
+    def start(self) -> None:
+        self.committer.start(self.loop)
+
+    def close(self) -> None:
+        self.committer.close()
 
     def call_soon_threadsafe(self, call: Callable[..., object], *arguments: object) -> None:
         """As an event loop has it, at once."""
@@ -93,13 +109,61 @@ class Setting:
         return self.answers[name].get(timeout=WAIT_S)
 
 
-@pytest.fixture
-def setting() -> Iterator[Setting]:
-    setting = Setting()
-    loop: asyncio.AbstractEventLoop = setting  # type: ignore[assignment]
-    setting.committer.start(loop)
+class OverASocket(Setting):
+    """The same, where one end decodes and the other owns the journal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        theirs, ours = socket.socketpair()
+        self.channel = Channel(theirs, FromWorker)
+        self.owner = ProposalCommitter(
+            self.journal,
+            self.writer,
+            DeduplicationWindow(DeduplicationPolicy()),
+            AcceptedRows(),
+            Observer(),
+            DecodePolicy(),
+            GroupPolicy(),
+            self.fatal.put,
+        )
+        self.other_end = Channel(ours, ToWorker)
+        self.lost = threading.Event()
+        self.committer = RemoteCommitter(
+            self.other_end,
+            Observer(),
+            DecodePolicy(),
+            GroupPolicy(max_batches=1, small_bytes=0),
+            lambda state: None,
+            list,
+            self.lost.set,
+        )
+        self.listening = threading.Thread(target=self.listen)
+
+    def listen(self) -> None:
+        while isinstance(message := self.channel.receive(), Propose):
+            read = read_proposal(message.proposal)
+            self.owner.propose(Waiting(message.number, read, self.channel.send_at_once))
+
+    def start(self) -> None:
+        self.listening.start()
+        self.owner.start(self.loop)
+        super().start()
+
+    def close(self) -> None:
+        super().close()
+        self.owner.close()
+        self.channel.close()
+        self.listening.join()
+        assert self.lost.wait(WAIT_S), "a worker must see that the process it works for is gone"
+        self.other_end.close()
+
+
+@pytest.fixture(params=[Setting, OverASocket])
+def setting(request: pytest.FixtureRequest) -> Iterator[Setting]:
+    setting = request.param()
+    setting.start()
     yield setting
-    setting.committer.close()
+    setting.close()
 
 
 def test_a_batch_sent_twice_at_once_is_a_duplicate_only_when_the_first_is_durable(setting):
