@@ -60,6 +60,7 @@ WHOLE_SERVICE = $(BIN)/python -m tests.torture.whole_service --seed $(SEED) --pr
 
 torture-kill: $(TEST) ## 1,000 kills of the real service under load
 	$(BIN)/python -m tests.torture.kill_campaign --kills 1000 --seed $(SEED)
+	$(BIN)/python -m tests.torture.kill_campaign --kills 300 --seed $(SEED) --workers
 
 torture-disk-full: $(TEST) ## 500 times a full disk; needs root
 	$(BIN)/python -m tests.torture.disk_full --rounds 500 --seed $(SEED)
