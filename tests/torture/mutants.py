@@ -29,6 +29,8 @@ FS: Final = "pytest tests/test_durable_fs.py"
 STORE: Final = "tests.object_store.fault_campaign --faults 30 --seed 1"
 ADMISSION: Final = "pytest tests/test_admission.py"
 WRITER: Final = "pytest tests/parquet/test_writer.py tests/parquet/test_recovery.py"
+GROUP_COMMIT: Final = "pytest tests/test_commit.py"
+PROPOSALS: Final = "pytest tests/workers/test_proposal.py"
 DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
 
 MUTANTS: Final = (
@@ -293,6 +295,37 @@ MUTANTS: Final = (
         "            _answer_all(loop, group, unknown)\n            raise\n",
         "            pass\n",
         WHOLE_FAULT,
+    ),
+    # --- several processes ---
+    Mutant(
+        "workers: a commit that failed is answered as durable",
+        "app/workers/commit.py",
+        "            sync_seconds = self._make_durable(taken, settlements)\n",
+        "            sync_seconds = 0.0\n"
+        "            with contextlib.suppress(Exception):\n"
+        "                self._make_durable(taken, settlements)\n",
+        GROUP_COMMIT,
+    ),
+    Mutant(
+        "workers: one outlives the process that it works for",
+        "app/workers/remote_commit.py",
+        "                self._take(message)\n        self._on_lost()\n",
+        "                self._take(message)\n",
+        GROUP_COMMIT,
+    ),
+    Mutant(
+        "workers: batch ids of groups under way are not compared",
+        "app/workers/proposal.py",
+        "or seen.setdefault(key, this)",
+        "or this",
+        PROPOSALS,
+    ),
+    Mutant(
+        "workers: a frame is journalled with its duplicates",
+        "app/workers/proposal.py",
+        "    if all(new[owner] for owner in frame.owners):\n",
+        "    if True:\n",
+        PROPOSALS,
     ),
     # --- names, locks, bounds ---
     Mutant("create: an existing file is overwritten", "app/durable_fs.py", " | os.O_EXCL", "", FS),
