@@ -106,3 +106,11 @@ def test_workers_end_with_the_process_that_they_work_for(service: WorkersService
     service.kill9()  # waits for them, too
     service.start()
     assert len(service.worker_pids()) == 2
+
+
+def test_a_terminal_interrupts_the_main_process_alone(service: WorkersService) -> None:
+    groups = {os.getpgid(pid) for pid in service.worker_pids()}
+    assert os.getpgid(service.process.pid) not in groups
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(SECONDS_MAX) == 0
+    assert "ended with code" not in service.stderr
