@@ -69,8 +69,9 @@ torture-store: $(TEST) ## 200 kills and 2,000 faults of an S3 server
 	$(BIN)/python -m tests.torture.kill_campaign --kills 200 --seed $(SEED) --bucket
 	$(BIN)/python -m tests.object_store.fault_campaign --faults 2000 --seed $(SEED)
 
-torture-kafka: $(TEST) $(KAFKA) ## 200 kills of front ends, writers and brokers
+torture-kafka: $(TEST) $(KAFKA) ## 250 kills of front ends, writers and brokers
 	$(BIN)/python -m tests.torture.kafka_campaign --kills 200 --seed $(SEED)
+	$(BIN)/python -m tests.torture.kafka_campaign --kills 50 --seed $(SEED) --bucket
 
 torture-overload: $(TEST) ## ten times the load for 30 s
 	$(BIN)/python -m tests.torture.overload --seconds 30 --seed $(SEED)

@@ -1,18 +1,21 @@
 """kill -9 of front ends, writers and brokers while batches are posted and flushes are under way.
 
     python -m tests.torture.kafka_campaign --kills 200 --seed 1
+    python -m tests.torture.kafka_campaign --kills 200 --seed 1 --bucket
 
-Three brokers, two stateless front ends, two writers on one shared directory. Clients post without a pause to
-whichever front end answers. A process is killed at a random moment and started again; at the latest the third
-kill is one of a writer and the fourth one of a broker. At the end all unanswered batches with a key are sent
-again, and DuckDB reads the files.
+Three brokers, two stateless front ends, two writers on one shared directory or bucket. Clients post without a
+pause to whichever front end answers. A process is killed at a random moment and started again; at the latest
+the third kill is one of a writer and the fourth one of a broker. At the end all unanswered batches with a key
+are sent again, and DuckDB reads the files.
 """
 
 import argparse
 import contextlib
 import http.client
 import json
+import os
 import random
+import shutil
 import sys
 import tempfile
 import threading
@@ -25,10 +28,20 @@ from typing import Any, Final
 import duckdb
 import httpx
 import msgspec
+import pyarrow.fs
 
 from app.schema import Kind
 from tests.support.kafka_cluster import KafkaCluster, running_kafka
 from tests.support.kafka_service import KafkaService
+from tests.support.s3_server import (
+    ACCESS_KEY,
+    BUCKET,
+    CREDENTIALS,
+    REGION,
+    SECRET_KEY,
+    S3Server,
+    running_s3_server,
+)
 from tests.support.service import ADMIN_TOKEN
 from tests.torture.kill_campaign import post
 from tests.torture.ledger import MARK, Ledger, Outcome
@@ -37,6 +50,7 @@ from tests.torture.oracle import compare, fingerprints
 CLIENTS: Final = 4
 WORKSPACES: Final = (1, 2, 3, 4294967295)
 PARTITIONS: Final = 4
+PREFIX: Final = "torture"
 RECOVERY_SECONDS_MAX: Final = 60.0
 CONFIG: Final[dict[str, dict[str, Any]]] = {
     # Short, so that partitions move and entries are made all the time.
@@ -107,9 +121,10 @@ class Client(threading.Thread):
 class Site:
     """All processes of one campaign."""
 
-    def __init__(self, directory: Path, cluster: KafkaCluster) -> None:
+    def __init__(self, directory: Path, cluster: KafkaCluster, s3: S3Server | None = None) -> None:
         self.cluster = cluster
         self.parquet = directory / "lake"
+        self._s3 = s3
         self._topic = cluster.make_topic("torture", PARTITIONS)
         self.fronts = [self._service(directory / f"front-{number}", "ingest") for number in (1, 2)]
         self.writers = [self._service(directory / f"writer-{number}", "writer") for number in (1, 2)]
@@ -117,7 +132,26 @@ class Site:
     def _service(self, directory: Path, role: str) -> KafkaService:
         directory.mkdir()
         config = {**CONFIG, "server": {"role": role}}
+        if self._s3 is not None:
+            config["sinks.parquet"] = {**CONFIG["sinks.parquet"], "path": f"s3://{BUCKET}/{PREFIX}"}
+            config["sinks.parquet.store"] = {"endpoint": self._s3.endpoint, "region": REGION}
+            return KafkaService(directory, config, cluster=self.cluster, topic=self._topic)
         return KafkaService(directory, config, cluster=self.cluster, topic=self._topic, parquet=self.parquet)
+
+    def files(self) -> dict[str, str]:
+        """A digest of every data file, by path. Those of a bucket are copied to where DuckDB reads them."""
+        if self._s3 is not None:
+            shutil.rmtree(self.parquet, ignore_errors=True)
+            source = pyarrow.fs.S3FileSystem(
+                endpoint_override=self._s3.endpoint,
+                access_key=ACCESS_KEY,
+                secret_key=SECRET_KEY,
+                region=REGION,
+            )
+            local = pyarrow.fs.LocalFileSystem()
+            pyarrow.fs.copy_files(f"{BUCKET}/{PREFIX}", str(self.parquet), source, local)
+        found = fingerprints(self.parquet)
+        return {path: digest for path, digest in found.items() if path.endswith(".parquet")}
 
     def __enter__(self) -> "Site":
         return self
@@ -149,11 +183,11 @@ def rows_by_duckdb(lake: Path) -> Counter[tuple[str, int, int]]:
     return found
 
 
-def campaign(kills: int, seed: int, directory: Path) -> Result:
+def campaign(kills: int, seed: int, directory: Path, s3: S3Server | None = None) -> Result:
     result = Result(seed, kills)
     rng = random.Random(seed)
     (place := directory / "kafka").mkdir()
-    with running_kafka(place, brokers=3) as cluster, Site(directory, cluster) as site:
+    with running_kafka(place, brokers=3) as cluster, Site(directory, cluster, s3) as site:
         site.start()
         with contextlib.closing(Ledger(directory / "ledger", synced=False)) as ledger:
             _kill_under_load(site, ledger, kills, rng, result)
@@ -195,6 +229,8 @@ def _kill_one(site: Site, ledger: Ledger, number: int, rng: random.Random, resul
         return
     service = rng.choice(site.fronts if what == "front" else site.writers)
     running = service.running
+    if not running:
+        result.violations.append(f"a {what} had ended by itself: {service.stderr[-2000:]}")
     service.kill9()
     if rng.random() < 0.5:
         time.sleep(rng.uniform(0.0, 3.0))  # long enough for its partitions to go to the other one, or not
@@ -236,11 +272,15 @@ def _send_again(site: Site, ledger: Ledger, result: Result) -> None:
 
 
 def _judge(site: Site, ledger: Ledger, result: Result) -> None:
+    for service in (*site.fronts, *site.writers):
+        if "the service stops" in service.stderr:
+            at = service.stderr.index("the service stops")
+            result.violations.append(f"a process has stopped itself: {service.stderr[at : at + 2000]}")
+    files = site.files()
     found = rows_by_duckdb(site.parquet)
     result.violations += compare(ledger.batches, found)
     result.accepted_rows = ledger.count(Outcome.ACCEPTED)
     result.unknown_rows = ledger.count(Outcome.UNKNOWN)
-    files = {path: mark for path, mark in fingerprints(site.parquet).items() if path.endswith(".parquet")}
     result.files = len(files)
     listed = {file["path"] for file in site.fronts[0].files()}
     if listed != files.keys():
@@ -249,8 +289,7 @@ def _judge(site: Site, ledger: Ledger, result: Result) -> None:
         writer.kill9()
         writer.start()
     site.flush()
-    again = {path: mark for path, mark in fingerprints(site.parquet).items() if path.endswith(".parquet")}
-    if again != files:
+    if site.files() != files:
         result.violations.append("a second recovery changed the files")
 
 
@@ -258,9 +297,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bucket", action="store_true", help="files go to an S3 server")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as directory:
-        result = campaign(options.kills, options.seed, Path(directory))
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as held:
+        s3 = None
+        if options.bucket:
+            os.environ.update(CREDENTIALS)
+            (place := Path(directory) / "s3").mkdir()
+            s3 = held.enter_context(running_s3_server(place))
+        result = campaign(options.kills, options.seed, Path(directory), s3)
     print(result)
     for violation in result.violations[:20]:
         print(f"  {violation}")
