@@ -41,19 +41,27 @@ class PartitionReader:
         return int(found[0]), int(found[1])
 
     def seek(self, offset: int) -> None:
-        from confluent_kafka import TopicPartition
+        from confluent_kafka import KafkaException, TopicPartition
 
-        self._consumer.assign([TopicPartition(self._policy.topic, self._partition, offset)])
+        try:
+            self._consumer.assign([TopicPartition(self._policy.topic, self._partition, offset)])
+        except KafkaException as error:
+            raise KafkaUnavailable(str(error)) from None
 
     def read(self, timeout_s: float) -> list[Record]:
         """Some records, none when there are none within this time. Raises RecordsLost.
 
         When it raises, records may have been passed by: `seek` before the next call.
         """
-        from confluent_kafka import KafkaError
+        from confluent_kafka import KafkaError, KafkaException
 
         records = []
-        for message in self._consumer.consume(RECORDS_AT_A_TIME, timeout_s):
+        try:
+            messages = self._consumer.consume(RECORDS_AT_A_TIME, timeout_s)
+            high = self._consumer.get_watermark_offsets(self._at, cached=True)
+        except KafkaException as failure:
+            raise KafkaUnavailable(str(failure)) from None
+        for message in messages:
             error = message.error()
             if error is not None:
                 if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
@@ -65,7 +73,6 @@ class PartitionReader:
             offset = message.offset()
             assert offset is not None, "a record that was read has an offset"
             records.append(Record(offset, None if asked else message.value()))
-        high = self._consumer.get_watermark_offsets(self._at, cached=True)
         if high is not None:
             self.high = max(self.high, high[1])
         return records

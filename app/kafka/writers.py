@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.2
 LEAVE_S: Final = 5.0
+REJOIN_S: Final = 1.0
 REVOKED_S: Final = 2.0
 """A thread that is in the middle of a publish is not waited for longer: it does no harm."""
 
@@ -50,7 +51,6 @@ class Writers:
         self._parts = parts
         self._on_fatal = on_fatal
         self._name = uuid.uuid4().hex
-        self._member: Consumer = make_member(parts.kafka)
         self._threads: dict[int, PartitionThread] = {}
         self._published: dict[int, int] = {}
         self._stop = threading.Event()
@@ -92,19 +92,40 @@ class Writers:
         return next((thread.problem for thread in self.threads() if thread.problem), None)
 
     def _run(self) -> None:
+        from confluent_kafka import KafkaException
+
         try:
-            self._member.subscribe(
+            while not self._stop.is_set():
+                member = make_member(self._parts.kafka)
+                try:
+                    self._follow(member)
+                except KafkaException as error:
+                    log.warning("the group of writers is left, and joined again: %s", error)
+                    self._give_up(list(self._threads))
+                    self._stop.wait(REJOIN_S)
+        except Exception as error:
+            self._on_fatal(error)
+
+    def _follow(self, member: "Consumer") -> None:
+        """Raises KafkaException when this membership has come to an end that the client does not mend."""
+        from confluent_kafka import KafkaException
+
+        try:
+            member.subscribe(
                 [self._parts.kafka.topic],
                 on_assign=self._assigned,
                 on_revoke=self._revoked,
                 on_lost=self._revoked,
             )
             while not self._stop.is_set():
-                self._member.poll(POLL_S)  # nothing is fetched: all partitions are paused
-                self._tell_offsets()
-            self._member.close()
-        except Exception as error:
-            self._on_fatal(error)
+                message = member.poll(POLL_S)  # no record is fetched: all partitions are paused
+                error = message.error() if message is not None else None
+                if error is not None and error.fatal():
+                    raise KafkaException(error)
+                self._tell_offsets(member)
+        finally:
+            with contextlib.suppress(KafkaException):
+                member.close()
 
     def _assigned(self, member: "Consumer", partitions: "list[TopicPartition]") -> None:
         member.incremental_assign(partitions)
@@ -125,13 +146,19 @@ class Writers:
         self._joined.set()
 
     def _revoked(self, member: "Consumer", partitions: "list[TopicPartition]") -> None:
-        gone = [thread for each in partitions if (thread := self._threads.pop(each.partition, None))]
+        from confluent_kafka import KafkaException
+
+        self._give_up([each.partition for each in partitions])
+        with contextlib.suppress(KafkaException):  # the client can have forgotten them already
+            member.incremental_unassign(partitions)
+
+    def _give_up(self, partitions: list[int]) -> None:
+        gone = [thread for each in partitions if (thread := self._threads.pop(each, None))]
         for thread in gone:
             log.info("partition %d is another writer's", thread.partition)
             thread.stop()
         for thread in gone:
             thread.join(REVOKED_S)
-        member.incremental_unassign(partitions)
 
     def _new_pipeline(self, partition: int) -> Pipeline:
         parts = self._parts
@@ -148,7 +175,7 @@ class Writers:
     def _note_published(self, partition: int, offset: int) -> None:
         self._published[partition] = offset
 
-    def _tell_offsets(self) -> None:
+    def _tell_offsets(self, member: "Consumer") -> None:
         """For Kafka's own tools, which show lag by them; the commit log is what counts."""
         if not self._published:
             return
@@ -158,4 +185,4 @@ class Writers:
         topic = self._parts.kafka.topic
         offsets: list[Any] = [TopicPartition(topic, p, offset) for p, offset in published.items()]
         with contextlib.suppress(KafkaException):
-            self._member.commit(offsets=offsets, asynchronous=True)
+            member.commit(offsets=offsets, asynchronous=True)
