@@ -132,12 +132,15 @@ $(KAFKA): tests/support/kafka_jars.xml tests/support/kafka_jars.sha256
 	cd .kafka/jars && sha256sum --check --quiet ../../tests/support/kafka_jars.sha256
 	@touch $@
 
-$(ICEBERG): requirements-iceberg.lock tests/support/iceberg_jars.xml tests/support/iceberg_jars.sha256
+$(ICEBERG): requirements-iceberg.lock $(wildcard tests/support/iceberg_jars.* tests/support/rest_catalog_jars.*)
 	$(call make_venv,$(ICEBERG_VENV))
 	$(ICEBERG_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements-iceberg.lock
 	mvn --batch-mode --quiet --file tests/support/iceberg_jars.xml $(MAVEN_COPY) \
 		-DexcludeTransitive=true -DoutputDirectory=$(CURDIR)/.iceberg/jars
 	cd .iceberg/jars && sha256sum --check --quiet ../../tests/support/iceberg_jars.sha256
+	mvn --batch-mode --quiet --file tests/support/rest_catalog_jars.xml $(MAVEN_COPY) \
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.iceberg/rest
+	cd .iceberg/rest && sha256sum --check --quiet ../../tests/support/rest_catalog_jars.sha256
 	@touch $@
 
 # $(call make_venv,DIRECTORY)

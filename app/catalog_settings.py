@@ -107,7 +107,7 @@ def _with_catalog_defaults(values: Any) -> Any:
     """A catalog makes files final: then they are flushed less often, where nobody says how often."""
     if not isinstance(values, dict) or _get(values.get("catalog"), "type") != "iceberg":
         return values
-    sinks = values.get("sinks")
+    sinks = values.get("sinks", {"parquet": {"path": "parquet/"}})
     if not isinstance(sinks, dict):
         return values
     calmer = {

@@ -164,7 +164,8 @@ def _status() -> JsonObject:
         "tags": ["operation"],
         "summary": "The account of every accepted row",
         "description": "accepted = published + buffered + quarantined, per workspace and kind. "
-        "`last_flush_ms`: when rows were last published by this process, ms since the epoch; null before.",
+        "`last_flush_ms`: when rows were last published by this process, ms since the epoch; null before. "
+        "`catalog`: which commits are registered in tables, and what waits; null where none is configured.",
         "security": _ADMIN,
         "responses": {
             "200": answer,
