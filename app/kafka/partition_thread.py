@@ -145,9 +145,14 @@ class PartitionThread:
                 self._on_published(self.partition, pipeline.state.to)
             return
         if self._must_seek:
-            # Records that came together with an error were not taken, and the client has passed them by.
-            reader.seek(pipeline.position)
+            # Records that came together with an error were not taken, and the client has passed them by. An
+            # offset out of range tells nothing by itself: after a change of leaders it passes.
+            low, _ = reader.watermarks()
             self._must_seek = False
+            if low > pipeline.position:
+                self._pipeline = None  # what is lost is found, and said, when the log is opened
+                return
+            reader.seek(pipeline.position)
         for record in reader.read(READ_S):
             pipeline.take(record)
 

@@ -49,9 +49,9 @@ class PartitionReader:
             raise KafkaUnavailable(str(error)) from None
 
     def read(self, timeout_s: float) -> list[Record]:
-        """Some records, none when there are none within this time. Raises RecordsLost.
+        """Some records, none when there are none within this time.
 
-        When it raises, records may have been passed by: `seek` before the next call.
+        When it raises, records may have been passed by: look at the `watermarks`, and `seek`.
         """
         from confluent_kafka import KafkaError, KafkaException
 
@@ -64,8 +64,6 @@ class PartitionReader:
         for message in messages:
             error = message.error()
             if error is not None:
-                if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-                    raise RecordsLost(f"{self._at.topic}-{self._partition}: {error}")
                 if error.code() == KafkaError._PARTITION_EOF:
                     continue
                 raise KafkaUnavailable(str(error))

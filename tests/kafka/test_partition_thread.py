@@ -9,6 +9,7 @@ import pytest
 
 from app.kafka.client import KafkaUnavailable
 from app.kafka.partition_thread import PartitionThread
+from app.kafka.pipeline import RecordsLost
 from app.kafka.policy import KafkaPolicy
 from app.kafka.record import Record
 from app.parquet.observer import SilentObserver
@@ -73,3 +74,39 @@ def test_records_that_came_with_an_error_are_read_again(seed: int, monkeypatch: 
     assert failures == []
     assert reader.errors > 0
     assert partition.violations() == []
+
+
+def test_records_that_expire_while_a_writer_reads_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.kafka.partition_thread.RETRY_S_MIN", 0.001)
+    partition = Partition.of(1, 40)
+
+    class Expiring(UnreliableReader):
+        """The first records are gone by the time they are asked for."""
+
+        low = 0
+
+        def watermarks(self) -> tuple[int, int]:
+            super().watermarks()
+            return self.low, self.high
+
+        def read(self, timeout_s: float) -> list[Record]:
+            self.low = 30
+            raise KafkaUnavailable("offset out of range")
+
+    reader: Any = Expiring(partition, 1)
+    failures: list[BaseException] = []
+    thread = PartitionThread(
+        3,
+        KafkaPolicy(brokers="", topic="topic"),
+        lambda number: partition.pipeline(partition.memory),
+        lambda: 20_000,
+        SilentObserver(),
+        lambda number, offset: None,
+        failures.append,
+        lambda policy, number: reader,
+    )
+    thread.start()
+
+    assert thread.join(SECONDS_MAX)
+    assert [type(failure) for failure in failures] == [RecordsLost]
+    assert "have expired" in str(failures[0])
