@@ -23,6 +23,8 @@ from app.parquet.manifest import Manifest
 from app.schema import Kind
 
 if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog as IcebergCatalog
+
     from app.catalog.table import KindTable
 
 log = logging.getLogger(__name__)
@@ -99,6 +101,7 @@ class Registrar:
         self._embedded = embedded
         self._observer = observer
         self._manifest: Manifest | None = None
+        self._catalog: IcebergCatalog | None = None
         self._tables: dict[Kind, KindTable] = {}
         self._registered: dict[Kind, int] = {}
         self._seen_commit = -1
@@ -180,21 +183,22 @@ class Registrar:
             log.warning("published files cannot be registered in the catalog, which is tried again: %s", text)
         self.problem = text
         self._observer.registration_failed()
+        self._disconnect()
 
     def _catch_up(self) -> None:
         manifest = self._manifest
-        if manifest is None or (self._tables and not self._is_behind):
+        if manifest is None:
+            return
+        if self._catalog is None:
+            self._connect()
+        elif not self._is_behind:
             return
         commit = manifest.last_commit
-        files = manifest.files()
-        if not self._tables:
-            self._connect()
+        waiting = self._waiting(manifest.files())
         for kind, table in self._tables.items():
-            of_kind = [file for file in files if file.kind is kind]
-            waiting = len(self._waiting(of_kind))
-            if kind not in self._registered or waiting:
+            if of_kind := [file for file in waiting if file.kind is kind]:
                 self._registered[kind] = table.register(of_kind)
-                self._observer.files_registered(waiting)
+                self._observer.files_registered(len(of_kind))
         self._seen_commit = commit
 
     def _expire(self) -> None:
@@ -208,16 +212,25 @@ class Registrar:
             self._expired_ms = now_ms
 
     def _connect(self) -> None:
+        """Open the catalog anew, make tables where there are none, and read what they have of this writer."""
         from app.catalog.table import KindTable
 
         if self._embedded is not None:
             self._fs.make_directory(self._embedded)
-        catalog = open_catalog(self._policy)
+        catalog = self._catalog = open_catalog(self._policy)
         writer = self._writer()
         self._tables = {
             kind: KindTable(catalog, self._policy, kind, self._layout.schema(kind), writer, time.sleep)
             for kind in Kind
         }
+        self._registered = {kind: table.registered(table.load()) for kind, table in self._tables.items()}
+        self._seen_commit = -1
+
+    def _disconnect(self) -> None:
+        """Whatever has failed, the next turn begins with a catalog that is opened anew."""
+        catalog, self._catalog = self._catalog, None
+        if catalog is not None:
+            catalog.close()
 
     def _writer(self) -> str:
         """Names this manifest, whose commits are counted from 1: another one is another writer."""

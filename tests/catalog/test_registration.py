@@ -154,15 +154,21 @@ def test_without_a_catalog_rows_are_taken_and_published_and_registered_later(
 
 
 def test_a_lost_catalog_is_made_again_from_the_files(tmp_path: Path, tables: Tables) -> None:
+    """While the service runs, and while it does not."""
     with running(CatalogService(tmp_path)) as service:
-        sent = post(service, 0, 20)
-        service.flush()
-        wait_until_registered(service)
-        assert service.terminate() == 0
-        (tmp_path / "catalog").rename(tmp_path / "lost")
-        service.start()
-        wait_until_registered(service)
-        assert sorted(numbers(tables.rows())) == sent
+        sent: list[int] = []
+        for life in range(3):
+            sent += post(service, 20 * life, 20)
+            service.flush()
+            wait_until_registered(service)
+            assert sorted(numbers(tables.rows())) == sent
+            if life == 1:
+                assert service.terminate() == 0
+            (tmp_path / "catalog").rename(tmp_path / f"lost-{life}")
+            if life == 1:
+                service.start()
+                wait_until_registered(service)
+                assert service.metrics()["parquet_sink_catalog_files_total"] == 2
 
 
 def test_readers_see_whole_commits_and_no_row_twice(service: Service, tables: Tables) -> None:
@@ -223,6 +229,16 @@ def test_files_from_before_the_catalog_stay_what_they_are(tmp_path: Path, tables
         assert old.read_bytes() == kept
         files = [pa.parquet.read_table(path) for path in service.data_files("events")]
         assert sorted(number for file in files for number in numbers(file)) == before + after
+
+
+def test_several_processes_of_a_node_have_one_registrar(tmp_path: Path, tables: Tables) -> None:
+    with running(CatalogService(tmp_path, {"server": {"workers": 2}})) as service:
+        sent = [number for first in range(0, 80, 20) for number in post(service, first, 20)]
+        service.flush()
+        wait_until_registered(service)
+        assert service.metrics()["parquet_sink_catalog_files_total"] == len(tables.files())
+
+    assert sorted(numbers(tables.rows())) == sent
 
 
 def test_two_nodes_register_in_the_same_tables(tmp_path: Path, s3_server: S3Server) -> None:
