@@ -131,6 +131,7 @@ class Site:
 
     def _service(self, directory: Path, role: str) -> KafkaService:
         directory.mkdir()
+        os.environ["PYTHONFAULTHANDLER"] = "1"  # a crash of native code says where
         config = {**CONFIG, "server": {"role": role}}
         if self._s3 is not None:
             config["sinks.parquet"] = {**CONFIG["sinks.parquet"], "path": f"s3://{BUCKET}/{PREFIX}"}
@@ -230,7 +231,8 @@ def _kill_one(site: Site, ledger: Ledger, number: int, rng: random.Random, resul
     service = rng.choice(site.fronts if what == "front" else site.writers)
     running = service.running
     if not running:
-        result.violations.append(f"a {what} had ended by itself: {service.stderr[-2000:]}")
+        code = service.process.returncode
+        result.violations.append(f"a {what} had ended by itself with {code}: {service.stderr[-3000:]}")
     service.kill9()
     if rng.random() < 0.5:
         time.sleep(rng.uniform(0.0, 3.0))  # long enough for its partitions to go to the other one, or not
