@@ -39,6 +39,10 @@ class SavedWindow(msgspec.Struct, frozen=True):
     batches: list[tuple[int, BatchReceipt]]
 
 
+SAVED_WINDOWS: Final = msgspec.msgpack.Decoder(SavedWindow)
+"""Made at import: several threads that decode a class for the first time at once crash msgspec."""
+
+
 def digest(kind: Kind, body: bytes | bytearray) -> bytes:
     """Tells another payload, or the same one sent as rows of another kind, under the same id.
 
@@ -91,7 +95,7 @@ class DeduplicationWindow:
 
     def load(self, saved: bytes) -> None:
         """Reads what `dump` wrote. Raises msgspec.DecodeError when it is something else."""
-        window = msgspec.msgpack.decode(saved, type=SavedWindow)
+        window = SAVED_WINDOWS.decode(saved)
         for lsn, receipt in window.batches:
             self.remember(lsn, (receipt,))
         self._last_lsn = max(self._last_lsn, window.through_lsn)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from app.deduplication import DeduplicationPolicy, DeduplicationWindow
-from app.kafka.entry import FIRST_NUMBER, Checkpoint, Entry
+from app.kafka.entry import CHECKPOINTS, ENTRIES, FIRST_NUMBER, Checkpoint, Entry
 from app.kafka.place import COMMITS, Place
 
 CHECKPOINT_ENTRIES: Final = 100
@@ -159,11 +159,11 @@ def list_log(place: Place, directory: str) -> Names:
 
 
 def read_entry(place: Place, directory: str, number: int) -> Entry:
-    return msgspec.json.decode(place.read(_entry(directory, number)), type=Entry)
+    return ENTRIES.decode(place.read(_entry(directory, number)))
 
 
 def read_checkpoint(place: Place, directory: str, number: int) -> Checkpoint:
-    return msgspec.json.decode(place.read(_checkpoint(directory, number)), type=Checkpoint)
+    return CHECKPOINTS.decode(place.read(_checkpoint(directory, number)))
 
 
 def _entry(directory: str, number: int) -> str:

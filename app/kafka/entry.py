@@ -47,3 +47,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     files: list[DataFile] = []
     quarantined: list[QuarantinedRows] = []
     lost: int = 0
+
+
+# Made at import: msgspec fills in what it knows of a class at its first use, and several threads that
+# do so at once crash the process. The partitions of a writer are opened side by side.
+ENTRIES: Final = msgspec.json.Decoder(Entry)
+CHECKPOINTS: Final = msgspec.json.Decoder(Checkpoint)

@@ -25,6 +25,10 @@ class RecordHeader(RowsHeader, frozen=True):
     starts: Sequence[int] = ()
 
 
+HEADERS: Final = msgspec.msgpack.Decoder(RecordHeader)
+"""Made at import, not by the first of several threads: see `entry.py`."""
+
+
 class RowsRecord(msgspec.Struct, frozen=True):
     header: RecordHeader
     rows: pa.RecordBatch
@@ -42,7 +46,6 @@ class RecordCodec:
 
     def __init__(self) -> None:
         self._codec = RowsFrameCodec()
-        self._headers = msgspec.msgpack.Decoder(RecordHeader)
 
     def encode(self, header: RecordHeader, rows: pa.RecordBatch) -> bytes:
         return b"".join(memoryview(piece).cast("B") for piece in self._codec.encode(header, rows))
@@ -52,6 +55,6 @@ class RecordCodec:
         view = memoryview(value)
         (length,) = _LENGTH.unpack_from(view)
         start = _LENGTH.size
-        header = self._headers.decode(view[start : start + length])
+        header = HEADERS.decode(view[start : start + length])
         with pa.ipc.open_stream(pa.py_buffer(view[start + length :])) as stream:
             return RowsRecord(header, stream.read_next_batch())
