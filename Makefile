@@ -6,7 +6,7 @@ HEAVY_VENV := .venv-heavy
 ICEBERG_VENV := .venv-iceberg
 BIN := $(VENV)/bin
 # A file of tests runs in one process, and there are as many processes as cores.
-PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile
+PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 UV_VERSION := 0.13.9
 PIP_INSTALL := -m pip install --no-compile --quiet --disable-pip-version-check
 

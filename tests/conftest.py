@@ -32,6 +32,12 @@ def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaClu
         yield cluster
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with heavy tests first: a long one that comes last is waited for by all other cores."""
+    heavy = {item.path for item in items if item.get_closest_marker("heavy")}
+    items.sort(key=lambda item: item.path not in heavy)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A module says in BACKENDS over which of them its tests run, a test may say otherwise."""
     own = any("backend" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
