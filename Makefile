@@ -109,8 +109,8 @@ torture-mutants: $(TEST) ## each protection taken away in turn: the suite must n
 openapi: $(RUNTIME) ## openapi/openapi.json, from the code
 	$(BIN)/parquet-sink openapi openapi/openapi.json
 
-fbs: ## app/fbs, from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler)
-	flatc --python --gen-onefile -o app/fbs openapi/*.fbs
+fbs: ## tests/fbs, from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler)
+	flatc --python --gen-onefile -o tests/fbs openapi/*.fbs
 
 lock: $(RUNTIME) ## the requirements*.lock files, from pyproject.toml; LOCK_FLAGS=--upgrade for newer versions
 	$(BIN)/python $(PIP_INSTALL) uv==$(UV_VERSION)

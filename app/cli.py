@@ -15,10 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app.api_keys import KeyFileError
-from app.effective_settings import to_toml
-from app.settings import ConfigurationError, Settings, load
-from app.without_pandas import do_without_pandas
+from app.api.api_keys import KeyFileError
+from app.run.without_pandas import do_without_pandas
+from app.settings.settings import ConfigurationError, Settings, load
+from app.settings.toml_text import to_toml
 
 LOST: Final = 4
 
@@ -87,7 +87,7 @@ def _load(options: argparse.Namespace) -> Settings:
 def _serve(options: argparse.Namespace) -> int:
     do_without_pandas()
     # The other commands are quick because they do not import the service.
-    from app.serving import serve
+    from app.run.serve import serve
 
     return serve(_load(options))
 
@@ -103,14 +103,15 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _repair(options: argparse.Namespace) -> int:
-    from app.data_directory_lock import DataDirectoryInUse
-    from app.durable_fs import DurableFS, SyncFailed
+    from app.disk.data_directory_lock import DataDirectoryInUse
+    from app.disk.durable_file import SyncFailed
+    from app.disk.durable_fs import DurableFS
     from app.journal.failures import JournalDamaged
-    from app.lifespan import object_store, sink_paths
-    from app.parquet.manifest import ManifestDamaged
-    from app.parquet.publish import IntentDamaged
-    from app.parquet.recovery import FilesDiffer
-    from app.repair import NothingThere, repair_data_directory
+    from app.publish.intent import IntentDamaged
+    from app.publish.interrupted import FilesDiffer
+    from app.publish.manifest import ManifestDamaged
+    from app.run.compose import object_store, sink_paths
+    from app.run.repair import NothingThere, repair_data_directory
 
     settings = _load(options)
     paths = sink_paths(settings)
@@ -132,7 +133,7 @@ def _repair(options: argparse.Namespace) -> int:
 
 
 def _openapi(options: argparse.Namespace) -> int:
-    from app.main import create_app
+    from app.run.application import create_app
 
     document = json.dumps(create_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"
     if options.path is None:

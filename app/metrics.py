@@ -9,7 +9,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from app.schema import Kind
+from app.kinds import Kind
 
 _GROUP_ROWS: Final = (1, 10, 100, 500, 1_000, 5_000, 20_000, 100_000)
 _SYNC_SECONDS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)

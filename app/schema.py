@@ -4,42 +4,12 @@ The order of the columns is the contract with those who query the files: what is
 first, the payload last. New columns are only ever added at the end, nullable.
 """
 
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 import pyarrow as pa
 
-
-class Kind(StrEnum):
-    """What a batch holds; also the stem of its data files' names."""
-
-    EVENTS = "events"
-    LOGS = "logs"
-    SNAPSHOTS = "snapshots"
-
-
-ID_BYTES: Final = 16
-"""Length of a device id, a session id, a source address and an API key."""
-
-EVENT_TYPES: Final = ("unknown", "track", "identify", "group", "alias", "enrich", "context")
-"""Names by wire number. `unknown` (0) is never stored: a row that has it is refused."""
-
-LOG_EVENT_TYPES: Final = ("log", "log", "enrich")
-"""Names by wire number; 0 (absent) means log."""
-
-LEVELS: Final = (
-    "emergency",
-    "alert",
-    "critical",
-    "error",
-    "warning",
-    "notice",
-    "info",
-    "debug",
-    "trace",
-)
-"""The eight severities of RFC 5424 by wire number, and trace."""
+from app.kinds import ID_BYTES, Kind
 
 
 def _required(name: str, type_: pa.DataType) -> pa.Field:

@@ -1,12 +1,13 @@
 """A batch on its way in, and what became of it."""
 
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 import msgspec
 import pyarrow as pa
 
 from app.errors import RequestError
-from app.schema import Kind
+from app.kinds import Kind
 
 Body = bytes | bytearray
 """A batch as it was received; nobody changes it any more."""
@@ -107,3 +108,25 @@ class DecodePolicy(msgspec.Struct, frozen=True):
     max_rows: int = 100_000
     max_expanded_bytes: int = 64 << 20
     max_reported_refusals: int = 100
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """What the client is told: its accepted rows are durable, and appear exactly once in the files.
+
+    duplicate: the same batch was accepted before; `accepted` is what was stored then.
+    """
+
+    kind: Kind
+    accepted: int
+    rejected: int = 0
+    refusals: Sequence[RowRefusal] = ()
+    duplicate: bool = False
+
+
+Answer = Receipt | RequestError
+
+
+Reply = Callable[[Answer], None]
+
+
+Pending = tuple[Submission, Reply]

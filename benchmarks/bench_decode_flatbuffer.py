@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from app.decode.flatbuffer import decode_flatbuffers
-from app.schema import Kind
+from app.decode.flatbuffer.decode import decode_flatbuffers
+from app.kinds import Kind
 from app.submission import DecodePolicy, Submission, WireFormat
 from tests.support.flatbuffer_batches import NUMBER, EventLayout, Template
 

@@ -20,8 +20,9 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from app.decode.json_rows import decode_json
-from app.schema import SCHEMAS, Kind
+from app.decode.json.decode import decode_json
+from app.kinds import Kind
+from app.schema import SCHEMAS
 from app.submission import DecodePolicy, Submission, WireFormat
 
 BATCH_ROWS = (3, 10, 100, 500, 2000)

@@ -18,15 +18,16 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
 from app.parquet.layout import CODECS, Layout
-from app.parquet.paths import SinkPaths
-from app.parquet.recovery import recover
-from app.parquet.rotation import WriterPolicy
 from app.parquet.row_group import MAGIC, encode_row_group
-from app.parquet.writer import Writer
 from app.parquet.writer_options import writer_options
-from app.schema import SCHEMAS, Kind
+from app.publish.interrupted import recover
+from app.publish.paths import SinkPaths
+from app.publish.rotation import WriterPolicy
+from app.publish.writer import Writer
+from app.schema import SCHEMAS
 
 RECEIVED_MS = 1_767_268_800_000
 PAYLOAD_BYTES = 130

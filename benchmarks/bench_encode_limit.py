@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.decode.flatbuffer import decode_flatbuffers
+from app.decode.flatbuffer.decode import decode_flatbuffers
+from app.kinds import Kind
 from app.parquet.layout import Layout
 from app.parquet.writer_options import writer_options
-from app.schema import Kind
 from app.submission import DecodePolicy, Submission, WireFormat
 from benchmarks.generated_rows import DISTINCT_ROWS, flatbuffer, rows
 

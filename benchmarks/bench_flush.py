@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from app.schema import Kind
+from app.kinds import Kind
 from benchmarks.service import WORKSPACES_MAX, BenchmarkedService
 
 CONFIG: Final = {"sinks.parquet": {"flush_interval": "1h", "max_buffered_size": "512MB"}}

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 from app.journal.journal import Journal
 from app.journal.policy import JournalPolicy
 

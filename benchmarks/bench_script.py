@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from app.schema import Kind
+from app.kinds import Kind
 from benchmarks.generated_rows import DISTINCT_ROWS, json_lines, rows
 
 ROWS = 200_000

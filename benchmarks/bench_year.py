@@ -18,12 +18,13 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from app.durable_fs import DurableFS
-from app.parquet.paths import SinkPaths
-from app.parquet.recovery import recover
-from app.parquet.rotation import WriterPolicy
-from app.parquet.writer import Writer
-from app.schema import SCHEMAS, Kind
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
+from app.publish.interrupted import recover
+from app.publish.paths import SinkPaths
+from app.publish.rotation import WriterPolicy
+from app.publish.writer import Writer
+from app.schema import SCHEMAS
 from benchmarks.file_rows import DAY_START_MS
 from tests.support.service import Service
 

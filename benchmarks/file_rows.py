@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.schema import SCHEMAS
 
 DAY_START_MS: Final = 1_767_225_600_000
 """2026-01-01T00:00:00Z"""

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
 from app.parquet.layout import Layout
-from app.parquet.paths import SinkPaths
-from app.parquet.recovery import recover
-from app.parquet.rotation import WriterPolicy
-from app.parquet.writer import Writer
-from app.schema import Kind
+from app.publish.interrupted import recover
+from app.publish.paths import SinkPaths
+from app.publish.rotation import WriterPolicy
+from app.publish.writer import Writer
 from benchmarks.file_rows import DAY_START_MS, HOUR_MS, WORKSPACES
 
 DAY: Final = "2026-01-01"

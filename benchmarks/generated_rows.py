@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.flatbuffer_batches import hand_laid
 
 EVENT_NAMES: Final = ("page_view", "button_click", "signup", "purchase", "search")

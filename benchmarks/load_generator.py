@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from app.schema import Kind
+from app.kinds import Kind
 from benchmarks.generated_rows import DISTINCT_ROWS, flatbuffer, json_lines, rows
 
 DISTINCT_BATCHES = 64

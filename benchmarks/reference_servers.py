@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from app.fbs.batch_generated import Batch
-from app.fbs.event_generated import EventData
-from app.schema import EVENT_TYPES, SCHEMAS, Kind
+from app.kinds import EVENT_TYPES, Kind
+from app.schema import SCHEMAS
+from tests.fbs.batch_generated import Batch
+from tests.fbs.event_generated import EventData
 
 ROW_GROUP_ROWS: Final = 100_000
 _ANSWER: Final = b'{"accepted":0,"request_id":"0123456789abcdef"}'

@@ -4,7 +4,7 @@
 
 A model in ticks of one second, not the service. Rows arrive by Poisson, with bursts, are shared by the nodes
 that are up, wait in a node's journal, and are published by age or by pressure on its buffer, as
-app/parquet/rotation.py decides, while the store is up. A node that crashes comes back after a restart and the
+app/publish/rotation.py decides, while the store is up. A node that crashes comes back after a restart and the
 replay of its journal; now and then its disk is lost, and with it what was not published. What nobody takes
 waits with the clients, which send it again. A node is one partition here: docs/scaling.md has what partitions
 cost.

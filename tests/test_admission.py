@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from app.admission import Admission, AdmissionPolicy, Levels
+from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.errors import DiskFull, Overloaded, Refused, WorkspaceOverShare
 
 POLICY = AdmissionPolicy(

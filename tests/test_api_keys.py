@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api_keys import ApiKeys, KeyFileError, parse_keys
+from app.api.api_keys import ApiKeys, KeyFileError, parse_keys
 
 A = "000102030405060708090a0b0c0d0e0f"
 B = "FFEEDDCCBBAA99887766554433221100"

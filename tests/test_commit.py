@@ -13,19 +13,20 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 import pytest
 
-from app.commit import AcceptedRows, Committer
-from app.deduplication import DeduplicationPolicy, DeduplicationWindow
+from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
+from app.commit.group import GroupCounts
+from app.commit.group_queue import GroupPolicy
+from app.commit.pipeline import Committer
+from app.commit.settle import read_proposal
+from app.commit.store import AcceptedRows
 from app.errors import DiskFull, OutcomeUnknown, Overloaded
-from app.gathering import GroupPolicy
-from app.group import Answer, GroupCounts, Receipt
 from app.journal.failures import JournalFailed, JournalFull
 from app.journal.journal import Appended
-from app.schema import Kind
-from app.submission import DecodePolicy, Submission, WireFormat
-from app.workers.commit import ProposalCommitter, Waiting
+from app.kinds import Kind
+from app.submission import Answer, DecodePolicy, Receipt, Submission, WireFormat
 from app.workers.messages import Channel, FromWorker, Propose, ToWorker
-from app.workers.proposal import read_proposal
-from app.workers.remote_commit import RemoteCommitter
+from app.workers.proposals import ProposalCommitter, Waiting
+from app.workers.remote_store import RemoteCommitter
 
 WAIT_S = 10.0
 EVENT = b'{"type":"track","event":"a","device_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8"}'

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from app.settings import load
+from app.settings.settings import load
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 CONFIGURATION: Final = REPOSITORY / "docs" / "parquet-sink.container.toml"

@@ -1,8 +1,8 @@
 """The window of batch ids: bounded, and the same after it was saved and read."""
 
-from app.deduplication import DeduplicationPolicy, DeduplicationWindow, RememberedBatch, digest
-from app.rows_frame import BatchReceipt
-from app.schema import Kind
+from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow, RememberedBatch, digest
+from app.commit.payload import BatchReceipt
+from app.kinds import Kind
 
 
 def receipt(workspace_id: int, name: bytes, rows: int = 1) -> BatchReceipt:

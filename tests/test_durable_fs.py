@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.data_directory_lock import DataDirectoryInUse, lock_data_directory
-from app.durable_fs import WRITEV_BUFFERS_MAX, DurableFile, DurableFS, LockHeld, SyncFailed
+from app.disk.data_directory_lock import DataDirectoryInUse, lock_data_directory
+from app.disk.durable_file import WRITEV_BUFFERS_MAX, DurableFile, SyncFailed
+from app.disk.durable_fs import DurableFS
+from app.disk.file_lock import LockHeld
 from tests.support.payloads import event
 from tests.support.service import running_service
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk
@@ -299,8 +301,8 @@ def test_a_lock_is_held_until_it_is_released(fs: DurableFS, directory: Path) -> 
 HOLDER = """
 import sys
 from pathlib import Path
-from app.data_directory_lock import lock_data_directory
-from app.durable_fs import DurableFS
+from app.disk.data_directory_lock import lock_data_directory
+from app.disk.durable_fs import DurableFS
 lock = lock_data_directory(DurableFS(), Path(sys.argv[1]))
 print("locked", flush=True)
 sys.stdin.read()

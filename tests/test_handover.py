@@ -2,7 +2,7 @@
 
 import threading
 
-from app.handover import Handover
+from app.commit.handover import Handover
 
 WAIT_S = 10.0
 

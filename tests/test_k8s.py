@@ -10,8 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app.main import create_app
-from app.settings import ConfigurationError, Settings, load
+from app.run.application import create_app
+from app.settings.settings import ConfigurationError, Settings, load
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 K8S: Final = REPOSITORY / "k8s"

@@ -12,54 +12,37 @@ import pytest
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 MODULE_LINES_MAX: Final = 400
 
-COMPOSITION: Final = {
-    "main",
-    "lifespan",
-    "cli",
-    "serving",
-    "worker_process",
-    "effective_settings",
-    "settings",
+LAYERS: Final = {
+    "decode": {"api", "clients", "commit", "journal", "publish", "parquet", "disk", "object_store"}
+    | {"catalog", "kafka", "workers", "run", "settings"},
+    "journal": {"api", "clients", "commit", "decode", "publish", "parquet", "object_store"}
+    | {"catalog", "kafka", "workers", "run", "settings"},
+    "disk": {"api", "clients", "commit", "decode", "journal", "publish", "parquet", "object_store"}
+    | {"catalog", "kafka", "workers", "run", "settings"},
+    "parquet": {"api", "clients", "commit", "journal", "publish", "disk", "object_store"}
+    | {"catalog", "kafka", "workers", "run", "settings"},
+    "object_store": {"api", "clients", "commit", "decode", "journal", "publish", "parquet"}
+    | {"catalog", "kafka", "workers", "run", "settings"},
+    "publish": {"api", "clients", "commit", "decode", "journal", "catalog", "kafka", "workers"}
+    | {"run", "settings"},
+    "commit": {"api", "clients", "publish", "kafka", "workers", "catalog", "run", "settings"},
+    "catalog": {"api", "clients", "commit", "decode", "journal", "kafka", "workers", "run", "settings"},
+    "kafka": {"api", "clients", "catalog", "workers", "run", "settings"},
+    "workers": {"api", "clients", "publish", "catalog", "kafka", "run", "settings"},
+    "api": {"catalog", "kafka", "workers", "run", "settings"},
+    "settings": {"run"},
 }
-"""The modules that may see Settings: the composition root and the command line."""
+"""What no chain of imports may reach from a package, function-level imports included. run is above all."""
 
-PACKAGES: Final = ("api", "catalog", "decode", "journal", "object_store", "parquet", "workers")
-
-FORBIDDEN_IMPORTS: Final = {
-    "decode": {"os", "pathlib", "time", "socket", "tempfile", "shutil", "random", "secrets", "logging"}
-    | {"app.api", "app.journal", "app.parquet", "app.durable_fs", "app.metrics", "app.commit"},
-    "journal": {
-        "app.schema",
-        "app.api",
-        "app.decode",
-        "app.parquet",
-        "app.metrics",
-        "app.commit",
-        "app.group",
-    }
-    | {"app.rows_frame", "app.submission", "pyarrow"},
-    "parquet": {"app.api", "app.decode", "app.commit", "app.journal", "app.group", "app.metrics"},
-    "catalog": {"app.api", "app.decode", "app.commit", "app.journal", "app.group", "app.metrics"},
-    "object_store": {"app.api", "app.decode", "app.commit", "app.journal", "app.metrics", "app.parquet"}
-    | {"app.schema", "app.settings"},
-    "kafka": {"app.api", "app.journal", "app.main", "app.lifespan", "app.service", "app.settings"},
-    "api": {"app.main", "app.lifespan", "app.cli", "app.serving", "app.workers"},
-    "workers": {
-        "app.main",
-        "app.lifespan",
-        "app.cli",
-        "app.serving",
-        "app.api",
-        "app.parquet",
-        "app.settings",
-    },
+OUTSIDE: Final = {
+    "decode": {"os", "pathlib", "time", "socket", "tempfile", "shutil", "random", "secrets", "logging"},
+    "journal": {"pyarrow"},
 }
-"""Imports point one way: main → lifespan → api → commit | parquet → decode | journal → schema, errors."""
+"""Modules of others that a package's own modules may not import."""
 
 SYNCING: Final = {"fsync", "fdatasync", "sync_file_range", "rename", "renames", "replace", "link", "unlink"}
 
 WEB: Final = {"fastapi", "starlette", "uvicorn"}
-WEB_MODULES: Final = {"main", "lifespan", "serving", "worker_process"}
 
 
 def tracked() -> list[Path]:
@@ -82,7 +65,7 @@ def sources() -> dict[str, ast.Module]:
     found = {}
     for path in sorted((REPOSITORY / "app").rglob("*.py")):
         name = ".".join(path.relative_to(REPOSITORY / "app").with_suffix("").parts)
-        if not name.startswith("fbs.") and path.name != "__init__.py":
+        if path.name != "__init__.py":
             found[name] = ast.parse(path.read_text("utf-8"), str(path))
     assert len(found) > 20
     return found
@@ -147,7 +130,7 @@ def test_nothing_is_left_for_later() -> None:
 
 
 def test_no_module_has_outgrown_its_noun() -> None:
-    lines = {name: text.count("\n") for name, text in texts() if re.fullmatch(r"app/(?!fbs/).*\.py", name)}
+    lines = {name: text.count("\n") for name, text in texts() if re.fullmatch(r"app/.*\.py", name)}
 
     assert {name: count for name, count in lines.items() if count > MODULE_LINES_MAX} == {}
 
@@ -158,22 +141,48 @@ def test_no_module_is_named_after_nothing() -> None:
     assert names.isdisjoint({"util", "utils", "common", "helper", "helpers", "manager", "misc", "core"})
 
 
-def test_only_the_composition_root_and_the_command_see_settings() -> None:
+def test_only_run_and_the_command_see_settings() -> None:
     seeing = {name for name, tree in sources().items() if within_any(imports(tree), {"app.settings"})}
 
-    assert seeing <= COMPOSITION
-    assert {"main", "lifespan"} <= seeing
+    assert {name for name in seeing if not name.startswith(("run.", "settings."))} == {"cli"}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+def test_only_these_modules_are_loose() -> None:
+    loose = {name for name in sources() if "." not in name}
+
+    assert loose == {"cli", "errors", "kinds", "metrics", "schema", "submission"}
+
+
+@pytest.mark.parametrize("package", LAYERS)
 def test_imports_point_one_way(package: str) -> None:
-    modules = {name: tree for name, tree in sources().items() if name.startswith(f"{package}.")}
-    assert modules
+    assert forbidden_reach(import_graph(sources()), package, LAYERS[package]) == []
+
+
+def test_a_forbidden_import_is_seen_through_a_chain_and_in_a_function() -> None:
+    planted = {
+        "decode.a": ast.parse("def late():\n    from app.kinds import Kind\n"),
+        "kinds": ast.parse("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import app.publish.b\n"),
+        "publish.b": ast.parse(""),
+    }
+
+    assert forbidden_reach(import_graph(planted), "decode", {"publish"}) == [
+        "decode.a → kinds → publish.b",
+    ]
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    assert circles(import_graph(sources())) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [{"b", "c"}]
+
+
+@pytest.mark.parametrize("package", OUTSIDE)
+def test_what_a_package_does_not_touch(package: str) -> None:
     wrong = {
         f"{name} imports {imported}"
-        for name, tree in modules.items()
+        for name, tree in sources().items()
+        if name.startswith(f"{package}.")
         for imported in imports(tree)
-        if within(imported, FORBIDDEN_IMPORTS[package])
+        if within(imported, OUTSIDE[package])
     }
 
     assert wrong == set()
@@ -182,7 +191,7 @@ def test_imports_point_one_way(package: str) -> None:
 def test_only_the_api_package_knows_http() -> None:
     knowing = {name for name, tree in sources().items() if within_any(imports(tree), WEB)}
 
-    assert {name for name in knowing if not name.startswith("api.")} <= WEB_MODULES
+    assert {name for name in knowing if not name.startswith(("api.", "run."))} == set()
 
 
 def test_only_one_package_knows_the_client_of_kafka() -> None:
@@ -205,11 +214,11 @@ def test_decoding_reads_no_clock_and_no_file() -> None:
     assert wrong == set()
 
 
-def test_only_durable_fs_syncs_and_renames() -> None:
+def test_only_disk_syncs_and_renames() -> None:
     wrong = {
         f"{name}:{node.lineno} os.{node.attr}"
         for name, tree in sources().items()
-        if name != "durable_fs"
+        if not name.startswith("disk.")
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in SYNCING and last_name(node.value) == "os"
     }
@@ -241,6 +250,51 @@ def test_module_state_would_be_seen() -> None:
     inside = "def f():\n    global cache\n    TABLE[3] = 4\n    TABLE.update({})\n    del TABLE[1]\n"
 
     assert [line for line, _ in module_state(ast.parse(hidden + inside))] == [2, 3, 5, 6, 7, 8]
+
+
+def import_graph(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """By module: the service's own modules that it imports anywhere, in functions and for types too."""
+    return {
+        name: {each.removeprefix("app.") for each in imports(tree)} & trees.keys() - {name}
+        for name, tree in trees.items()
+    }
+
+
+def forbidden_reach(graph: dict[str, set[str]], package: str, forbidden: set[str]) -> list[str]:
+    """Chains of imports that lead from a package's modules into a forbidden package, the shortest of each."""
+    found = []
+    for start in sorted(name for name in graph if name.startswith(f"{package}.")):
+        chains, seen = [[start]], {start}
+        while chains:
+            chain = chains.pop(0)
+            if chain[-1].split(".")[0] in forbidden:
+                found.append(" → ".join(chain))
+                break
+            for following in sorted(graph[chain[-1]] - seen):
+                seen.add(following)
+                chains.append([*chain, following])
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Sets of modules that import each other, directly or not."""
+    reach = {name: reachable(graph, name) for name in graph}
+    rings = {
+        frozenset(other for other in reach[name] if name in reach[other])
+        for name in graph
+        if name in reach[name]
+    }
+    return [set(ring) for ring in rings]
+
+
+def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    found, todo = set(), list(graph[start])
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += graph[name]
+    return found
 
 
 def within_any(names: set[str], parents: set[str]) -> bool:

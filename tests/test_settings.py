@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from app.effective_settings import to_toml
-from app.settings import ConfigurationError, Settings, load
+from app.settings.settings import ConfigurationError, Settings, load
+from app.settings.toml_text import to_toml
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 EXAMPLE: Final = REPOSITORY / "docs" / "parquet-sink.example.toml"

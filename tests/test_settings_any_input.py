@@ -9,7 +9,7 @@ from typing import Final
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.settings import ConfigurationError, load
+from app.settings.settings import ConfigurationError, load
 
 _PART: Final = st.sampled_from(["SERVER", "SINKS", "PARQUET", "PORT", "PATH", "CORS_ORIGINS", "0"]) | st.text(
     st.characters(categories=("L", "N", "P")), max_size=4

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.side_by_side import failures_of
+from app.disk.side_by_side import failures_of
 from tests.support.faults import Crash
 
 WAIT_SECONDS_MAX = 30.0

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import msgspec
 from starlette.types import Scope
 
+from app.api.api_keys import ApiKeys
 from app.api.auth import SentCredential, basic, of_authorization, of_query, parse_key
 from app.api.headers import RawHeaders, header
-from app.api_keys import ApiKeys
 from app.errors import Forbidden, Unauthenticated
 
 CREDENTIALS_MAX: Final = 3

@@ -6,10 +6,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from app.api.api_keys import ApiKeys
 from app.api.headers import RawHeaders
-from app.api_keys import ApiKeys
 from app.errors import Unauthenticated
-from app.schema import ID_BYTES
+from app.kinds import ID_BYTES
 
 KEY_HEX_CHARACTERS: Final = 2 * ID_BYTES
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from starlette.types import Message, Receive
 
+from app.api.content_encoding import decompress
 from app.api.headers import RawHeaders
-from app.decode.content_encoding import decompress
 from app.errors import BodyTooLarge, MalformedBatch, RequestError
 
 DECOMPRESS_INLINE_BYTES_MAX: Final = 2 << 10

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
-from app.api.docs_page import render_docs_page
-from app.api.files import PAGE_HEADERS
-from app.api.openapi_rows import JsonObject
+from app.api.files.routes import PAGE_HEADERS
+from app.api.openapi.page import render_docs_page
+from app.api.openapi.rows import JsonObject
 
 
 def docs_router(document: Callable[[], JsonObject]) -> APIRouter:

@@ -24,8 +24,7 @@ from app import errors
 from app.api.admin_auth import AdminUnauthenticated
 from app.api.body import BodyTimeout, ClientDisconnected
 from app.api.headers import RawHeaders
-from app.group import Receipt
-from app.submission import RowRefusal
+from app.submission import Receipt, RowRefusal
 
 STATUS_BY_ERROR: Final[Mapping[type[errors.RequestError], int]] = MappingProxyType(
     {

@@ -9,10 +9,10 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api.file_listing import file_json
-from app.api.files import Authorise, WorkspaceId
+from app.api.files.listing import file_json
+from app.api.files.routes import Authorise, WorkspaceId
 from app.errors import Overloaded
-from app.parquet.intake import FlushResult
+from app.publish.intake import FlushResult
 
 RETRY_AFTER_S: Final = 10
 

@@ -8,7 +8,9 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from app.api.accept import (
+from app.api.body import is_encoded, read_body, unpack_body
+from app.api.error_responses import HttpAnswer, error_response, request_id_of, send_answer
+from app.api.ingest_request import (
     IngestCall,
     IngestHead,
     IngestParts,
@@ -17,11 +19,8 @@ from app.api.accept import (
     read_head,
     submission_of,
 )
-from app.api.body import is_encoded, read_body, unpack_body
-from app.api.error_responses import HttpAnswer, error_response, request_id_of, send_answer
 from app.errors import Overloaded, RequestError
-from app.group import Answer
-from app.submission import Submission
+from app.submission import Answer, Submission
 
 UNPACKING_MAX: Final = 2
 """Compressed bodies of one call that are unpacked at a time: each may grow to IngestPolicy.max_body_bytes."""

@@ -17,8 +17,8 @@ from pyiceberg.types import (
     StringType,
 )
 
+from app.kinds import ID_BYTES
 from app.parquet.partition import DAY_MS
-from app.schema import ID_BYTES
 
 WORKSPACE: Final = "workspace_id"
 RECEIVED: Final = "batch_timestamp"

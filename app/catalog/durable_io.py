@@ -7,7 +7,7 @@ from typing import Self
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 
 
 class DurableFileIO(PyArrowFileIO):

@@ -16,11 +16,11 @@ import msgspec
 
 from app.catalog.client import open_catalog, require_client
 from app.catalog.policy import EXPIRY_INTERVAL_S, RETRY_S_MAX, RETRY_S_MIN, CatalogPolicy
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
 from app.parquet.data_file import DataFile
 from app.parquet.layout import Layout
-from app.parquet.manifest import Manifest
-from app.schema import Kind
+from app.publish.manifest import Manifest
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog as IcebergCatalog

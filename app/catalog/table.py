@@ -20,8 +20,8 @@ from app.catalog.columns import iceberg_schema, iceberg_type, partition_spec
 from app.catalog.expiry import expire
 from app.catalog.footers import iceberg_data_file
 from app.catalog.policy import COMMIT_FILES_MAX, CONFLICTS_MAX, CatalogPolicy
+from app.kinds import Kind
 from app.parquet.data_file import DataFile
-from app.schema import Kind
 
 PROPERTY_PREFIX: Final = "parquet-sink.last-commit."
 NAME_MAPPING: Final = "schema.name-mapping.default"

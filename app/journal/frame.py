@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from app.durable_fs import Buffer
+from app.disk.durable_file import Buffer
 
 MAGIC: Final = b"PSJ1"
 VERSION: Final = 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 from app.journal.failures import Damage
 from app.journal.losses import LOSSES_NAME, Loss, read_losses
 from app.journal.policy import RESERVED_LSNS_PER_START

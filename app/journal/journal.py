@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from app.durable_fs import Buffer, DurableFS, SyncFailed
+from app.disk.durable_file import Buffer, SyncFailed
+from app.disk.durable_fs import DurableFS
 from app.journal.failures import FrameTooLarge, JournalFailed, JournalFull
 from app.journal.frame import FrameType, encode_frame, payload_bytes
 from app.journal.inspection import Inspection, losses_of

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 from app.journal.failures import Damage
 
 LOSSES_NAME: Final = "losses.jsonl"

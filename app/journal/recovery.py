@@ -4,11 +4,11 @@ from pathlib import Path
 
 import msgspec
 
-from app.durable_fs import DurableFS
-from app.journal.aside import copy_torn_tail, move_aside
+from app.disk.durable_fs import DurableFS
 from app.journal.failures import JournalDamaged
 from app.journal.inspection import Inspection, inspect
 from app.journal.segment import list_segments
+from app.journal.set_aside import copy_torn_tail, move_aside
 from app.journal.state import State, write_state
 
 

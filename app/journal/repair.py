@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from app.durable_fs import DurableFS
-from app.journal.aside import copy_damaged, move_aside
+from app.disk.durable_fs import DurableFS
 from app.journal.failures import Damage, JournalDamaged
 from app.journal.inspection import Inspection, inspect
 from app.journal.losses import LOSSES_NAME, as_loss, write_losses
 from app.journal.recovery import read_from_disk
+from app.journal.set_aside import copy_damaged, move_aside
 from app.journal.state import STATE_NAME, write_state
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 from app.journal.failures import Damage
 from app.journal.frame import HEADER_BYTES, FrameHeader, FrameType, decode_header, payload_is_valid
 from app.journal.losses import Loss

@@ -10,7 +10,8 @@ from typing import Final
 
 import msgspec
 
-from app.durable_fs import Buffer, DurableFS
+from app.disk.durable_file import Buffer
+from app.disk.durable_fs import DurableFS
 from app.journal.failures import JournalFailed
 from app.journal.frame import HEADER_BYTES, FrameType, encode_frame
 

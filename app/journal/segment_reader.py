@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 from app.journal.failures import Damage, JournalDamaged
 from app.journal.frame import (
     ALIGNMENT,

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 from app.journal.frame import HEADER_BYTES, FrameType, decode_header, encode_frame, payload_is_valid
 
 STATE_NAME: Final = "state"

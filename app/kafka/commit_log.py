@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from app.deduplication import DeduplicationPolicy, DeduplicationWindow
+from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
 from app.kafka.entry import CHECKPOINTS, ENTRIES, FIRST_NUMBER, Checkpoint, Entry
 from app.kafka.place import COMMITS, Place
 

@@ -5,16 +5,17 @@ from collections.abc import Callable
 import msgspec
 import pyarrow as pa
 
-from app.parquet.buffer import PartitionRows
-from app.parquet.data_file import DataFile, Draft
+from app.parquet.data_file import DataFile, QuarantinedRows
+from app.parquet.draft import Draft
+from app.parquet.encode import rfc3339
+from app.parquet.file_policy import rows_that_fit
 from app.parquet.layout import Arranger, as_decoded
 from app.parquet.location import relative_path
-from app.parquet.manifest import QuarantinedRows
-from app.parquet.observer import Observer
 from app.parquet.quarantine import as_arrow_file, divide_bad_rows
-from app.parquet.rotation import WriterPolicy, rows_that_fit
 from app.parquet.row_group import encode_row_group
-from app.parquet.stage import rfc3339
+from app.publish.buffer import PartitionRows
+from app.publish.observer import Observer
+from app.publish.rotation import WriterPolicy
 
 
 class Encoded(msgspec.Struct):

@@ -4,9 +4,8 @@ from typing import Final
 
 import msgspec
 
-from app.parquet.data_file import DataFile
-from app.parquet.manifest import QuarantinedRows
-from app.rows_frame import BatchReceipt
+from app.commit.payload import BatchReceipt
+from app.parquet.data_file import DataFile, QuarantinedRows
 
 FIRST_NUMBER: Final = 1
 

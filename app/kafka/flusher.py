@@ -13,7 +13,7 @@ from app.kafka.producer import Sender
 from app.kafka.published import Published
 from app.kafka.topic import Topic
 from app.parquet.data_file import DataFile
-from app.parquet.intake import FlushResult
+from app.publish.intake import FlushResult
 
 POLL_S: Final = 0.05
 RETRY_AFTER_S: Final = 5

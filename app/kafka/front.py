@@ -13,19 +13,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from app.commit import Observer
-from app.deduplication import DeduplicationWindow
+from app.commit.batch_ids import DeduplicationWindow
+from app.commit.group_queue import Gatherer, GroupPolicy
+from app.commit.handover import Handover
+from app.commit.pipeline import Observer
 from app.errors import OutcomeUnknown, Overloaded
-from app.gathering import Gatherer, GroupPolicy
-from app.group import Answer, Reply
-from app.handover import Handover
 from app.kafka.client import KafkaUnavailable
-from app.kafka.partitioned_group import PartitionedGroup
 from app.kafka.producer import Sender
 from app.kafka.record import RecordCodec
+from app.kafka.record_layout import PartitionedGroup
 from app.kafka.topic import Topic
-from app.schema import Kind
-from app.submission import DecodePolicy, Submission
+from app.kinds import Kind
+from app.submission import Answer, DecodePolicy, Reply, Submission
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from app.kafka.commit_log import PartitionLost
 from app.kafka.pipeline import Pipeline
 from app.kafka.policy import KafkaPolicy
 from app.kafka.reader import PartitionReader
-from app.parquet.observer import Observer
+from app.publish.observer import Observer
 
 log = logging.getLogger(__name__)
 

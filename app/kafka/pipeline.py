@@ -7,16 +7,16 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
+from app.commit.payload import BatchReceipt
 from app.kafka.commit_log import CommitLog, LogState, note
 from app.kafka.encoder import Encoded, Encoder
 from app.kafka.entry import Entry
 from app.kafka.place import Place
 from app.kafka.record import Record, RecordCodec, RowsRecord
-from app.parquet.buffer import Buffers
-from app.parquet.observer import Observer
 from app.parquet.partition import Rotation, split
-from app.parquet.rotation import WriterPolicy
-from app.rows_frame import BatchReceipt
+from app.publish.buffer import Buffers
+from app.publish.observer import Observer
+from app.publish.rotation import WriterPolicy
 
 ReadRange = Callable[[int, int], Iterable[Record]]
 """All records from an offset up to (not including) another one. Raises OSError, RecordsLost."""

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from app.durable_fs import Buffer, DurableFS
+from app.disk.durable_file import Buffer
+from app.disk.durable_fs import DurableFS
 from app.object_store.store import NameTaken, ObjectStore
 from app.object_store.uploads import make_calls
 

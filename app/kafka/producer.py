@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from app.kafka.client import KafkaUnavailable, make_producer
-from app.kafka.partitioned_group import Outgoing
 from app.kafka.policy import KafkaPolicy
 from app.kafka.record import FLUSH, TYPE_HEADER
+from app.kafka.record_layout import Outgoing
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer

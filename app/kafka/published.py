@@ -10,9 +10,8 @@ import msgspec
 from app.kafka.commit_log import list_log, log_directory, read_checkpoint, read_entry
 from app.kafka.entry import Checkpoint, Entry
 from app.kafka.place import Place
-from app.parquet.data_file import DataFile
-from app.parquet.manifest import QuarantinedRows
-from app.schema import Kind
+from app.kinds import Kind
+from app.parquet.data_file import DataFile, QuarantinedRows
 
 STALE_S: Final = 1.0
 """A listing is at most so much older than the logs."""

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-from app.rows_frame import RowsFrameCodec, RowsHeader
+from app.commit.payload import RowsFrameCodec, RowsHeader
 
 TYPE_HEADER: Final = "type"
 FLUSH: Final = b"flush"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from app.deduplication import DeduplicationPolicy
+from app.commit.batch_ids import DeduplicationPolicy
 from app.kafka.client import make_member
 from app.kafka.commit_log import CommitLog
 from app.kafka.encoder import Encoder
@@ -18,8 +18,8 @@ from app.kafka.partition_thread import PartitionThread
 from app.kafka.pipeline import Pipeline
 from app.kafka.place import Place
 from app.kafka.policy import KafkaPolicy
-from app.parquet.observer import Observer
-from app.parquet.rotation import WriterPolicy
+from app.publish.observer import Observer
+from app.publish.rotation import WriterPolicy
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, TopicPartition

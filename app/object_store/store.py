@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from app.durable_fs import Buffer
+from app.disk.durable_file import Buffer
 from app.object_store.client import first_line, make_client
 from app.object_store.policy import StorePolicy
 

@@ -7,8 +7,10 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-from app.parquet.promotion import Extractor, Promotion
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.parquet.extraction import Extractor
+from app.parquet.promotion import Promotion
+from app.schema import SCHEMAS
 
 CODECS: Final = MappingProxyType(
     {

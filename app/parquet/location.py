@@ -3,8 +3,8 @@
 import re
 from typing import Final, NamedTuple
 
+from app.kinds import Kind
 from app.parquet.partition import Partition
-from app.schema import Kind
 
 NUMBER_DIGITS: Final = 4
 NODE_CHARACTERS_MAX: Final = 63

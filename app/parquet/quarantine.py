@@ -4,9 +4,9 @@ from typing import Final
 
 import pyarrow as pa
 
+from app.kinds import Kind
 from app.parquet.layout import Layout
 from app.parquet.row_group import MAGIC, encode_row_group
-from app.schema import Kind
 
 TRIALS_MAX: Final = 4096
 """Encodings spent on telling good rows from bad; what is undecided then is set aside as a whole."""

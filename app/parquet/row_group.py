@@ -15,9 +15,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.kinds import Kind
 from app.parquet.layout import Layout
 from app.parquet.writer_options import writer_options
-from app.schema import Kind
 
 MAGIC: Final = b"PAR1"
 _FOOTER_TAIL_BYTES: Final = 8  # length of the footer, magic

@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from app.kinds import Kind
 from app.parquet.layout import CODECS, Layout
 from app.parquet.promotion import PromotedType
-from app.schema import SCHEMAS, Kind
+from app.schema import SCHEMAS
 
 DEFAULT_LEVELS: Final = MappingProxyType({"gzip": 6, "zstd": 1})
 """Where the configuration says nothing."""

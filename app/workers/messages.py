@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-from app.admission import Levels
-from app.workers.proposal import Outcome, Proposal
+from app.commit.admission import Levels
+from app.commit.settle import Outcome, Proposal
 
 MESSAGE_BYTES_MAX: Final = 1 << 30
 """More than any group can hold: a length beyond it is no length."""

@@ -12,8 +12,8 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Final, Protocol
 
-from app.admission import Levels
-from app.workers.commit import Waiting
+from app.commit.admission import Levels
+from app.commit.settle import read_proposal
 from app.workers.merged_metrics import added, counted
 from app.workers.messages import (
     Channel,
@@ -30,7 +30,7 @@ from app.workers.messages import (
     Stuck,
     ToWorker,
 )
-from app.workers.proposal import read_proposal
+from app.workers.proposals import Waiting
 
 log = logging.getLogger(__name__)
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from app.deduplication import digest
+from app.commit.batch_ids import digest
+from app.commit.frames import frames_of
+from app.commit.group import Group
+from app.commit.payload import BatchReceipt, RowsFrameCodec, RowsHeader
+from app.commit.settle import Outcome, Proposal, ProposedBatch, ProposedFrame, answer_of
 from app.errors import BatchIdReused
-from app.group import Answer, Group, Receipt, answer_of, frames_of
-from app.rows_frame import BatchReceipt, RowsFrameCodec, RowsHeader
-from app.submission import Decoded, DecodedRows, Verdict
-from app.workers.proposal import Outcome, Proposal, ProposedBatch, ProposedFrame
+from app.submission import Answer, Decoded, DecodedRows, Receipt, Verdict
 
 NO_BATCH = ProposedBatch(0, b"", b"", 0)
 

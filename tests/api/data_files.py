@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
 from app.parquet.data_file import DataFile
-from app.parquet.manifest import Commit, Manifest
-from app.schema import Kind
+from app.publish.manifest import Commit, Manifest
 
 DATE = "2026-11-22"
 

@@ -5,7 +5,7 @@ from base64 import b64encode
 import pytest
 
 from app.api.admin_auth import Access, AdminAuth
-from app.api_keys import ApiKeys
+from app.api.api_keys import ApiKeys
 from app.errors import Forbidden, Unauthenticated
 
 TOKEN = "a-secret-of-sixteen-characters"

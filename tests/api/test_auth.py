@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.api_keys import ApiKeys
 from app.api.auth import Credential, authenticate, find_key
-from app.api_keys import ApiKeys
 from app.errors import Unauthenticated
 
 KEY = bytes(range(16))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.byte_range import ByteRange, NotSatisfiable, matches_strongly, matches_weakly, parse_range
+from app.api.files.byte_range import ByteRange, NotSatisfiable, matches_strongly, matches_weakly, parse_range
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,8 @@ from app.api.error_responses import (
     install_error_responses,
     receipt_response,
 )
-from app.group import Receipt
-from app.schema import Kind
-from app.submission import RowRefusal
+from app.kinds import Kind
+from app.submission import Receipt, RowRefusal
 from tests.api.serving import serving
 
 REFUSALS = [RowRefusal(2, "device_id", "is not a UUID"), RowRefusal(5, "", "is not a JSON object")]

@@ -16,13 +16,13 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.admin_auth import AdminAuth
+from app.api.api_keys import ApiKeys
 from app.api.error_responses import RequestIds, install_error_responses
-from app.api.file_listing import FileFilter, FileListing
-from app.api.file_response import Opened, OpenedFile
-from app.api.files import files_router
-from app.api.files_page import human_size
-from app.api_keys import ApiKeys
-from app.schema import Kind
+from app.api.files.listing import FileFilter, FileListing
+from app.api.files.page import human_size
+from app.api.files.response import Opened, OpenedFile
+from app.api.files.routes import files_router
+from app.kinds import Kind
 from tests.api.data_files import DATE, Published, data_file
 from tests.api.serving import serving
 

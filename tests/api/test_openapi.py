@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import BaseRoute, Route
 
-from app.api.docs_page import render_docs_page
-from app.main import create_app
-from app.settings import Settings
+from app.api.openapi.page import render_docs_page
+from app.run.application import create_app
+from app.settings.settings import Settings
 from tests.support.service import ADMIN_TOKEN, KEYS, Service
 
 REPOSITORY = Path(__file__).resolve().parents[2]

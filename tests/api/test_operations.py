@@ -9,11 +9,11 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.admin_auth import AdminAuth
+from app.api.api_keys import ApiKeys
 from app.api.error_responses import RequestIds, install_error_responses
 from app.api.flush import flush_router
 from app.api.health import health_router
 from app.api.status import status_router
-from app.api_keys import ApiKeys
 from app.errors import OutcomeUnknown
 from app.parquet.data_file import DataFile
 from tests.api.data_files import data_file

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.catalog_service import Tables
 from tests.support.s3_server import REGION
 from tests.support.service import REPOSITORY

@@ -11,11 +11,11 @@ from pyiceberg.table import CommitTableResponse, Table
 
 from app.catalog.policy import CatalogPolicy
 from app.catalog.table import KindTable
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
 from app.parquet.data_file import DataFile
 from app.parquet.layout import Layout
-from app.parquet.manifest import Manifest
-from app.schema import Kind
+from app.publish.manifest import Manifest
 from tests.support.catalog_service import CatalogService
 from tests.support.payloads import event
 

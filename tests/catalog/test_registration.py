@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from app.catalog.expiry import expired
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.bucket_service import BucketService
 from tests.support.catalog_service import (
     CatalogService,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import ConfigurationError, Settings, load
+from app.settings.settings import ConfigurationError, Settings, load
 
 REFUSED = [
     (

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.catalog.engines import by_duckdb, by_spark
 from tests.support.bucket_service import BucketService
 from tests.support.catalog_service import Tables, table_violations, wait_until_registered, with_catalog

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.decode.flatbuffer import decode_flatbuffers
+from app.decode.flatbuffer.decode import decode_flatbuffers
 from app.submission import Decoded, DecodePolicy, RowRefusal, Submission, Verdict, WireFormat
 
 KEY = bytes(range(16))

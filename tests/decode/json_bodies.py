@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.schema import Kind
+from app.kinds import Kind
 from app.submission import Submission, WireFormat
 from tests.decode.json_reference import KNOWN, Number
 

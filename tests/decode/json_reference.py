@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.schema import LEVELS, Kind
+from app.kinds import LEVELS, Kind
 
 BLANKS = " \t\r\n"
 EVENT_TYPES = {"track", "identify", "group", "alias", "enrich", "context"}

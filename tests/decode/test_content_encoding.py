@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.decode.content_encoding import decompress
+from app.api.content_encoding import decompress
 from app.errors import BodyTooLarge, MalformedBatch, RequestError, UnsupportedMedia
 
 CONTENT = b'{"type":"track","event":"Signed up"}\n' * 5_000
@@ -137,7 +137,7 @@ def zstd_zeros() -> bytes:
 
 MEASURED = """
 import sys
-from app.decode.content_encoding import decompress
+from app.api.content_encoding import decompress
 
 def peak_kib():  # not ru_maxrss, which starts with the peak of the process that started this one
     with open("/proc/self/status") as status:

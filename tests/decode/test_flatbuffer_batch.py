@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from app.decode.flatbuffer import decode_flatbuffers
-from app.decode.flatbuffer_batch import BATCH_ID_PREFIX
+from app.decode.flatbuffer.batch import BATCH_ID_PREFIX
+from app.decode.flatbuffer.decode import decode_flatbuffers
 from app.errors import BodyTooLarge, Forbidden, MalformedBatch, Overloaded, RequestError
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.schema import SCHEMAS
 from app.submission import DecodePolicy
 from tests.decode.decoding import (
     BINARY,

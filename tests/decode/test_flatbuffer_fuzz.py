@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.schema import Kind
+from app.kinds import Kind
 from app.submission import Decoded
 from tests.decode.decoding import BINARY, KEY, POLICY, RECEIVED_MS, decode, rows_of
 from tests.support import flatbuffer_oracle as oracle

@@ -5,7 +5,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, note, settings
 
-from app.schema import Kind
+from app.kinds import Kind
 from app.submission import DecodePolicy
 from tests.decode.decoding import (
     BINARY,

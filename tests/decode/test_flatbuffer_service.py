@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.decode.decoding import BINARY, KEY, POLICY, RECEIVED_MS, decode_one
 from tests.support import flatbuffer_oracle as oracle
 from tests.support.flatbuffer_batches import hand_laid

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from app.decode.json_rows import decode_json
+from app.decode.json.decode import decode_json
 from app.errors import BodyTooLarge, MalformedBatch
-from app.schema import Kind
+from app.kinds import Kind
 from app.submission import DecodePolicy, Verdict
 from tests.decode.json_bodies import DEVICE, submission
 

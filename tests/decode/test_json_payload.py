@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from app.decode.json_payload import valid_json, why_not_json
+from app.decode.flatbuffer.json_payload import valid_json, why_not_json
 from tests.support.flatbuffer_oracle import is_json
 
 fragments = st.lists(

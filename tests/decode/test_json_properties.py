@@ -6,9 +6,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.decode.json_rows import decode_json
+from app.decode.json.decode import decode_json
 from app.errors import MalformedBatch
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.schema import SCHEMAS
 from app.submission import Decoded, DecodePolicy, Submission
 from tests.decode.json_bodies import RECEIVED_MS, bodies, mutated, submission
 from tests.decode.json_reference import read_body, read_payload, same

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.decode.json_rows import PIECE_BYTES, decode_json
+from app.decode.json.decode import PIECE_BYTES, decode_json
 from app.errors import MalformedBatch
-from app.schema import Kind
+from app.kinds import Kind
 from app.submission import DecodePolicy, RowRefusal, Verdict
 from tests.decode.json_bodies import DEVICE, RECEIVED_MS, submission
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from msgspec import Raw
 
-from app.decode.json_logs import log_columns
-from app.decode.json_refusals import ABSENT, NULL, Refusals
-from app.decode.timestamps import read_timestamps
-from app.decode.uuids import read_uuids
-from app.schema import LEVELS
+from app.decode.json.logs import log_columns
+from app.decode.json.refusals import ABSENT, NULL, Refusals
+from app.decode.json.timestamps import read_timestamps
+from app.decode.json.uuids import read_uuids
+from app.kinds import LEVELS
 
 NOW = 1_750_000_000_000
 ID = "0190a7d6-7c2b-4f4e-9d6b-2f8a5e1c3b47"

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.demo.check import Found, count_carriers, find_rows
 from tests.demo.flights import as_events, as_flatbuffer_row, carriers, read_flights
 from tests.demo.machine_logs import log_lines

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.schema import SCHEMAS
 from tests.demo.check import find_rows
 from tests.demo.flights import FLIGHTS, as_events, carriers, read_flights
 

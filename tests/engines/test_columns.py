@@ -9,7 +9,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.schema import SCHEMAS
 
 Row = tuple[object, ...]
 BYTES_COLUMNS = ("device_id", "session_id", "source_ip", "payload")

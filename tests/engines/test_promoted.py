@@ -14,7 +14,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.schema import SCHEMAS
 from tests.engines.test_documented_queries import spark_python
 from tests.support.service import Service
 

@@ -13,17 +13,16 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from app.admission import Admission, AdmissionPolicy, Levels
-from app.api.accept import IngestParts, IngestPolicy
+from app.api.api_keys import ApiKeys
 from app.api.client_address import ClientAddresses
+from app.api.connection.fast_lane import FastLane
+from app.api.connection.guarded_protocol import ConnectionPolicy
 from app.api.error_responses import RequestIds
-from app.api.fast_lane import FastLane
-from app.api.guarded_protocol import ConnectionPolicy
 from app.api.http_metrics import HttpMetrics
-from app.api_keys import ApiKeys
-from app.group import Receipt, Reply
-from app.schema import Kind
-from app.submission import Submission
+from app.api.ingest_request import IngestParts, IngestPolicy
+from app.commit.admission import Admission, AdmissionPolicy, Levels
+from app.kinds import Kind
+from app.submission import Receipt, Reply, Submission
 
 KEY: Final = bytes(range(16))
 POLICY: Final = ConnectionPolicy(max_header_bytes=2_000, request_timeout_s=0.4, keep_alive_s=0.4)

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from app.api.fast_connection import WAITING_BYTES_MAX, FastConnection
-from app.api.fast_lane import RECEIVE_BYTES
-from app.group import Receipt
-from app.schema import Kind
+from app.api.connection.fast_connection import WAITING_BYTES_MAX, FastConnection
+from app.api.connection.shared import RECEIVE_BYTES
+from app.kinds import Kind
+from app.submission import Receipt
 from tests.fast_lane.lane import KEY, POLICY, answer_of, request, serving
 
 BODY = b'{"type":"track"}'

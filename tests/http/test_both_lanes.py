@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.flatbuffer_batches import hand_laid
 from tests.support.payloads import event, json_lines
 from tests.support.service import KEYS, Service, running_service

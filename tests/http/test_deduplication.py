@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.flatbuffer_batches import hand_laid
 from tests.support.payloads import TIMESTAMP_MS, event, numbers
 from tests.support.service import KEYS, Service

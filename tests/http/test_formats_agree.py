@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.flatbuffer_batches import hand_laid, official
 from tests.support.payloads import DEVICE, SESSION, TIMESTAMP_MS
 from tests.support.service import KEYS, Service

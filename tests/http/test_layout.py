@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.schema import SCHEMAS
 from tests.support.payloads import ROW_OF, event, numbers, payloads
 from tests.support.service import Service, running_service
 

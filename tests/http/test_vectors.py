@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.service import Service, running_service
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"

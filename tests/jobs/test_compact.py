@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.schema import SCHEMAS
 from tests.jobs.spark_cluster import Job, SparkCluster
 from tests.support.payloads import ROW_OF
 from tests.support.service import ADMIN_TOKEN, REPOSITORY, Service, running_service

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from app.durable_fs import SyncFailed
+from app.disk.durable_file import SyncFailed
 from app.journal.failures import JournalDamaged, JournalFailed
 from tests.journal.corruption import (
     combined,

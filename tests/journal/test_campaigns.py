@@ -10,7 +10,7 @@ import app.journal.frame
 import app.journal.inspection
 import app.journal.scan
 import app.journal.segment_reader
-from app.durable_fs import Buffer
+from app.disk.durable_file import Buffer
 from app.journal.journal import Journal
 from app.journal.segment import SegmentWriter
 from tests.journal.campaigns import (

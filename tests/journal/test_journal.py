@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 from app.journal.failures import FrameTooLarge, JournalDamaged, JournalFailed, JournalFull
 from app.journal.frame import FrameType, encode_frame
 from app.journal.journal import Journal
@@ -221,7 +221,7 @@ def test_a_torn_tail_is_cut_and_copied_aside(fs: DurableFS, directory: Path) -> 
 def test_copies_of_torn_tails_are_bounded(
     fs: DurableFS, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.journal.aside.TORN_BYTES_MAX", 20)
+    monkeypatch.setattr("app.journal.set_aside.TORN_BYTES_MAX", 20)
     for _ in range(3):
         Journal.open(fs, directory, JournalPolicy())
         path = list_segments(fs, directory)[-1][1]

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 from app.journal.failures import JournalFull
 from app.journal.journal import Journal
 from app.journal.policy import JournalPolicy

@@ -9,17 +9,17 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.deduplication import DeduplicationPolicy
-from app.durable_fs import Buffer
+from app.commit.batch_ids import DeduplicationPolicy
+from app.commit.payload import BatchReceipt
+from app.disk.durable_file import Buffer
 from app.kafka.commit_log import CommitLog, PartitionLost
 from app.kafka.encoder import Encoder
 from app.kafka.pipeline import Pipeline
 from app.kafka.place import Place
 from app.kafka.record import Record, RecordCodec, RecordHeader
-from app.parquet.observer import SilentObserver
-from app.parquet.rotation import WriterPolicy
-from app.rows_frame import BatchReceipt
-from app.schema import Kind
+from app.kinds import Kind
+from app.publish.observer import SilentObserver
+from app.publish.rotation import WriterPolicy
 from tests.parquet.rows import NOON_MS, event_rows
 
 CHECKPOINT_ENTRIES: Final = 3

@@ -10,7 +10,7 @@ REPOSITORY: Final = Path(__file__).resolve().parents[2]
 FIRST_USE: Final = """
 import sys, threading
 import msgspec
-from app.deduplication import DeduplicationPolicy, DeduplicationWindow
+from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
 from app.kafka.commit_log import read_checkpoint, read_entry
 from app.kafka.entry import Checkpoint, Entry
 

@@ -12,7 +12,7 @@ from app.kafka.partition_thread import PartitionThread
 from app.kafka.pipeline import RecordsLost
 from app.kafka.policy import KafkaPolicy
 from app.kafka.record import Record
-from app.parquet.observer import SilentObserver
+from app.publish.observer import SilentObserver
 from tests.kafka.simulated_partition import Interposed, Partition
 
 SECONDS_MAX = 30.0

@@ -4,14 +4,13 @@ import json
 import random
 from typing import Any, Final
 
-from app.deduplication import DeduplicationPolicy, DeduplicationWindow
+from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
 from app.errors import BodyTooLarge, Overloaded
-from app.group import Answer, Receipt
-from app.kafka.partitioned_group import PartitionedGroup
 from app.kafka.record import RecordCodec
+from app.kafka.record_layout import PartitionedGroup
 from app.kafka.topic import partition_of
-from app.schema import Kind
-from app.submission import DecodePolicy, Submission, WireFormat
+from app.kinds import Kind
+from app.submission import Answer, DecodePolicy, Receipt, Submission, WireFormat
 
 DEVICE: Final = "550e8400-e29b-41d4-a716-446655440000"
 PARTITIONS: Final = 4

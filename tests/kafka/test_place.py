@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 from app.kafka.place import TEMPORARY, Place, SharedBucket, SharedDirectory
 from tests.support.simulated_disk import SimulatedDisk, SimulatedFS
 from tests.support.simulated_store import SimulatedStore

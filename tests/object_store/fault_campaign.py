@@ -22,10 +22,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.kinds import Kind
 from app.object_store.store import ObjectStore, StoreUnavailable
 from app.parquet.location import parse, relative_path
-from app.parquet.rotation import WriterPolicy
-from app.schema import Kind
+from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench
 from tests.parquet.rows import event_rows, snapshot_rows
 from tests.support.fault_proxy import AT_ONCE, Fault, FaultProxy, no_fault

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.parquet.location import parse
-from app.parquet.rotation import WriterPolicy
+from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench
 from tests.parquet.rows import all_timestamps, event_rows, published
 from tests.support.bucket_service import BucketService

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
 from app.object_store.store import ObjectStore
-from app.parquet.bucket import Bucket
-from app.parquet.local_directory import LocalDirectory
-from app.parquet.renaming import free_names, rename_files
+from app.publish.bucket import Bucket
+from app.publish.local_directory import LocalDirectory
+from app.publish.renaming import free_names, rename_files
 from tests.api.data_files import data_file
 from tests.support.s3_server import S3Server, policy_of
 

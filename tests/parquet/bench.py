@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from app.durable_fs import DurableFS
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
 from app.object_store.store import ObjectStore
-from app.parquet.bucket import Bucket
-from app.parquet.destination import Destination
-from app.parquet.intake import FlushResult
-from app.parquet.paths import SinkPaths
-from app.parquet.recovery import RecoveryReport, recover
-from app.parquet.rotation import WriterPolicy
-from app.parquet.writer import Writer
-from app.schema import Kind
+from app.publish.bucket import Bucket
+from app.publish.destination import Destination
+from app.publish.intake import FlushResult
+from app.publish.interrupted import RecoveryReport, recover
+from app.publish.paths import SinkPaths
+from app.publish.rotation import WriterPolicy
+from app.publish.writer import Writer
 from tests.parquet.rows import NOON_MS
 
 Journal = dict[int, tuple[Kind, pa.RecordBatch]]

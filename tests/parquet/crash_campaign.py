@@ -20,9 +20,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.durable_fs import SyncFailed
-from app.parquet.rotation import WriterPolicy
-from app.schema import Kind
+from app.disk.durable_file import SyncFailed
+from app.kinds import Kind
+from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench, Journal
 from tests.parquet.rows import DAY_MS, NOON_MS, event_rows, snapshot_rows
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk, SimulatedFS, faults_of

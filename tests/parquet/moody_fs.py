@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from app.durable_fs import DurableFile, DurableFS, SyncFailed
+from app.disk.durable_file import DurableFile, SyncFailed
+from app.disk.durable_fs import DurableFS
 from tests.support.simulated_disk import Crash
 
 Choice = Callable[[str, Path], bool]

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.schema import SCHEMAS
 
 NOON_MS = 1_767_268_800_000
 """2026-01-01T12:00:00Z"""

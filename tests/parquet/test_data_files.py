@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.kinds import Kind
 from app.parquet.layout import CODECS, Layout
-from app.parquet.rotation import WriterPolicy
-from app.schema import SCHEMAS, Kind
+from app.publish.rotation import WriterPolicy
+from app.schema import SCHEMAS
 from tests.parquet.bench import Bench
 from tests.parquet.rows import all_timestamps, event_rows, published
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.kinds import Kind
 from app.parquet.location import Location, checked_node_id, parse, relative_path
 from app.parquet.partition import Partition, Rotation, partition_of, split
-from app.schema import SCHEMAS, Kind
+from app.schema import SCHEMAS
 from tests.parquet.rows import DAY_MS, HOUR_MS, NOON_MS, event_rows
 
 DAILY, HOURLY = Rotation.DAILY, Rotation.HOURLY

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.kinds import Kind
+from app.parquet.extraction import Extractor
 from app.parquet.layout import Layout
-from app.parquet.promotion import Extractor, PromotedType, Promotion, parse_path, refuse_conflicts
-from app.parquet.rotation import WriterPolicy
-from app.schema import SCHEMAS, Kind
+from app.parquet.promotion import PromotedType, Promotion, parse_path, refuse_conflicts
+from app.publish.rotation import WriterPolicy
+from app.schema import SCHEMAS
 from tests.parquet.bench import Bench
 from tests.parquet.rows import event_rows
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from app.durable_fs import Buffer
-from app.parquet import local_directory, recovery
-from app.parquet.data_file import Draft
-from app.parquet.manifest import Manifest
+from app.disk.durable_file import Buffer
+from app.parquet.draft import Draft
 from app.parquet.row_group import RowGroup
-from app.parquet.writer import Writer
+from app.publish import interrupted, local_directory
+from app.publish.manifest import Manifest
+from app.publish.writer import Writer
 from tests.parquet.crash_campaign import Result, any_fault, power_loss
 from tests.support.simulated_disk import SimulatedFS, SimulatedHandle
 
@@ -66,16 +66,16 @@ def no_intent(patch: Patch) -> None:
 
 
 def no_roll_forward(patch: Patch) -> None:
-    patch.setattr(recovery._Recovery, "_finish", lambda *arguments: None)
+    patch.setattr(interrupted._Recovery, "_finish", lambda *arguments: None)
 
 
 def no_check_of_what_was_staged(patch: Patch) -> None:
-    for module in (recovery, local_directory):
+    for module in (interrupted, local_directory):
         patch.setattr(module, "is_complete", lambda fs, path, placement: fs.exists(path))
 
 
 def no_clearing_of_staging(patch: Patch) -> None:
-    patch.setattr(recovery._Recovery, "_clear_staging", lambda *arguments: None)
+    patch.setattr(interrupted._Recovery, "_clear_staging", lambda *arguments: None)
 
 
 def no_memory_of_what_is_published(patch: Patch) -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app.durable_fs import DurableFS
-from app.parquet.manifest import HEADER, Commit, Manifest, ManifestDamaged
-from app.parquet.publish import IntentDamaged, read_intent
-from app.parquet.recovery import FilesDiffer, recover
-from app.parquet.rotation import WriterPolicy
-from app.schema import Kind
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
+from app.publish.intent import IntentDamaged, read_intent
+from app.publish.interrupted import FilesDiffer, recover
+from app.publish.manifest import HEADER, Commit, Manifest, ManifestDamaged
+from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench
 from tests.parquet.moody_fs import MoodyFS
 from tests.parquet.rows import all_timestamps, event_rows, published, snapshot_rows

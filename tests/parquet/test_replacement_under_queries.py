@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from app.parquet.rotation import WriterPolicy
+from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench
 from tests.parquet.rows import event_rows
 

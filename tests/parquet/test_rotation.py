@@ -1,17 +1,16 @@
 import msgspec
 import pytest
 
-from app.parquet.rotation import (
+from app.parquet.file_policy import is_full, rows_that_fit
+from app.publish.rotation import (
     Buffered,
     Due,
     WriterPolicy,
     due,
     is_final,
-    is_full,
     lag_ms,
     relieve_journal,
     relieve_memory,
-    rows_that_fit,
 )
 
 POLICY = WriterPolicy(

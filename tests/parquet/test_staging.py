@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from app.durable_fs import DurableFile, DurableFS, SyncFailed
-from app.parquet.paths import SinkPaths
-from app.parquet.staging import PIECE_BYTES, Staging
+from app.disk.durable_file import DurableFile, SyncFailed
+from app.disk.durable_fs import DurableFS
+from app.publish.paths import SinkPaths
+from app.publish.staging_directory import PIECE_BYTES, Staging
 
 
 class Counted(DurableFile):

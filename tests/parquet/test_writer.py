@@ -4,13 +4,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.durable_fs import SyncFailed
-from app.parquet.intake import RowAccount
+from app.disk.durable_file import SyncFailed
+from app.kinds import Kind
 from app.parquet.partition import Partition, Rotation
 from app.parquet.quarantine import ERROR_KEY
-from app.parquet.rotation import WriterPolicy
-from app.parquet.writer import WriterStopped
-from app.schema import SCHEMAS, Kind
+from app.publish.intake import RowAccount
+from app.publish.rotation import WriterPolicy
+from app.publish.writer import WriterStopped
+from app.schema import SCHEMAS
 from tests.parquet.bench import Bench
 from tests.parquet.moody_fs import MoodyFS, never
 from tests.parquet.rows import (

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.kinds import Kind
 from app.parquet.layout import Layout
-from app.parquet.manifest import Commit
-from app.parquet.rotation import WriterPolicy
 from app.parquet.row_group import MAGIC, RowGroup, encode_row_group
 from app.parquet.writer_options import BLOOM_ROWS_MIN, BLOOM_VALUES_MAX, distinct_values, writer_options
-from app.schema import SCHEMAS, Kind
+from app.publish.manifest import Commit
+from app.publish.rotation import WriterPolicy
+from app.schema import SCHEMAS
 from tests.parquet.bench import Bench
 from tests.parquet.rows import event_rows, published
 

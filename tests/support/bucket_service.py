@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.fs
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.s3_server import ACCESS_KEY, BUCKET, REGION, SECRET_KEY
 from tests.support.service import Config, Service
 

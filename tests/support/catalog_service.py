@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.table import Table
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.s3_server import REGION
 from tests.support.service import Config, Service
 from tests.torture.ledger import MARK, Batch

@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 import flatbuffers
 import numpy as np
 
-from app.fbs import batch_generated, event_generated, log_generated, snapshot_generated
-from app.schema import EVENT_TYPES, LEVELS, Kind
+from app.kinds import EVENT_TYPES, LEVELS, Kind
+from tests.fbs import batch_generated, event_generated, log_generated, snapshot_generated
 
 EventLayout = Literal["plain", "service"]
 Row = Mapping[str, Any]

@@ -7,11 +7,11 @@ import json
 import struct
 from typing import Any
 
-from app.fbs.batch_generated import Batch
-from app.fbs.event_generated import Event, EventData, ServiceEvent
-from app.fbs.log_generated import LogData
-from app.fbs.snapshot_generated import SnapshotData
-from app.schema import EVENT_TYPES, LEVELS, Kind
+from app.kinds import EVENT_TYPES, LEVELS, Kind
+from tests.fbs.batch_generated import Batch
+from tests.fbs.event_generated import Event, EventData, ServiceEvent
+from tests.fbs.log_generated import LogData
+from tests.fbs.snapshot_generated import SnapshotData
 
 
 class Wrong(Exception):

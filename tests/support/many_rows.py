@@ -5,7 +5,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.flatbuffer_batches import NUMBER, Template
 from tests.support.payloads import TIMESTAMP_MS
 from tests.support.service import KEYS

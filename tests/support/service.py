@@ -18,7 +18,8 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.schema import SCHEMAS, Kind
+from app.kinds import Kind
+from app.schema import SCHEMAS
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 START_SECONDS_MAX: Final = 30.0

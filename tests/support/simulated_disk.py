@@ -19,8 +19,10 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from app.durable_fs import Buffer, DurableFile, DurableFS, FileLock, LockHeld, SyncFailed
-from app.file_stat import FileStat, Space
+from app.disk.durable_file import Buffer, DurableFile, SyncFailed
+from app.disk.durable_fs import DurableFS
+from app.disk.file_lock import FileLock, LockHeld
+from app.disk.file_stat import FileStat, Space
 from tests.support.faults import Crash, Fault, faults_of
 from tests.support.simulated_nodes import NameChange, SimDirectory, SimFile
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.durable_fs import Buffer
+from app.disk.durable_file import Buffer
 from app.object_store.policy import StorePolicy
 from app.object_store.store import NameTaken, ObjectFacts, ObjectStore
 from app.object_store.url import Provider, StoreUrl

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.service import KEYS, Service
 from tests.torture.kill_campaign import post
 from tests.torture.ledger import Ledger, Outcome

@@ -30,7 +30,7 @@ import httpx
 import msgspec
 import pyarrow.fs
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.kafka_cluster import KafkaCluster, running_kafka
 from tests.support.kafka_service import KafkaService
 from tests.support.s3_server import (

@@ -29,7 +29,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from app.schema import Kind
+from app.kinds import Kind
 from tests.support.bucket_service import BucketService
 from tests.support.catalog_service import CatalogService, table_violations, wait_until_registered
 from tests.support.flatbuffer_batches import hand_laid

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import msgspec
 
-from app.quantities import parse_size
-from app.schema import Kind
+from app.kinds import Kind
+from app.settings.quantities import parse_size
 from tests.support.service import KEYS, Service
 from tests.torture.kill_campaign import json_row
 from tests.torture.ledger import MARK, Batch, Ledger, Outcome

@@ -12,21 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from app.admission import AdmissionPolicy
-from app.deduplication import DeduplicationPolicy
+from app.commit.admission import AdmissionPolicy
+from app.commit.batch_ids import DeduplicationPolicy
+from app.commit.group_queue import GroupPolicy
 from app.errors import OutcomeUnknown
-from app.gathering import GroupPolicy
-from app.group import Answer
 from app.journal.policy import JournalPolicy
 from app.metrics import Metrics
-from app.parquet.intake import FlushResult
 from app.parquet.partition import Partition
-from app.parquet.paths import SinkPaths
-from app.parquet.rotation import WriterPolicy
-from app.parquet.writer import Writer
-from app.policies import Policies
-from app.service import Service
-from app.submission import DecodePolicy, Submission
+from app.publish.intake import FlushResult
+from app.publish.paths import SinkPaths
+from app.publish.rotation import WriterPolicy
+from app.publish.writer import Writer
+from app.run.local_service import Service
+from app.settings.plan import Policies
+from app.submission import Answer, DecodePolicy, Submission
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk
 
 PATHS: Final = SinkPaths(Path("/node/data"), Path("/node/state"))

@@ -9,10 +9,9 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from app.errors import BatchIdReused, Refused
-from app.group import Answer, Receipt
+from app.kinds import Kind
 from app.metrics import Metrics
-from app.schema import Kind
-from app.submission import Submission, WireFormat
+from app.submission import Answer, Receipt, Submission, WireFormat
 from tests.parquet.rows import DAY_MS, NOON_MS
 from tests.support.service import KEYS
 from tests.support.simulated_disk import Fault, SimulatedDisk

@@ -3,10 +3,9 @@
 import msgspec
 import pyarrow as pa
 
-from app.deduplication import DeduplicationPolicy, DeduplicationWindow
-from app.rows_frame import BatchReceipt, RowsFrameCodec, RowsHeader
-from app.schema import Kind
-from app.workers.proposal import (
+from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
+from app.commit.payload import BatchReceipt, RowsFrameCodec, RowsHeader
+from app.commit.settle import (
     Outcome,
     Proposal,
     ProposedBatch,
@@ -16,6 +15,7 @@ from app.workers.proposal import (
     read_proposal,
     settle,
 )
+from app.kinds import Kind
 
 
 def window() -> DeduplicationWindow:

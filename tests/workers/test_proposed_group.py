@@ -4,12 +4,12 @@ import json
 
 import msgspec
 
-from app.deduplication import DeduplicationPolicy, DeduplicationWindow
-from app.group import Group, Pending
-from app.rows_frame import RowsFrameCodec
-from app.schema import Kind
-from app.submission import DecodePolicy, Submission, WireFormat
-from app.workers.proposal import Proposal, read_proposal, settle
+from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
+from app.commit.group import Group
+from app.commit.payload import RowsFrameCodec
+from app.commit.settle import Proposal, read_proposal, settle
+from app.kinds import Kind
+from app.submission import DecodePolicy, Pending, Submission, WireFormat
 from app.workers.proposed_group import ProposedGroup
 
 

@@ -1,0 +1,329 @@
+"""One connection of the fast shared.
+
+It reads heads within a limit and a deadline. A plain request's body is received into a buffer of its own and
+submitted from here. The first request of a connection that is anything else is handed over, with all its
+bytes, to uvicorn's own protocol, and the connection stays there; so is a request that will be refused for
+what its head says: the ASGI route gives the answer. One request at a time: bytes that come before the answer
+to the one before them wait.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.utils import get_remote_addr
+from uvicorn.server import ServerState
+
+from app.api.body import body_timeout
+from app.api.connection.guarded_protocol import GuardedProtocol
+from app.api.connection.request_head import HEAD_END, PlainHead, read_plain_head, without_upgrade
+from app.api.connection.shared import Shared
+from app.api.error_responses import HttpAnswer
+from app.api.ingest_request import IngestHead, answer_timed_out, http_answer, read_head, submission_of
+from app.errors import Refused, RequestError
+from app.submission import Answer, Body
+
+PLAIN_START: Final = b"POST /v1/"
+
+VARIES: Final = (b"vary", b"Origin")
+"""What the CORS middleware of the ASGI route says to a request without an origin."""
+
+WAITING_BYTES_MAX: Final = 64 << 10
+"""Bytes of further requests that are kept while one is answered; beyond it reading pauses."""
+
+
+class Request:
+    """One plain request that was admitted, from its head to its answer.
+
+    connection: where the answer goes; None when nobody waits for it any more.
+    submitted: from then on the commit thread answers, and `held` bytes count as in flight until it does.
+    """
+
+    __slots__ = ("began", "connection", "head", "held", "ingest", "request_id", "shared", "submitted")
+
+    def __init__(
+        self, connection: "FastConnection", shared: Shared, head: PlainHead, ingest: IngestHead
+    ) -> None:
+        self.connection: FastConnection | None = connection
+        self.shared = shared
+        self.head = head
+        self.ingest = ingest
+        self.held = head.content_length
+        self.request_id = shared.parts.request_ids.of(head.headers)
+        self.began = time.perf_counter()
+        self.submitted = False
+
+    def __call__(self, answer: Answer) -> None:
+        """The reply, on the event loop."""
+        self.release()
+        if self.connection is not None:
+            self.connection.answer(self, http_answer(answer, self.request_id))
+
+    def release(self) -> None:
+        self.shared.parts.admission.leave(self.ingest.credential.workspace_id, self.held)
+
+
+class FastConnection(asyncio.BufferedProtocol):
+    """deadline: when `expired` is to be called, by the loop's clock; None while nothing is waited for."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        connections_max: int | None,
+        server_state: ServerState,
+        loop: asyncio.AbstractEventLoop,
+        refuse: Callable[[int], bytes],
+        hand_over: Callable[[], GuardedProtocol],
+    ) -> None:
+        self._shared = shared
+        self._connections_max = connections_max
+        self._server_state = server_state
+        self._loop = loop
+        self._refuse = refuse
+        self._hand_over = hand_over
+        self._transport: asyncio.Transport
+        self._client: tuple[str, int] | None = None
+        self._request: Request | None = None
+        self._body: bytearray | None = None
+        self._filled = 0
+        self._begun = False  # whether a part of the next request has come
+        self._to_skip = 0
+        self._waiting = b""
+        self._reading_paused = False
+        self._writing_paused = False
+        self._goes_on = False  # whether `_go_on` will be called
+        self._last_answer = False
+        self._known_head = b""
+        self._known: tuple[PlainHead, IngestHead] | None = None
+        self.deadline: float | None = None
+
+    # --- what the transport calls -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        self._client = get_remote_addr(transport)
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what uvicorn uses of it
+        self.deadline = self._loop.time() + self._shared.policy.request_timeout_s
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server_state.connections.discard(self)
+        request, self._request, self._body, self.deadline = self._request, None, None, None
+        self._waiting = b""
+        if request is not None:
+            request.connection = None
+            if not request.submitted:
+                request.release()
+
+    def get_buffer(self, sizehint: int) -> bytearray | memoryview:
+        if self._body is not None:
+            return memoryview(self._body)[self._filled :]
+        return self._shared.received
+
+    def buffer_updated(self, count: int) -> None:
+        if self._body is not None:
+            self._filled += count
+            if self._filled == len(self._body):
+                self._submit(self._body)
+        elif self._request is not None or self._writing_paused or self._goes_on:
+            self._waiting += self._shared.received[:count]
+            if len(self._waiting) > WAITING_BYTES_MAX:
+                self._pause_reading()
+        elif self._to_skip or self._waiting:
+            skipped = min(self._to_skip, count)
+            self._to_skip -= skipped
+            data, self._waiting = self._waiting + self._shared.received[skipped:count], b""
+            self._read(data, len(data))
+        else:
+            self._read(self._shared.received, count)
+
+    def eof_received(self) -> bool:
+        """A client may close its half when it has sent all: it still gets the answer it waits for."""
+        self._last_answer = True
+        return self._request is not None and self._request.submitted
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._goes_on = True
+        self._loop.call_soon(self._go_on)
+
+    # --- what the server calls ----------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """The server stops: what is under way is answered, then the connection ends."""
+        self._last_answer = True
+        if self._request is None:
+            self._close()
+
+    def expired(self) -> None:
+        """Something did not come in time: the request, the next request, or the answer of the disk."""
+        request, self.deadline = self._request, None
+        if request is None:
+            if self._begun:
+                self._transport.write(self._refuse(408))
+            self._close()
+        elif request.submitted:
+            request.connection = None
+            self.answer(request, http_answer(answer_timed_out(), request.request_id))
+        else:
+            request.release()
+            self._last_answer = True
+            error = body_timeout(self._shared.policy.request_timeout_s)
+            self.answer(request, http_answer(error, request.request_id))
+
+    # --- requests -----------------------------------------------------------------------------------------
+
+    def _read(self, data: bytes | bytearray, size: int) -> None:
+        """Begin a request with the first `size` bytes of `data`."""
+        policy = self._shared.policy
+        if not self._begun:
+            self._begun = True
+            self.deadline = self._loop.time() + policy.request_timeout_s
+        end = data.find(HEAD_END, 0, size)
+        if end > policy.max_header_bytes or (end < 0 and size > policy.max_header_bytes):
+            self._transport.write(self._refuse(431))
+            self._transport.close()
+            return
+        if end < 0 and PLAIN_START.startswith(data[: min(size, len(PLAIN_START))]):
+            self._waiting = bytes(data[:size])
+            return
+        known = self._plain(bytes(data[:end])) if end >= 0 else None
+        if known is None:
+            head = without_upgrade(bytes(data[:end])) if end >= 0 else b""
+            self._hand_on(head + bytes(data[max(end, 0) : size]))
+            return
+        request = Request(self, self._shared, *known)
+        try:
+            self._shared.parts.admission.enter(request.ingest.credential.workspace_id, request.held)
+        except Refused as error:
+            self._skip(request, bytes(data[end + len(HEAD_END) : size]))
+            self.answer(request, http_answer(error, request.request_id))
+        else:
+            self._request = request
+            self._receive(request, data, end + len(HEAD_END), size)
+
+    def _plain(self, head: bytes) -> tuple[PlainHead, IngestHead] | None:
+        """What a plain head says; None when the ASGI route is to answer. The last head is remembered."""
+        shared = self._shared
+        connections_max = self._connections_max
+        if connections_max is not None and len(self._server_state.connections) >= connections_max:
+            return None
+        if head == self._known_head and self._known is not None:
+            credential = self._known[1].credential
+            if shared.parts.keys.lookup(credential.api_key) == credential.workspace_id:
+                return self._known
+        plain = read_plain_head(head, shared.calls)
+        if plain is None or plain.content_length > shared.parts.policy.max_body_bytes:
+            return None
+        try:
+            ingest = read_head(plain.call, plain.headers, plain.query_string, shared.parts.keys)
+        except RequestError:
+            return None
+        if ingest.wait != "journal":
+            return None
+        self._known_head, self._known = head, (plain, ingest)
+        return self._known
+
+    def _receive(self, request: Request, data: bytes | bytearray, start: int, size: int) -> None:
+        end = start + request.head.content_length
+        if end <= size:
+            self._waiting = bytes(data[end:size])
+            self._submit(bytes(data[start:end]))
+            return
+        self._body = bytearray(request.head.content_length)
+        self._filled = size - start
+        self._body[: self._filled] = data[start:size]
+
+    def _skip(self, request: Request, received: bytes) -> None:
+        """A refused body is read all the same, so that the client gets to see the answer."""
+        self._to_skip = max(request.held - len(received), 0)
+        self._waiting = received[request.held :]
+
+    def _submit(self, body: Body) -> None:
+        request, parts, self._body = self._request, self._shared.parts, None
+        assert request is not None
+        self.deadline = self._loop.time() + parts.policy.answer_timeout_s
+        submission = submission_of(
+            request.head.call, request.ingest, body, self._client, request.head.headers, parts
+        )
+        try:
+            parts.submit(submission, request)
+        except RequestError as error:
+            request(error)
+        else:
+            request.submitted = True
+
+    def answer(self, request: Request, answer: HttpAnswer) -> None:
+        """Send the answer and go on with the next request."""
+        self._request = self._body = None
+        self._begun = False
+        shared, state = self._shared, self._server_state
+        keep_alive = not self._last_answer
+        answer.headers.append(VARIES)
+        self._transport.write(rendered(answer, state, keep_alive=keep_alive))
+        state.total_requests += 1
+        shared.metrics.note(
+            request.head.call.path,
+            answer.status,
+            request.held,
+            len(answer.body),
+            time.perf_counter() - request.began,
+        )
+        if not keep_alive:
+            self._transport.close()
+            return
+        self.deadline = self._loop.time() + shared.policy.keep_alive_s
+        if self._waiting:
+            self._goes_on = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Read the requests that came early."""
+        self._goes_on = False
+        if self._request is not None or self._writing_paused or self._transport.is_closing():
+            return
+        data, self._waiting = self._waiting, b""
+        if data:
+            self._read(data, len(data))
+        if self._reading_paused and len(self._waiting) < WAITING_BYTES_MAX:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _close(self) -> None:
+        """A client that does not read what it was answered is not waited for."""
+        if self._writing_paused:
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def _hand_on(self, data: bytes) -> None:
+        """From here on the connection is uvicorn's."""
+        self._server_state.connections.discard(self)
+        self.deadline = None
+        protocol = self._hand_over()
+        self._pause_reading()  # the loop chooses how to read when reading begins
+        self._transport.set_protocol(protocol)
+        self._reading_paused = False
+        self._transport.resume_reading()
+        protocol.connection_made(self._transport)
+        protocol.data_received(data)
+
+
+def rendered(answer: HttpAnswer, server_state: ServerState, *, keep_alive: bool) -> bytes:
+    """The answer as uvicorn would send it."""
+    pieces = [STATUS_LINE[answer.status]]
+    for name, value in (*server_state.default_headers, *answer.headers):
+        pieces += (name, b": ", value, b"\r\n")
+    if not keep_alive and (b"connection", b"close") not in answer.headers:
+        pieces.append(b"connection: close\r\n")
+    pieces += (b"\r\n", answer.body)
+    return b"".join(pieces)

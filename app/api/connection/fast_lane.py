@@ -1,0 +1,64 @@
+"""What the fast connections of one server share: the factory that uvicorn calls, and one timer for all."""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from app.api.connection.fast_connection import FastConnection, rendered
+from app.api.connection.guarded_protocol import ConnectionPolicy, GuardedProtocol
+from app.api.connection.shared import Shared
+from app.api.error_responses import refused_head_response
+from app.api.http_metrics import HttpMetrics
+from app.api.ingest_request import IngestParts
+
+SWEEP_SECONDS_MIN: Final = 0.05
+SWEEP_SECONDS_MAX: Final = 1.0
+"""How often deadlines are looked at: a quarter of the shortest one, within these."""
+
+
+class FastLane:
+    """Given to uvicorn as its protocol class (`http=`).
+
+    Plain ingest requests are carried by FastConnection, all else by GuardedProtocol, which is uvicorn's own
+    with limits. Over TLS everything is.
+    """
+
+    def __init__(self, parts: IngestParts, metrics: HttpMetrics, policy: ConnectionPolicy) -> None:
+        self._shared = Shared(parts, metrics, policy)
+        shortest_s = min(policy.request_timeout_s, policy.keep_alive_s)
+        self._sweep_s = min(max(shortest_s / 4, SWEEP_SECONDS_MIN), SWEEP_SECONDS_MAX)
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def __call__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.BaseProtocol:
+        loop = _loop or asyncio.get_running_loop()
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(self._sweep_s, self._sweep, loop, server_state)
+
+        def refuse(status: int) -> bytes:
+            answer = refused_head_response(status, self._shared.parts.request_ids.of([]))
+            return rendered(answer, server_state, keep_alive=False)
+
+        def hand_over() -> GuardedProtocol:
+            return GuardedProtocol(self._shared.policy, refuse, config, server_state, app_state, loop)
+
+        if config.is_ssl:
+            return hand_over()
+        return FastConnection(self._shared, config.limit_concurrency, server_state, loop, refuse, hand_over)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop, server_state: ServerState) -> None:
+        """Ends what waits for too long. One timer for all connections costs less than one for each."""
+        self._sweeper = loop.call_later(self._sweep_s, self._sweep, loop, server_state)
+        now = loop.time()
+        for connection in list(server_state.connections):
+            assert isinstance(connection, FastConnection | GuardedProtocol)
+            if connection.deadline is not None and connection.deadline <= now:
+                connection.expired()
+        self._shared.metrics.flush()

@@ -1,0 +1,95 @@
+"""Reads the head of a plain ingest request; anything else is for the full HTTP parser to judge.
+
+Strict on purpose: what two parsers could read in two ways (folded lines, odd line ends, spaces before a
+colon, two lengths, a transfer encoding) is never read here, so no request can be smuggled past one of them.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from app.api.headers import RawHeaders
+from app.api.ingest_request import IngestCall
+
+HEAD_END: Final = b"\r\n\r\n"
+
+_REQUEST_LINE: Final = re.compile(rb"POST (/v1/[a-z]+)(?:\?([!-\"$-~]*))? HTTP/1\.1", re.ASCII)
+_HEADER: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~\x80-\xff]*)")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+
+_NOT_PLAIN: Final = frozenset(
+    {
+        b"transfer-encoding",
+        b"content-encoding",
+        b"expect",
+        b"trailer",
+        b"te",
+        b"origin",
+        b"proxy-connection",
+    }
+)
+"""Headers that ask for more than reading so many bytes and answering."""
+
+_CONNECTION: Final = frozenset({b"keep-alive", b"upgrade", b"http2-settings"})
+"""What `Connection` may list. Java's client offers HTTP/2 (h2c) with its requests: that offer is passed over,
+as RFC 9110 allows, and the request is read as it stands."""
+
+_OF_AN_UPGRADE: Final = re.compile(rb"\r\n(?:connection|upgrade|http2-settings):[^\r\n]*", re.IGNORECASE)
+
+_ONCE: Final = frozenset({b"content-length", b"host", b"content-type", b"idempotency-key", b"authorization"})
+
+
+class PlainHead(msgspec.Struct, frozen=True):
+    """The head of a request that the fast lane takes. headers: as ASGI has them."""
+
+    call: IngestCall
+    query_string: bytes
+    headers: RawHeaders
+    content_length: int
+
+
+def read_plain_head(head: bytes, calls: Mapping[bytes, IngestCall]) -> PlainHead | None:
+    """The head, without the empty line that ends it; None when it is not plain. calls: by path."""
+    line, *fields = head.split(b"\r\n")
+    request = _REQUEST_LINE.fullmatch(line)
+    call = calls.get(request[1]) if request else None
+    if request is None or call is None:
+        return None
+    headers: RawHeaders = []
+    seen: set[bytes] = set()
+    content_length = -1
+    for field in fields:
+        match = _HEADER.fullmatch(field)
+        if match is None:
+            return None
+        name, value = match[1].lower(), match[2].rstrip(b" \t")
+        if name in _NOT_PLAIN or (name in seen and name in _ONCE):
+            return None
+        if name == b"content-length":
+            if not _LENGTH.fullmatch(value):
+                return None
+            content_length = int(value)
+        elif name == b"connection" and not _CONNECTION.issuperset(_tokens(value)):
+            return None
+        seen.add(name)
+        headers.append((name, value))
+    if content_length < 0:
+        return None
+    return PlainHead(call, request[2] or b"", headers, content_length)
+
+
+def without_upgrade(head: bytes) -> bytes:
+    """The head of a request that offers another protocol, without the offer; any other head as it is.
+
+    The parser would take what follows such a head for the other protocol and not for a body. The connection
+    ends with the answer, so that the next offer comes by here, too.
+    """
+    if b"\r\nupgrade:" not in head.lower():
+        return head
+    return _OF_AN_UPGRADE.sub(b"", head) + b"\r\nConnection: close"
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    return [token.strip(b" \t").lower() for token in value.split(b",")]

@@ -1,0 +1,115 @@
+"""GET /files and GET /files/{path}: what was published, and the files themselves."""
+
+import asyncio
+import datetime
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Final, Protocol
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from pydantic import BeforeValidator
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from app.api.admin_auth import Access
+from app.api.api_keys import MAX_WORKSPACE_ID
+from app.api.files.listing import (
+    CURSOR_CHARACTERS_MAX,
+    LIMIT_DEFAULT,
+    LIMIT_MAX,
+    FileFilter,
+    FileListing,
+    file_json,
+)
+from app.api.files.page import render_files_page
+from app.api.files.response import Opened, PublishedFileResponse
+from app.errors import NotFound
+from app.kinds import Kind
+from app.parquet.data_file import DataFile
+
+PARQUET_MEDIA_TYPE: Final = "application/vnd.apache.parquet"
+
+PAGE_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "vary": "accept",
+}
+
+OpenFile = Callable[[str], Awaitable[Opened]]
+Authorise = Callable[[Scope], Access]
+
+
+def _empty_is_absent(value: Any) -> Any:
+    """A browser's form sends the fields that its user left empty."""
+    return None if value == "" else value
+
+
+EMPTY_IS_ABSENT: Final = BeforeValidator(_empty_is_absent)
+
+WorkspaceId = Annotated[int | None, Query(ge=0, le=MAX_WORKSPACE_ID), EMPTY_IS_ABSENT]
+
+
+class PublishedFiles(Protocol):
+    """The manifest, as far as these calls need it. Both may be called from any thread."""
+
+    def files(self) -> Sequence[DataFile]: ...
+    def find(self, path: str) -> DataFile | None: ...
+
+
+def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Authorise) -> APIRouter:
+    """open_file: opens a published file by its path; raises NotFound when it is not there any more."""
+    router = APIRouter()
+    listing = FileListing(published.files)
+
+    @router.get("/files")
+    async def list_files(
+        request: Request,
+        workspace_id: WorkspaceId = None,
+        date: Annotated[datetime.date | None, EMPTY_IS_ABSENT] = None,
+        kind: Annotated[Kind | None, EMPTY_IS_ABSENT] = None,
+        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT,
+        cursor: Annotated[str | None, Query(max_length=CURSOR_CHARACTERS_MAX), EMPTY_IS_ABSENT] = None,
+    ) -> Response:
+        workspace_id = authorise(request.scope).narrow(workspace_id)
+        wanted = FileFilter(workspace_id, date.isoformat() if date else None, kind)
+        page = await asyncio.to_thread(listing.page, wanted, limit, cursor)
+        if _prefers_html(request.headers.get("accept", "")):
+            return HTMLResponse(render_files_page(page, wanted, limit), headers=PAGE_HEADERS)
+        content = {"files": [file_json(file) for file in page.files], "next_cursor": page.next_cursor}
+        headers = {"vary": "accept", "cache-control": "no-store"}
+        return Response(orjson.dumps(content), media_type="application/json", headers=headers)
+
+    endpoint = FileEndpoint(published, open_file, authorise)
+    router.routes.append(Route("/files/{path:path}", endpoint, methods=["GET", "HEAD"]))
+    return router
+
+
+class FileEndpoint:
+    """ASGI endpoint of one data file. Only paths of published files are opened."""
+
+    def __init__(self, published: PublishedFiles, open_file: OpenFile, authorise: Authorise) -> None:
+        self._published = published
+        self._open_file = open_file
+        self._authorise = authorise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        access = self._authorise(scope)
+        file = self._published.find(scope["path_params"]["path"])
+        # One answer for both: a workspace learns nothing about the files of another.
+        if file is None or not access.may_see(file.workspace_id):
+            raise NotFound("No published file has this path; /files lists them.")
+        name = f"{file.workspace_id}_{file.path.split('/', 1)[1].replace('/', '_')}"
+        response = PublishedFileResponse(self._open_file(file.path), PARQUET_MEDIA_TYPE, name)
+        await response(scope, receive, send)
+
+
+def _prefers_html(accept: str) -> bool:
+    """Whether text/html stands in an Accept header, and not behind application/json."""
+    types = [part.partition(";")[0].strip() for part in accept.lower().split(",")]
+    return next(
+        (type_ == "text/html" for type_ in types if type_ in ("text/html", "application/json")), False
+    )

@@ -1,0 +1,173 @@
+"""What makes a request a submission, and an answer of it: the same for the ASGI route and the fast lane."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from app.api.api_keys import ApiKeys
+from app.api.auth import Credential, authenticate
+from app.api.client_address import Client, ClientAddresses
+from app.api.error_responses import HttpAnswer, RequestIds, error_response, receipt_response
+from app.api.headers import RawHeaders
+from app.commit.admission import Admission
+from app.errors import OutcomeUnknown, RequestError, UnsupportedMedia
+from app.kinds import Kind
+from app.submission import Answer, Body, Reply, Submission, WireFormat
+
+FLATBUFFER_CONTENT_TYPES: Final = frozenset(
+    {b"application/x-flatbuffers", b"application/octet-stream", b"application/x-tell", b""}
+)
+JSON_CONTENT_TYPES: Final = frozenset(
+    {
+        b"application/json",
+        b"application/x-ndjson",
+        b"application/ndjson",
+        b"application/jsonl",
+        b"application/x-jsonlines",
+        b"text/plain",
+        b"",
+    }
+)
+"""text/plain is what browsers send to stay a simple request; some shippers send none at all."""
+
+BATCH_ID_BYTES_MAX: Final = 255
+HEADER_BATCH_ID: Final = b"key:"
+"""Before an Idempotency-Key, so that it cannot equal an id that a FlatBuffer carries."""
+
+Wait = Literal["journal", "file"]
+
+
+class IngestPolicy(msgspec.Struct, frozen=True):
+    """max_body_bytes: of one body, as it is sent and unpacked. body_timeout_s: for it to arrive.
+    answer_timeout_s: for its group to become durable. publish_timeout_s: for `?wait=file`.
+    """
+
+    max_body_bytes: int = 10_000_000
+    body_timeout_s: float = 30.0
+    answer_timeout_s: float = 30.0
+    publish_timeout_s: float = 60.0
+
+
+class IngestParts(msgspec.Struct, frozen=True):
+    """What all ingest calls share.
+
+    submit: hands a batch to the commit thread. publish: resolves to whether everything that this workspace
+    has had accepted so far is in published files.
+    """
+
+    keys: ApiKeys
+    admission: Admission
+    addresses: ClientAddresses
+    request_ids: RequestIds
+    submit: Callable[[Submission, Reply], None]
+    publish: Callable[[int], Awaitable[bool]]
+    policy: IngestPolicy
+
+
+class IngestCall(msgspec.Struct, frozen=True):
+    """One path. kind: of the rows, None where the batch says it itself."""
+
+    path: str
+    wire_format: WireFormat
+    kind: Kind | None
+
+    @property
+    def content_types(self) -> frozenset[bytes]:
+        flatbuffer = self.wire_format is WireFormat.FLATBUFFER
+        return FLATBUFFER_CONTENT_TYPES if flatbuffer else JSON_CONTENT_TYPES
+
+
+INGEST_CALLS: Final = (
+    IngestCall("/v1/ingest", WireFormat.FLATBUFFER, None),
+    IngestCall("/v1/events", WireFormat.JSON, Kind.EVENTS),
+    IngestCall("/v1/logs", WireFormat.JSON, Kind.LOGS),
+    IngestCall("/v1/snapshots", WireFormat.JSON, Kind.SNAPSHOTS),
+)
+
+
+class IngestHead(msgspec.Struct, frozen=True):
+    """What the head of a request says, checked."""
+
+    credential: Credential
+    wait: Wait
+    content_encoding: bytes | None
+    content_length: int | None
+    batch_id: bytes
+
+
+def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: ApiKeys) -> IngestHead:
+    """Raises Unauthenticated, UnsupportedMedia, RequestError."""
+    credential = authenticate(headers, query_string, keys)
+    content_type = batch_id = b""
+    content_encoding = content_length = None
+    for name, value in headers:
+        if name == b"content-type":
+            content_type = value.partition(b";")[0].strip().lower()
+        elif name == b"content-encoding":
+            content_encoding = value
+        elif name == b"content-length" and value.isdigit() and len(value) < 19:
+            content_length = int(value)
+        elif name == b"idempotency-key":
+            batch_id = _batch_id(value)
+    if content_type not in call.content_types:
+        raise UnsupportedMedia(_content_type_message(content_type, call.content_types))
+    return IngestHead(credential, _wait(query_string), content_encoding, content_length, batch_id)
+
+
+def submission_of(
+    call: IngestCall, head: IngestHead, body: Body, client: Client, headers: RawHeaders, parts: IngestParts
+) -> Submission:
+    """The batch, received now. client: address and port of the peer."""
+    address = parts.addresses.of(client, headers)
+    return Submission(
+        wire_format=call.wire_format,
+        kind=call.kind,
+        body=body,
+        api_key=head.credential.api_key,
+        workspace_id=head.credential.workspace_id,
+        source_ip=address.source_ip,
+        received_ms=time.time_ns() // 1_000_000,
+        trusted_forwarder=address.trusted_forwarder,
+        batch_id=head.batch_id,
+    )
+
+
+def answer_timed_out() -> OutcomeUnknown:
+    """For a batch whose group did not become durable within IngestPolicy.answer_timeout_s."""
+    return OutcomeUnknown(
+        "The disk is so slow that it is not known whether this batch is durable; "
+        "send it again with the same Idempotency-Key."
+    )
+
+
+def http_answer(answer: Answer, request_id: str, *, published: bool | None = None) -> HttpAnswer:
+    """What the client is told. published: see receipt_response."""
+    if isinstance(answer, RequestError):
+        return error_response(answer, request_id)
+    return receipt_response(answer, request_id, published=published)
+
+
+def _batch_id(value: bytes) -> bytes:
+    if len(value) > BATCH_ID_BYTES_MAX:
+        raise RequestError(f"Idempotency-Key is longer than {BATCH_ID_BYTES_MAX} bytes; send a shorter one.")
+    return HEADER_BATCH_ID + value if value else b""
+
+
+def _wait(query_string: bytes) -> Wait:
+    if b"wait=" not in query_string:
+        return "journal"
+    values = [value for name, value in parse_qsl(query_string, keep_blank_values=True) if name == b"wait"]
+    if values == [b"file"]:
+        return "file"
+    if values in ([], [b"journal"]):
+        return "journal"
+    raise RequestError("`wait` is `journal` or `file`.", code="invalid_parameter")
+
+
+def _content_type_message(content_type: bytes, known: frozenset[bytes]) -> str:
+    allowed = ", ".join(sorted(name.decode() for name in known if name))
+    sent = content_type[:100].decode("latin-1")
+    return f"Content-Type `{sent}` is not read here; send one of {allowed}."

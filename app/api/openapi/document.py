@@ -1,0 +1,125 @@
+"""The OpenAPI document of all calls, also of those that FastAPI does not route.
+
+`openapi/openapi.json` in the repository is this document: `make openapi`.
+"""
+
+from fastapi import FastAPI
+
+from app.api.openapi.admin import admin_paths
+from app.api.openapi.answers import component_responses, component_schemas
+from app.api.openapi.ingest import ingest_paths
+from app.api.openapi.rows import JsonObject, row_schema
+from app.kinds import Kind
+
+
+def openapi_document(app: FastAPI) -> JsonObject:
+    """The document of an application: title and version are the application's."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": app.title,
+            "version": app.version,
+            "description": "Batches of events, logs and snapshots in, a durable receipt back, Parquet out.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "ingest", "description": "Batches in."},
+            {"name": "files", "description": "Parquet out."},
+            {"name": "operation", "description": "For whoever runs the service."},
+        ],
+        "paths": ingest_paths() | admin_paths(),
+        "components": {
+            "schemas": {kind.value: row_schema(kind) for kind in Kind}
+            | component_schemas()
+            | _state_schemas(),
+            "responses": component_responses(),
+            "headers": _headers(),
+            "parameters": {"RequestId": _request_id_parameter()},
+            "securitySchemes": _security_schemes(),
+        },
+    }
+
+
+def _state_schemas() -> JsonObject:
+    row = {
+        "type": "object",
+        "required": ["workspace_id", "kind", "accepted", "published", "buffered", "quarantined"],
+        "properties": {
+            "workspace_id": {"type": "integer"},
+            "kind": {"type": "string", "enum": [kind.value for kind in Kind]},
+            "accepted": {"type": "integer"},
+            "published": {"type": "integer"},
+            "buffered": {"type": "integer"},
+            "quarantined": {"type": "integer"},
+        },
+    }
+    return {
+        "Status": {
+            "type": "object",
+            "required": ["rows"],
+            "properties": {"rows": {"type": "array", "items": row}},
+            "additionalProperties": True,
+        },
+        "Health": {
+            "type": "object",
+            "required": ["status"],
+            "properties": {"status": {"type": "string", "const": "up"}},
+        },
+        "Ready": {
+            "type": "object",
+            "required": ["ready"],
+            "properties": {
+                "ready": {"type": "boolean"},
+                "reason": {"type": "string", "description": "Why batches are refused."},
+            },
+            "additionalProperties": True,
+        },
+    }
+
+
+def _headers() -> JsonObject:
+    return {
+        "RequestId": {
+            "description": "The request's name in the log of the service.",
+            "schema": {"type": "string"},
+        },
+        "RetryAfter": {
+            "description": "Seconds after which to send the request again.",
+            "schema": {"type": "integer", "minimum": 0},
+        },
+    }
+
+
+def _request_id_parameter() -> JsonObject:
+    return {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "A name for this request, kept if it is up to 64 letters, digits and ._:/+=@-",
+        "schema": {"type": "string"},
+    }
+
+
+def _security_schemes() -> JsonObject:
+    key = "A workspace's API key: 32 hex characters"
+    return {
+        "bearerKey": {"type": "http", "scheme": "bearer", "description": f"{key}."},
+        "headerKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": f"{key}."},
+        "basicKey": {
+            "type": "http",
+            "scheme": "basic",
+            "description": f"{key}, as the user name; the password is empty.",
+        },
+        "queryKey": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "token",
+            "description": f"{key}; for beacons, which cannot set headers. URLs end up in logs.",
+        },
+        "adminToken": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The token of auth.admin_token, also as the password of HTTP Basic. Not needed "
+            "on a service that listens on loopback only and has none.",
+        },
+    }

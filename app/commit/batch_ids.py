@@ -1,0 +1,101 @@
+"""The window of batch ids that were accepted, so that a batch sent again is answered and not stored again.
+
+The receipts travel in the journal's frames. A frame that is trimmed takes its receipts with it, so the window
+is saved to a file of its own before that; a start reads the file and then the frames that are still there.
+Beyond the window a batch sent again is a new batch: at least once.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from app.commit.payload import BatchReceipt
+from app.kinds import Kind
+
+DIGEST_BYTES: Final = 16
+
+
+class DeduplicationPolicy(msgspec.Struct, frozen=True):
+    """max_batches: ids that are remembered. max_lsn_distance: how many frames back they may lie."""
+
+    max_batches: int = 100_000
+    max_lsn_distance: int = 10_000_000
+
+
+class RememberedBatch(msgspec.Struct, frozen=True, array_like=True):
+    lsn: int
+    digest: bytes
+    rows: int
+
+
+class SavedWindow(msgspec.Struct, frozen=True):
+    """The window as the file holds it: oldest first, complete up to `through_lsn`."""
+
+    through_lsn: int
+    batches: list[tuple[int, BatchReceipt]]
+
+
+SAVED_WINDOWS: Final = msgspec.msgpack.Decoder(SavedWindow)
+"""Made at import: several threads that decode a class for the first time at once crash msgspec."""
+
+
+def digest(kind: Kind, body: bytes | bytearray) -> bytes:
+    """Tells another payload, or the same one sent as rows of another kind, under the same id.
+
+    Not a secret, so a short hash is enough.
+    """
+    return hashlib.blake2b(body, digest_size=DIGEST_BYTES, person=kind.value.encode()).digest()
+
+
+class DeduplicationWindow:
+    """Bounded memory of accepted batch ids; the commit thread finds and remembers, any thread dumps."""
+
+    def __init__(self, policy: DeduplicationPolicy) -> None:
+        self._policy = policy
+        self._batches: OrderedDict[tuple[int, bytes], RememberedBatch] = OrderedDict()
+        self._lock = threading.Lock()
+        self._last_lsn = 0
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def find(self, workspace_id: int, batch_id: bytes) -> RememberedBatch | None:
+        return self._batches.get((workspace_id, batch_id))
+
+    def remember(self, lsn: int, receipts: Iterable[BatchReceipt]) -> None:
+        """Takes in the receipts of the frame at `lsn`; the oldest ids leave when the window is full."""
+        with self._lock:
+            for receipt in receipts:
+                key = (receipt.workspace_id, receipt.batch_id)
+                self._batches.pop(key, None)
+                self._batches[key] = RememberedBatch(lsn, receipt.digest, receipt.rows)
+            self._last_lsn = max(self._last_lsn, lsn)
+            self._forget()
+
+    def _forget(self) -> None:
+        oldest_lsn = self._last_lsn - self._policy.max_lsn_distance
+        while self._batches:
+            first = next(iter(self._batches.values()))
+            if len(self._batches) <= self._policy.max_batches and first.lsn >= oldest_lsn:
+                return
+            self._batches.popitem(last=False)
+
+    def dump(self) -> bytes:
+        """The whole window, to be saved before the journal is trimmed."""
+        with self._lock:
+            batches = [
+                (seen.lsn, BatchReceipt(workspace_id, batch_id, seen.digest, seen.rows))
+                for (workspace_id, batch_id), seen in self._batches.items()
+            ]
+            return msgspec.msgpack.encode(SavedWindow(self._last_lsn, batches))
+
+    def load(self, saved: bytes) -> None:
+        """Reads what `dump` wrote. Raises msgspec.DecodeError when it is something else."""
+        window = SAVED_WINDOWS.decode(saved)
+        for lsn, receipt in window.batches:
+            self.remember(lsn, (receipt,))
+        self._last_lsn = max(self._last_lsn, window.through_lsn)

@@ -1,0 +1,100 @@
+"""What one journal payload holds: the rows of one kind that one group commit accepted.
+
+    bytes   field
+    4       length of the header, unsigned, little-endian
+    n       header: RowsHeader as MessagePack
+    rest    the rows: an Arrow IPC stream with its schema, one record batch
+
+The journal itself knows none of this, and any Arrow tool reads the stream behind the header.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import pyarrow as pa
+
+from app.kinds import Kind
+
+JournalCodec = Literal["lz4", "zstd", "uncompressed"]
+
+_LENGTH = struct.Struct("<I")
+
+
+class BatchReceipt(msgspec.Struct, frozen=True, array_like=True):
+    """That a batch with an id was accepted: what a second one with this id is compared with.
+
+    digest: of the body as it was decoded. rows: how many rows of it were accepted.
+    """
+
+    workspace_id: int
+    batch_id: bytes
+    digest: bytes
+    rows: int
+
+
+class RowsHeader(msgspec.Struct, frozen=True):
+    """The kind of the rows, and receipts for those of their batches that carry an id."""
+
+    kind: Kind
+    receipts: Sequence[BatchReceipt] = ()
+
+
+class RowsFrame(msgspec.Struct, frozen=True):
+    header: RowsHeader
+    rows: pa.RecordBatch
+
+
+class _Pieces:
+    """A file that keeps what is written as it comes: columns are not copied on their way to the disk."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes | pa.Buffer] = []
+
+    def write(self, data: bytes | pa.Buffer) -> int:
+        self.pieces.append(data)
+        return len(data)
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class RowsFrameCodec:
+    """Turns rows into a journal payload and back. Holds prebuilt encoders: one instance a thread."""
+
+    def __init__(self, compression: JournalCodec = "lz4") -> None:
+        self._options = pa.ipc.IpcWriteOptions(
+            compression=None if compression == "uncompressed" else compression, use_threads=False
+        )
+        self._headers = msgspec.msgpack.Encoder()
+        self._header_decoder = msgspec.msgpack.Decoder(RowsHeader)
+
+    def encode(self, header: RowsHeader, rows: pa.RecordBatch) -> list[bytes | pa.Buffer]:
+        """The payload as buffers to be written one behind the other."""
+        packed = self._headers.encode(header)
+        sink = _Pieces()
+        with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), rows.schema, options=self._options) as stream:
+            stream.write_batch(rows)
+        return [_LENGTH.pack(len(packed)), packed, *sink.pieces]
+
+    def decode(self, payload: bytes | memoryview) -> RowsFrame:
+        """Never meets damaged bytes: the journal has checked the payload's CRC."""
+        view = memoryview(payload)
+        (length,) = _LENGTH.unpack_from(view)
+        start = _LENGTH.size
+        header = self._header_decoder.decode(view[start : start + length])
+        with pa.ipc.open_stream(pa.py_buffer(view[start + length :])) as stream:
+            return RowsFrame(header, stream.read_next_batch())

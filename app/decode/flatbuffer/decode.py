@@ -1,0 +1,217 @@
+"""FlatBuffer batches to Arrow rows, all batches of a group in one pass.
+
+No Python statement runs per row: a few hundred numpy and Arrow calls per group do, whatever its size.
+
+What is refused how: a buffer with anything out of bounds is refused whole, and so is a batch with a wrong
+head (key, version, schema type) or beyond a limit. A row with a wrong value is refused alone. With
+`payload_must_be_json`, payloads of events and snapshots must be JSON, and an absent one becomes `{}`; a log's
+payload is any bytes, since agents send bare lines of text.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from app.decode.flatbuffer.batch import Batches, read_batches
+from app.decode.flatbuffer.columns import fixed_column
+from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every
+from app.decode.flatbuffer.refusals import Refusals
+from app.decode.flatbuffer.rows import FoundRows, build_columns, find_rows, refusal_text
+from app.decode.flatbuffer.tables import Faults, Regions
+from app.errors import BodyTooLarge, Overloaded
+from app.kinds import ID_BYTES, Kind
+from app.schema import SCHEMAS
+from app.submission import Decoded, DecodedRows, DecodePolicy, Submission, Verdict
+
+ROWS_AT_ONCE: Final = 131_072
+"""Working memory is some hundred bytes a row: larger groups are decoded in portions of about so many rows."""
+
+GROUP_EXPANDED_BYTES: Final = 256 << 20
+"""What all rows of a group may take, escaped and all; an Arrow column holds at most 2 GB."""
+
+
+def decode_flatbuffers(
+    submissions: Sequence[Submission],
+    policy: DecodePolicy,
+    *,
+    group_expanded_bytes: int = GROUP_EXPANDED_BYTES,
+) -> Decoded:
+    """Decode a group. Bad batches and bad rows end in verdicts; nothing is raised for them.
+
+    The bodies must add up to less than 256 MB. Batches with whose rows the group would take more than
+    group_expanded_bytes are refused as Overloaded: they are fine, and can be sent again.
+    """
+    if not submissions:
+        return Decoded([], [])
+    return _Group(submissions, policy, group_expanded_bytes).decode()
+
+
+class _Group:
+    """One call's state: what was found so far about its submissions."""
+
+    def __init__(
+        self, submissions: Sequence[Submission], policy: DecodePolicy, expanded_bytes_max: int
+    ) -> None:
+        self._submissions = submissions
+        self._policy = policy
+        self._bodies = JoinedBodies([submission.body for submission in submissions])
+        self._faults = Faults()
+        self._batches: Batches = read_batches(submissions, self._bodies, policy.max_rows, self._faults)
+        self._verdicts = [
+            Verdict(kind, batch_id=batch_id, refusals=[])
+            for kind, batch_id in zip(self._batches.kinds, self._batches.batch_ids, strict=True)
+        ]
+        self._room = expanded_bytes_max
+
+    def decode(self) -> Decoded:
+        groups = []
+        for kind in Kind:
+            portions = [
+                rows for members in self._portions(kind) if (rows := self._decode_portion(kind, members))
+            ]
+            if portions:
+                groups.append(_together(portions))
+        for i, error in self._faults.errors.items():
+            self._verdicts[i] = Verdict(error=error, batch_id=self._batches.batch_ids[i], refusals=[])
+        return Decoded(self._verdicts, groups)
+
+    def _portions(self, kind: Kind) -> Iterator[list[int]]:
+        """Submissions with rows of this kind, some at a time."""
+        counts = self._batches.rows.length.tolist()
+        portion: list[int] = []
+        rows = 0
+        for i, its_kind in enumerate(self._batches.kinds):
+            if its_kind is kind and counts[i]:
+                portion.append(i)
+                rows += counts[i]
+                if rows >= ROWS_AT_ONCE:
+                    yield portion
+                    portion, rows = [], 0
+        if portion:
+            yield portion
+
+    def _decode_portion(self, kind: Kind, members: list[int]) -> DecodedRows | None:
+        counts = self._batches.rows.length[members]
+        member_of = np.repeat(np.arange(len(members)), counts)
+        regions, at = self._row_tables(members, counts)
+        refusals = Refusals(len(at))
+        found = find_rows(kind, self._bodies, regions, at, self._faults, refusals)
+        self._check_expansion(members, counts, found)
+        keep = self._sound(members)[member_of]
+        if refusals:
+            keep &= ~refusals.refused
+        everything = every(keep)
+        columns, right = build_columns(
+            kind,
+            self._bodies,
+            found if everything else found.where(keep),
+            self._received(members)[member_of if everything else member_of[keep]],
+            self._policy.payload_must_be_json,
+        )
+        columns |= self._request_columns(members, member_of if everything else member_of[keep])
+        schema = SCHEMAS[kind]
+        rows = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+        if right:
+            built = np.flatnonzero(keep)
+            good = np.logical_and.reduce(list(right.values()))
+            rows = rows.filter(pa.array(good))
+            keep[built[~good]] = False
+            self._refuse_late(right, built, found, refusals)
+        accepted = np.bincount(member_of[keep], minlength=len(members)).tolist()
+        self._conclude(members, counts.tolist(), accepted, refusals)
+        owners = [member for member, count in zip(members, accepted, strict=True) if count]
+        return DecodedRows(kind, rows, owners, [count for count in accepted if count]) if owners else None
+
+    def _row_tables(self, members: list[int], counts: Positions) -> tuple[Regions, Positions]:
+        """Where the tables of the members' rows may lie, and where they do."""
+        batches = self._batches
+        owner = np.repeat(np.array(members), counts)
+        first = counts.cumsum() - counts
+        number = np.arange(len(owner)) - np.repeat(first, counts)
+        slots = batches.rows.start[owner] + 4 * number
+        regions = Regions(batches.lo[owner], batches.hi[owner], owner, number + 1, "`data`")
+        return regions, slots + self._bodies.u4(slots)
+
+    def _check_expansion(self, members: list[int], counts: Positions, found: FoundRows) -> None:
+        held = np.concatenate(([0], found.bytes_held().cumsum()))
+        ends = counts.cumsum()
+        limit = self._policy.max_expanded_bytes
+        for member, size in zip(members, (held[ends] - held[ends - counts]).tolist(), strict=True):
+            if member in self._faults.errors:
+                continue
+            if size > limit:
+                self._faults.add(
+                    member,
+                    BodyTooLarge(
+                        f"the rows of this batch hold about {size} bytes, {limit} are allowed; "
+                        "send smaller batches"
+                    ),
+                )
+            elif size > self._room:
+                self._faults.add(
+                    member, Overloaded("too much arrived at once; send the batch again", retry_after_s=1)
+                )
+            else:
+                self._room -= size
+
+    def _sound(self, members: list[int]) -> Mask:
+        """Which members are not refused whole."""
+        errors = self._faults.errors
+        if not errors:
+            return np.ones(len(members), np.bool_)
+        return np.fromiter((member not in errors for member in members), np.bool_, len(members))
+
+    def _received(self, members: list[int]) -> Positions:
+        return np.array([self._submissions[member].received_ms for member in members], np.int64)
+
+    def _request_columns(self, members: list[int], member_of: Positions) -> dict[str, pa.Array]:
+        """The columns that are the same for all rows of a batch."""
+        submissions = [self._submissions[member] for member in members]
+        workspaces = np.array([submission.workspace_id for submission in submissions], np.uint64)
+        source_ips = np.frombuffer(
+            b"".join([submission.source_ip for submission in submissions]), f"V{ID_BYTES}"
+        ).copy()
+        forwarded = self._batches.source_ips[members]
+        source_ips[forwarded >= 0] = self._bodies.ids(forwarded[forwarded >= 0])
+        return {
+            "batch_timestamp": pa.array(self._received(members)[member_of]),
+            "workspace_id": pa.array(workspaces[member_of]),
+            "source_ip": fixed_column(source_ips[member_of]),
+        }
+
+    def _refuse_late(
+        self, right: dict[str, Mask], built: Positions, found: FoundRows, refusals: Refusals
+    ) -> None:
+        """Refuse what only came out when the columns were built; `built`: the indexes of the rows in them."""
+        spans_of = {"service": found.service or found.payload, **found.texts, "payload": found.payload}
+        for field, valid in right.items():
+            wrong = np.zeros(len(found.timestamps), np.bool_)
+            wrong[built[~valid]] = True
+            spans = spans_of[field]
+            refusals.add(wrong, field, partial(refusal_text, self._bodies, field, spans))
+
+    def _conclude(
+        self, members: list[int], counts: list[int], accepted: list[int], refusals: Refusals
+    ) -> None:
+        first = 0
+        for member, count, good in zip(members, counts, accepted, strict=True):
+            verdict = self._verdicts[member]
+            verdict.accepted = good
+            if good < count and member not in self._faults.errors:
+                verdict.rejected = count - good
+                verdict.refusals = refusals.named(first, count, self._policy.max_reported_refusals)
+            first += count
+
+
+def _together(portions: Sequence[DecodedRows]) -> DecodedRows:
+    if len(portions) == 1:
+        return portions[0]
+    return DecodedRows(
+        portions[0].kind,
+        pa.concat_batches([portion.rows for portion in portions]),
+        [owner for portion in portions for owner in portion.owners],
+        [count for portion in portions for count in portion.counts],
+    )

@@ -1,0 +1,105 @@
+"""Is a payload valid JSON (RFC 8259, UTF-8, no NaN)? Asked for whole columns.
+
+Half of a surrogate pair (an escape such as \\ud83d alone) is refused too: the RFC leaves open what it means,
+and DuckDB's JSON functions fail a whole query on one. So is nesting beyond Python's recursion limit.
+"""
+
+import operator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.decode.flatbuffer.joined_bodies import Positions
+
+_OPENED: Final = ord("{")
+_CLOSED: Final = ord("}")
+
+
+class _Object(msgspec.Struct, gc=False):
+    """Any JSON object: its members are read and not kept."""
+
+
+def valid_json(payloads: pa.BinaryArray) -> npt.NDArray[np.bool_]:
+    """One entry per payload; null is not valid. White space around a value is.
+
+    Python is entered once per payload that is refused.
+    """
+    if _all_are_objects(payloads):
+        return np.ones(len(payloads), np.bool_)
+    return _judge_singly(payloads.to_pylist())
+
+
+def _all_are_objects(payloads: pa.BinaryArray) -> bool:
+    """Whether every payload is one valid object, found out without a Python object for each.
+
+    They are read as the lines of one text. Each begins with a brace and ends with one: a value that one line
+    leaves open cannot be continued by the next, since no comma stands between `}` and `{`, and a string
+    cannot, since it may not hold a line break. So every line holds one value or more, and as many values as
+    lines means one in each.
+    """
+    count = len(payloads)
+    if not count or payloads.null_count:
+        return False
+    data, starts, ends = bytes_of(payloads)
+    if (ends - starts).min() < 2 or (data[starts] != _OPENED).any() or (data[ends - 1] != _CLOSED).any():
+        return False
+    whole = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), payloads)
+    lines = pc.binary_join(whole, b"\n")
+    try:
+        # The decoder skips over strings without a look at their encoding.
+        lines.cast(pa.string())
+        return len(msgspec.json.Decoder(_Object).decode_lines(lines[0].as_buffer())) == count
+    except (msgspec.DecodeError, RecursionError, pa.ArrowInvalid):
+        return False
+
+
+def bytes_of(payloads: pa.BinaryArray) -> tuple[npt.NDArray[np.uint8], Positions, Positions]:
+    """The bytes that a column without nulls points into, and where each value starts and ends."""
+    _, offsets, data = payloads.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[payloads.offset :][: len(payloads) + 1].astype(np.int64)
+    return np.frombuffer(data or b"", np.uint8), bounds[:-1], bounds[1:]
+
+
+def _judge_singly(values: Sequence[bytes | None]) -> npt.NDArray[np.bool_]:
+    valid = np.ones(len(values), np.bool_)
+    waiting: Iterator[Any] = iter(values)
+    checked = map(msgspec.json.Decoder(msgspec.Raw).decode, waiting)
+    while True:
+        try:
+            deque(checked, maxlen=0)
+            break
+        except (msgspec.DecodeError, RecursionError, TypeError):
+            valid[len(values) - operator.length_hint(waiting) - 1] = False
+    return valid & np.fromiter(map(_is_utf8, values), np.bool_, len(values))
+
+
+def why_not_json(payload: bytes) -> str:
+    """What is wrong with a payload that `valid_json` refuses."""
+    if not payload:
+        return "it is empty"
+    try:
+        msgspec.json.Decoder(msgspec.Raw).decode(payload)
+        payload.decode()
+    except RecursionError:
+        return "it is nested too deeply"
+    except UnicodeDecodeError as error:
+        return f"it is not UTF-8 (byte {error.start})"
+    except msgspec.DecodeError as error:
+        return str(error)
+    return "it is not valid JSON"
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    if value is None:
+        return False
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,172 @@
+"""The rows of one kind: found and checked as positions, then copied into Arrow columns."""
+
+from functools import partial
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from app.decode.flatbuffer.columns import gather, id_column, name_column, text_column, validity_of, views
+from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every, some
+from app.decode.flatbuffer.json_payload import valid_json, why_not_json
+from app.decode.flatbuffer.layouts import LAYOUTS, PLAIN_SLOTS, SERVICE_VTABLE_BYTES, Enum
+from app.decode.flatbuffer.refusals import Refusals
+from app.decode.flatbuffer.service import with_service
+from app.decode.flatbuffer.tables import Faults, Regions, Spans, Tables
+from app.kinds import ID_BYTES, Kind
+
+_MAX_TIMESTAMP: Final = 2**63 - 1
+
+_FIXED_BYTES: Final = 64
+"""What a row takes besides its strings, about: so that many rows without any are not free."""
+
+_ESCAPED_BYTES: Final = 6
+"""What one byte of a service can become as JSON (\\u0000)."""
+
+
+class FoundRows(NamedTuple):
+    """Rows as numbers and positions; one entry per row in every array."""
+
+    timestamps: npt.NDArray[np.uint64]
+    enums: dict[str, npt.NDArray[np.uint8]]
+    ids: dict[str, Spans]
+    texts: dict[str, Spans]
+    payload: Spans
+    service: Spans | None
+
+    def bytes_held(self) -> Positions:
+        """What each row takes once it is decoded, about and at most."""
+        held = self.payload.length + _FIXED_BYTES
+        for spans in self.texts.values():
+            held += spans.length
+        if self.service is not None:
+            held += self.service.length * _ESCAPED_BYTES
+        return held
+
+    def where(self, keep: Mask) -> "FoundRows":
+        return FoundRows(
+            self.timestamps[keep],
+            {column: numbers[keep] for column, numbers in self.enums.items()},
+            {column: spans.where(keep) for column, spans in self.ids.items()},
+            {column: spans.where(keep) for column, spans in self.texts.items()},
+            self.payload.where(keep),
+            None if self.service is None else self.service.where(keep),
+        )
+
+
+def find_rows(
+    kind: Kind, bodies: JoinedBodies, regions: Regions, at: Positions, faults: Faults, refusals: Refusals
+) -> FoundRows:
+    """Read the tables at `at`. What is out of bounds goes to `faults`, wrong values go to `refusals`."""
+    layout = LAYOUTS[kind]
+    tables = Tables(bodies, regions, at, layout.slots, faults)
+    if kind is Kind.EVENTS:
+        plain = tables.vtable_bytes < SERVICE_VTABLE_BYTES
+        if some(plain):
+            tables.renumber(plain, PLAIN_SLOTS)
+    timestamps = tables.u8(layout.timestamp)
+    refusals.add(
+        timestamps > _MAX_TIMESTAMP,
+        "timestamp",
+        lambda i: f"{timestamps[i]} is beyond 64-bit signed; send ms since the epoch",
+    )
+    found = FoundRows(
+        timestamps,
+        {enum.field.name: tables.u1(enum.field) for enum in layout.enums},
+        {field.name: tables.vector(field) for field in layout.ids},
+        {field.name: tables.vector(field) for field in layout.texts},
+        tables.vector(layout.payload),
+        None if layout.service is None else tables.vector(layout.service),
+    )
+    _check_values(kind, found, bodies, refusals)
+    return found
+
+
+def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: Refusals) -> None:
+    layout = LAYOUTS[kind]
+    for enum in layout.enums:
+        numbers = found.enums[enum.field.name]
+        wrong = numbers >= len(enum.names)
+        if enum.lowest:
+            wrong |= numbers < enum.lowest
+        refusals.add(wrong, enum.field.name, partial(_unknown_number, enum, numbers))
+    for field in layout.ids:
+        spans = found.ids[field.name]
+        present = spans.length == ID_BYTES
+        if every(present):
+            continue
+        refusals.add(~present & (spans.length != 0), field.name, partial(_not_16_bytes, spans))
+        at = np.where(present, spans.start, bodies.void)
+        found.ids[field.name] = Spans(at, spans.length, present)
+    for field in layout.required:
+        missing = ~found.texts[field.name].present
+        refusals.add(missing, field.name, lambda i: "missing; a snapshot needs one")
+
+
+def _unknown_number(enum: Enum, numbers: npt.NDArray[np.uint8], index: int) -> str:
+    allowed = ", ".join(f"{i} {name}" for i, name in enumerate(enum.names) if i >= enum.lowest)
+    return f"{numbers[index]} is not known; send one of {allowed}"
+
+
+def _not_16_bytes(spans: Spans, index: int) -> str:
+    return f"{spans.length[index]} bytes; send 16, or none"
+
+
+def build_columns(
+    kind: Kind,
+    bodies: JoinedBodies,
+    found: FoundRows,
+    received_ms: Positions,
+    json_required: bool,
+) -> tuple[dict[str, pa.Array], dict[str, Mask]]:
+    """The kind's own columns, and per field which rows turned out right (fields that all rows have right
+    are left out). The caller has made sure that all other values are right."""
+    layout = LAYOUTS[kind]
+    right: dict[str, Mask] = {}
+    stamps = found.timestamps.view(np.int64)
+    columns: dict[str, pa.Array] = {"timestamp": pa.array(np.where(stamps == 0, received_ms, stamps))}
+    for enum in layout.enums:
+        columns[enum.field.name] = name_column(found.enums[enum.field.name], enum.names)
+    for column, spans in found.ids.items():
+        columns[column] = id_column(bodies, spans.start, spans.present)
+    for field in layout.texts:
+        columns[field.name] = _text(bodies, field.name, found.texts[field.name], right)
+    columns["payload"] = _payload(kind, bodies, found, json_required, right)
+    return columns, right
+
+
+def _text(bodies: JoinedBodies, name: str, spans: Spans, right: dict[str, Mask]) -> pa.StringArray:
+    column, valid = text_column(views(bodies.data, spans.start, spans.length, validity_of(spans.present)))
+    if valid is not None:
+        right[name] = valid
+    return column
+
+
+def _payload(
+    kind: Kind, bodies: JoinedBodies, found: FoundRows, json_required: bool, right: dict[str, Mask]
+) -> pa.BinaryArray:
+    spans = found.payload
+    is_json: Mask | None = None
+    json_required = json_required and LAYOUTS[kind].payload_is_json
+    if json_required and not every(spans.present):
+        # No payload at all is not a broken one: it says nothing, and so does {}.
+        starts = np.where(spans.present, spans.start, bodies.empty_object)
+        spans = Spans(starts, np.where(spans.present, spans.length, 2), spans.present)
+    payload = gather(bodies.data, spans.start, spans.length)
+    if json_required:
+        is_json = valid_json(payload)
+        if not every(is_json):
+            right["payload"] = is_json
+    if found.service is None or not some(found.service.present):
+        return payload
+    return with_service(payload, _text(bodies, "service", found.service, right), is_json)
+
+
+def refusal_text(bodies: JoinedBodies, field: str, spans: Spans, index: int) -> str:
+    """Why build_columns did not find a row right."""
+    start = int(spans.start[index])
+    value = bodies.data[start : start + int(spans.length[index])]
+    if field == "payload":
+        return f"not valid JSON: {why_not_json(value)}"
+    return "not UTF-8"

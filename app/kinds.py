@@ -1,0 +1,38 @@
+"""The three kinds of rows, and the names that their enumerated columns may hold."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Kind(StrEnum):
+    """What a batch holds; also the stem of its data files' names."""
+
+    EVENTS = "events"
+    LOGS = "logs"
+    SNAPSHOTS = "snapshots"
+
+
+ID_BYTES: Final = 16
+"""Length of a device id, a session id, a source address and an API key."""
+
+
+EVENT_TYPES: Final = ("unknown", "track", "identify", "group", "alias", "enrich", "context")
+"""Names by wire number. `unknown` (0) is never stored: a row that has it is refused."""
+
+
+LOG_EVENT_TYPES: Final = ("log", "log", "enrich")
+"""Names by wire number; 0 (absent) means log."""
+
+
+LEVELS: Final = (
+    "emergency",
+    "alert",
+    "critical",
+    "error",
+    "warning",
+    "notice",
+    "info",
+    "debug",
+    "trace",
+)
+"""The eight severities of RFC 5424 by wire number, and trace."""

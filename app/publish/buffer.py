@@ -1,0 +1,130 @@
+"""Rows that wait for their file, by partition."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+
+from app.parquet.partition import Partition
+from app.publish.rotation import Buffered
+
+FRAGMENTS_MAX: Final = 64
+"""So many small batches are joined into one: each has a cost of its own, in memory and in encoding."""
+
+FRAGMENT_BYTES: Final = 1 << 20
+"""Batches of this size are not small."""
+
+
+class PartitionRows(msgspec.Struct):
+    """What is buffered for one partition.
+
+    bytes: memory held by the batches. first_lsn, last_lsn: frames the rows came with.
+    oldest_ms: when the first of them was put.
+    """
+
+    partition: Partition
+    opened_ms: int
+    oldest_ms: int
+    first_lsn: int
+    last_lsn: int
+    rows: int = 0
+    bytes: int = 0
+    _joined: list[pa.RecordBatch] = []
+    _small: list[pa.RecordBatch] = []
+
+    def add(self, lsn: int, batch: pa.RecordBatch) -> int:
+        """Take a batch; return by how many bytes this holds more than before."""
+        before = self.bytes
+        self.first_lsn = min(self.first_lsn, lsn)
+        self.last_lsn = max(self.last_lsn, lsn)
+        self.rows += batch.num_rows
+        size = batch.get_total_buffer_size()
+        self.bytes += size
+        if size >= FRAGMENT_BYTES:
+            self._join()
+            self._joined.append(batch)
+        else:
+            self._small.append(batch)
+            if len(self._small) >= FRAGMENTS_MAX:
+                self._join()
+        return self.bytes - before
+
+    def _join(self) -> None:
+        if not self._small:
+            return
+        self.bytes -= sum(batch.get_total_buffer_size() for batch in self._small)
+        joined = pa.concat_batches(self._small)
+        self.bytes += joined.get_total_buffer_size()
+        self._joined.append(joined)
+        self._small = []
+
+    def batches(self) -> list[pa.RecordBatch]:
+        """All batches, in the order in which they were put."""
+        return [*self._joined, *self._small]
+
+    def table(self) -> pa.Table:
+        return pa.Table.from_batches(self.batches())
+
+    def append(self, later: "PartitionRows") -> None:
+        """Take over what came later for the same partition."""
+        self.last_lsn = max(self.last_lsn, later.last_lsn)
+        self.rows += later.rows
+        self.bytes += later.bytes
+        self._join()
+        self._joined += later.batches()
+
+    def numbers(self) -> Buffered:
+        """What rotation decides upon."""
+        return Buffered(
+            opened_ms=self.opened_ms,
+            oldest_ms=self.oldest_ms,
+            end_ms=self.partition.end_ms,
+            rows=self.rows,
+            bytes=self.bytes,
+            first_lsn=self.first_lsn,
+        )
+
+
+class Buffers:
+    """All open partitions. For the writer thread alone."""
+
+    def __init__(self) -> None:
+        self._open: dict[Partition, PartitionRows] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[PartitionRows]:
+        return iter(self._open.values())
+
+    def get(self, partition: Partition) -> PartitionRows | None:
+        return self._open.get(partition)
+
+    def open(self, partition: Partition, lsn: int, now_ms: int, opened_ms: int) -> PartitionRows:
+        """The partition's rows, begun now when there are none."""
+        rows = self._open.get(partition)
+        if rows is None:
+            rows = PartitionRows(partition, opened_ms, now_ms, lsn, lsn)
+            self._open[partition] = rows
+        return rows
+
+    def take(self, partitions: Iterable[Partition]) -> list[PartitionRows]:
+        """Remove these partitions' rows, to be published."""
+        return [self._open.pop(partition) for partition in partitions if partition in self._open]
+
+    def restore(self, taken: Iterable[PartitionRows]) -> Counter[int]:
+        """Put back what could not be published, before what came since.
+
+        Returns how many bytes that costs, by workspace.
+        """
+        cost: Counter[int] = Counter()
+        for rows in taken:
+            later = self._open.get(rows.partition)
+            if later is not None:
+                before = rows.bytes + later.bytes
+                rows.append(later)
+                cost[rows.partition.workspace_id] += rows.bytes - before
+            self._open[rows.partition] = rows
+        return cost

@@ -1,0 +1,78 @@
+"""The seam behind which published files stand: a local directory, or an object store."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from app.parquet.data_file import DataFile
+from app.publish.staging_directory import Placement
+
+
+class NamesTaken(Exception):
+    """Files of others have these paths, and stay. Not an OSError: trying again does not help."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(f"names that others have taken: {', '.join(paths)}")
+        self.paths = paths
+
+
+class Differences(msgspec.Struct):
+    """What was published, held against what is there.
+
+    gone: sealed files that somebody has removed. wrong: what is not as it was written, in words.
+    unknown: paths that no commit knows.
+    """
+
+    gone: list[str] = []
+    wrong: list[str] = []
+    unknown: list[str] = []
+
+
+class Destination(Protocol):
+    """Where data files are placed, by their posix paths. Used by the writer thread, and at a start.
+
+    Everything raises OSError when it may be tried again, and SyncFailed when it may not.
+    """
+
+    @property
+    def grows_in(self) -> Path | None:
+        """The directory in which the next version of a file takes the place of the one before.
+
+        None: a file never changes, and is sealed at once; what is staged is copied and not moved.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Make what must be there before the first file."""
+        ...
+
+    def is_taken(self, path: str) -> bool:
+        """Whether a file has this name, as far as that can be told without placing one."""
+        ...
+
+    def names(self, directory: str) -> Iterable[str]:
+        """Paths of the files directly in a directory, whoever wrote them."""
+        ...
+
+    def place(
+        self, placements: Sequence[Placement], staged: Callable[[Placement], Path], placed: set[str]
+    ) -> None:
+        """Give each staged file its name, durably. `placed`: those that have it; it gets more.
+
+        staged: where a file stands now. Raises NamesTaken when others have some of the names.
+        """
+        ...
+
+    def holds(self, placement: Placement) -> bool:
+        """Whether this very file has its name."""
+        ...
+
+    def undo(self, placement: Placement, scratch: Path) -> None:
+        """Bring back what was there before, if `holds` the file. scratch: a name in the staging directory."""
+        ...
+
+    def differences(self, files: Iterable[DataFile]) -> Differences:
+        """Hold published files against what is there, as far as that is affordable."""
+        ...

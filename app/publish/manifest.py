@@ -1,0 +1,257 @@
+"""The list of published files: an append-only log of commits whose last complete record is the truth.
+
+First a line that names the format. Then a line for each commit: CRC-32 of the rest (8 hex digits), space, the
+commit as JSON. A record that a crash tore is the last one and is cut off; a bad record with good ones behind
+it is damage, and refuses the start. When the log is much longer than what it says, it is rewritten through a
+temporary file.
+"""
+
+import re
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from app.disk.durable_file import DurableFile, SyncFailed
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
+from app.parquet.data_file import DataFile, QuarantinedRows
+from app.parquet.partition import Partition
+
+HEADER: Final = b"parquet-sink manifest 1\n"
+COMPACT_RATIO: Final = 4
+COMPACT_BYTES_MIN: Final = 1 << 20
+FILES_PER_RECORD: Final = 1000
+
+_RECORD: Final = re.compile(rb"[0-9a-f]{8} \{")
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed together. id: counts commits from 1. files: new or in place of those of the same path."""
+
+    id: int
+    files: list[DataFile] = []
+    quarantined: list[QuarantinedRows] = []
+
+
+class ManifestDamaged(Exception):
+    """The manifest has a bad record in its middle."""
+
+
+class Manifest:
+    """The published files. Reads from any thread; `append` from the writer thread."""
+
+    def __init__(self, fs: DurableFS, path: Path) -> None:
+        self._fs = fs
+        self._path = path
+        self._lock = threading.Lock()
+        self._files: dict[str, DataFile] = {}
+        self._quarantined: dict[str, QuarantinedRows] = {}
+        self._latest: dict[Partition, DataFile] = {}
+        self._opened: dict[Partition, str] = {}
+        self._open: set[Partition] = set()
+        self._through: dict[Partition, int] = {}
+        self._published: Counter[tuple[int, Kind]] = Counter()
+        self._snapshot: tuple[DataFile, ...] | None = None
+        self._log: DurableFile | None = None
+        self._good_bytes = 0
+        self._suspect = False
+        self._live_bytes = 0
+        self._line_bytes: dict[str, int] = {}
+        self.last_commit = 0
+
+    @classmethod
+    def open(cls, fs: DurableFS, path: Path) -> "Manifest":
+        """Read the log at `path`; where there is none yet, an empty one is begun.
+
+        A torn last record stays until `cut_torn_tail` or the next `append`. Raises ManifestDamaged, OSError.
+        """
+        manifest = cls(fs, path)
+        if not fs.exists(path):
+            fs.write_atomically(path, HEADER)
+        # What a failed sync of an earlier process has left may be in the page cache and not on the disk. Its
+        # intent goes when its record is read here, so the record must be there to stay.
+        fs.sync_file(path)
+        fs.drop_cached(path)
+        data = fs.read(path)
+        good = manifest._replay(data)
+        manifest._log = fs.open_append(path)
+        manifest._good_bytes = good
+        return manifest
+
+    def files(self) -> Sequence[DataFile]:
+        """All published files: an unchanging snapshot."""
+        with self._lock:
+            if self._snapshot is None:
+                self._snapshot = tuple(self._files.values())
+            return self._snapshot
+
+    def find(self, path: str) -> DataFile | None:
+        """The file with this path below `{path}`."""
+        with self._lock:
+            return self._files.get(path)
+
+    def quarantined(self) -> Sequence[QuarantinedRows]:
+        with self._lock:
+            return tuple(self._quarantined.values())
+
+    def rows_published(self) -> Counter[tuple[int, Kind]]:
+        """Rows in all published files, by workspace and kind."""
+        with self._lock:
+            return Counter(self._published)
+
+    def published_through(self, partition: Partition) -> int:
+        """The highest LSN whose rows of this partition are published; 0 for none."""
+        with self._lock:
+            return self._through.get(partition, 0)
+
+    @property
+    def last_lsn(self) -> int:
+        """The highest LSN of any published row; 0 for none."""
+        with self._lock:
+            return max(self._through.values(), default=0)
+
+    def latest(self, partition: Partition) -> DataFile | None:
+        """The partition's file with the highest number: the only one that may still grow."""
+        with self._lock:
+            return self._latest.get(partition)
+
+    def opened_at(self, partition: Partition) -> str | None:
+        """When the partition's first file was first published, RFC 3339."""
+        with self._lock:
+            return self._opened.get(partition)
+
+    def unsealed(self) -> Sequence[DataFile]:
+        """Files that may still grow."""
+        with self._lock:
+            return [self._latest[partition] for partition in self._open]
+
+    def append(self, commit: Commit) -> None:
+        """Make a commit durable and visible: from here on its rows are published.
+
+        Raises OSError when the record could not be written; then nothing has changed, and the same commit may
+        be appended again. Raises SyncFailed when nobody can know.
+        """
+        log = self._log
+        if log is None:
+            raise ValueError("the manifest is closed")
+        if self.has_torn_tail or self._suspect:
+            log.truncate(self._good_bytes)
+        self._suspect = True  # whatever a failed write says, something of it may be there
+        log.write([_line(commit)])
+        log.datasync()
+        self._suspect = False
+        self._good_bytes = log.size
+        with self._lock:
+            self._apply(commit)
+        self._compact_if_long()
+
+    @property
+    def has_torn_tail(self) -> bool:
+        """Whether something stands behind the last good record."""
+        return self._log is not None and self._log.size > self._good_bytes
+
+    def cut_torn_tail(self) -> None:
+        """Remove what stands behind the last good record. Raises OSError, SyncFailed."""
+        if self._log is not None and self.has_torn_tail:
+            self._log.truncate(self._good_bytes)
+            self._log.datasync()
+
+    def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _replay(self, data: bytes) -> int:
+        """Apply all records; return the length of the good prefix."""
+        if not data.startswith(HEADER):
+            raise ManifestDamaged(f"{self._path} does not begin with {HEADER!r}: restore it from a backup")
+        position = len(HEADER)
+        while position < len(data):
+            end = data.find(b"\n", position)
+            commit = _parse(data[position:end]) if end >= 0 else None
+            if commit is None:
+                self._refuse_damage(data, position)
+                break
+            self._apply(commit)
+            position = end + 1
+        return position
+
+    def _refuse_damage(self, data: bytes, position: int) -> None:
+        lines = (data[m.start() :].partition(b"\n")[0] for m in _RECORD.finditer(data, position + 1))
+        if any(_parse(line) is not None for line in lines):
+            raise ManifestDamaged(
+                f"{self._path} is damaged at byte {position}: later records are intact, so this is not a "
+                "torn tail; restore the file from a backup"
+            )
+
+    def _apply(self, commit: Commit) -> None:
+        self._snapshot = None
+        self.last_commit = max(self.last_commit, commit.id)
+        for file in commit.files:
+            self._count(file.path, file)
+            previous = self._files.get(file.path)
+            key = file.workspace_id, file.kind
+            self._published[key] += file.rows - (previous.rows if previous else 0)
+            self._files[file.path] = file
+            partition = file.partition
+            latest = self._latest.get(partition)
+            if latest is None or file.number >= latest.number:
+                self._latest[partition] = file
+                (self._open.discard if file.sealed else self._open.add)(partition)
+            if file.number == 0 or partition not in self._opened:
+                self._opened[partition] = file.created_at
+            self._reach(partition, file.last_lsn)
+        for rows in commit.quarantined:
+            self._count(rows.path, rows)
+            self._quarantined[rows.path] = rows
+            self._reach(rows.partition, rows.last_lsn)
+
+    def _reach(self, partition: Partition, lsn: int) -> None:
+        self._through[partition] = max(self._through.get(partition, 0), lsn)
+
+    def _count(self, path: str, record: DataFile | QuarantinedRows) -> None:
+        size = len(msgspec.json.encode(record))
+        self._live_bytes += size - self._line_bytes.get(path, 0)
+        self._line_bytes[path] = size
+
+    def _compact_if_long(self) -> None:
+        log = self._log
+        if log is None or log.size < max(COMPACT_BYTES_MIN, COMPACT_RATIO * self._live_bytes):
+            return
+        lines = [_line(commit) for commit in self._summary()]
+        try:
+            self._fs.write_atomically(self._path, b"".join([HEADER, *lines]))
+        except OSError:
+            return  # the long log is as good; the next commit tries again
+        try:
+            self._log = self._fs.open_append(self._path)
+        except OSError as error:
+            raise SyncFailed("reopening", self._path, error) from error
+        self._good_bytes = self._log.size
+        log.close()
+
+    def _summary(self) -> Iterable[Commit]:
+        files = list(self._files.values())
+        for start in range(0, len(files), FILES_PER_RECORD):
+            yield Commit(id=self.last_commit, files=files[start : start + FILES_PER_RECORD])
+        yield Commit(id=self.last_commit, quarantined=list(self._quarantined.values()))
+
+
+def _line(commit: Commit) -> bytes:
+    body = msgspec.json.encode(commit)
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _parse(line: bytes) -> Commit | None:
+    crc, _, body = line.partition(b" ")
+    if crc != b"%08x" % zlib.crc32(body):
+        return None
+    try:
+        return msgspec.json.decode(body, type=Commit)
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,46 @@
+"""What publishing tells those who count. Called from the writer thread; must not block or raise."""
+
+from typing import Protocol
+
+from app.kinds import Kind
+
+
+class Observer(Protocol):
+    def rows_written(self, kind: Kind, rows: int) -> None:
+        """Rows that are in published files now."""
+
+    def bytes_written(self, count: int) -> None:
+        """New bytes in published files: row groups and footers, not what was carried over."""
+
+    def file_created(self) -> None:
+        """A file that did not exist before was published."""
+
+    def write_error(self) -> None:
+        """Publishing failed and will be tried again."""
+
+    def rows_quarantined(self, kind: Kind, rows: int) -> None:
+        """Rows that could not be encoded were set aside."""
+
+    def values_unfit(self, kind: Kind, column: str, values: int) -> None:
+        """Values of the payload that do not fit their promoted column, and are null there."""
+
+    def flush_seconds(self, seconds: float) -> None:
+        """How long one commit took, from encoding to the manifest."""
+
+
+class SilentObserver:
+    """Counts nothing."""
+
+    def rows_written(self, kind: Kind, rows: int) -> None: ...
+
+    def bytes_written(self, count: int) -> None: ...
+
+    def file_created(self) -> None: ...
+
+    def write_error(self) -> None: ...
+
+    def rows_quarantined(self, kind: Kind, rows: int) -> None: ...
+
+    def values_unfit(self, kind: Kind, column: str, values: int) -> None: ...
+
+    def flush_seconds(self, seconds: float) -> None: ...

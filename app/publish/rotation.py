@@ -1,0 +1,129 @@
+"""When a partition is flushed and how its rows are laid into files. Pure: numbers in, decisions out."""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from app.parquet.file_policy import FilePolicy
+from app.parquet.partition import Rotation
+
+AGE_SHARE: Final = 16
+"""A partition may lag by this fraction of its age, so that no byte is copied more often than about that."""
+
+
+class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
+    """Limits of buffering and publishing, beside those of one file.
+
+    A partition that has buffered `row_group_rows` rows is flushed.
+
+    flush_interval_ms: how far a young partition's file may lag behind.
+    max_buffered_bytes: what admission allows to be buffered; from half of it on the largest partitions are
+        flushed before their time.
+    max_journal_bytes: what the journal may hold; from half of it on the oldest rows are flushed.
+    settle_ms: how long after its time has passed a partition is flushed: batches under way still arrive.
+    seal_after_ms: how long after its time a partition's files are declared final; later rows go to a new
+        number.
+    max_partitions_per_commit: partitions published by one intent and one manifest record.
+    tick_ms: the longest time between two looks at the clock.
+    pressure_interval_ms: the shortest time between two flushes for the journal's sake.
+    retry_ms_min, retry_ms_max: the pause after a failed publish, doubled each time.
+    """
+
+    rotation: Rotation = Rotation.DAILY
+    flush_interval_ms: int = 60_000
+    max_buffered_bytes: int = 512 << 20
+    max_journal_bytes: int = 8 << 30
+    settle_ms: int = 1_000
+    seal_after_ms: int = 60_000
+    max_partitions_per_commit: int = 256
+    tick_ms: int = 200
+    pressure_interval_ms: int = 1_000
+    retry_ms_min: int = 100
+    retry_ms_max: int = 10_000
+
+
+class Due(Enum):
+    """Why a partition is flushed."""
+
+    AGE = "age"
+    ROWS = "rows"
+    BYTES = "bytes"
+    TIME_PASSED = "time passed"
+    PRESSURE = "pressure"
+    FORCED = "forced"
+
+
+class Buffered(msgspec.Struct, frozen=True):
+    """What rotation knows about one partition.
+
+    opened_ms: when its first row came. oldest_ms: when the oldest row that is still buffered came.
+    end_ms: when its time has passed. bytes: memory that its buffered rows hold.
+    first_lsn: the oldest frame that still has rows here.
+    """
+
+    opened_ms: int
+    oldest_ms: int
+    end_ms: int
+    rows: int
+    bytes: int
+    first_lsn: int
+
+
+def due(buffered: Buffered, policy: WriterPolicy, now_ms: int) -> Due | None:
+    """Whether a partition is to be flushed now, and why."""
+    if buffered.rows == 0:
+        return None
+    if buffered.rows >= policy.row_group_rows:
+        return Due.ROWS
+    if buffered.bytes >= policy.max_file_bytes:
+        return Due.BYTES
+    waited_ms = now_ms - buffered.oldest_ms
+    if now_ms >= buffered.end_ms + policy.settle_ms and waited_ms >= policy.settle_ms:
+        return Due.TIME_PASSED
+    if waited_ms >= lag_ms(buffered.opened_ms, policy, now_ms):
+        return Due.AGE
+    return None
+
+
+def lag_ms(opened_ms: int, policy: WriterPolicy, now_ms: int) -> int:
+    """How far the file of a partition that was opened then may lag behind at this time."""
+    return max(policy.flush_interval_ms, (now_ms - opened_ms) // AGE_SHARE)
+
+
+def is_final(end_ms: int, policy: WriterPolicy, now_ms: int) -> bool:
+    """Whether the files of a partition without buffered rows will never change again."""
+    return now_ms >= end_ms + policy.seal_after_ms
+
+
+def relieve_memory(sizes: Iterable[tuple[int, int]], total_bytes: int, policy: WriterPolicy) -> list[int]:
+    """Which partitions to flush because too much is buffered: those with most bytes, down to a quarter.
+
+    sizes: (bytes, index) of each partition. Returns indexes.
+    """
+    if total_bytes <= policy.max_buffered_bytes // 2:
+        return []
+    chosen = []
+    for size, index in sorted(sizes, reverse=True):
+        if total_bytes <= policy.max_buffered_bytes // 4:
+            break
+        chosen.append(index)
+        total_bytes -= size
+    return chosen
+
+
+def relieve_journal(
+    oldest: Iterable[tuple[int, int]], last_lsn: int, journal_bytes: int, policy: WriterPolicy
+) -> list[int]:
+    """Which partitions to flush because the journal is long: those that hold the older half of its frames.
+
+    oldest: (first unpublished LSN, index) of each partition. Returns indexes.
+    """
+    if journal_bytes <= policy.max_journal_bytes // 2:
+        return []
+    pairs = list(oldest)
+    if not pairs:
+        return []
+    middle = (min(lsn for lsn, _ in pairs) + last_lsn) // 2
+    return [index for lsn, index in pairs if lsn <= middle]

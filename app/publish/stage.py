@@ -1,0 +1,234 @@
+"""The rows of one partition into staged files: complete, and neither synced nor in their place yet."""
+
+from collections.abc import Callable
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
+from app.parquet.data_file import DataFile, QuarantinedRows
+from app.parquet.draft import Draft
+from app.parquet.encode import SHRINK, TELLING_BYTES, rfc3339
+from app.parquet.file_policy import is_full, rows_that_fit
+from app.parquet.layout import Arranger, as_decoded
+from app.parquet.location import relative_path
+from app.parquet.partition import Partition
+from app.parquet.quarantine import as_arrow_file, divide_bad_rows
+from app.parquet.row_group import RowGroup, empty_metadata, encode_row_group
+from app.publish.destination import Destination
+from app.publish.manifest import Manifest
+from app.publish.rotation import WriterPolicy
+from app.publish.staging_directory import Placement, Staging
+
+
+class StagedFlush(msgspec.Struct):
+    """Everything that was buffered for one partition, as files.
+
+    rows: how many new rows they hold. unfit: by promoted column, how many of their values did not fit.
+    """
+
+    partition: Partition
+    placements: list[Placement] = []
+    files: list[DataFile] = []
+    quarantined: list[QuarantinedRows] = []
+    rows: int = 0
+    unfit: dict[str, int] = {}
+
+
+class Span(msgspec.Struct, frozen=True):
+    """commit: the commit that this flush will be part of. first_lsn, last_lsn: frames the rows came with."""
+
+    commit: int
+    first_lsn: int
+    last_lsn: int
+
+
+class Stager:
+    """Builds staged files; used by the writer thread alone."""
+
+    def __init__(
+        self,
+        fs: DurableFS,
+        staging: Staging,
+        destination: Destination,
+        manifest: Manifest,
+        policy: WriterPolicy,
+        clock: Callable[[], int],
+    ) -> None:
+        self._fs = fs
+        self._destination = destination
+        self._manifest = manifest
+        self._policy = policy
+        self._clock = clock
+        self._staging = staging
+        self._ratios = dict.fromkeys(Kind, 1.0)
+        self._arranger = Arranger(policy.layout)
+        self._schemas = {kind: policy.layout.schema(kind) for kind in Kind}
+        self._columns = {kind: empty_metadata(schema, {}).schema for kind, schema in self._schemas.items()}
+
+    def stage(self, partition: Partition, rows: pa.Table, span: Span) -> StagedFlush:
+        """Write all rows (columns as SCHEMAS[kind]) to staged files, which `Staging.sync` makes durable.
+
+        Rows that cannot be encoded go to a quarantine file. Raises OSError, and then nothing is left behind;
+        SyncFailed.
+        """
+        flush = StagedFlush(partition)
+        rows, unfit = self._arranger.arrange(rows, partition.kind)
+        try:
+            try:
+                self._stage_rows(flush, rows, span)
+            except pa.ArrowException as error:
+                if isinstance(error, MemoryError | OSError):
+                    raise
+                self.discard(flush)
+                flush = StagedFlush(partition)
+                good, bad = divide_bad_rows(rows, partition.kind, self._policy.layout, error)
+                for message, some in bad:
+                    self._stage_quarantine(flush, some, message, span)
+                self._stage_rows(flush, good, span)
+        except OSError:
+            self.discard(flush)
+            raise
+        flush.unfit = unfit
+        return flush
+
+    def discard(self, flush: StagedFlush) -> None:
+        """Remove the staged files of a flush that will not be published (yet)."""
+        self._staging.discard(flush.placements)
+
+    def _stage_rows(self, flush: StagedFlush, rows: pa.Table, span: Span) -> None:
+        if rows.num_rows == 0:
+            return
+        latest = self._manifest.latest(flush.partition)
+        draft = self._draft(flush.partition, latest, span)
+        number = 0 if latest is None else latest.number + (draft.old is None)
+        start = 0
+        while start < rows.num_rows:
+            start += self._fill(draft, rows.slice(start), flush.partition.kind)
+            if draft.rows:
+                number = self._unclaimed(flush.partition, number, draft)
+                full = start < rows.num_rows or is_full(draft.size, draft.row_groups, self._policy)
+                self._write(flush, draft, number, span, full or self._destination.grows_in is None)
+            number += 1
+            draft = self._draft(flush.partition, None, span)
+        if latest is not None and not latest.sealed and flush.files[0].number != latest.number:
+            flush.files.insert(0, msgspec.structs.replace(latest, sealed=True))
+
+    def _draft(self, partition: Partition, latest: DataFile | None, span: Span) -> Draft:
+        """The next version of the latest file where that may still grow, else a new file."""
+        metadata = self._metadata_to_extend(latest)
+        old = latest if metadata is not None else None
+        facts = {
+            "writer": self._policy.writer_version,
+            "kind": partition.kind.value,
+            "commit": str(span.commit),
+            "first_lsn": str(old.first_lsn if old else span.first_lsn),
+            "last_lsn": str(span.last_lsn),
+        }
+        return Draft(self._policy.layout.schema(partition.kind), facts, old, metadata)
+
+    def _metadata_to_extend(self, latest: DataFile | None) -> pq.FileMetaData | None:
+        directory = self._destination.grows_in
+        if directory is None or latest is None or latest.sealed:
+            return None
+        try:
+            with self._fs.open_for_read(directory / latest.path) as file:
+                metadata = pq.read_metadata(file)
+        except FileNotFoundError:
+            # Somebody has removed it: what is gone cannot grow, and must not keep new rows from their file.
+            return None
+        if is_full(latest.bytes, metadata.num_row_groups, self._policy):
+            return None
+        return metadata if metadata.schema.equals(self._columns[latest.kind]) else None
+
+    def _fill(self, draft: Draft, rows: pa.Table, kind: Kind) -> int:
+        """Encode row groups into the draft until the rows end or the file is full; return the rows taken."""
+        taken = 0
+        limit = rows.num_rows
+        while taken < rows.num_rows:
+            rest = rows.slice(taken)
+            row_bytes = rest.nbytes / rest.num_rows * self._ratios[kind]
+            begun = draft.offset if draft.has_rows else 0
+            if begun and is_full(begun, draft.row_groups, self._policy):
+                break
+            count = min(rows_that_fit(rest.num_rows, row_bytes, begun, self._policy), limit)
+            if count == 0:
+                break
+            some = rest.slice(0, count)
+            group = encode_row_group(some, kind, self._policy.layout, draft.offset)
+            self._learn(kind, group, some)
+            alone = count == 1 and not draft.has_rows
+            if draft.size_with(group) > self._policy.max_file_bytes and not alone:
+                limit = int(count * SHRINK)
+                continue
+            draft.add(group, some)
+            taken += count
+            limit = rows.num_rows
+        return taken
+
+    def _learn(self, kind: Kind, group: RowGroup, rows: pa.Table) -> None:
+        """Small row groups are mostly overhead, and tell nothing about large ones."""
+        if rows.nbytes >= TELLING_BYTES:
+            self._ratios[kind] = group.size / rows.nbytes
+
+    def _unclaimed(self, partition: Partition, number: int, draft: Draft) -> int:
+        """The first number from this one on whose name no file has that is not ours."""
+        if draft.old is not None:
+            return draft.old.number
+        while self._destination.is_taken(relative_path(partition, number, self._policy.node)):
+            number += 1
+        return number
+
+    def _write(self, flush: StagedFlush, draft: Draft, number: int, span: Span, sealed: bool) -> None:
+        partition = flush.partition
+        old = draft.old
+        path = old.path if old else relative_path(partition, number, self._policy.node)
+        directory = self._destination.grows_in
+        grown = directory / path if directory is not None and old else None
+        placement = self._staging.write("data", path, draft.chunks(), grown, draft.old_bytes)
+        flush.placements.append(placement)
+        flush.rows += draft.rows
+        flush.files.append(
+            DataFile(
+                path=path,
+                workspace_id=partition.workspace_id,
+                date=partition.date,
+                hour=partition.hour,
+                kind=partition.kind,
+                number=number,
+                rows=draft.total_rows,
+                bytes=placement.bytes,
+                min_timestamp=draft.min_timestamp,
+                max_timestamp=draft.max_timestamp,
+                compression=self._policy.layout.codec,
+                created_at=old.created_at if old else rfc3339(self._clock()),
+                sealed=sealed,
+                first_lsn=old.first_lsn if old else span.first_lsn,
+                last_lsn=span.last_lsn,
+                commit=span.commit if self._policy.layout.for_tables else None,
+            )
+        )
+
+    def _stage_quarantine(self, flush: StagedFlush, rows: pa.Table, error: str, span: Span) -> None:
+        partition = flush.partition
+        hour = "" if partition.hour is None else f"T{partition.hour:02}"
+        path = (
+            f"{span.commit:012}-{partition.workspace_id}-{partition.date}{hour}-{partition.kind.value}"
+            f"-{len(flush.quarantined)}.arrow"
+        )
+        chunks = [as_arrow_file(as_decoded(rows, partition.kind), error)]
+        flush.placements.append(self._staging.write("quarantine", path, chunks))
+        flush.quarantined.append(
+            QuarantinedRows(
+                path=path,
+                workspace_id=partition.workspace_id,
+                date=partition.date,
+                hour=partition.hour,
+                kind=partition.kind,
+                rows=rows.num_rows,
+                error=error,
+                last_lsn=span.last_lsn,
+            )
+        )

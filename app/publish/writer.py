@@ -1,0 +1,330 @@
+"""The writer thread: decides when rows are published, and publishes them."""
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
+from app.parquet.partition import Partition, Rotation, split
+from app.publish.buffer import Buffers, PartitionRows
+from app.publish.destination import Destination
+from app.publish.intake import FlushCommand, FlushResult, Intake, PutRows, RowAccount
+from app.publish.local_directory import local_destination
+from app.publish.manifest import Manifest
+from app.publish.observer import Observer, SilentObserver
+from app.publish.paths import SinkPaths
+from app.publish.publisher import Committer, Published
+from app.publish.rotation import WriterPolicy, due, is_final, relieve_journal, relieve_memory
+
+SEAL_INTERVAL_MS: Final = 1_000
+
+
+class WriterStopped(Exception):
+    """The writer has ended; rows that are not published are in the journal."""
+
+
+class Writer:
+    """Buffers rows by partition and publishes them. One thread, begun by `start`.
+
+    clock: ms since the epoch. on_trim(lsn): no frame up to this one is needed any more. on_fatal(exception):
+    the process must end: it is not known what is on the disk, or the writer has a bug.
+    destination: where files go; without one, the local directory of `paths`.
+    journal_bytes: the present size of the journal.
+    """
+
+    def __init__(
+        self,
+        policy: WriterPolicy,
+        fs: DurableFS,
+        paths: SinkPaths,
+        manifest: Manifest,
+        *,
+        clock: Callable[[], int],
+        on_trim: Callable[[int], None],
+        on_fatal: Callable[[BaseException], None],
+        observer: Observer | None = None,
+        destination: Destination | None = None,
+        journal_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._policy = policy
+        self._manifest = manifest
+        self._clock = clock
+        self._on_trim = on_trim
+        self._on_fatal = on_fatal
+        self._journal_bytes = journal_bytes
+        self._committer = Committer(
+            fs,
+            paths,
+            manifest,
+            destination or local_destination(fs, paths),
+            policy,
+            clock,
+            observer or SilentObserver(),
+        )
+        self._intake = Intake(clock, _accounts(manifest))
+        self._buffers = Buffers()
+        self._commands: list[FlushCommand] = []
+        self._last_lsn = 0
+        self._replay_through = manifest.last_lsn
+        self._trimmed = 0
+        self._relieved_ms = 0
+        self._seal_at_ms = clock() + policy.seal_after_ms  # replay may still bring rows of passed days
+        self._oldest_ms: int | None = None
+        self._open_partitions = 0
+        self._thread: threading.Thread | None = None
+        self._drain_until_s: float | None = None
+        self.last_flush_ms: int | None = None
+
+    def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
+        """Take the rows of one journal frame. Never blocks; LSNs rise from call to call.
+
+        Rows of partitions that are published through this LSN already are dropped (replay).
+        """
+        self._intake.put(lsn, kind, rows)
+
+    def flush(
+        self, workspace_id: int | None = None, partitions: Collection[Partition] | None = None
+    ) -> Future[FlushResult]:
+        """Publish what was put before this call, of one workspace, of some partitions, or all of it.
+
+        The future resolves when it is published. While the disk fails it waits; it fails with WriterStopped
+        or SyncFailed when the writer ends first.
+        """
+        future: Future[FlushResult] = Future()
+        future.set_running_or_notify_cancel()
+        chosen = None if partitions is None else frozenset(partitions)
+        self._intake.command(FlushCommand(future, workspace_id, chosen))
+        return future
+
+    @property
+    def buffered_rows(self) -> int:
+        """Rows put and not yet published or quarantined."""
+        return self._intake.rows
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Memory that those rows hold."""
+        return self._intake.bytes
+
+    def buffered_bytes_of(self, workspace_id: int) -> int:
+        """The part of it that one workspace has, a tick behind."""
+        return self._intake.bytes_of(workspace_id)
+
+    @property
+    def oldest_unpublished_ms(self) -> int | None:
+        """When the oldest of those rows was put, ms since the epoch; None when there are none."""
+        queued = self._intake.oldest_queued()
+        times = [self._oldest_ms, None if queued is None else queued.put_ms]
+        return min((ms for ms in times if ms is not None), default=None)
+
+    @property
+    def open_partitions(self) -> int:
+        """Partitions with buffered rows."""
+        return self._open_partitions
+
+    @property
+    def problem(self) -> str | None:
+        """Why publishing does not work at the moment, None when it does."""
+        return self._committer.problem
+
+    def account(self) -> dict[tuple[int, Kind], RowAccount]:
+        """What became of every row, by workspace and kind."""
+        ledger, queued = self._intake.account()
+        for item in queued:
+            for workspace_id, rows in _rows_by_workspace(item.rows):
+                ledger.setdefault((workspace_id, item.kind), RowAccount()).buffered += rows
+        return ledger
+
+    def start(self) -> None:
+        """Begin the thread. Rows that recovery has put are treated like others."""
+        self._thread = threading.Thread(target=self._run, name="parquet-writer", daemon=True)
+        self._thread.start()
+
+    def close(self, deadline_s: float) -> bool:
+        """Publish everything buffered, as far as it goes within so many seconds, and end the thread.
+
+        Returns whether everything was published; what was not is in the journal.
+        """
+        self._drain_until_s = time.monotonic() + deadline_s
+        if self._thread is not None:
+            self._intake.wake()
+            self._thread.join(deadline_s)
+        return self.buffered_rows == 0
+
+    def _run(self) -> None:
+        try:
+            while not self._drained():
+                self._intake.wait(self._policy.tick_ms / 1000)
+                self.turn(everything=self._drain_until_s is not None)
+            self._end(WriterStopped("the service is stopping; the rows are in the journal"))
+        except BaseException as error:
+            self._end(error)
+            self._on_fatal(error)
+
+    def _drained(self) -> bool:
+        if self._drain_until_s is None:
+            return False
+        return self.buffered_rows == 0 or time.monotonic() >= self._drain_until_s
+
+    def _end(self, reason: BaseException) -> None:
+        for command in [*self._commands, *self._intake.close(reason)]:
+            if not command.future.done():
+                command.future.set_exception(reason)
+        self._commands.clear()
+
+    def turn(self, *, everything: bool = False) -> None:
+        """One look at what came in and what is due; what `start` repeats. Raises SyncFailed."""
+        self._take_in()
+        if self._committer.may_try():
+            self._done(self._committer.resume())
+        if self._committer.may_try() and self._committer.is_idle:
+            self._publish(self._choose(everything))
+            if self._committer.is_idle:
+                self._seal()
+        self._trim()
+
+    def _take_in(self) -> None:
+        while (item := self._intake.peek()) is not None:
+            if isinstance(item, PutRows):
+                self._buffer(item)
+            else:
+                self._accept(item)
+        self._note_age()
+
+    def _buffer(self, item: PutRows) -> None:
+        kept: Counter[tuple[int, Kind]] = Counter()
+        kept_bytes: Counter[int] = Counter()
+        for partition, rows in self._unpublished(item):
+            buffer = self._buffers.open(partition, item.lsn, item.put_ms, self._opened_ms(partition, item))
+            kept_bytes[partition.workspace_id] += buffer.add(item.lsn, rows)
+            kept[partition.workspace_id, partition.kind] += rows.num_rows
+        self._last_lsn = max(self._last_lsn, item.lsn)
+        self._intake.taken(kept, kept_bytes)
+
+    def _unpublished(self, item: PutRows) -> Iterator[tuple[Partition, pa.RecordBatch]]:
+        """The item's rows by partition, without those that a replay finds in files.
+
+        They may have been published under another rotation: so replayed rows are looked at hour by hour.
+        """
+        rotation = self._policy.rotation
+        if item.lsn > self._replay_through:
+            yield from split(item.rows, item.kind, rotation)
+            return
+        for hourly, rows in split(item.rows, item.kind, Rotation.HOURLY):
+            daily = msgspec.structs.replace(hourly, hour=None)
+            if item.lsn > max(map(self._manifest.published_through, (hourly, daily))):
+                yield (daily if rotation is Rotation.DAILY else hourly), rows
+
+    def _opened_ms(self, partition: Partition, item: PutRows) -> int:
+        opened_at = self._manifest.opened_at(partition)
+        if opened_at is None:
+            return item.put_ms
+        return int(datetime.fromisoformat(opened_at).timestamp() * 1000)
+
+    def _accept(self, command: FlushCommand) -> None:
+        for rows in (*self._committer.unfinished, *self._buffers):
+            if command.concerns(rows.partition):
+                command.waiting[rows.partition] = rows.last_lsn
+        self._intake.taken(Counter(), Counter())
+        command.resolve_if_done()
+        if command.waiting:
+            self._commands.append(command)
+
+    def _choose(self, everything: bool) -> list[Partition]:
+        """The partitions to publish now, those with the oldest rows first."""
+        now_ms = self._clock()
+        buffers = list(self._buffers)
+        chosen = set().union(*(command.waiting for command in self._commands))
+        for rows in buffers:
+            if everything or due(rows.numbers(), self._policy, now_ms) is not None:
+                chosen.add(rows.partition)
+        chosen.update(buffers[index].partition for index in self._relieve(buffers, now_ms))
+        return [rows.partition for rows in sorted(buffers, key=_first_lsn) if rows.partition in chosen]
+
+    def _relieve(self, buffers: list[PartitionRows], now_ms: int) -> list[int]:
+        sizes = [(rows.bytes, index) for index, rows in enumerate(buffers)]
+        chosen = relieve_memory(sizes, self._intake.bytes, self._policy)
+        if not 0 <= now_ms - self._relieved_ms < self._policy.pressure_interval_ms:
+            oldest = [(rows.first_lsn, index) for index, rows in enumerate(buffers)]
+            more = relieve_journal(oldest, self._last_lsn, self._journal_bytes(), self._policy)
+            if more:
+                self._relieved_ms = now_ms
+            chosen += more
+        return chosen
+
+    def _publish(self, partitions: list[Partition]) -> None:
+        step = self._policy.max_partitions_per_commit
+        for start in range(0, len(partitions), step):
+            done, left = self._committer.commit(self._buffers.take(partitions[start : start + step]))
+            self._intake.resized(self._buffers.restore(left))
+            self._done(done)
+            if left or not self._committer.is_idle:
+                return
+            self._trim()
+
+    def _done(self, published: Iterable[Published]) -> None:
+        for each in published:
+            self._intake.published(each.taken, each.flush.rows)
+            for command in self._commands:
+                command.note(each.taken, each.flush)
+            self.last_flush_ms = self._clock()
+        self._commands = [command for command in self._commands if command.waiting]
+        self._note_age()
+
+    def _seal(self) -> None:
+        """Declare final the files whose time has passed and for which no rows wait."""
+        now_ms = self._clock()
+        if now_ms < self._seal_at_ms:
+            return
+        self._seal_at_ms = now_ms + SEAL_INTERVAL_MS
+        files = [
+            msgspec.structs.replace(file, sealed=True)
+            for file in self._manifest.unsealed()
+            if is_final(file.partition.end_ms, self._policy, now_ms)
+            and self._buffers.get(file.partition) is None
+        ]
+        if files:
+            self._committer.seal(files)
+
+    def _trim(self) -> None:
+        """Tell the journal which frames nobody needs any more."""
+        waiting = [rows.first_lsn for rows in (*self._buffers, *self._committer.unfinished)]
+        through = min(waiting) - 1 if waiting else self._last_lsn
+        if through > self._trimmed:
+            # A full disk can keep the journal from noting it; nothing is lost, and the next turn tries again.
+            with contextlib.suppress(OSError):
+                self._on_trim(through)
+                self._trimmed = through
+
+    def _note_age(self) -> None:
+        waiting = [*self._buffers, *self._committer.unfinished]
+        self._open_partitions = len(waiting)
+        self._oldest_ms = min((rows.oldest_ms for rows in waiting), default=None)
+
+
+def _accounts(manifest: Manifest) -> dict[tuple[int, Kind], RowAccount]:
+    """What was published and quarantined before this start."""
+    accounts = {key: RowAccount(published=rows) for key, rows in manifest.rows_published().items()}
+    for rows in manifest.quarantined():
+        accounts.setdefault((rows.workspace_id, rows.kind), RowAccount()).quarantined += rows.rows
+    return accounts
+
+
+def _first_lsn(rows: PartitionRows) -> int:
+    return rows.first_lsn
+
+
+def _rows_by_workspace(rows: pa.RecordBatch) -> Iterator[tuple[int, int]]:
+    column = rows.column(rows.schema.get_field_index("workspace_id"))
+    workspaces, counts = np.unique(column.to_numpy(zero_copy_only=False), return_counts=True)
+    return zip(workspaces.tolist(), counts.tolist(), strict=True)

@@ -1,0 +1,163 @@
+"""The application: its routes, its error answers, its life. Nothing happens at import."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from app.api.admin_auth import AdminAuth
+from app.api.api_keys import ApiKeys
+from app.api.client_address import ClientAddresses
+from app.api.connection.fast_lane import FastLane
+from app.api.docs import docs_router
+from app.api.error_responses import RequestIds, install_error_responses
+from app.api.files.opened_object import OpenedObject
+from app.api.files.response import OpenedFile
+from app.api.files.routes import OpenFile, files_router
+from app.api.flush import flush_router
+from app.api.health import health_router
+from app.api.http_metrics import HttpMetrics
+from app.api.ingest import IngestEndpoint
+from app.api.ingest_request import INGEST_CALLS, IngestParts, IngestPolicy
+from app.api.metrics import metrics_router
+from app.api.openapi.document import openapi_document
+from app.api.status import status_router
+from app.commit.admission import Admission
+from app.metrics import Metrics
+from app.run.compose import AnyService, build_service
+from app.run.crew import Crew
+from app.run.lifespan import running
+from app.run.local_service import Service
+from app.settings.plan import connection_policy
+from app.settings.server import is_loopback
+from app.settings.settings import Settings
+from app.submission import Reply, Submission
+
+
+def create_app(
+    settings: Settings, request_exit: Callable[[], None] = lambda: None, crew: Crew | None = None
+) -> FastAPI:
+    """request_exit: asks the server to end when the service cannot go on (app.state.service.fatal says why).
+    crew: the processes that take batches, where this one does not.
+
+    Raises KeyFileError when the key file cannot be used.
+    """
+    keys_file = settings.auth.api_keys_file
+    keys = ApiKeys.load(keys_file) if keys_file else ApiKeys({})
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    metrics = Metrics(registry)
+    if crew is None:
+        service = build_service(settings, metrics, request_exit)
+    else:
+        service = build_service(settings, metrics, request_exit, crew.new_committer)
+        assert isinstance(service, Service), "settings see to that"
+        crew.serve(service, metrics)
+    ids = RequestIds()
+
+    def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
+        sink = settings.sink
+        return running(app, service, keys, sink.metrics_interval if sink.metrics_enabled else None, crew)
+
+    app = FastAPI(
+        title="Parquet Sink",
+        version=version("parquet-sink"),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    parts = ingest_parts(settings, service.admission, service.submit, service.publish, keys, ids)
+    if settings.server.role != "writer":
+        add_ingest_calls(app, settings, parts)
+    _add_admin_calls(app, settings, service, keys, ids, registry, crew)
+    install_error_responses(app, ids)
+    http_metrics = HttpMetrics(registry)
+    Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
+    app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
+    app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
+    return app
+
+
+def ingest_parts(
+    settings: Settings,
+    admission: Admission,
+    submit: Callable[[Submission, Reply], None],
+    publish: Callable[[int], Awaitable[bool]],
+    keys: ApiKeys,
+    ids: RequestIds,
+) -> IngestParts:
+    """What all ingest calls share."""
+    server = settings.server
+    return IngestParts(
+        keys=keys,
+        admission=admission,
+        addresses=ClientAddresses(server.trusted_proxies),
+        request_ids=ids,
+        submit=submit,
+        publish=publish,
+        policy=IngestPolicy(
+            max_body_bytes=server.max_body_size,
+            body_timeout_s=server.request_timeout,
+            answer_timeout_s=server.request_timeout,
+        ),
+    )
+
+
+def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> None:
+    """As routes, with CORS."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.server.cors_origins,
+        allow_methods=["POST"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-ID", "Retry-After"],
+        max_age=7200,
+    )
+    for call in INGEST_CALLS:
+        endpoint = IngestEndpoint(call, parts)
+        app.router.routes.append(Route(call.path, endpoint, methods=["POST", "OPTIONS"], middleware=[cors]))
+
+
+def _add_admin_calls(
+    app: FastAPI,
+    settings: Settings,
+    service: AnyService,
+    keys: ApiKeys,
+    ids: RequestIds,
+    registry: CollectorRegistry,
+    crew: Crew | None,
+) -> None:
+    token = settings.auth.admin_token
+    auth = AdminAuth(
+        keys,
+        token.get_secret_value() if token else None,
+        bound_to_loopback=is_loopback(settings.server.host),
+    )
+    app.include_router(flush_router(service.flush, auth.authorise, settings.server.request_timeout))
+    app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
+    app.include_router(status_router(service.status, auth.authorise_admin))
+    reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
+    app.include_router(health_router(reasons, ids))
+    app.include_router(docs_router(lambda: openapi_document(app)))
+    if settings.sink.metrics_enabled:
+        merged = registry if crew is None else crew.merged(registry)
+        app.include_router(metrics_router(merged, auth.authorise_admin))
+
+
+def _file_opener(settings: Settings, service: AnyService) -> OpenFile:
+    directory, store = settings.sink.directory, service.store
+    if store is not None:
+        return lambda path: OpenedObject.open(store, path)
+    root = (directory or Path()).absolute()
+    return lambda path: OpenedFile.open(root / path)

@@ -1,0 +1,36 @@
+"""The API key of a service that is tried out on loopback: made once, kept in a file, used again."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from app.api.api_keys import KeyFileError, parse_keys
+from app.kinds import ID_BYTES
+
+FILE_NAME: Final = "api-keys.txt"
+WORKSPACE_ID: Final = 1
+
+
+def development_key(directory: Path) -> tuple[Path, str]:
+    """The key file in `directory` and its first key in hex; made, readable by its owner alone, if missing.
+
+    Raises OSError, and KeyFileError when the file is there and holds no key.
+    """
+    path = directory / FILE_NAME
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path, _first_key(path)
+    key = secrets.token_hex(ID_BYTES)
+    with open(descriptor, "w") as file:
+        file.write(f"# hexkey:workspace_id:name\n{key}:{WORKSPACE_ID}:development\n")
+    return path, key
+
+
+def _first_key(path: Path) -> str:
+    keys = parse_keys(path.read_text("utf-8"), str(path))
+    if not keys:
+        raise KeyFileError(f"{path}: holds no key; add one, or remove the file and a key is made")
+    return next(iter(keys)).hex()

@@ -1,0 +1,318 @@
+"""The service with Kafka as its journal: the counterpart of `local_service.py`, asked the same questions.
+
+open:   topic → what it needs → writers join their group → front end → batches are taken
+close:  front end (what was submitted is replicated) → flushes → writers (what Kafka has is published)
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+import msgspec
+
+from app.commit.admission import Admission, AdmissionPolicy, Levels
+from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
+from app.commit.group_queue import GroupPolicy
+from app.errors import Overloaded
+from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
+from app.kafka.commit_log import CommitLogDamaged
+from app.kafka.flusher import Flusher
+from app.kafka.front import FrontEnd
+from app.kafka.identity import claim
+from app.kafka.pipeline import RecordsLost
+from app.kafka.place import Place
+from app.kafka.policy import KafkaPolicy, Role
+from app.kafka.producer import Sender
+from app.kafka.published import Published
+from app.kafka.topic import Topic, look_at
+from app.kafka.writers import WriterParts, Writers
+from app.metrics import Metrics
+from app.object_store.store import ObjectStore
+from app.parquet.data_file import DataFile
+from app.publish.intake import FlushResult
+from app.publish.rotation import WriterPolicy
+from app.run.observers import CommitObserver, PublishObserver
+from app.run.start_patience import StartStopped
+from app.submission import DecodePolicy, Reply, Submission
+
+log = logging.getLogger(__name__)
+
+STARTING = "starting"
+AWAITING_KAFKA = "starting: Kafka or the files' place does not answer"
+OUTAGE = "waiting for Kafka"
+DRAINING = "shutting down"
+FAILED = "stopping after a failure"
+WATCH_S = 1.0
+ROOM = 1 << 62
+
+REFUSALS = (KafkaMisconfigured, RecordsLost, CommitLogDamaged)
+"""Their messages say what an operator is to do."""
+
+
+class KafkaPolicies(msgspec.Struct, frozen=True):
+    """What each part is told; see there."""
+
+    role: Role
+    kafka: KafkaPolicy
+    admission: AdmissionPolicy
+    decode: DecodePolicy
+    group: GroupPolicy
+    deduplication: DeduplicationPolicy
+    writer: WriterPolicy
+    drain_timeout_s: float
+    publish_timeout_s: float
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What exists once Kafka has answered. front: not where the role is writer. writers: not where ingest."""
+
+    topic: Topic
+    sender: Sender
+    published: Published
+    flusher: Flusher
+    front: FrontEnd | None
+    writers: Writers | None
+
+
+class KafkaService:
+    """fatal: the error that made the service stop itself; it must exit non-zero then."""
+
+    def __init__(
+        self,
+        place: Place,
+        policies: KafkaPolicies,
+        metrics: Metrics,
+        clock_ms: Callable[[], int],
+        on_fatal: Callable[[], None],
+        store: ObjectStore | None = None,
+    ) -> None:
+        self.store = store
+        self._place = place
+        self._policies = policies
+        self._metrics = metrics
+        self._clock_ms = clock_ms
+        self._on_fatal = on_fatal
+        self._parts: Parts | None = None
+        self._stop = threading.Event()
+        self.fatal: BaseException | None = None
+        self.admission = Admission(
+            policies.admission,
+            self.levels,
+            lambda code: metrics.backpressure_refusals.labels(code).inc(),
+            closed=STARTING,
+        )
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    def lock(self) -> None:
+        """Nothing here is one process's alone."""
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Waits for Kafka and the files' place, then starts. Blocks; call it in a thread.
+
+        Raises StartStopped, KafkaMisconfigured.
+        """
+        topic = self._until_there()
+        for warning in topic.warnings:
+            log.warning("%s", warning)
+        policies, kafka = self._policies, self._policies.kafka
+        published = Published(self._place, kafka.topic, topic.partitions)
+        sender = Sender(kafka, topic.message_bytes_max)
+        flusher = Flusher(sender, published, topic, policies.publish_timeout_s)
+        flusher.start()
+        writers = self._start_writers() if policies.role is not Role.INGEST else None
+        front = self._start_front(sender, topic, loop) if policies.role is not Role.WRITER else None
+        self._parts = Parts(topic, sender, published, flusher, front, writers)
+        if self.admission.closed in (STARTING, AWAITING_KAFKA):
+            self.admission.closed = None
+        log.info("ready: topic %s with %d partitions, role %s", kafka.topic, topic.partitions, policies.role)
+
+    def _until_there(self) -> Topic:
+        while True:
+            try:
+                topic = look_at(self._policies.kafka)
+                claim(self._place, self._policies.kafka.topic, topic.identity)
+                self._place.tidy(self._clock_ms())
+                return topic
+            except OSError as error:
+                log.warning("the start waits: %s", error)
+            self.admission.closed = AWAITING_KAFKA
+            if self._stop.wait(WATCH_S):
+                raise StartStopped
+
+    def _start_writers(self) -> Writers:
+        policies = self._policies
+        parts = WriterParts(
+            policies.kafka,
+            self._place,
+            policies.writer,
+            policies.deduplication,
+            self._clock_ms,
+            PublishObserver(self._metrics),
+        )
+        writers = Writers(parts, self.fail)
+        writers.start()
+        return writers
+
+    def _start_front(self, sender: Sender, topic: Topic, loop: asyncio.AbstractEventLoop) -> FrontEnd:
+        front = FrontEnd(
+            sender,
+            topic,
+            DeduplicationWindow(self._policies.deduplication),
+            CommitObserver(self._metrics),
+            self._policies.decode,
+            self._policies.group,
+            self._note_outage,
+            self.fail,
+        )
+        front.start(loop)
+        return front
+
+    def _note_outage(self, problem: str) -> None:
+        """Batches are refused at once, and not after a time-out each, until Kafka answers."""
+        if self.admission.closed is None:
+            log.warning("batches are refused until Kafka answers: %s", problem)
+            self.admission.closed = OUTAGE
+            threading.Thread(target=self._until_back, name="kafka-watch", daemon=True).start()
+
+    def _until_back(self) -> None:
+        """Only a record that every partition has taken shows that batches can be. It asks the writers to
+        publish, which hurts nobody."""
+        parts = self._open_parts()
+        while not self._stop.wait(WATCH_S):
+            try:
+                parts.sender.ask_to_publish(range(parts.topic.partitions))
+            except KafkaUnavailable:
+                continue
+            if self.admission.closed == OUTAGE:
+                self.admission.closed = None
+                log.info("Kafka answers: batches are taken again")
+            return
+
+    def stop_opening(self) -> None:
+        self._stop.set()
+
+    def close(self) -> None:
+        """Drains. Blocks; call it in a thread."""
+        self.admission.closed = self.admission.closed or DRAINING
+        self._stop.set()
+        parts = self._parts
+        if parts is None:
+            return
+        if parts.front is not None:
+            parts.front.close()
+        parts.flusher.close()
+        if parts.writers is not None:
+            parts.writers.close(self._policies.drain_timeout_s)
+
+    def fail(self, error: BaseException) -> None:
+        """Something that nobody may ignore happened, on any thread: the process is to end, non-zero."""
+        if self.fatal is None:
+            self.fatal = error
+            self.admission.closed = FAILED
+            defect = not isinstance(error, REFUSALS)
+            log.critical("the service stops: %s", error, exc_info=error if defect else None)
+            self._on_fatal()
+
+    # --- what is asked of it ------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission, reply: Reply) -> None:
+        front = self._open_parts().front
+        if front is None:
+            raise Overloaded("This process is a writer; send batches to a front end.", retry_after_s=5)
+        front.submit(submission, reply)
+
+    def flush(self, workspace_id: int | None = None) -> "Future[FlushResult]":
+        return self._open_parts().flusher.flush(workspace_id)
+
+    def files(self) -> Sequence[DataFile]:
+        return self._open_parts().published.files()
+
+    def find(self, path: str) -> DataFile | None:
+        return self._open_parts().published.find(path)
+
+    async def publish(self, workspace_id: int) -> bool:
+        """Publishes what this workspace has had accepted; whether that succeeded within the time for it."""
+        flushed = asyncio.wrap_future(self.flush(workspace_id))
+        done, _ = await asyncio.wait({flushed}, timeout=self._policies.publish_timeout_s)
+        return bool(done) and flushed.exception() is None
+
+    def status(self) -> dict[str, object]:
+        """What the logs say of all rows, and what this process knows of its own part."""
+        parts = self._open_parts()
+        accepted = dict(parts.front.accepted) if parts.front is not None else {}
+        rows = [
+            {
+                "workspace_id": workspace_id,
+                "kind": kind.value,
+                "accepted_here": accepted.get((workspace_id, kind), 0),
+                "published": account.published,
+                "quarantined": account.quarantined,
+            }
+            for (workspace_id, kind), account in sorted(parts.published.account().items())
+        ]
+        threads = parts.writers.threads() if parts.writers is not None else []
+        return {
+            "role": self._policies.role.value,
+            "rows": rows,
+            "partitions": [
+                {"partition": each, "published_to": parts.published.to(each)}
+                for each in range(parts.topic.partitions)
+            ],
+            "writing": [
+                {"partition": each.partition, "lag": each.lag, "problem": each.problem} for each in threads
+            ],
+            "buffer": {"rows": self.buffered_rows(), "bytes": self.buffered_bytes()},
+            "deduplication": {"batches": len(parts.front.window) if parts.front is not None else 0},
+            "files": len(parts.published.files()),
+            "last_flush_ms": parts.flusher.last_flush_ms,
+            "problem": parts.writers.problem() if parts.writers is not None else None,
+        }
+
+    def oldest_age_s(self) -> float:
+        """Of the oldest row that was read and is not in a file."""
+        oldest_ms = self._parts.writers.oldest_ms() if self._parts and self._parts.writers else None
+        return 0.0 if oldest_ms is None else max(self._clock_ms() - oldest_ms, 0) / 1000
+
+    def levels(self) -> Levels:
+        """Rows that wait are in Kafka: nothing here fills up."""
+        return Levels(buffered_bytes=0, journal_bytes=0, free_bytes=ROOM, free_inodes=ROOM)
+
+    def buffered_bytes(self) -> int:
+        return self._parts.writers.buffered_bytes() if self._parts and self._parts.writers else 0
+
+    def buffered_rows(self) -> int:
+        return self._parts.writers.buffered_rows() if self._parts and self._parts.writers else 0
+
+    def lag(self) -> int:
+        """Records in Kafka that are not in files, of this writer's partitions."""
+        return self._parts.writers.lag() if self._parts and self._parts.writers else 0
+
+    def log_summary(self) -> None:
+        """One line about what the service does."""
+        if self._parts is None:
+            return
+        front = self._parts.front
+        log.info(
+            "accepted %d rows; buffered %d rows, %.1f MB; lag %d records",
+            sum(front.accepted.values()) if front is not None else 0,
+            self.buffered_rows(),
+            self.buffered_bytes() / 1e6,
+            self.lag(),
+        )
+
+    def reasons_not_ready(self) -> list[str]:
+        reasons = self.admission.reasons()
+        if self.fatal is not None:
+            reasons.append(str(self.fatal))
+        return reasons
+
+    def check_space(self) -> None:
+        """There is no disk to look at."""
+
+    def _open_parts(self) -> Parts:
+        if self._parts is None:
+            raise Overloaded("The service is starting; try again.", retry_after_s=2)
+        return self._parts

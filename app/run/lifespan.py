@@ -1,0 +1,70 @@
+"""The composition root: from settings to running parts, and what happens at regular times while they run."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from fastapi import FastAPI
+
+from app.api.api_keys import ApiKeys
+from app.run.compose import AnyService
+from app.run.crew import Crew
+from app.run.start_patience import StartStopped
+
+log = logging.getLogger(__name__)
+
+SPACE_INTERVAL_S: Final = 1.0
+KEYS_INTERVAL_S: Final = 5.0
+
+
+@asynccontextmanager
+async def running(
+    app: FastAPI, service: AnyService, keys: ApiKeys, summary_interval_s: float | None, crew: Crew | None
+) -> AsyncIterator[None]:
+    """Recovers in the background, serves, drains. The data directory is locked (Service.lock) before that.
+
+    summary_interval_s: how often a line in the log says what was done; None for never.
+    """
+    if crew is not None:
+        crew.start(asyncio.get_running_loop())
+    tasks = [
+        asyncio.create_task(_open(service)),
+        asyncio.create_task(repeatedly(SPACE_INTERVAL_S, service.check_space)),
+        asyncio.create_task(repeatedly(KEYS_INTERVAL_S, keys.reload_if_changed)),
+    ]
+    if summary_interval_s is not None:
+        tasks.append(asyncio.create_task(repeatedly(summary_interval_s, service.log_summary)))
+    try:
+        yield
+    finally:
+        # The opening runs in a thread, and ends sooner or later.
+        service.stop_opening()
+        await tasks[0]
+        for task in tasks[1:]:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        if crew is not None:
+            await asyncio.to_thread(crew.stop)
+        await asyncio.to_thread(service.close)
+
+
+async def _open(service: AnyService) -> None:
+    try:
+        await asyncio.to_thread(service.open, asyncio.get_running_loop())
+    except StartStopped:
+        log.info("stopped before the start was through")
+    except Exception as error:
+        service.fail(error)
+
+
+async def repeatedly(seconds: float, call: Callable[[], object]) -> None:
+    """Calls, in a thread, again and again. An error is logged, and the next call is made all the same."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await asyncio.to_thread(call)
+        except Exception:
+            log.exception("%s failed", getattr(call, "__qualname__", call))

@@ -1,0 +1,395 @@
+"""The running service: its parts, their order at start and stop, and what is asked of them as a whole.
+
+open:   unfinished publishing → journal → batch ids → writer → replay → commit thread → batches are taken
+close:  commit thread (what was submitted is durable) → writer (what is buffered is published) → journal
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import msgspec
+
+from app.catalog.registrar import Catalog, NoCatalog
+from app.commit.admission import Admission, Levels
+from app.commit.batch_ids import DeduplicationWindow
+from app.commit.payload import RowsFrameCodec
+from app.commit.pipeline import Committer, TakesBatches
+from app.commit.store import AcceptedRows
+from app.disk.data_directory_lock import lock_data_directory
+from app.disk.durable_fs import DurableFS, Space
+from app.disk.file_lock import FileLock
+from app.disk.reserve import DiskReserve
+from app.errors import Overloaded
+from app.journal.failures import JournalDamaged, JournalFailed
+from app.journal.journal import Journal
+from app.metrics import Metrics
+from app.object_store.store import ObjectStore
+from app.parquet.data_file import DataFile
+from app.publish.bucket import Bucket
+from app.publish.intake import FlushResult
+from app.publish.intent import IntentDamaged
+from app.publish.interrupted import FilesDiffer, recover
+from app.publish.local_directory import local_destination
+from app.publish.manifest import Manifest, ManifestDamaged
+from app.publish.paths import SinkPaths
+from app.publish.writer import Writer
+from app.run.observers import CommitObserver, PublishObserver
+from app.run.start_patience import StartPatience
+from app.settings.plan import Policies
+from app.submission import Reply, Submission
+
+log = logging.getLogger(__name__)
+
+STARTING = "starting"
+AWAITING_STORE = "starting: the object store does not answer, and an interrupted upload is to be finished"
+DRAINING = "shutting down"
+FAILED = "stopping after a failure"
+
+REFUSED_STARTS = (JournalDamaged, ManifestDamaged, IntentDamaged, FilesDiffer)
+"""Their messages say what an operator is to do; where they were raised tells nothing more."""
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What exists once the service has recovered."""
+
+    journal: Journal
+    manifest: Manifest
+    writer: Writer
+    committer: TakesBatches
+    window: DeduplicationWindow
+    accepted: AcceptedRows
+
+
+class Service:
+    """From the first look at the disk to the last byte on it.
+
+    fatal: the error that made the service stop itself; it must exit non-zero then.
+    """
+
+    def __init__(
+        self,
+        fs: DurableFS,
+        paths: SinkPaths,
+        policies: Policies,
+        metrics: Metrics,
+        clock_ms: Callable[[], int],
+        on_fatal: Callable[[], None],
+        new_writer: Callable[..., Writer] = Writer,
+        store: ObjectStore | None = None,
+        catalog: Catalog | None = None,
+        new_committer: Callable[..., TakesBatches] = Committer,
+    ) -> None:
+        self._new_writer = new_writer
+        self._new_committer = new_committer
+        self._catalog = catalog or NoCatalog()
+        grows = not policies.writer.layout.for_tables
+        self._destination = Bucket(fs, store) if store else local_destination(fs, paths, grows)
+        self._patience = StartPatience()
+        self.store = store
+        self._fs = fs
+        self._paths = paths
+        self._policies = policies
+        self._metrics = metrics
+        self._clock_ms = clock_ms
+        self._on_fatal = on_fatal
+        self._parts: Parts | None = None
+        self._lock: FileLock | None = None
+        self._closed = False
+        self._space = Space(1 << 62, 1 << 62, 1 << 62, 1 << 62)
+        self._reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
+        self.fatal: BaseException | None = None
+        self.admission = Admission(
+            policies.admission,
+            self.levels,
+            lambda code: metrics.backpressure_refusals.labels(code).inc(),
+            closed=STARTING,
+            buffered_of=self.buffered_bytes_of,
+        )
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    def lock(self) -> None:
+        """Makes this the only process that writes here while it lives. Raises DataDirectoryInUse."""
+        self._lock = lock_data_directory(self._fs, self._paths.state)
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Recovers and starts. Blocks as long as the journal is long; call it in a thread.
+
+        Raises what the parts raise when the disk does not hold what it should; StartStopped.
+        """
+        began = time.monotonic()
+        self.check_space()
+        manifest, report = self._patience.until_store_answers(
+            lambda: recover(self._fs, self._paths, self._destination), self._note_outage
+        )
+        for path in report.unknown_files:
+            log.warning("%s is below the data path and no commit knows it; it is left alone", path)
+        if report.removed_files:
+            first = report.removed_files[0]
+            log.warning("%d published files are gone, the first is %s", len(report.removed_files), first)
+        journal = Journal.open(self._fs, self._paths.segments, self._policies.journal, manifest.last_lsn)
+        if journal.recovery.lost_lsns is not None:
+            log.warning(
+                'the journal has lost LSN %d to %d, which acknowledge = "%s" does not prevent; rows of them '
+                "that are not in files are gone",
+                *journal.recovery.lost_lsns,
+                self._policies.journal.acknowledge,
+            )
+        window = self._load_window()
+        writer = self._new_writer(
+            self._policies.writer,
+            self._fs,
+            self._paths,
+            manifest,
+            clock=self._clock_ms,
+            observer=PublishObserver(self._metrics),
+            destination=self._destination,
+            on_trim=lambda lsn: self._trim(journal, window, lsn),
+            on_fatal=self.fail,
+            journal_bytes=lambda: journal.size_bytes,
+        )
+        writer.start()
+        replayed = self._replay(journal, window, writer)
+        # Until the writer has looked at them, rows that are in files already count as buffered, too.
+        writer.flush(partitions=()).result()
+        accepted = AcceptedRows()
+        for key, line in writer.account().items():
+            accepted.rows[key] = line.buffered + line.published + line.quarantined
+        committer = self._new_committer(
+            journal,
+            writer,
+            window,
+            accepted,
+            CommitObserver(self._metrics),
+            self._policies.decode,
+            self._policies.group,
+            self.fail,
+        )
+        committer.start(loop)
+        self._catalog.start(manifest)
+        self._parts = Parts(journal, manifest, writer, committer, window, accepted)
+        self._metrics.recovery_rows.set(replayed)
+        self._metrics.recovery_cut_bytes.set(journal.recovery.torn_bytes)
+        self._metrics.recovery_seconds.set(time.monotonic() - began)
+        log.info("ready: %d rows replayed in %.1f s", replayed, time.monotonic() - began)
+        if self.admission.closed in (STARTING, AWAITING_STORE):
+            self.admission.closed = None
+
+    def stop_opening(self) -> None:
+        """Ends an `open` that waits for an object store or a full disk."""
+        self._patience.stop()
+
+    def close(self) -> None:
+        """Drains: commits what was submitted, publishes what is buffered. Blocks; call it in a thread."""
+        self.admission.closed = self.admission.closed or DRAINING
+        parts = self._parts
+        if parts is None:
+            return
+        parts.committer.close()
+        if not parts.writer.close(self._policies.drain_timeout_s):
+            log.warning(
+                "%d rows were not written within server.drain_timeout: they are in the journal, and the next "
+                "start publishes them",
+                parts.writer.buffered_rows,
+            )
+        self._catalog.close()
+        self._closed = True
+        parts.journal.close()
+
+    def fail(self, error: BaseException) -> None:
+        """Something that nobody may ignore happened, on any thread: the process is to end, non-zero."""
+        if self.fatal is None:
+            self.fatal = error
+            self.admission.closed = FAILED
+            defect = not isinstance(error, REFUSED_STARTS)
+            log.critical("the service stops: %s", error, exc_info=error if defect else None)
+            self._on_fatal()
+
+    # --- what is asked of it ------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission, reply: Reply) -> None:
+        self._open_parts().committer.submit(submission, reply)
+
+    def flush(self, workspace_id: int | None = None) -> "Future[FlushResult]":
+        return self._open_parts().writer.flush(workspace_id)
+
+    def files(self) -> Sequence[DataFile]:
+        return self._open_parts().manifest.files()
+
+    def find(self, path: str) -> DataFile | None:
+        return self._open_parts().manifest.find(path)
+
+    async def publish(self, workspace_id: int) -> bool:
+        """Publishes what this workspace has had accepted; whether that succeeded within the time for it."""
+        flushed = asyncio.wrap_future(self.flush(workspace_id))
+        done, _ = await asyncio.wait({flushed}, timeout=self._policies.publish_timeout_s)
+        return bool(done) and flushed.exception() is None
+
+    def status(self) -> dict[str, object]:
+        """The account and the levels, as GET /status answers them."""
+        parts = self._open_parts()
+        with parts.accepted.lock:
+            accepted = dict(parts.accepted.rows)
+            written = parts.writer.account()
+        rows = [
+            {
+                "workspace_id": workspace_id,
+                "kind": kind.value,
+                "accepted": accepted.get((workspace_id, kind), 0),
+                "published": line.published,
+                "buffered": line.buffered,
+                "quarantined": line.quarantined,
+            }
+            for (workspace_id, kind), line in sorted(written.items())
+        ]
+        return {
+            "rows": rows,
+            "journal": {
+                "bytes": parts.journal.size_bytes,
+                "first_lsn": parts.journal.first_lsn,
+                "last_lsn": parts.journal.last_lsn,
+            },
+            "buffer": {
+                "rows": parts.writer.buffered_rows,
+                "bytes": parts.writer.buffered_bytes,
+                "open_partitions": parts.writer.open_partitions,
+                "oldest_row_age_s": self.oldest_age_s(),
+            },
+            "deduplication": {"batches": len(parts.window)},
+            "files": len(parts.manifest.files()),
+            "catalog": self._catalog.status(),
+            "last_flush_ms": parts.writer.last_flush_ms,
+            "problem": parts.writer.problem,
+        }
+
+    def oldest_age_s(self) -> float:
+        """Of the oldest row that is not in a published file; 0 when all are."""
+        oldest_ms = self._parts.writer.oldest_unpublished_ms if self._parts else None
+        return 0.0 if oldest_ms is None else max(self._clock_ms() - oldest_ms, 0) / 1000
+
+    def levels(self) -> Levels:
+        """What stands against the limits of admission now."""
+        parts = self._parts
+        return Levels(
+            buffered_bytes=parts.writer.buffered_bytes if parts else 0,
+            journal_bytes=parts.journal.size_bytes if parts else 0,
+            free_bytes=self._space.free_bytes,
+            free_inodes=self._space.free_inodes,
+        )
+
+    def buffered_bytes_of(self, workspace_id: int) -> int:
+        return self._parts.writer.buffered_bytes_of(workspace_id) if self._parts else 0
+
+    def crowded(self, limit_bytes: int) -> list[int]:
+        """The workspaces of which more bytes wait for their file."""
+        if self._parts is None or self._parts.writer.buffered_bytes <= limit_bytes:
+            return []
+        return [
+            each for each in self._parts.accepted.workspaces() if self.buffered_bytes_of(each) > limit_bytes
+        ]
+
+    def buffered_rows(self) -> int:
+        return self._parts.writer.buffered_rows if self._parts else 0
+
+    def open_partitions(self) -> int:
+        return self._parts.writer.open_partitions if self._parts else 0
+
+    def log_summary(self) -> None:
+        """One line about what the service holds."""
+        if self._parts is None:
+            return
+        levels = self.levels()
+        log.info(
+            "accepted %d rows; buffered %d rows, %.1f MB; journal %.1f MB; oldest row %.0f s; files %d",
+            sum(self._parts.accepted.rows.values()),
+            self.buffered_rows(),
+            levels.buffered_bytes / 1e6,
+            levels.journal_bytes / 1e6,
+            self.oldest_age_s(),
+            len(self._parts.manifest.files()),
+        )
+
+    def reasons_not_ready(self) -> list[str]:
+        reasons = self.admission.reasons()
+        if self.fatal is not None:
+            reasons.append(str(self.fatal))
+        return reasons
+
+    def check_space(self) -> None:
+        """Looks at the disks; blocks. What it finds counts for admission until the next look."""
+        spaces = []
+        for path in filter(None, (self._paths.state, self._paths.data)):
+            with contextlib.suppress(FileNotFoundError):
+                spaces.append(self._fs.space(path))
+        if spaces:
+            self._space = Space(
+                min(s.free_bytes for s in spaces),
+                min(s.total_bytes for s in spaces),
+                min(s.free_inodes if s.total_inodes else 1 << 62 for s in spaces),
+                max(s.total_inodes for s in spaces),
+            )
+            self._mind_reserve()
+
+    def _mind_reserve(self) -> None:
+        """Gives the reserve up when publishing fails for want of space, and takes it again later."""
+        free, limits = self._space.free_bytes, self._policies.admission
+        too_little = max(limits.min_free_bytes, self._reserve.size)
+        if free < too_little and self._parts is not None and self._parts.writer.problem:
+            if self._reserve.kept:
+                log.warning("the disk is full: giving up the reserve of %d bytes", self._reserve.size)
+                self._reserve.give_up()
+        elif free > limits.resume_free_bytes + self._reserve.size:
+            try:
+                self._reserve.keep()
+            except OSError as error:
+                log.warning("no reserve of %d bytes can be kept: %s", self._reserve.size, error)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _open_parts(self) -> Parts:
+        if self._parts is None:
+            raise Overloaded("The service is starting; try again.", retry_after_s=2)
+        return self._parts
+
+    def _note_outage(self) -> None:
+        self.admission.closed = AWAITING_STORE
+
+    def _load_window(self) -> DeduplicationWindow:
+        window = DeduplicationWindow(self._policies.deduplication)
+        if self._fs.exists(self._window_path):
+            window.load(self._fs.read(self._window_path))
+        return window
+
+    def _trim(self, journal: Journal, window: DeduplicationWindow, lsn: int) -> None:
+        """Saves the batch ids before the frames that carry them go. Called by the writer."""
+        if journal.frees(lsn):
+            self._fs.write_atomically(self._window_path, window.dump())
+        try:
+            journal.trim(lsn)
+        except JournalFailed:
+            # A writer that outlives the time to drain meets a closed journal; the process is about to end.
+            if not self._closed:
+                raise
+
+    @property
+    def _window_path(self) -> Path:
+        return self._paths.state / "deduplication"
+
+    def _replay(self, journal: Journal, window: DeduplicationWindow, writer: Writer) -> int:
+        """Hands the journal's rows to the writer, which drops what is published; returns their number."""
+        codec = RowsFrameCodec()
+        most = self._policies.admission.max_buffered_bytes // 2
+        replayed = 0
+        for entry in journal.read(0):
+            frame = codec.decode(entry.payload)
+            window.remember(entry.lsn, frame.header.receipts)
+            writer.put(entry.lsn, frame.header.kind, frame.rows)
+            replayed += frame.rows.num_rows
+            if writer.buffered_bytes > most:
+                self._patience.until_done(writer.flush())
+        return replayed

@@ -1,0 +1,48 @@
+"""Giving up what a start refuses to go on without, on an operator's explicit order: `parquet-sink repair`."""
+
+from pathlib import Path
+
+import msgspec
+
+from app.disk.data_directory_lock import lock_data_directory
+from app.disk.durable_fs import DurableFS
+from app.journal.failures import Damage
+from app.journal.losses import LOSSES_NAME
+from app.journal.repair import repair
+from app.object_store.store import ObjectStore
+from app.publish.bucket import Bucket
+from app.publish.interrupted import recover
+from app.publish.paths import SinkPaths
+
+
+class NothingThere(Exception):
+    """There is no data directory at this path."""
+
+
+class Repair(msgspec.Struct, frozen=True):
+    """damages: what was given up, none if the journal was sound. losses: the file that lists it for good."""
+
+    damages: list[Damage]
+    losses: Path
+
+
+def repair_data_directory(
+    fs: DurableFS, paths: SinkPaths, store: ObjectStore | None = None, *, syncs: bool
+) -> Repair:
+    """Finish an interrupted publish as a start does, then record every damage of the journal as lost.
+
+    store: where files go, if not to a directory. syncs: as for `app.journal.recovery.recover`: whether the
+    journal must reach what the manifest knows.
+    Raises NothingThere; DataDirectoryInUse; FilesDiffer, ManifestDamaged, IntentDamaged, which no repair
+    mends; JournalDamaged when the disk goes on failing; OSError, SyncFailed.
+    """
+    if not fs.exists(paths.state):
+        raise NothingThere(f"{paths.state} is not there; is journal.path right?")
+    lock = lock_data_directory(fs, paths.state)
+    try:
+        manifest, _ = recover(fs, paths, Bucket(fs, store) if store else None)
+        manifest.close()
+        damages = repair(fs, paths.segments, manifest.last_lsn if syncs else 0)
+        return Repair(damages, paths.segments / LOSSES_NAME)
+    finally:
+        lock.release()

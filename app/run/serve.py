@@ -1,0 +1,179 @@
+"""Runs the service until it is told to stop: keys, socket, server, exit code."""
+
+import json
+import logging
+import multiprocessing
+import secrets
+import signal
+import socket
+import ssl
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from app.api.api_keys import ApiKeys
+from app.disk.data_directory_lock import DataDirectoryInUse
+from app.run.application import create_app
+from app.run.crew import Crew
+from app.run.development_key import development_key
+from app.run.process import prepare_process, uvicorn_config
+from app.run.worker_entry import run_worker
+from app.settings.settings import ConfigurationError, Settings
+
+STOPPED: Final = 0
+DID_NOT_START: Final = 1
+FAILED: Final = 3
+STOPPED_AT_ONCE: Final = 130
+
+
+STOPPING_S: Final = 5.0
+"""What workers may take to end, beyond the time to drain."""
+
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT, or until the service stops itself; returns the exit code.
+
+    Raises ConfigurationError and KeyFileError for what is found wrong before it serves.
+    """
+    prepare_process()
+    settings, key = _with_keys(settings)
+    listener = _listen(settings)
+    url = _url(settings, listener)
+    log.info(
+        "listening on %s, journal in %s (acknowledge = %s), files in %s",
+        url,
+        settings.journal.path.resolve(),
+        settings.journal.acknowledge,
+        settings.sink.directory.resolve() if settings.sink.directory else settings.sink.path,
+    )
+    if key is not None:
+        print(_first_steps(url, key, settings.auth.api_keys_file), flush=True)
+    return _run(settings, listener)
+
+
+def _run(settings: Settings, listener: socket.socket) -> int:
+    def request_exit() -> None:
+        server.should_exit = True
+
+    crew = inner = None
+    if settings.server.workers > 1:
+        _check_certificate(settings)
+        inner = _inner_socket()
+        crew = _crew(settings, listener, inner)
+    app = create_app(settings, request_exit, crew)
+    try:
+        app.state.service.lock()
+    except DataDirectoryInUse as error:
+        raise ConfigurationError([f"journal.path: {error}"]) from None
+    server = uvicorn.Server(uvicorn_config(app, app.state.fast_lane, settings, inner=inner is not None))
+    # uvicorn has handlers of its own while it serves. It raises the signal once more when it has stopped:
+    # without a handler that would kill the process, with uvicorn's it would look like being told twice.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: request_exit())
+    try:
+        server.run(sockets=[inner or listener])
+    except SystemExit:
+        log.error("the service could not start")
+    except ssl.SSLError as error:
+        raise ConfigurationError([f"server.tls_certificate, server.tls_key: {error}"]) from None
+    if app.state.service.fatal is not None:
+        return FAILED
+    if not server.started:
+        return DID_NOT_START
+    if server.force_exit:
+        log.warning("stopped at once; what was acknowledged and is not in files yet is in the journal")
+        return STOPPED_AT_ONCE
+    log.info("stopped")
+    return STOPPED
+
+
+def _crew(settings: Settings, listener: socket.socket, inner: socket.socket) -> Crew:
+    """Worker processes that accept on `listener`, and forward what is not a batch to `inner`."""
+    context = multiprocessing.get_context("spawn")
+
+    def spawn(index: int, connection: socket.socket) -> BaseProcess:
+        arguments = (settings, connection, inner.getsockname())
+        process = context.Process(target=run_worker, args=arguments, name=f"worker-{index}", daemon=True)
+        process.start()
+        return process
+
+    server, sink = settings.server, settings.sink
+    share_bytes = int(sink.max_buffered_size * server.workspace_share)
+    return Crew(server.workers, listener, spawn, server.drain_timeout + STOPPING_S, share_bytes)
+
+
+def _inner_socket() -> socket.socket:
+    """Of no file, so that nothing is left behind. What comes by it is authorised like all else."""
+    inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    inner.bind(f"\0parquet-sink-{secrets.token_hex(16)}")
+    inner.listen()
+    return inner
+
+
+def _check_certificate(settings: Settings) -> None:
+    """Workers load it; what is wrong with it is to be said once, before they start."""
+    certificate, key = settings.server.tls_certificate, settings.server.tls_key
+    if certificate is not None:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigurationError([f"server.tls_certificate, server.tls_key: {error}"]) from None
+
+
+def _with_keys(settings: Settings) -> tuple[Settings, str | None]:
+    """Settings that name a key file which can be read; and the development key where that was used."""
+    for path in (settings.server.tls_certificate, settings.server.tls_key):
+        if path is not None and not path.is_file():
+            raise ConfigurationError([f"server.tls_certificate, server.tls_key: {path} is not a file"])
+    if settings.auth.api_keys_file is not None:
+        if not ApiKeys.load(settings.auth.api_keys_file):
+            raise ConfigurationError([f"auth.api_keys_file: {settings.auth.api_keys_file} holds no key"])
+        return settings, None
+    directory = settings.journal.path.resolve().parent
+    try:
+        path, key = development_key(directory)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"no development key can be kept in {directory} ({error.strerror}); set auth.api_keys_file"]
+        ) from None
+    auth = settings.auth.model_copy(update={"api_keys_file": path})
+    return settings.model_copy(update={"auth": auth}), key
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.server.host, settings.server.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=settings.server.backlog)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"server.host, server.port: cannot listen on {host} port {port}: {error.strerror}"]
+        ) from None
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if settings.server.tls_certificate is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _first_steps(url: str, key: str, path: Path | None) -> str:
+    """Lines to paste into a shell."""
+    event = {
+        "type": "track",
+        "event": "signed_up",
+        "device_id": "9f86d081-884c-4d65-9a2f-eaa0c55ad015",
+        "properties": {"plan": "pro"},
+    }
+    return f"""
+No auth.api_keys_file is configured, so a development key for workspace 1 is kept in {path}:
+
+  curl -sS {url}/v1/events -H 'Authorization: Bearer {key}' \\
+    -H 'Content-Type: application/json' -d '{json.dumps(event)}'
+  curl -sS -X POST {url}/flush -H 'Authorization: Bearer {key}'
+"""

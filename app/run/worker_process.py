@@ -1,0 +1,139 @@
+"""The composition root of a worker: it takes batches like the whole service, and forwards all other calls."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.types import Receive, Scope, Send
+
+from app.api.api_keys import ApiKeys
+from app.api.connection.fast_lane import FastLane
+from app.api.error_responses import RequestIds, install_error_responses
+from app.api.forward import Forwarder
+from app.api.http_metrics import HttpMetrics
+from app.api.ingest_request import INGEST_CALLS
+from app.commit.admission import Admission, AdmissionPolicy, Levels
+from app.metrics import Metrics
+from app.run.application import add_ingest_calls, ingest_parts
+from app.run.lifespan import KEYS_INTERVAL_S, repeatedly
+from app.run.local_service import STARTING
+from app.run.observers import CommitObserver
+from app.run.process import prepare_process, uvicorn_config
+from app.settings.plan import connection_policy, policies
+from app.settings.settings import Settings
+from app.workers.merged_metrics import families_of
+from app.workers.messages import Channel, Hello, State, ToWorker
+from app.workers.remote_store import RemoteCommitter
+
+LOST: Final = 1
+"""The exit code of a worker whose service is gone, or that has a defect."""
+
+
+def serve_worker(settings: Settings, connection: socket.socket, admin_address: str | bytes) -> None:
+    """Serves until SIGTERM; ends at once when the other end of `connection` does."""
+    prepare_process()
+    worker = _Worker(settings, Channel(connection, ToWorker), admin_address)
+    config = uvicorn_config(worker, worker.fast_lane, settings)
+    config.limit_concurrency = max(settings.server.max_connections // settings.server.workers, 1)
+    server = uvicorn.Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Until uvicorn has its own, while nothing is accepted; and uvicorn repeats them when all is done.
+        signal.signal(number, lambda *_: os._exit(0))
+    server.run(sockets=worker.listeners)
+
+
+class _Worker:
+    """The ASGI application, and what stands behind it. listeners: filled when it is started."""
+
+    def __init__(self, settings: Settings, channel: Channel, admin_address: str | bytes) -> None:
+        assert settings.auth.api_keys_file is not None, "the service has seen to that"
+        self._keys = ApiKeys.load(settings.auth.api_keys_file)
+        self._channel = channel
+        self.listeners: list[socket.socket] = []
+        self._told = asyncio.Event()
+        self._levels = Levels(0, 0, 1 << 62, 1 << 62)
+        self._crowded: frozenset[int] = frozenset()
+        registry = CollectorRegistry()
+        metrics = Metrics(registry)
+        every = policies(settings)
+        share = _share(every.admission, settings.server.workers, settings.server.max_body_size)
+        self.admission = Admission(
+            share,
+            lambda: self._levels,
+            lambda code: metrics.backpressure_refusals.labels(code).inc(),
+            closed=STARTING,
+            buffered_of=lambda workspace: (workspace in self._crowded) * (share.max_buffered_bytes + 1),
+        )
+        metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: self.admission.inflight_bytes)
+        self._committer = RemoteCommitter(
+            channel,
+            CommitObserver(metrics),
+            every.decode,
+            every.group,
+            self._note,
+            lambda: families_of(registry),
+            lambda: os._exit(LOST),
+        )
+        ids = RequestIds()
+        parts = ingest_parts(
+            settings, self.admission, self._committer.submit, self._committer.publish, self._keys, ids
+        )
+        self._app = FastAPI(lifespan=self._running, docs_url=None, redoc_url=None, openapi_url=None)
+        add_ingest_calls(self._app, settings, parts)
+        install_error_responses(self._app, ids)
+        http_metrics = HttpMetrics(registry)
+        Instrumentator(registry=registry).add(http_metrics.count).instrument(self._app)
+        self.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
+        self._forward = Forwarder(admin_address, ids)
+        self._paths = frozenset(call.path for call in INGEST_CALLS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        own = scope["type"] != "http" or scope["path"] in self._paths
+        await (self._app if own else self._forward)(scope, receive, send)
+
+    def _note(self, state: State) -> None:
+        self._levels = state.levels
+        self._crowded = frozenset(state.crowded)
+        self.admission.closed = state.closed
+        self._loop.call_soon_threadsafe(self._told.set)
+
+    def _say_hello(self) -> socket.socket:
+        try:
+            self._channel.send(Hello())
+            return self._channel.receive_socket()
+        except OSError:
+            os._exit(LOST)
+
+    @contextlib.asynccontextmanager
+    async def _running(self, app: FastAPI) -> AsyncIterator[None]:
+        """No connection is accepted before it is known whether batches are taken."""
+        self._loop = asyncio.get_running_loop()
+        self.listeners.append(await asyncio.to_thread(self._say_hello))
+        self._committer.start(self._loop)
+        await self._told.wait()
+        keys = asyncio.create_task(repeatedly(KEYS_INTERVAL_S, self._keys.reload_if_changed))
+        try:
+            yield
+        finally:
+            keys.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keys
+            await asyncio.to_thread(self._committer.close)
+
+
+def _share(policy: AdmissionPolicy, workers: int, max_body_bytes: int) -> AdmissionPolicy:
+    """What one of the workers may have in flight; at least one body."""
+    return msgspec.structs.replace(
+        policy,
+        max_inflight_bytes=max(policy.max_inflight_bytes // workers, max_body_bytes),
+        max_workspace_inflight_bytes=max(policy.max_workspace_inflight_bytes // workers, max_body_bytes),
+    )

@@ -1,0 +1,55 @@
+"""`[journal]`: where acknowledged rows are durable."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from app.settings.fields import AtLeastOne, NamedPath, Section
+from app.settings.kafka import KafkaSettings
+from app.settings.quantities import SizeText, parse_size
+
+
+class JournalSettings(KafkaSettings, Section):
+    """`[journal]`: what makes a batch durable, and how much of it may pile up."""
+
+    path: NamedPath = Field(default=Path("journal/"), description="directory; never inside a sink's path")
+    acknowledge: Literal["fsync", "write", "memory"] = Field(
+        default="fsync", description="a 202 survives: a power cut / a killed process / nothing"
+    )
+    segment_size: Annotated[int, SizeText("4KiB")] = Field(
+        default=parse_size("64MB"), description="a segment file"
+    )
+    max_size: Annotated[int, SizeText("8KiB")] = Field(
+        default=parse_size("4GB"),
+        description="all segments; beyond it batches are refused with 503 until files are written",
+    )
+    max_group_size: Annotated[int, SizeText("1B")] = Field(
+        default=parse_size("8MB"), description="bodies made durable by one sync (one batch always fits)"
+    )
+    max_group_batches: AtLeastOne = Field(default=4096, description="batches made durable by one sync")
+    min_free_space: Annotated[int, SizeText("0B")] = Field(
+        default=parse_size("256MB"), description="below this much free disk, batches are refused with 507"
+    )
+    resume_free_space: Annotated[int, SizeText("0B")] = Field(
+        default=parse_size("320MB"), description="above this much free disk, they are taken again"
+    )
+    reserve_size: Annotated[int, SizeText("0B")] = Field(
+        default=parse_size("32MB"),
+        description="kept in a file, given up when the disk is full so that buffered rows can be written",
+    )
+    min_free_inodes: int = Field(default=1000, ge=0, description="the same for free inodes")
+    deduplication_batches: AtLeastOne = Field(default=100_000, description="batch ids remembered")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.resume_free_space < self.min_free_space:
+            raise ValueError("resume_free_space is below min_free_space")
+        if self.type == "kafka" and not (self.brokers and self.topic):
+            raise ValueError('type = "kafka" needs `brokers` and `topic`')
+        if self.max_size < 2 * self.segment_size:
+            raise ValueError("max_size is below 2 x segment_size: nothing could ever be trimmed")
+        return self

@@ -1,0 +1,67 @@
+"""The part of the configuration that is about Kafka as the journal."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from app.kafka.policy import KafkaPolicy
+from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
+
+
+class KafkaSettings(BaseModel):
+    """Keys of `[journal]` that count with `type = "kafka"`."""
+
+    type: Literal["local", "kafka"] = Field(
+        default="local", description="local: a directory of this node; kafka: a replicated topic"
+    )
+    brokers: str | None = Field(default=None, min_length=1, description='kafka: "host:port,host:port"')
+    topic: str | None = Field(
+        default=None, pattern="^[A-Za-z0-9._-]{1,200}$", description="kafka: the topic, which must exist"
+    )
+    group: str = Field(
+        default="parquet-sink", min_length=1, description="kafka: consumer group of the writers"
+    )
+    send_timeout: Annotated[float, DurationText("100ms")] = Field(
+        default=parse_duration("10s"), description="kafka: until a group is replicated; then: outcome unknown"
+    )
+    session_timeout: Annotated[float, DurationText("1s")] = Field(
+        default=parse_duration("10s"),
+        description="kafka: after so long without a sign of life a writer's partitions go to others",
+    )
+    fetch_size: Annotated[int, SizeText("64KB")] = Field(
+        default=parse_size("16MB"), description="kafka: records read ahead, for each partition of a writer"
+    )
+    properties_file: Path | None = Field(
+        default=None, description="kafka: `name=value` lines for librdkafka, such as security.protocol"
+    )
+    accept_loss: bool = Field(
+        default=False, description="kafka: go on although records have expired before they were published"
+    )
+
+    def kafka_policy(self, queue_bytes: int) -> KafkaPolicy:
+        """queue_bytes: what may wait to be sent. Raises OSError, ValueError for the properties file."""
+        return KafkaPolicy(
+            brokers=self.brokers or "",
+            topic=self.topic or "",
+            group=self.group,
+            send_timeout_s=self.send_timeout,
+            queue_bytes=queue_bytes,
+            fetch_bytes=self.fetch_size,
+            session_timeout_s=self.session_timeout,
+            accept_loss=self.accept_loss,
+            properties=_properties(self.properties_file) if self.properties_file else {},
+        )
+
+
+def _properties(file: Path) -> dict[str, str]:
+    found = {}
+    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"{file}, line {number}: write `name=value`")
+        found[name.strip()] = value.strip()
+    return found

@@ -1,0 +1,93 @@
+"""What the parts of a service are told, all together."""
+
+from importlib.metadata import version
+
+import msgspec
+
+from app.api.connection.guarded_protocol import ConnectionPolicy
+from app.commit.admission import AdmissionPolicy
+from app.commit.batch_ids import DeduplicationPolicy
+from app.commit.group_queue import GroupPolicy
+from app.journal.policy import JournalPolicy
+from app.parquet.layout import Layout
+from app.parquet.partition import Rotation
+from app.publish.rotation import WriterPolicy
+from app.settings.settings import Settings
+from app.submission import DecodePolicy
+
+
+class Policies(msgspec.Struct, frozen=True):
+    """What each part is told; see there."""
+
+    admission: AdmissionPolicy
+    decode: DecodePolicy
+    group: GroupPolicy
+    deduplication: DeduplicationPolicy
+    journal: JournalPolicy
+    writer: WriterPolicy
+    reserve_bytes: int
+    drain_timeout_s: float
+    publish_timeout_s: float
+
+
+def policies(settings: Settings) -> Policies:
+    """What each part is told."""
+    server, journal, sink = settings.server, settings.journal, settings.sink
+    return Policies(
+        admission=AdmissionPolicy(
+            max_inflight_bytes=server.max_inflight_size,
+            max_workspace_inflight_bytes=max(
+                int(server.max_inflight_size * server.workspace_share), server.max_body_size
+            ),
+            max_buffered_bytes=sink.max_buffered_size,
+            max_workspace_buffered_bytes=int(sink.max_buffered_size * server.workspace_share),
+            max_journal_bytes=journal.max_size,
+            min_free_bytes=journal.min_free_space,
+            resume_free_bytes=journal.resume_free_space,
+            min_free_inodes=journal.min_free_inodes,
+        ),
+        decode=DecodePolicy(
+            payload_must_be_json=sink.data_format == "json",
+            max_rows=server.max_rows_per_request,
+            max_expanded_bytes=server.max_expanded_size,
+        ),
+        group=GroupPolicy(
+            max_bytes=journal.max_group_size,
+            max_batches=journal.max_group_batches,
+            max_buffered_bytes=2 * sink.max_buffered_size,
+        ),
+        deduplication=DeduplicationPolicy(max_batches=journal.deduplication_batches),
+        journal=JournalPolicy(acknowledge=journal.acknowledge, segment_bytes=journal.segment_size),
+        writer=WriterPolicy(
+            rotation=Rotation(sink.rotation),
+            layout=layout_of(settings),
+            flush_interval_ms=int(sink.flush_interval * 1000),
+            max_file_bytes=sink.max_file_size,
+            row_group_rows=sink.row_group_rows,
+            row_group_bytes=sink.row_group_size,
+            max_buffered_bytes=sink.max_buffered_size,
+            max_journal_bytes=journal.max_size,
+            node=server.node_id,
+            writer_version=f"parquet-sink {version('parquet-sink')}",
+        ),
+        reserve_bytes=journal.reserve_size,
+        drain_timeout_s=server.drain_timeout,
+        publish_timeout_s=server.request_timeout,
+    )
+
+
+def layout_of(settings: Settings) -> Layout:
+    sink = settings.sink
+    return Layout(
+        codec=sink.compression,
+        level=sink.compression_level,
+        payload_is_json=sink.payload_type == "json",
+        promotions=tuple(each.promotion for each in sink.promote),
+        for_tables=settings.catalog.enabled,
+    )
+
+
+def connection_policy(settings: Settings) -> ConnectionPolicy:
+    """What one connection may take."""
+    server = settings.server
+    return ConnectionPolicy(server.max_header_size, server.request_timeout, server.keep_alive_timeout)

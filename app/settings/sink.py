@@ -1,0 +1,131 @@
+"""`[sinks.<name>]`: where files go and what they look like."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from app.kinds import Kind
+from app.object_store.policy import OBJECT_BYTES_MAX
+from app.object_store.url import StoreUrl, is_url, parse_url
+from app.parquet.promotion import (
+    PROMOTIONS_MAX,
+    PromotedType,
+    Promotion,
+    parse_path,
+    refuse_conflicts,
+)
+from app.settings.fields import AtLeastOne, Place, Section
+from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
+from app.settings.store import StoreSettings
+
+STORE_FLUSH_INTERVAL = "10m"
+
+
+class PromotionSettings(Section):
+    """`[[sinks.<name>.promote]]`: a member of the payload's JSON as a column of its own."""
+
+    kind: Literal["events", "logs", "snapshots"] = Field(description="whose files get the column")
+    path: str = Field(description='the member, as `$.page`, `$.cart.total` or `$."a name"`')
+    name: str = Field(
+        pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="the column; letters, digits and _"
+    )
+    type: Literal["string", "integer", "double", "boolean"] = Field(
+        description="a value of another type is null there, and counted"
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_path(cls, path: str) -> str:
+        parse_path(path)
+        return path
+
+    @property
+    def promotion(self) -> Promotion:
+        return Promotion(Kind(self.kind), parse_path(self.path), self.name, PromotedType(self.type))
+
+
+class ParquetSinkSettings(Section):
+    """`[sinks.<name>]` with `type = "parquet"`: where the files go and what they look like."""
+
+    type: Literal["parquet"] = Field(default="parquet", description="the kind of sink")
+    path: Place = Field(
+        description="directory of the files, or `s3://bucket/prefix`, `gs://…`, `az://…`; "
+        "required in a `[sinks.<name>]` section"
+    )
+    store: StoreSettings = StoreSettings()
+    rotation: Literal["hourly", "daily"] = Field(
+        default="daily", description="a file a day, or a file an hour"
+    )
+    compression: Literal["snappy", "gzip", "lz4", "zstd", "uncompressed"] = Field(
+        default="snappy", description="codec of the columns"
+    )
+    compression_level: int | None = Field(
+        default=None, ge=1, le=22, description="of zstd (1-22) or gzip (1-9); without it zstd 1, gzip 6"
+    )
+    data_format: Literal["json", "binary"] = Field(
+        default="json", description="json: a payload that is not JSON is refused; binary: bytes as they came"
+    )
+    payload_type: Literal["binary", "json"] = Field(
+        default="binary", description="json: the column carries Parquet's JSON annotation"
+    )
+    promote: list[PromotionSettings] = Field(
+        default=[], max_length=PROMOTIONS_MAX, description="members of the payload as columns of their own"
+    )
+    metrics_enabled: bool = Field(default=True, description="a summary line in the log, and GET /metrics")
+    metrics_interval: Annotated[float, DurationText("100ms")] = Field(
+        default=parse_duration("10s"), description="how often that line"
+    )
+    flush_interval: Annotated[float, DurationText("10ms")] = Field(
+        default=parse_duration("60s"),
+        description="a file lags behind at most this, or 1/16 of its partition's age; "
+        "10m where `path` is a URL",
+    )
+    max_file_size: Annotated[int, SizeText("1KB")] = Field(
+        default=parse_size("128MB"), description="a file that would exceed it is sealed"
+    )
+    row_group_rows: AtLeastOne = Field(default=1_000_000, description="rows in a row group at most")
+    row_group_size: Annotated[int, SizeText("1KB")] = Field(
+        default=parse_size("8MB"), description="encoded bytes in a row group, about, at most"
+    )
+    max_buffered_size: Annotated[int, SizeText("1KB")] = Field(
+        default=parse_size("128MB"),
+        description="rows acknowledged and not yet in files, in memory; beyond it: 503",
+    )
+
+    @property
+    def directory(self) -> Path | None:
+        """Where the files are; None when they are on an object store."""
+        return self.path if isinstance(self.path, Path) else None
+
+    @property
+    def url(self) -> StoreUrl | None:
+        """Where the files are on an object store, if they are on one."""
+        return None if isinstance(self.path, Path) else parse_url(self.path)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_interval(cls, values: Any) -> Any:
+        """Each flush makes an object there, and objects do not grow."""
+        if isinstance(values, dict) and is_url(str(values.get("path", ""))):
+            return {"flush_interval": STORE_FLUSH_INTERVAL, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.compression_level is not None:
+            highest = {"gzip": 9, "zstd": 22}.get(self.compression)
+            if highest is None:
+                raise ValueError(f'compression_level is for "zstd" and "gzip", not "{self.compression}"')
+            if self.compression_level > highest:
+                raise ValueError(f"compression_level of {self.compression} is at most {highest}")
+        if self.url is not None and self.max_file_size > OBJECT_BYTES_MAX:
+            raise ValueError(f"max_file_size is above {OBJECT_BYTES_MAX} bytes, the largest upload there is")
+        if self.data_format != "json" and (self.payload_type == "json" or self.promote):
+            raise ValueError('payload_type = "json" and promote need data_format = "json"')
+        refuse_conflicts([each.promotion for each in self.promote])
+        return self

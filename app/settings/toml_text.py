@@ -1,0 +1,39 @@
+"""The configuration in force, as TOML that the service would read again; secrets are masked."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from app.settings.settings import Settings
+
+
+def to_toml(settings: Settings) -> str:
+    """Every key with its value; a key without one is a comment, and so is a secret."""
+    return "\n".join(_tables(settings.model_dump(mode="json"), ())).strip() + "\n"
+
+
+def _tables(values: dict[str, Any], name: tuple[str, ...]) -> Iterator[str]:
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    if len(tables) < len(values):
+        yield f"\n[{'.'.join(name)}]"
+    for key, value in values.items():
+        if key not in tables:
+            yield _line(key, value)
+    for key, table in tables.items():
+        yield from _tables(table, (*name, key))
+
+
+def _line(key: str, value: Any) -> str:
+    if value is None:
+        return f"# {key} is not set"
+    if key == "admin_token":
+        return f"# {key} is set, and not shown"
+    return f"{key} = {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_value(each)}' for key, each in value.items())} }}"
+    return json.dumps(value, ensure_ascii=False)
