@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
-from app.parquet.partition import Partition, Rotation, split
+from app.parquet.division import split
+from app.parquet.partition import Partition, Rotation
 from app.publish.buffer import Buffers, PartitionRows
 from app.publish.destination import Destination
 from app.publish.intake import FlushCommand, FlushResult, Intake, PutRows, RowAccount
