@@ -203,10 +203,10 @@ class Service:
         self._metrics.recovery_cut_bytes.set(journal.recovery.torn_bytes)
         self._metrics.recovery_seconds.set(time.monotonic() - began)
         log.info(
-            "ready after %.1f s: %d rows read from the journal, %d of them not in files yet",
-            time.monotonic() - began,
+            "ready: %d rows read from the journal, %d of them not in files yet, in %.1f s",
             replayed,
             writer.buffered_rows,
+            time.monotonic() - began,
         )
         self.gate.open()
 
