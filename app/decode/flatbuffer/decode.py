@@ -19,7 +19,7 @@ from app.decode.flatbuffer.batch import Batches, read_batches
 from app.decode.flatbuffer.columns import fixed_column
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every
 from app.decode.flatbuffer.refusals import Refusals
-from app.decode.flatbuffer.rows import FoundRows, build_columns, find_rows, refusal_text
+from app.decode.flatbuffer.rows import FoundRows, build_columns, check_times, find_rows, refusal_text
 from app.decode.flatbuffer.tables import Faults, Regions
 from app.errors import BodyTooLarge, Overloaded
 from app.kinds import ID_BYTES, Kind
@@ -99,6 +99,8 @@ class _Group:
         regions, at = self._row_tables(members, counts)
         refusals = Refusals(len(at))
         found = find_rows(kind, self._bodies, regions, at, self._faults, refusals)
+        received_ms = self._received(members)[member_of]
+        check_times(found, received_ms, self._policy.times, refusals)
         self._check_expansion(members, counts, found)
         keep = self._sound(members)[member_of]
         if refusals:
@@ -108,7 +110,7 @@ class _Group:
             kind,
             self._bodies,
             found if everything else found.where(keep),
-            self._received(members)[member_of if everything else member_of[keep]],
+            received_ms if everything else received_ms[keep],
             self._policy.payload_must_be_json,
         )
         columns |= self._request_columns(members, member_of if everything else member_of[keep])

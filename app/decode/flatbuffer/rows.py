@@ -14,6 +14,7 @@ from app.decode.flatbuffer.layouts import LAYOUTS, PLAIN_SLOTS, SERVICE_VTABLE_B
 from app.decode.flatbuffer.refusals import Refusals
 from app.decode.flatbuffer.service import with_service
 from app.decode.flatbuffer.tables import Faults, Regions, Spans, Tables
+from app.decode.time_range import TimeRange
 from app.kinds import ID_BYTES, Kind
 
 _MAX_TIMESTAMP: Final = 2**63 - 1
@@ -58,7 +59,10 @@ class FoundRows(NamedTuple):
 def find_rows(
     kind: Kind, bodies: JoinedBodies, regions: Regions, at: Positions, faults: Faults, refusals: Refusals
 ) -> FoundRows:
-    """Read the tables at `at`. What is out of bounds goes to `faults`, wrong values go to `refusals`."""
+    """Read the tables at `at`. What is out of bounds goes to `faults`, wrong values go to `refusals`.
+
+    Times are read and not yet judged: see `check_times`.
+    """
     layout = LAYOUTS[kind]
     tables = Tables(bodies, regions, at, layout.slots, faults)
     if kind is Kind.EVENTS:
@@ -66,11 +70,6 @@ def find_rows(
         if some(plain):
             tables.renumber(plain, PLAIN_SLOTS)
     timestamps = tables.u8(layout.timestamp)
-    refusals.add(
-        timestamps > _MAX_TIMESTAMP,
-        "timestamp",
-        lambda i: f"{timestamps[i]} is beyond 64-bit signed; send ms since the epoch",
-    )
     found = FoundRows(
         timestamps,
         {enum.field.name: tables.u1(enum.field) for enum in layout.enums},
@@ -81,6 +80,21 @@ def find_rows(
     )
     _check_values(kind, found, bodies, refusals)
     return found
+
+
+def check_times(found: FoundRows, received_ms: Positions, allowed: TimeRange, refusals: Refusals) -> None:
+    """Refuse the rows whose time is not allowed; 0 is none. received_ms: int64[rows]."""
+    stamps = found.timestamps
+    beyond = stamps > _MAX_TIMESTAMP
+    if some(beyond):
+        refusals.add(beyond, "timestamp", lambda i: f"{stamps[i]} is no time; send ms since the epoch")
+    times = np.where((stamps == 0) | beyond, received_ms, stamps.view(np.int64))
+    if (wrong := allowed.outside(times, received_ms)) is not None:
+        refusals.add(
+            wrong & ~beyond,
+            "timestamp",
+            lambda i: allowed.complaint(int(times[i]), "milliseconds", int(received_ms[i])),
+        )
 
 
 def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: Refusals) -> None:

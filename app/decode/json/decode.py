@@ -144,7 +144,7 @@ class _Piece:
         texts = self._reader.take([row for reading in self._readings.values() for row in reading.rows])
         senders = [self._submissions[owner] for owner in self._readings]
         received_ms = np.repeat(np.array([sender.received_ms for sender in senders], np.int64), sizes)
-        columns = self._reader.columns(texts.columns, texts.unknown, received_ms, refusals)
+        columns = self._reader.columns(texts.columns, texts.unknown, received_ms, refusals, self._policy)
         columns["batch_timestamp"] = pa.array(received_ms)
         columns["timestamp"] = pa.array(columns["timestamp"])
         workspaces = np.array([sender.workspace_id for sender in senders], np.uint64)

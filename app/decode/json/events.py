@@ -7,22 +7,27 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Raw
 
 from app.decode.json.members import Members, PayloadWriter, Places
 from app.decode.json.refusals import ABSENT, NULL, Refusals
 from app.decode.json.texts import read_texts, read_words
 from app.decode.json.timestamps import read_timestamps
-from app.decode.json.uuids import read_uuids
+from app.decode.json.uuids import Ids, read_ids, with_names
 from app.kinds import EVENT_TYPES
+from app.submission import DecodePolicy
 
 _TRACK: Final = "track"
+_ANONYMOUS: Final = "anonymous_id"
+_NOTHING: Final[Members] = MappingProxyType({})
 _TYPES: Final[Mapping[str | None, str]] = MappingProxyType({name: name for name in EVENT_TYPES[1:]})
 _PAYLOADS: Final = PayloadWriter(
     Places(
         named=("user_id", "group_id"),
         objects=("properties", "traits"),
         renamed=(("context", "_context"),),
+        originals=("device_id", "session_id"),
     )
 )
 
@@ -47,6 +52,7 @@ def event_columns(
     unknown: Sequence[Members | None],
     received_ms: np.ndarray,
     refusals: Refusals,
+    policy: DecodePolicy,
 ) -> dict[str, Any]:
     """The columns that an event's JSON fills, by name; rows in `refusals` hold anything.
 
@@ -59,11 +65,37 @@ def event_columns(
         for row, name in enumerate(names):
             if not name and types[row] == _TRACK:
                 refusals.refuse(row, "event", "is required for track: the event's name")
+    devices = _devices(texts, unknown, refusals, policy)
+    sessions = read_ids(texts["session_id"], "session_id", refusals, from_names=policy.ids_from_names)
+    originals = {"device_id": devices.originals, "session_id": sessions.originals}
     return {
-        "timestamp": read_timestamps(texts["timestamp"], received_ms, refusals),
+        "timestamp": read_timestamps(texts["timestamp"], received_ms, refusals, policy.times),
         "event_type": pa.array(types, pa.string()),
         "event_name": pa.array([name or None for name in names], pa.string()),
-        "device_id": read_uuids(texts["device_id"], "device_id", refusals, required=True),
-        "session_id": read_uuids(texts["session_id"], "session_id", refusals, required=False),
-        "payload": pa.array(_PAYLOADS.write(texts, unknown, refusals), pa.binary()),
+        "device_id": devices.column,
+        "session_id": sessions.column,
+        "payload": pa.array(_PAYLOADS.write(texts, unknown, originals), pa.binary()),
     }
+
+
+def _devices(
+    texts: Mapping[str, Sequence[Raw]],
+    unknown: Sequence[Members | None],
+    refusals: Refusals,
+    policy: DecodePolicy,
+) -> Ids:
+    """Where a row has no device id, its anonymous id is one, else one is made of its user id."""
+    ids = read_ids(texts["device_id"], "device_id", refusals, from_names=policy.ids_from_names)
+    if not ids.column.null_count:
+        return ids
+    if any(unknown):
+        anonymous = [(members or _NOTHING).get(_ANONYMOUS, ABSENT) for members in unknown]
+        if any(anonymous):
+            missing = ids.column.is_null().to_pylist()
+            wanted = [raw if absent else ABSENT for raw, absent in zip(anonymous, missing, strict=True)]
+            found = read_ids(wanted, _ANONYMOUS, refusals, from_names=policy.ids_from_names).column
+            ids = Ids(pc.coalesce(ids.column, found), ids.originals)
+    users = texts["user_id"]
+    if policy.ids_from_names and ids.column.null_count and any(users):
+        return with_names(ids, users)
+    return ids

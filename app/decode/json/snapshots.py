@@ -12,6 +12,7 @@ from app.decode.json.members import Members, PayloadWriter, Places
 from app.decode.json.refusals import ABSENT, NULL, Refusals
 from app.decode.json.texts import read_required_texts
 from app.decode.json.timestamps import read_timestamps
+from app.submission import DecodePolicy
 
 _PAYLOADS: Final = PayloadWriter(Places(objects=("payload", "metrics")))
 
@@ -31,6 +32,7 @@ def snapshot_columns(
     unknown: Sequence[Members | None],
     received_ms: np.ndarray,
     refusals: Refusals,
+    policy: DecodePolicy,
 ) -> dict[str, Any]:
     """The columns that a snapshot's JSON fills, by name; rows in `refusals` hold anything.
 
@@ -38,8 +40,8 @@ def snapshot_columns(
     unknown: the other members of each row. received_ms: int64[rows].
     """
     return {
-        "timestamp": read_timestamps(texts["timestamp"], received_ms, refusals),
+        "timestamp": read_timestamps(texts["timestamp"], received_ms, refusals, policy.times),
         "source": pa.array(read_required_texts(texts["source"], "source", refusals), pa.string()),
         "entity": pa.array(read_required_texts(texts["entity"], "entity", refusals), pa.string()),
-        "payload": pa.array(_PAYLOADS.write(texts, unknown, refusals), pa.binary()),
+        "payload": pa.array(_PAYLOADS.write(texts, unknown), pa.binary()),
     }
