@@ -63,6 +63,7 @@ class Verdict(msgspec.Struct):
     refusals: one per rejected row, the first DecodePolicy.max_reported_refusals of them.
     error: why the whole batch was refused (then nothing of it is accepted), or None.
     batch_id: the FlatBuffer's own batch id, else the submission's; empty when there is none.
+    repaired: accepted rows of which something was repaired, by reason and field.
     """
 
     kind: Kind | None = None
@@ -71,6 +72,7 @@ class Verdict(msgspec.Struct):
     refusals: list[RowRefusal] = []
     error: RequestError | None = None
     batch_id: bytes = b""
+    repaired: dict[tuple[str, str], int] = {}
 
 
 class DecodedRows(msgspec.Struct):

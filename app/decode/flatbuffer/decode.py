@@ -29,6 +29,8 @@ from app.submission import Decoded, DecodedRows, DecodePolicy, Submission, Verdi
 ROWS_AT_ONCE: Final = 131_072
 """Working memory is some hundred bytes a row: larger groups are decoded in portions of about so many rows."""
 
+_NONE: Final = np.zeros(0, np.int64)
+
 GROUP_EXPANDED_BYTES: Final = 256 << 20
 """What all rows of a group may take, escaped and all; an Arrow column holds at most 2 GB."""
 
@@ -106,24 +108,27 @@ class _Group:
         if refusals:
             keep &= ~refusals.refused
         everything = every(keep)
-        columns, right = build_columns(
+        built = build_columns(
             kind,
             self._bodies,
             found if everything else found.where(keep),
             received_ms if everything else received_ms[keep],
             self._policy.payload_must_be_json,
         )
-        columns |= self._request_columns(members, member_of if everything else member_of[keep])
+        columns = built.columns | self._request_columns(members, member_of if everything else member_of[keep])
         schema = SCHEMAS[kind]
         rows = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-        if right:
-            built = np.flatnonzero(keep)
-            good = np.logical_and.reduce(list(right.values()))
+        looked_at = np.flatnonzero(keep) if built.right or built.repairs else _NONE
+        if built.right:
+            good = np.logical_and.reduce(list(built.right.values()))
             rows = rows.filter(pa.array(good))
-            keep[built[~good]] = False
-            self._refuse_late(right, built, found, refusals)
+            keep[looked_at[~good]] = False
+            self._refuse_late(built.right, looked_at, found, refusals)
         accepted = np.bincount(member_of[keep], minlength=len(members)).tolist()
         self._conclude(members, counts.tolist(), accepted, refusals)
+        for reason, repaired in built.repairs.items():
+            kept = looked_at[repaired][keep[looked_at[repaired]]]
+            self._note_repairs(reason, np.bincount(member_of[kept], minlength=len(members)), members)
         owners = [member for member, count in zip(members, accepted, strict=True) if count]
         return DecodedRows(kind, rows, owners, [count for count in accepted if count]) if owners else None
 
@@ -194,6 +199,12 @@ class _Group:
             wrong[built[~valid]] = True
             spans = spans_of[field]
             refusals.add(wrong, field, partial(refusal_text, self._bodies, field, spans))
+
+    def _note_repairs(self, reason: str, counts: Positions, members: list[int]) -> None:
+        for member, count in zip(members, counts.tolist(), strict=True):
+            if count and member not in self._faults.errors:
+                verdict = self._verdicts[member]
+                verdict.repaired = {**verdict.repaired, (reason, "payload"): count}
 
     def _conclude(
         self, members: list[int], counts: list[int], accepted: list[int], refusals: Refusals

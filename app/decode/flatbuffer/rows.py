@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from app.decode.flatbuffer.columns import gather, id_column, name_column, text_column, validity_of, views
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every, some
-from app.decode.flatbuffer.json_payload import valid_json, why_not_json
+from app.decode.flatbuffer.json_payload import repair_json, valid_json, why_not_json
 from app.decode.flatbuffer.layouts import LAYOUTS, PLAIN_SLOTS, SERVICE_VTABLE_BYTES, Enum
 from app.decode.flatbuffer.refusals import Refusals
 from app.decode.flatbuffer.service import with_service
@@ -127,15 +127,23 @@ def _not_16_bytes(spans: Spans, index: int) -> str:
     return f"{spans.length[index]} bytes; send 16, or none"
 
 
+class Built(NamedTuple):
+    """columns: the kind's own. right: per field which rows turned out right; fields that all rows have right
+    are left out. repairs: by reason, the indexes of rows whose payload was repaired."""
+
+    columns: dict[str, pa.Array]
+    right: dict[str, Mask]
+    repairs: dict[str, Positions]
+
+
 def build_columns(
     kind: Kind,
     bodies: JoinedBodies,
     found: FoundRows,
     received_ms: Positions,
     json_required: bool,
-) -> tuple[dict[str, pa.Array], dict[str, Mask]]:
-    """The kind's own columns, and per field which rows turned out right (fields that all rows have right
-    are left out). The caller has made sure that all other values are right."""
+) -> Built:
+    """The kind's own columns. The caller has made sure that all other values are right."""
     layout = LAYOUTS[kind]
     right: dict[str, Mask] = {}
     stamps = found.timestamps.view(np.int64)
@@ -146,8 +154,8 @@ def build_columns(
         columns[column] = id_column(bodies, spans.start, spans.present)
     for field in layout.texts:
         columns[field.name] = _text(bodies, field.name, found.texts[field.name], right)
-    columns["payload"] = _payload(kind, bodies, found, json_required, right)
-    return columns, right
+    columns["payload"], repairs = _payload(kind, bodies, found, json_required, right)
+    return Built(columns, right, repairs)
 
 
 def _text(bodies: JoinedBodies, name: str, spans: Spans, right: dict[str, Mask]) -> pa.StringArray:
@@ -159,8 +167,9 @@ def _text(bodies: JoinedBodies, name: str, spans: Spans, right: dict[str, Mask])
 
 def _payload(
     kind: Kind, bodies: JoinedBodies, found: FoundRows, json_required: bool, right: dict[str, Mask]
-) -> pa.BinaryArray:
+) -> tuple[pa.BinaryArray, dict[str, Positions]]:
     spans = found.payload
+    repairs: dict[str, Positions] = {}
     is_json: Mask | None = None
     json_required = json_required and LAYOUTS[kind].payload_is_json
     if json_required and not every(spans.present):
@@ -171,10 +180,12 @@ def _payload(
     if json_required:
         is_json = valid_json(payload)
         if not every(is_json):
+            payload, repairs = repair_json(payload, is_json)
+        if not every(is_json):
             right["payload"] = is_json
-    if found.service is None or not some(found.service.present):
-        return payload
-    return with_service(payload, _text(bodies, "service", found.service, right), is_json)
+    if found.service is not None and some(found.service.present):
+        payload = with_service(payload, _text(bodies, "service", found.service, right), is_json)
+    return payload, repairs
 
 
 def refusal_text(bodies: JoinedBodies, field: str, spans: Spans, index: int) -> str:

@@ -4,7 +4,7 @@ Only rows with keys that the protocol does not know are looked at, and only valu
 they stand for are taken out of them; all others stay in the payload. docs/json.md has the table.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from itertools import chain
 from types import MappingProxyType
 from typing import Final
@@ -12,7 +12,9 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from app.decode.json.columns import Column, Others
 from app.decode.json.levels import level_of
+from app.decode.json.refusals import NULL
 from app.decode.json.timestamps import is_a_time
 
 Members = dict[str, Raw]
@@ -80,20 +82,24 @@ _NAMED_BESIDE: Final = "hostname"
 _KEYS: Final = frozenset(path[0] for _, paths in _PATHS.values() for path in paths)
 
 
-def explain(columns: dict[str, list[Raw]], unknown: Sequence[Members | None]) -> None:
-    """Move aliases from `unknown`, the rows' other members, to the columns that they stand for.
+def explain(columns: Mapping[str, Column], others: Others) -> None:
+    """Move aliases from `others` to the columns that they stand for; both are changed in place.
 
-    columns: by key of LogRow, the JSON text of each row's value. Both are changed in place.
+    columns: by key of LogRow, the JSON text of each row's value.
     """
-    if not any(unknown) or _KEYS.isdisjoint(chain.from_iterable(filter(None, unknown))):
-        return
-    for row, members in enumerate(unknown):
-        if members and not _KEYS.isdisjoint(members):
-            _explain_row(columns, members, row)
+    divided = b"{" in columns["service"].array and _divide_services(columns["service"], others)
+    if others and not _KEYS.isdisjoint(chain.from_iterable(filter(None, others.members))):
+        for row, members in enumerate(others.members):
+            if members and not _KEYS.isdisjoint(members):
+                others.changed.add(row)
+                _explain_row(columns, members, row)
+        for key in _PATHS:
+            columns[key].measured()
+    elif divided:
+        columns["service"].measured()
 
 
-def _explain_row(columns: dict[str, list[Raw]], members: Members, row: int) -> None:
-    _divide_service(columns["service"], members, row)
+def _explain_row(columns: Mapping[str, list[Raw]], members: Members, row: int) -> None:
     named_beside_host = _NAMED_BESIDE in members
     for column, (fits, paths) in _PATHS.items():
         texts = columns[column]
@@ -131,8 +137,11 @@ def _take(members: Members, path: Path, fits: Callable[[Raw], bool]) -> Raw | No
     return found
 
 
-def _divide_service(services: list[Raw], members: Members, row: int) -> None:
-    """ECS writes `service` as an object; its name is the service, the rest stays."""
-    if bytes(services[row]).startswith(b"{"):
+def _divide_services(services: Column, others: Others) -> bool:
+    """ECS writes `service` as an object; its name is the service, the rest stays. Whether any is one."""
+    rows = [row for row, raw in enumerate(services) if bytes(raw).startswith(b"{")]
+    for row in rows:
+        members = others.of(row)
         members["service"] = services[row]
-        services[row] = _take(members, ("service", "name"), _is_text) or Raw(b"null")
+        services[row] = _take(members, ("service", "name"), _is_text) or NULL
+    return bool(rows)

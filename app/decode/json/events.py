@@ -1,6 +1,6 @@
 """Events in JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Raw
 
+from app.decode.json.columns import Column, Others
 from app.decode.json.members import Members, PayloadWriter, Places
 from app.decode.json.refusals import ABSENT, NULL, Refusals
 from app.decode.json.texts import read_texts, read_words
@@ -48,8 +49,8 @@ class EventRow(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 def event_columns(
-    texts: Mapping[str, Sequence[Raw]],
-    unknown: Sequence[Members | None],
+    texts: Mapping[str, Column],
+    others: Others,
     received_ms: np.ndarray,
     refusals: Refusals,
     policy: DecodePolicy,
@@ -57,7 +58,7 @@ def event_columns(
     """The columns that an event's JSON fills, by name; rows in `refusals` hold anything.
 
     texts: by key of EventRow, the JSON text of each row's value.
-    unknown: the other members of each row. received_ms: int64[rows].
+    others: the other members of each row. received_ms: int64[rows].
     """
     types = read_words(texts["type"], _TYPES, "type", refusals)
     names = read_texts(texts["event"], "event", refusals)
@@ -65,7 +66,7 @@ def event_columns(
         for row, name in enumerate(names):
             if not name and types[row] == _TRACK:
                 refusals.refuse(row, "event", "is required for track: the event's name")
-    devices = _devices(texts, unknown, refusals, policy)
+    devices = _devices(texts, others, refusals, policy)
     sessions = read_ids(texts["session_id"], "session_id", refusals, from_names=policy.ids_from_names)
     originals = {"device_id": devices.originals, "session_id": sessions.originals}
     return {
@@ -74,13 +75,13 @@ def event_columns(
         "event_name": pa.array([name or None for name in names], pa.string()),
         "device_id": devices.column,
         "session_id": sessions.column,
-        "payload": pa.array(_PAYLOADS.write(texts, unknown, originals), pa.binary()),
+        "payload": pa.array(_PAYLOADS.write(texts, others, originals), pa.binary()),
     }
 
 
 def _devices(
-    texts: Mapping[str, Sequence[Raw]],
-    unknown: Sequence[Members | None],
+    texts: Mapping[str, Column],
+    others: Others,
     refusals: Refusals,
     policy: DecodePolicy,
 ) -> Ids:
@@ -88,8 +89,8 @@ def _devices(
     ids = read_ids(texts["device_id"], "device_id", refusals, from_names=policy.ids_from_names)
     if not ids.column.null_count:
         return ids
-    if any(unknown):
-        anonymous = [(members or _NOTHING).get(_ANONYMOUS, ABSENT) for members in unknown]
+    if others:
+        anonymous = [(members or _NOTHING).get(_ANONYMOUS, ABSENT) for members in others.members]
         if any(anonymous):
             missing = ids.column.is_null().to_pylist()
             wanted = [raw if absent else ABSENT for raw, absent in zip(anonymous, missing, strict=True)]

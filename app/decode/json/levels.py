@@ -9,7 +9,8 @@ import msgspec
 import pyarrow as pa
 from msgspec import Raw
 
-from app.decode.json.refusals import Refusals, joined, read_in_parts
+from app.decode.json.columns import joined
+from app.decode.json.refusals import Refusals, read_in_parts
 from app.kinds import LEVELS
 
 FIELD: Final = "level"

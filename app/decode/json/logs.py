@@ -1,6 +1,6 @@
 """Logs in JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from app.decode.json.aliases import explain
+from app.decode.json.columns import Column, Others
 from app.decode.json.levels import read_levels
 from app.decode.json.members import PayloadWriter, Places
 from app.decode.json.refusals import ABSENT, NULL, Refusals
@@ -39,8 +40,8 @@ class LogRow(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 def log_columns(
-    texts: dict[str, list[Raw]],
-    unknown: Sequence[dict[str, Raw] | None],
+    texts: Mapping[str, Column],
+    others: Others,
     received_ms: np.ndarray,
     refusals: Refusals,
     policy: DecodePolicy,
@@ -49,10 +50,10 @@ def log_columns(
 
     texts: by key of LogRow, the JSON text of each row's value. A message may be any value but null, since
         shippers send objects too.
-    unknown: the other members of each row. received_ms: int64[rows].
-    What other loggers call a key is moved from `unknown` to `texts`: both are changed.
+    others: the other members of each row. received_ms: int64[rows].
+    What other loggers call a key is moved from `others` to `texts`: both are changed.
     """
-    explain(texts, unknown)
+    explain(texts, others)
     for row, message in enumerate(texts["message"]):
         # Only `null` and `true` have four bytes among the texts that are no number and no string.
         if len(message) in (0, 4) and bytes(message) in (b"", b"null") and not _speaks_without(texts, row):
@@ -65,10 +66,10 @@ def log_columns(
         "source": pa.array(read_texts(texts["source"], "source", refusals), pa.string()),
         "service": pa.array(read_texts(texts["service"], "service", refusals), pa.string()),
         "session_id": sessions.column,
-        "payload": pa.array(_PAYLOADS.write(texts, unknown, {"session_id": sessions.originals}), pa.binary()),
+        "payload": pa.array(_PAYLOADS.write(texts, others, {"session_id": sessions.originals}), pa.binary()),
     }
 
 
-def _speaks_without(texts: Mapping[str, Sequence[Raw]], row: int) -> bool:
+def _speaks_without(texts: Mapping[str, Column], row: int) -> bool:
     """Whether a row has a level and a time: pino writes no message where it was given none."""
     return all(bytes(texts[key][row]) not in (b"", b"null") for key in ("level", "timestamp"))

@@ -2,8 +2,9 @@
 
 The members' values are never parsed: what the client wrote (1.0, 1e400, the order of keys) stays as it is.
 Where two places have the same key, the first keeps it; a later one whose value differs is moved, under its
-place's name, into an object `_shadowed`, so that nothing is lost and no key stands twice. (A key that stands
-twice within one object is the client's own, and is left to the reader of the payload.)
+place's name, into an object `_shadowed`, so that nothing is lost and no key stands twice. Of a key that
+stands twice in a row the last value counts, and the earlier ones are moved likewise, as `repeated`. (Within
+an object that is copied as it is, a key may stand twice: it is the client's own.)
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,8 +14,11 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Raw
 
+from app.decode.json.columns import Column as MeasuredColumn
+from app.decode.json.columns import Others, joined
 from app.decode.json.join import Piece, join_pieces
-from app.decode.json.refusals import ABSENT, joined
+from app.decode.json.refusals import ABSENT
+from app.decode.json.repeated import members_of
 
 Members = Mapping[str, Raw]
 Column = Sequence[Raw]
@@ -22,11 +26,11 @@ Column = Sequence[Raw]
 _NONE: Final[Mapping[str, None]] = MappingProxyType({})
 _SHADOWED: Final = "_shadowed"
 _UNKNOWN: Final = "other"
+_REPEATED: Final = "repeated"
 _NULL: Final = b"null"
 _NEVER = Annotated[str, msgspec.Meta(min_length=1, max_length=0)]
 
 _encode = msgspec.json.Encoder().encode
-_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -65,36 +69,39 @@ class PayloadWriter:
 
     def write(
         self,
-        texts: Mapping[str, Column],
-        unknown: Sequence[Members | None],
+        texts: Mapping[str, MeasuredColumn],
+        others: Others,
         originals: Mapping[str, Column | None] = _NONE,
     ) -> list[bytes]:
         """One payload per row.
 
         texts: by key, the JSON text of each row's value, empty where the row does not have the key.
-        unknown: the members of each row under keys that the protocol does not know; None for none.
+        others: the members of each row under keys that the protocol does not know.
         originals: by key of Places.originals, as `texts`; None where no row has one.
         What is no object where an object belongs becomes a member under its own key.
         """
         places = self._places
-        given = {key: column for key in self._keys if (column := _without_nulls(texts[key]))}
+        given = {
+            key: column for key in self._keys if texts[key].size and (column := _without_nulls(texts[key]))
+        }
         kept = {key: column for key, column in originals.items() if column}
         to_merge = self._check_objects(given, self._with_originals if kept else self._usually)
         objects = [Piece(given[key]) for key in places.objects if key in given]
-        if any(unknown):
-            objects.append(Piece([_encode(members) if members else b"" for members in unknown]))
+        unknown = others.members
+        if others:
+            objects.append(Piece(others.written()))
             taken = {name for key, name in places.renamed if key in given} | kept.keys()
             if taken:
                 to_merge.update(
                     row for row, members in enumerate(unknown) if members and not taken.isdisjoint(members)
                 )
-        to_merge.update(_rows_with_several(objects))
+        to_merge.update(_rows_with_several(objects), others.repeated)
         before = [Piece(given[key], key) for key in places.named if key in given]
         before += [Piece(column, key) for key, column in kept.items()]
         after = [Piece(given[key], name) for key, name in places.renamed if key in given]
         payloads = join_pieces([*before, *objects, *after], len(unknown))
         for row in to_merge:
-            payloads[row] = _merge(self._sources(given, kept, unknown[row], row))
+            payloads[row] = _merge(self._sources(given, kept, unknown[row], row), others.repeated.get(row))
         return payloads
 
     def _check_objects(self, given: dict[str, Column], untaken: "_Untaken") -> set[int]:
@@ -103,7 +110,8 @@ class PayloadWriter:
         for key in self._places.objects:
             if key in given:
                 try:
-                    untaken.read_all(joined(list(filter(None, given[key]))))
+                    column = given[key]
+                    untaken.read_all(joined(column if all(column) else list(filter(None, column))))
                 except msgspec.DecodeError:
                     given[key] = _as_objects(given[key], key, untaken, to_merge)
         return to_merge
@@ -121,7 +129,10 @@ class PayloadWriter:
                 yield key, {key: column[row]}
         for key in self._places.objects:
             if key in texts:
-                yield key, _members(texts[key])
+                members, earlier = members_of(texts[key])
+                yield key, members
+                if earlier:
+                    yield f"{key}.{_REPEATED}", earlier
         if unknown:
             yield _UNKNOWN, unknown
         for key, name in self._places.renamed:
@@ -144,9 +155,9 @@ def _as_objects(column: Column, key: str, untaken: _Untaken, to_merge: set[int])
     return objects
 
 
-def _merge(sources: Iterable[tuple[str, Members]]) -> bytes:
+def _merge(sources: Iterable[tuple[str, Members]], repeated: Members | None) -> bytes:
     merged: dict[str, Raw] = {}
-    shadowed: dict[str, dict[str, Raw]] = {}
+    shadowed: dict[str, dict[str, Raw]] = {_REPEATED: dict(repeated)} if repeated else {}
     for place, members in sources:
         if merged.keys().isdisjoint(members):
             merged.update(members)

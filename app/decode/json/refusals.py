@@ -36,11 +36,6 @@ class Refusals(dict[int, tuple[str, str]]):
         self.setdefault(row, (field, message))
 
 
-def joined(texts: Sequence[Raw]) -> bytes:
-    """Many JSON values as one JSON array, so that one call can read them all."""
-    return b"[%b]" % b",".join(texts)
-
-
 ONE_BY_ONE: Final = 8
 """Values that are read one by one, where they cannot be read together."""
 

@@ -6,7 +6,8 @@ from itertools import chain
 import msgspec
 from msgspec import Raw
 
-from app.decode.json.refusals import Refusals, joined, read_in_parts
+from app.decode.json.columns import joined
+from app.decode.json.refusals import Refusals, read_in_parts
 
 _texts = msgspec.json.Decoder(list[str | None]).decode
 _text = msgspec.json.Decoder(str | None).decode

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Raw
 
-from app.decode.json.refusals import Refusals, joined, read_in_parts
+from app.decode.json.columns import joined
+from app.decode.json.refusals import Refusals, read_in_parts
 from app.decode.time_range import TimeRange
 
 Times = npt.NDArray[np.int64]
@@ -68,9 +69,9 @@ def read_timestamps(
     Returns int64[rows]; rows whose time cannot be read, or is not in the allowed range, are refused.
     """
     parts = read_in_parts(texts, _read_together, _parse, FIELD, refusals, absent=_NOW)
-    times: Times = np.concatenate([np.asarray(part, np.int64) for part in parts])
-    if (now := times == _NOW).any():
-        times = np.where(now, received_ms, times)
+    times = np.asarray(parts[0], np.int64) if len(parts) == 1 else np.concatenate(parts)
+    if times.min() == _NOW:
+        times = np.where(times == _NOW, received_ms, times)
     if (wrong := allowed.outside(times, received_ms)) is not None:
         for row in np.flatnonzero(wrong).tolist():
             if row not in refusals:

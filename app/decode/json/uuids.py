@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Raw
 
+from app.decode.json.columns import joined
 from app.decode.json.refusals import ABSENT, Refusals
 from app.decode.name_based_ids import name_based_id
 from app.kinds import ID_BYTES
@@ -19,16 +20,17 @@ _UUID: Final = re.compile(
     r"(?:urn:uuid:|\{)?([0-9a-f]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?", re.IGNORECASE
 )
 _QUOTED_BYTES: Final = 38  # 36 and two quotes
+_STEP: Final = _QUOTED_BYTES + 1  # and what stands between two in an array
 _QUOTES: Final = [0, 37]
 _HYPHENS: Final = [9, 14, 19, 24]
 _DIGITS: Final = [at for at in range(1, 37) if at not in _HYPHENS]
 _PLAIN_BYTES: Final = 34  # without hyphens
 
 _NO_DIGIT: Final = 255
-_VALUES: Final = np.full(256, _NO_DIGIT, np.uint8)
-_VALUES[list(b"0123456789")] = range(10)
-_VALUES[list(b"abcdef")] = _VALUES[list(b"ABCDEF")] = range(10, 16)
-_VALUES.flags.writeable = False
+_VALUES: Final = np.array(
+    [int(chr(sign), 16) if chr(sign) in "0123456789abcdefABCDEF" else _NO_DIGIT for sign in range(256)],
+    np.uint8,
+)
 
 _text = msgspec.json.Decoder(str).decode
 
@@ -50,16 +52,15 @@ def read_ids(texts: Sequence[Raw], field: str, refusals: Refusals, *, from_names
     from_names: makes a name-based id of a text or a number that is no UUID, and none of any other value;
         without it, rows with such values are refused. Absent, null and an empty text are null.
     """
-    text = b"".join(texts)
-    if not text:
+    array = joined(texts)
+    if len(array) <= len(texts) + 1:
         return Ids(pa.nulls(len(texts), pa.binary(ID_BYTES)))
-    if (ids := _hyphenated(text)) is not None:
-        if len(ids) == ID_BYTES * len(texts):
-            return Ids(
-                pa.FixedSizeBinaryArray.from_buffers(
-                    pa.binary(ID_BYTES), len(texts), [None, pa.py_buffer(ids)]
-                )
-            )
+    if (ids := _hyphenated(array, len(texts))) is not None:
+        return Ids(
+            pa.FixedSizeBinaryArray.from_buffers(pa.binary(ID_BYTES), len(texts), [None, pa.py_buffer(ids)])
+        )
+    some = list(filter(None, texts))
+    if len(some) < len(texts) and (ids := _hyphenated(joined(some), len(some))) is not None:
         present = np.fromiter(map(len, texts), np.int64, len(texts)) != 0
         rows = np.zeros((len(present), ID_BYTES), np.uint8)
         rows[present] = np.frombuffer(ids, np.uint8).reshape(-1, ID_BYTES)
@@ -67,15 +68,14 @@ def read_ids(texts: Sequence[Raw], field: str, refusals: Refusals, *, from_names
     return _Column(texts).read(field, refusals, from_names)
 
 
-def _hyphenated(text: bytes) -> bytes | None:
-    """The ids of the usual form, or None when a single one differs from it."""
-    count, rest = divmod(len(text), _QUOTED_BYTES)
-    if rest or not count:
+def _hyphenated(array: bytes, count: int) -> bytes | None:
+    """The ids of an array of so many in the usual form, or None when a single one differs from it."""
+    if len(array) != count * _STEP + 1:
         return None
-    grid = np.frombuffer(text, np.uint8).reshape(count, _QUOTED_BYTES)
+    grid = np.frombuffer(array, np.uint8, offset=1).reshape(count, _STEP)
     if not ((grid[:, _QUOTES] == ord('"')).all() and (grid[:, _HYPHENS] == ord("-")).all()):
         return None
-    digits = text.translate(None, b'"-')
+    digits = array.translate(None, b'"-[,]')
     try:
         ids = bytes.fromhex(digits.decode("ascii"))
     except ValueError:
