@@ -59,7 +59,7 @@ def create_app(
     if crew is None:
         service = build_service(settings, metrics, request_exit)
     else:
-        service = build_service(settings, metrics, request_exit, crew.new_committer)
+        service = build_service(settings, metrics, request_exit, crew.new_pipeline)
         assert isinstance(service, Service), "settings see to that"
         crew.serve(service, metrics)
     ids = RequestIds()
@@ -77,7 +77,8 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
-    parts = ingest_parts(settings, service.admission, service.submit, service.publish, keys, ids)
+    submit = service.submit if crew is None else crew.refuse
+    parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":
         add_ingest_calls(app, settings, parts)
     _add_admin_calls(app, settings, service, keys, ids, registry, crew)
@@ -144,7 +145,9 @@ def _add_admin_calls(
         token.get_secret_value() if token else None,
         bound_to_loopback=is_loopback(settings.server.host),
     )
-    app.include_router(flush_router(service.flush, auth.authorise, settings.server.request_timeout))
+    app.include_router(
+        flush_router(service.flush, service.problem, auth.authorise, settings.server.request_timeout)
+    )
     app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
     app.include_router(status_router(service.status, auth.authorise_admin))
     reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from app.catalog.client import CatalogMisconfigured
 from app.catalog.registrar import Registrar
-from app.commit.pipeline import Committer, TakesBatches
 from app.disk.durable_fs import DurableFS
 from app.kafka.client import KafkaMisconfigured, require_client
 from app.kafka.place import SharedBucket, SharedDirectory
@@ -18,6 +17,7 @@ from app.publish.paths import SinkPaths
 from app.run.kafka_service import KafkaPolicies, KafkaService
 from app.run.local_service import Service
 from app.run.observers import CatalogObserver
+from app.run.pipelines import NewPipeline, pipeline_of_batches
 from app.settings.plan import layout_of, policies
 from app.settings.settings import ConfigurationError, Settings
 
@@ -27,6 +27,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def monotonic_ms() -> int:
+    """A clock that is never set, ms."""
+    return time.monotonic_ns() // 1_000_000
+
+
 AnyService = Service | KafkaService
 
 
@@ -34,7 +39,7 @@ def build_service(
     settings: Settings,
     metrics: Metrics,
     request_exit: Callable[[], None],
-    new_committer: Callable[..., TakesBatches] = Committer,
+    new_pipeline: NewPipeline = pipeline_of_batches,
 ) -> AnyService:
     """All parts with their policies; nothing is opened yet. request_exit: asks the server to end."""
     if settings.journal.type == "kafka":
@@ -45,16 +50,29 @@ def build_service(
         policies(settings),
         metrics,
         now_ms,
+        monotonic_ms,
         request_exit,
         store=(store := object_store(settings)),
         catalog=table_catalog(settings, store, metrics),
-        new_committer=new_committer,
+        new_pipeline=new_pipeline,
     )
     metrics.observe("journal_bytes", "Size of the journal.", lambda: service.levels().journal_bytes)
     metrics.observe("buffered_bytes", "Rows not yet in files.", lambda: service.levels().buffered_bytes)
     metrics.observe("buffered_rows", "The same, in rows.", service.buffered_rows)
     metrics.observe("open_partitions", "Partitions with buffered rows.", service.open_partitions)
     metrics.observe("oldest_row_age_seconds", "Age of the oldest row not in a file.", service.oldest_age_s)
+    metrics.observe(
+        "publish_failing_seconds",
+        "How long publishing has failed, of one partition or of all; 0 when it works. Above a minute: look "
+        "at the log and GET /status.",
+        service.problem_age_s,
+    )
+    metrics.observe(
+        "lost_rows",
+        "Published rows whose file is gone or changed, and that the journal had no more. Any: GET /status "
+        "names the files.",
+        service.lost_rows,
+    )
     metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: service.admission.inflight_bytes)
     metrics.observe("free_bytes", "Free space of the fullest disk.", lambda: service.levels().free_bytes)
     return service
