@@ -67,7 +67,7 @@ def test_ids_that_are_no_uuids_are_the_same_for_ever(service: Service, workspace
         event(5, device_id=None),
     ]
     service.post_json("events", body, workspace=workspace)
-    rows = sorted(stored(service, workspace), key=lambda row: json.loads(row["payload"])["n"])
+    rows = sorted(stored(service, workspace), key=lambda row: json.loads(row["payload"])["number"])
     anna = uuid.uuid5(NAMESPACE, "anna").bytes
     ids = [row["device_id"] for row in rows]
     assert ids == [anna, anna, anna, uuid.UUID(DEVICE).bytes, None]
