@@ -128,7 +128,7 @@ def take_tree(
     owner = _owner(tree, node)
     if owner is None:
         _refuse_left_behind(fs, known, tree, node)
-        known = known or Identity(uuid.uuid4().hex, tree.name)
+        known = known or new_identity(fs, paths, tree)
         if not tree.write_owner(node, _owned_by(known, paths), replaces=False):
             owner = _owner(tree, node)
     if owner is not None and (known is None or owner.journal != known.journal):
@@ -141,10 +141,17 @@ def take_tree(
             f"another service that runs now writes to {tree.name}; stop it, or give this one a "
             "server.node_id or a sinks path of its own"
         ) from None
-    if known.tree != tree.name or read_identity(fs, paths) is None:
+    if known.tree != tree.name:
         known = msgspec.structs.replace(known, tree=tree.name)
         fs.write_atomically(paths.identity, msgspec.json.encode(known) + b"\n")
     return known, lock
+
+
+def new_identity(fs: DurableFS, paths: SinkPaths, tree: Tree) -> Identity:
+    """The journal gets a name that no other one has. Raises OSError."""
+    identity = Identity(uuid.uuid4().hex, tree.name)
+    fs.write_atomically(paths.identity, msgspec.json.encode(identity) + b"\n")
+    return identity
 
 
 def adopt_tree(fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None, last_lsn: int) -> Identity:
