@@ -51,11 +51,13 @@ def test_what_a_repair_says_is_counted(service: Service, workspace: int) -> None
     assert service.post("events", body, workspace=workspace).json()["accepted"] == 3
     samples = {
         name: value for name, value in service.metrics().items()
-        if "rows_repaired" in name and f'workspace="{workspace}"' in name
+        if "rows_repaired_total" in name and f'workspace="{workspace}"' in name
     }  # fmt: skip
     assert sum(samples.values()) == 2, samples
     refused = f'reason="invalid_row",workspace="{workspace}"'
-    assert sum(value for name, value in service.metrics().items() if refused in name) == 1
+    assert (
+        sum(value for name, value in service.metrics().items() if refused in name and "_total" in name) == 1
+    )
     assert any('reason="not_a_number"' in name for name in samples)
     assert any('reason="name_based_id"' in name and 'field="device_id"' in name for name in samples)
 

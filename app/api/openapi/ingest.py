@@ -106,6 +106,7 @@ def _answers() -> JsonObject:
     partial = {"accepted": 1, "rejected": 1, "errors": [row_error], "request_id": "5f0c1a9e0000002a"}
     refused = {
         "error": "rows_refused",
+        "code": "rows_refused",
         "message": "No row could be taken; the first refused is row 2: device_id: is missing; send a UUID",
         "rejected": 1,
         "errors": [row_error],
