@@ -6,6 +6,7 @@ from enum import Enum
 import msgspec
 import pyarrow as pa
 
+from app.decode.time_range import TimeRange
 from app.errors import RequestError
 from app.kinds import Kind
 
@@ -62,6 +63,7 @@ class Verdict(msgspec.Struct):
     refusals: one per rejected row, the first DecodePolicy.max_reported_refusals of them.
     error: why the whole batch was refused (then nothing of it is accepted), or None.
     batch_id: the FlatBuffer's own batch id, else the submission's; empty when there is none.
+    repaired: accepted rows of which something was repaired, by reason and field.
     """
 
     kind: Kind | None = None
@@ -70,6 +72,7 @@ class Verdict(msgspec.Struct):
     refusals: list[RowRefusal] = []
     error: RequestError | None = None
     batch_id: bytes = b""
+    repaired: dict[tuple[str, str], int] = {}
 
 
 class DecodedRows(msgspec.Struct):
@@ -102,12 +105,16 @@ class DecodePolicy(msgspec.Struct, frozen=True):
     max_expanded_bytes: sum of all strings and payloads of one batch as rows hold them; a hostile buffer
         can let a thousand rows share one payload. More is refused whole (BodyTooLarge).
     max_reported_refusals: refused rows that an answer names; the rest is only counted.
+    times: which times rows may have.
+    ids_from_names: make ids that are no UUIDs to name-based ones; else refuse the row (JSON).
     """
 
     payload_must_be_json: bool = True
     max_rows: int = 100_000
     max_expanded_bytes: int = 64 << 20
     max_reported_refusals: int = 100
+    times: TimeRange = TimeRange()
+    ids_from_names: bool = True
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):

@@ -9,13 +9,15 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from app.api.body import is_encoded, read_body, unpack_body
-from app.api.error_responses import HttpAnswer, error_response, request_id_of, send_answer
+from app.api.error_responses import HttpAnswer, error_response, methods_answer, request_id_of, send_answer
 from app.api.ingest_request import (
     IngestCall,
     IngestHead,
     IngestParts,
     answer_timed_out,
+    check_form,
     http_answer,
+    packed_as,
     read_head,
     submission_of,
 )
@@ -36,6 +38,10 @@ class IngestEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = request_id_of(scope, self._parts.request_ids)
+        if scope["method"] in ("HEAD", "OPTIONS"):
+            # Probes of shippers, and what is no preflight: those are answered before.
+            await send_answer(send, methods_answer(request_id))
+            return
         try:
             answer = await self._answer(scope, receive, request_id)
         except RequestError as error:
@@ -59,18 +65,20 @@ class IngestEndpoint:
         parts.admission.enter(workspace_id, held)
         try:
             body = await read_body(receive, scope["headers"], policy.max_body_bytes, policy.body_timeout_s)
-            if is_encoded(head.content_encoding):
-                body = await self._unpacked(body, head, held)
+            encoding = head.content_encoding if is_encoded(head.content_encoding) else packed_as(body)
+            if encoding is not None:
+                body = await self._unpacked(body, encoding, workspace_id, held)
             else:
                 parts.admission.resize(workspace_id, held, len(body))
             held = len(body)
+            check_form(head, body)
             submission = submission_of(self._call, head, body, scope["client"], scope["headers"], parts)
         except BaseException:
             parts.admission.leave(workspace_id, held)
             raise
         return await self._committed(submission)
 
-    async def _unpacked(self, body: bytes, head: IngestHead, held: int) -> bytes:
+    async def _unpacked(self, body: bytes, encoding: bytes, workspace_id: int, held: int) -> bytes:
         """The body without its encoding, admitted for its new size.
 
         While it is unpacked nobody counts what it grows by, so few are at a time; the others wait packed.
@@ -82,8 +90,8 @@ class IngestEndpoint:
         except TimeoutError:
             raise Overloaded("Too many bodies wait to be unpacked; send it again.", retry_after_s=2) from None
         try:
-            unpacked = await unpack_body(body, head.content_encoding, policy.max_body_bytes)
-            parts.admission.resize(head.credential.workspace_id, held, len(unpacked))
+            unpacked = await unpack_body(body, encoding, policy.max_body_bytes)
+            parts.admission.resize(workspace_id, held, len(unpacked))
         finally:
             self._unpacking.release()
         return unpacked

@@ -29,6 +29,7 @@ from app.api.ingest_request import INGEST_CALLS, IngestParts, IngestPolicy
 from app.api.metrics import metrics_router
 from app.api.openapi.document import openapi_document
 from app.api.status import status_router
+from app.api.tolerant_paths import TolerantPaths
 from app.commit.admission import Admission
 from app.metrics import Metrics
 from app.run.compose import AnyService, build_service
@@ -85,6 +86,8 @@ def create_app(
     install_error_responses(app, ids)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
+    exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
+    app.add_middleware(TolerantPaths, exact=exact, calls={call.path for call in INGEST_CALLS})
     app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     return app
@@ -127,7 +130,9 @@ def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> No
     )
     for call in INGEST_CALLS:
         endpoint = IngestEndpoint(call, parts)
-        app.router.routes.append(Route(call.path, endpoint, methods=["POST", "OPTIONS"], middleware=[cors]))
+        app.router.routes.append(
+            Route(call.path, endpoint, methods=["POST", "HEAD", "OPTIONS"], middleware=[cors])
+        )
 
 
 def _add_admin_calls(
