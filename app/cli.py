@@ -16,9 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app.api.api_keys import KeyFileError
+from app.api.api_keys import ApiKeys, KeyFileError
 from app.run.without_pandas import do_without_pandas
 from app.settings.settings import ConfigurationError, Settings, load
+from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
 
 LOST: Final = 4
@@ -102,10 +103,18 @@ def _serve(options: argparse.Namespace) -> int:
 def _check_config(options: argparse.Namespace) -> int:
     settings = _load(options)
     print(to_toml(settings), end="")
-    named = (settings.auth.api_keys_file, settings.server.tls_certificate, settings.server.tls_key)
-    for path in named:
-        if path is not None and not path.is_file():
-            print(f"parquet-sink: {path} is not there yet; serve needs it", file=sys.stderr)
+    for name in unmatched_variables(os.environ):
+        print(f"parquet-sink: {name} is no setting; they begin with PARQUET_SINK__", file=sys.stderr)
+    missing = [
+        path
+        for path in (settings.auth.api_keys_file, settings.server.tls_certificate, settings.server.tls_key)
+        if path is not None and not path.is_file()
+    ]
+    for path in missing:
+        print(f"parquet-sink: {path} is not there yet; serve needs it", file=sys.stderr)
+    keys_file = settings.auth.api_keys_file
+    if keys_file is not None and keys_file not in missing and not ApiKeys.load(keys_file):
+        raise ConfigurationError([f"auth.api_keys_file: {keys_file} holds no key"])
     return 0
 
 

@@ -78,6 +78,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
+    app.state.keys = keys
     submit = service.submit if crew is None else crew.refuse
     parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -31,6 +30,7 @@ from app.run.lifespan import KEYS_INTERVAL_S, repeatedly
 from app.run.observers import CommitObserver
 from app.run.pipelines import pipeline_of_batches
 from app.run.process import prepare_process, uvicorn_config
+from app.run.signals import handle_signals
 from app.settings.plan import connection_policy, policies
 from app.settings.settings import Settings
 from app.workers.merged_metrics import families_of
@@ -48,9 +48,8 @@ def serve_worker(settings: Settings, connection: socket.socket, admin_address: s
     config = uvicorn_config(worker, worker.fast_lane, settings)
     config.limit_concurrency = max(settings.server.max_connections // settings.server.workers, 1)
     server = uvicorn.Server(config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Until uvicorn has its own, while nothing is accepted; and uvicorn repeats them when all is done.
-        signal.signal(number, lambda *_: os._exit(0))
+    # Until uvicorn has its own, while nothing is accepted; and uvicorn repeats them when all is done.
+    handle_signals(lambda: os._exit(0), worker.reload_keys)
     server.run(sockets=worker.listeners)
 
 
@@ -98,6 +97,9 @@ class _Worker:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         own = scope["type"] != "http" or scope["path"].rstrip("/") in self._paths
         await (self._app if own else self._forward)(scope, receive, send)
+
+    def reload_keys(self) -> None:
+        self._keys.reload_if_changed()
 
     def _note(self, state: State) -> None:
         self._levels = state.levels
