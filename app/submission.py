@@ -18,6 +18,29 @@ class WireFormat(Enum):
     JSON = "json"
 
 
+class RowRefusal(msgspec.Struct, frozen=True, gc=False):
+    """A row that was refused alone. `row` is 1-based (for JSON Lines: the line)."""
+
+    row: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class Messages(msgspec.Struct, frozen=True, gc=False):
+    """What the rows of a body were made of: messages of another protocol, numbered from 1.
+
+    numbers: of each row of the body, its message's. ids: of each row, the client's id for the message, empty
+    where it has none. refused: messages that never became rows.
+    """
+
+    numbers: Sequence[int]
+    ids: Sequence[bytes] = ()
+    refused: Sequence[RowRefusal] = ()
+
+
 class Submission(msgspec.Struct, frozen=True, gc=False):
     """One batch as a client posted it, with what the HTTP layer knows about the request.
 
@@ -30,6 +53,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     received_ms: when the request came, ms since the epoch, UTC.
     trusted_forwarder: whether the sender may say in the batch what `source_ip` is.
     batch_id: the client's name for this batch (header Idempotency-Key), empty when it gave none.
+    messages: what the rows were made of, where `body` was made of a document of another protocol.
     """
 
     wire_format: WireFormat
@@ -41,17 +65,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     received_ms: int
     trusted_forwarder: bool = False
     batch_id: bytes = b""
-
-
-class RowRefusal(msgspec.Struct, frozen=True, gc=False):
-    """A row that was refused alone. `row` is 1-based (for JSON Lines: the line)."""
-
-    row: int
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}" if self.field else self.message
+    messages: Messages | None = None
 
 
 class Verdict(msgspec.Struct):

@@ -9,6 +9,8 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from app.api.body import is_encoded, read_body, unpack_body
+from app.api.client_calls import ClientEndpoint
+from app.api.content_encoding import encoding_of_bytes
 from app.api.error_responses import HttpAnswer, error_response, request_id_of, send_answer
 from app.api.ingest_request import (
     IngestCall,
@@ -20,24 +22,42 @@ from app.api.ingest_request import (
     submission_of,
 )
 from app.errors import Overloaded, RequestError
-from app.submission import Answer, Submission
+from app.submission import Answer, Submission, WireFormat
 
 UNPACKING_MAX: Final = 2
 """Compressed bodies of one call that are unpacked at a time: each may grow to IngestPolicy.max_body_bytes."""
 
 
+class OtherProtocol(Exception):
+    """A body that is none of this call's, and is read by another. body: unpacked."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self.body = body
+
+
 class IngestEndpoint:
     """One ingest call as an ASGI application."""
 
-    def __init__(self, call: IngestCall, parts: IngestParts) -> None:
+    def __init__(self, call: IngestCall, parts: IngestParts, elsewhere: ClientEndpoint | None = None) -> None:
+        """elsewhere: takes the bodies of other protocols that are posted to the same path."""
         self._call = call
         self._parts = parts
+        self._elsewhere = elsewhere
         self._unpacking = asyncio.Semaphore(UNPACKING_MAX)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        elsewhere = self._elsewhere
+        if elsewhere is not None and elsewhere.takes_head(scope):
+            await elsewhere(scope, receive, send)
+            return
         request_id = request_id_of(scope, self._parts.request_ids)
         try:
             answer = await self._answer(scope, receive, request_id)
+        except OtherProtocol as other:
+            assert elsewhere is not None
+            await elsewhere.replay(scope, other.body, send)
+            return
         except RequestError as error:
             answer = error_response(error, request_id)
         await send_answer(send, answer)
@@ -48,7 +68,7 @@ class IngestEndpoint:
         published = None
         if head.wait == "file" and not isinstance(answer, RequestError) and answer.accepted:
             published = await self._parts.publish(head.credential.workspace_id)
-        return http_answer(answer, request_id, published=published)
+        return http_answer(answer, request_id, published=published, only_200=head.only_200)
 
     async def _submit(self, scope: Scope, receive: Receive, head: IngestHead) -> Answer:
         """The bytes of the request count as in flight from before they are read until it is answered."""
@@ -59,18 +79,21 @@ class IngestEndpoint:
         parts.admission.enter(workspace_id, held)
         try:
             body = await read_body(receive, scope["headers"], policy.max_body_bytes, policy.body_timeout_s)
-            if is_encoded(head.content_encoding):
-                body = await self._unpacked(body, head, held)
+            encoding = _encoding(self._call, head, body)
+            if is_encoded(encoding):
+                body = await self._unpacked(body, encoding, head, held)
             else:
                 parts.admission.resize(workspace_id, held, len(body))
             held = len(body)
+            if self._elsewhere is not None and self._elsewhere.takes_body(head.content_type, body):
+                raise OtherProtocol(body)
             submission = submission_of(self._call, head, body, scope["client"], scope["headers"], parts)
         except BaseException:
             parts.admission.leave(workspace_id, held)
             raise
         return await self._committed(submission)
 
-    async def _unpacked(self, body: bytes, head: IngestHead, held: int) -> bytes:
+    async def _unpacked(self, body: bytes, encoding: bytes | None, head: IngestHead, held: int) -> bytes:
         """The body without its encoding, admitted for its new size.
 
         While it is unpacked nobody counts what it grows by, so few are at a time; the others wait packed.
@@ -82,7 +105,7 @@ class IngestEndpoint:
         except TimeoutError:
             raise Overloaded("Too many bodies wait to be unpacked; send it again.", retry_after_s=2) from None
         try:
-            unpacked = await unpack_body(body, head.content_encoding, policy.max_body_bytes)
+            unpacked = await unpack_body(body, encoding, policy.max_body_bytes)
             parts.admission.resize(head.credential.workspace_id, held, len(unpacked))
         finally:
             self._unpacking.release()
@@ -102,3 +125,10 @@ class IngestEndpoint:
                 return await answered
         except TimeoutError:
             raise answer_timed_out() from None
+
+
+def _encoding(call: IngestCall, head: IngestHead, body: bytes) -> bytes | None:
+    """How the body is encoded: some shippers send gzip and do not say so."""
+    if is_encoded(head.content_encoding) or call.wire_format is not WireFormat.JSON:
+        return head.content_encoding
+    return encoding_of_bytes(body).encode() or None

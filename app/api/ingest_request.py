@@ -89,13 +89,18 @@ INGEST_CALLS: Final = (
 
 
 class IngestHead(msgspec.Struct, frozen=True):
-    """What the head of a request says, checked."""
+    """What the head of a request says, checked.
+
+    only_200: the client takes no other status for success (`?status=200`).
+    """
 
     credential: Credential
     wait: Wait
     content_encoding: bytes | None
     content_length: int | None
     batch_id: bytes
+    content_type: bytes = b""
+    only_200: bool = False
 
 
 def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: ApiKeys) -> IngestHead:
@@ -114,7 +119,15 @@ def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: 
             batch_id = _batch_id(value)
     if content_type not in call.content_types:
         raise UnsupportedMedia(_content_type_message(content_type, call.content_types))
-    return IngestHead(credential, _wait(query_string), content_encoding, content_length, batch_id)
+    return IngestHead(
+        credential,
+        _wait(query_string),
+        content_encoding,
+        content_length,
+        batch_id,
+        content_type,
+        _only_200(query_string),
+    )
 
 
 def submission_of(
@@ -143,11 +156,13 @@ def answer_timed_out() -> OutcomeUnknown:
     )
 
 
-def http_answer(answer: Answer, request_id: str, *, published: bool | None = None) -> HttpAnswer:
-    """What the client is told. published: see receipt_response."""
+def http_answer(
+    answer: Answer, request_id: str, *, published: bool | None = None, only_200: bool = False
+) -> HttpAnswer:
+    """What the client is told. published, only_200: see receipt_response."""
     if isinstance(answer, RequestError):
         return error_response(answer, request_id)
-    return receipt_response(answer, request_id, published=published)
+    return receipt_response(answer, request_id, published=published, only_200=only_200)
 
 
 def _batch_id(value: bytes) -> bytes:
@@ -165,6 +180,17 @@ def _wait(query_string: bytes) -> Wait:
     if values in ([], [b"journal"]):
         return "journal"
     raise RequestError("`wait` is `journal` or `file`.", code="invalid_parameter")
+
+
+def _only_200(query_string: bytes) -> bool:
+    if b"status=" not in query_string:
+        return False
+    values = [value for name, value in parse_qsl(query_string, keep_blank_values=True) if name == b"status"]
+    if values in ([], [b"202"]):
+        return False
+    if values == [b"200"]:
+        return True
+    raise RequestError("`status` is `200` or `202`.", code="invalid_parameter")
 
 
 def _content_type_message(content_type: bytes, known: frozenset[bytes]) -> str:

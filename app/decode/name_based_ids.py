@@ -8,5 +8,5 @@ NAMESPACE: Final = UUID("0c5c03da-d4fc-53a2-9719-256c2d2e172f")
 
 
 def name_based_id(name: str) -> UUID:
-    """The UUID of a name; the name is hashed as UTF-8. Raises UnicodeEncodeError for half a surrogate pair."""
+    """The UUID of a name, hashed as UTF-8. Raises UnicodeEncodeError for half a surrogate pair."""
     return uuid5(NAMESPACE, name)

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from app.api.admin_auth import AdminAuth
 from app.api.api_keys import ApiKeys
 from app.api.client_address import ClientAddresses
+from app.api.client_calls import ClientCalls, ClientEndpoint
 from app.api.connection.fast_lane import FastLane
 from app.api.docs import docs_router
 from app.api.error_responses import RequestIds, install_error_responses
@@ -29,6 +30,7 @@ from app.api.ingest_request import INGEST_CALLS, IngestParts, IngestPolicy
 from app.api.metrics import metrics_router
 from app.api.openapi.document import openapi_document
 from app.api.status import status_router
+from app.clients.table import Table
 from app.commit.admission import Admission
 from app.metrics import Metrics
 from app.run.compose import AnyService, build_service
@@ -119,14 +121,28 @@ def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> No
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.server.cors_origins,
-        allow_methods=["POST"],
+        allow_methods=["GET", "HEAD", "POST", "PUT"],
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "Retry-After"],
         max_age=7200,
     )
+    shared, table = ClientCalls(parts), Table()
     for call in INGEST_CALLS:
-        endpoint = IngestEndpoint(call, parts)
-        app.router.routes.append(Route(call.path, endpoint, methods=["POST", "OPTIONS"], middleware=[cors]))
+        path = table.at(call.path)
+        endpoint = IngestEndpoint(call, parts, ClientEndpoint(path, shared) if path is not None else None)
+        methods = path.methods if path is not None else ("POST",)
+        app.router.routes.append(Route(call.path, endpoint, methods=[*methods, "OPTIONS"], middleware=[cors]))
+    for path in table:
+        if not path.shared:
+            methods = path.methods
+            app.router.routes.append(
+                Route(
+                    path.path,
+                    ClientEndpoint(path, shared),
+                    methods=[*methods, "OPTIONS"],
+                    middleware=[cors],
+                )
+            )
 
 
 def _add_admin_calls(

@@ -21,6 +21,7 @@ from app.api.error_responses import RequestIds, install_error_responses
 from app.api.forward import Forwarder
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS
+from app.clients.table import Table
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
 from app.run.application import add_ingest_calls, ingest_parts
@@ -95,9 +96,11 @@ class _Worker:
         self.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
         self._forward = Forwarder(admin_address, ids)
         self._paths = frozenset(call.path for call in INGEST_CALLS)
+        self._clients = Table()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        own = scope["type"] != "http" or scope["path"] in self._paths
+        path = scope["path"] if scope["type"] == "http" else None
+        own = path is None or path in self._paths or self._clients.serves(path)
         await (self._app if own else self._forward)(scope, receive, send)
 
     def _note(self, state: State) -> None:

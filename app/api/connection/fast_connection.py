@@ -59,7 +59,7 @@ class Request:
         """The reply, on the event loop."""
         self.release()
         if self.connection is not None:
-            self.connection.answer(self, http_answer(answer, self.request_id))
+            self.connection.answer(self, http_answer(answer, self.request_id, only_200=self.ingest.only_200))
 
     def release(self) -> None:
         self.shared.parts.admission.leave(self.ingest.credential.workspace_id, self.held)
@@ -246,6 +246,11 @@ class FastConnection(asyncio.BufferedProtocol):
     def _submit(self, body: Body) -> None:
         request, parts, self._body = self._request, self._shared.parts, None
         assert request is not None
+        if not self._shared.is_plain(request.head.call, request.ingest, body):
+            request.release()
+            self._request = None
+            self._hand_on(self._known_head + HEAD_END + bytes(body) + self._waiting)
+            return
         self.deadline = self._loop.time() + parts.policy.answer_timeout_s
         submission = submission_of(
             request.head.call, request.ingest, body, self._client, request.head.headers, parts

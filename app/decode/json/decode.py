@@ -18,7 +18,7 @@ from app.decode.json.snapshots import SnapshotRow, snapshot_columns
 from app.errors import BodyTooLarge, RequestError
 from app.kinds import ID_BYTES, Kind
 from app.schema import SCHEMAS
-from app.submission import Decoded, DecodedRows, DecodePolicy, RowRefusal, Submission, Verdict
+from app.submission import Decoded, DecodedRows, DecodePolicy, Messages, RowRefusal, Submission, Verdict
 
 PIECE_BYTES: Final = 256 << 10
 """Bodies that are decoded together: enough to share the cost of a call, and little enough that their rows
@@ -65,7 +65,21 @@ def decode_json(submissions: Sequence[Submission], policy: DecodePolicy) -> Deco
         ]
         if pieces:
             groups.append(_concatenate(kind, pieces))
+    for submission, verdict in zip(submissions, verdicts, strict=True):
+        if submission.messages is not None and verdict.error is None:
+            _number_messages(verdict, submission.messages, policy)
     return Decoded(verdicts, groups)
+
+
+def _number_messages(verdict: Verdict, messages: Messages, policy: DecodePolicy) -> None:
+    """Refusals by the numbers of the client's messages, with those that never became rows."""
+    named = [
+        RowRefusal(messages.numbers[refusal.row - 1], refusal.field, refusal.message)
+        for refusal in verdict.refusals
+    ]
+    named = sorted([*named, *messages.refused], key=lambda refusal: refusal.row)
+    verdict.refusals = named[: policy.max_reported_refusals]
+    verdict.rejected += len(messages.refused)
 
 
 def _in_pieces(owners: list[int], submissions: Sequence[Submission]) -> Iterator[list[int]]:
@@ -114,10 +128,11 @@ class _Piece:
     def _read(self, owners: list[int]) -> dict[int, Reading]:
         readings = {}
         for owner in owners:
+            submission = self._submissions[owner]
+            if submission.messages is not None and not submission.body:
+                continue
             try:
-                readings[owner] = self._reader.read(
-                    bytes(self._submissions[owner].body), self._policy.max_rows
-                )
+                readings[owner] = self._reader.read(bytes(submission.body), self._policy.max_rows)
             except RequestError as error:
                 self._verdicts[owner].error = error
         return readings
