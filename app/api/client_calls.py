@@ -49,7 +49,7 @@ INLINE_BYTES_MAX: Final = 64 << 10
 TRANSLATING_MAX: Final = 2
 """Larger bodies that are unpacked and translated at a time."""
 
-SNIFFED_BYTES: Final = 256
+SNIFFED_BYTES: Final = 4096
 """Of a body, to tell protocols apart that share a path."""
 
 _OF_THE_BODY: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
@@ -298,6 +298,7 @@ def _submission(exchange: _Exchange, rows: Rows, document: Document, parts: Inge
         source_ip=address.source_ip,
         received_ms=exchange.request.received_ms,
         trusted_forwarder=address.trusted_forwarder,
+        batch_id=document.batch_id and document.batch_id + b":" + rows.kind.encode(),
         messages=Messages(rows.numbers, rows.ids, document.refused if first else ()),
     )
 
@@ -332,7 +333,6 @@ def _http(answer: ClientAnswer, request_id: str) -> HttpAnswer:
     headers: RawHeaders = [(REQUEST_ID_HEADER, request_id.encode("ascii"))]
     if answer.status != 204:
         headers.append((b"content-length", b"%d" % len(answer.body)))
-    if answer.body:
         headers.append((b"content-type", answer.content_type.encode("latin-1")))
     extra: Mapping[str, str] = answer.headers
     headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in extra.items()]

@@ -52,12 +52,14 @@ class Document(msgspec.Struct):
 
     rows: at most one a kind. refused: messages that are refused alone, whatever their rows would be.
     key: the API key that stands in the body, None where the protocol has it elsewhere.
+    batch_id: the client's name for the whole request, where it has one; empty where it has none.
     notes: what the family's answer needs to know of it.
     """
 
     rows: list[Rows] = []
     refused: list[RowRefusal] = []
     key: str | None = None
+    batch_id: bytes = b""
     notes: Any = None
 
     def of(self, kind: Kind) -> Rows:
@@ -77,7 +79,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     status: as the native calls answer: 202, 207, 400 for all refused, or the status of an error.
     code, message: of the error; empty where there is none.
-    refusals: of single messages, by their number; the first of `rejected`.
+    refusals: of single messages, by their number.
     """
 
     status: int
@@ -141,14 +143,12 @@ class Call(msgspec.Struct, frozen=True):
     """One path of a family. path: with {names} for parts of it.
 
     accepts: whether a body is of this family, where several share a path; None: any.
-    shared: the path is also a native call, which takes what no family accepts.
     """
 
     path: str
     family: Family
     methods: tuple[str, ...] = ("POST",)
     accepts: Sniff | None = None
-    shared: bool = False
 
 
 class FixedCall(msgspec.Struct, frozen=True):
@@ -159,8 +159,8 @@ class FixedCall(msgspec.Struct, frozen=True):
     methods: tuple[str, ...] = ("GET",)
 
 
-BUSY: Final = frozenset({429, 502, 503, 507})
-"""Statuses of what can be sent again as it is."""
+NAMED_REFUSALS_MAX: Final = 100
+"""Refused messages that an answer names one by one, where nobody needs all of them."""
 
 
 def patient_status(status: int, *, over_share: int = 429) -> int:
@@ -183,8 +183,9 @@ def encoded(content: object) -> bytes:
 
 
 def refusals_of(outcome: Outcome) -> list[dict[str, object]]:
-    """For answers that list what was refused: message number (from 1) and why."""
-    return [{"message": refusal.row, "error": str(refusal)} for refusal in outcome.refusals]
+    """For answers that list what was refused: message number (from 1) and why, the first of them."""
+    named = outcome.refusals[:NAMED_REFUSALS_MAX]
+    return [{"message": refusal.row, "error": str(refusal)} for refusal in named]
 
 
 def refused_text(outcome: Outcome) -> str:

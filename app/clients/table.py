@@ -7,15 +7,48 @@ from typing import Final
 
 import msgspec
 
-from app.clients import segment
+from app.clients import (
+    amplitude,
+    drains,
+    elasticsearch,
+    firehose,
+    loki,
+    mixpanel,
+    otlp,
+    posthog,
+    segment,
+    splunk,
+)
 from app.clients.call import Call, FixedCall
 
-CALLS: Final[tuple[Call, ...]] = (*segment.CALLS,)
-FIXED: Final[tuple[FixedCall, ...]] = (*segment.FIXED,)
+CALLS: Final[tuple[Call, ...]] = (
+    *segment.CALLS,
+    *otlp.CALLS,
+    *loki.CALLS,
+    *splunk.CALLS,
+    *elasticsearch.CALLS,
+    *amplitude.CALLS,  # before PostHog's, which take what else comes to the paths that both have
+    *posthog.CALLS,
+    *mixpanel.CALLS,
+    *firehose.CALLS,
+    *drains.CALLS,
+)
+FIXED: Final[tuple[FixedCall, ...]] = (
+    *segment.FIXED,
+    *loki.FIXED,
+    *splunk.FIXED,
+    *elasticsearch.FIXED,
+    *posthog.FIXED,
+    *drains.FIXED,
+)
+
+
+NATIVE: Final = frozenset({"/v1/ingest", "/v1/events", "/v1/logs", "/v1/snapshots"})
+"""Paths of the native calls, which take every body that no family accepts."""
 
 
 class Path(msgspec.Struct, frozen=True):
-    """All that is served at one path, in the order in which it is asked. shared: see Call."""
+    """All that is served at one path, in the order in which it is asked. shared: with a native call."""
 
     path: str
     calls: tuple[Call, ...]
@@ -23,7 +56,7 @@ class Path(msgspec.Struct, frozen=True):
 
     @property
     def shared(self) -> bool:
-        return any(call.shared for call in self.calls)
+        return any(call.shared for call in self.calls) or self.path in NATIVE
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -67,18 +67,20 @@ def decode_json(submissions: Sequence[Submission], policy: DecodePolicy) -> Deco
             groups.append(_concatenate(kind, pieces))
     for submission, verdict in zip(submissions, verdicts, strict=True):
         if submission.messages is not None and verdict.error is None:
-            _number_messages(verdict, submission.messages, policy)
+            _number_messages(verdict, submission.messages)
     return Decoded(verdicts, groups)
 
 
-def _number_messages(verdict: Verdict, messages: Messages, policy: DecodePolicy) -> None:
-    """Refusals by the numbers of the client's messages, with those that never became rows."""
+def _number_messages(verdict: Verdict, messages: Messages) -> None:
+    """Refusals by the numbers of the client's messages, with those that never became rows.
+
+    All of them are named: some protocols have an answer for each message.
+    """
     named = [
         RowRefusal(messages.numbers[refusal.row - 1], refusal.field, refusal.message)
         for refusal in verdict.refusals
     ]
-    named = sorted([*named, *messages.refused], key=lambda refusal: refusal.row)
-    verdict.refusals = named[: policy.max_reported_refusals]
+    verdict.refusals = sorted([*named, *messages.refused], key=lambda refusal: refusal.row)
     verdict.rejected += len(messages.refused)
 
 
@@ -200,7 +202,8 @@ class _Piece:
                     numbers = row_numbers(bytes(self._submissions[owner].body), reading)
                     named.extend(RowRefusal(numbers[row - start], *refusals[row]) for row in by_value)
                 named.sort(key=lambda refusal: refusal.row)
-                verdict.refusals = named[: self._policy.max_reported_refusals]
+                limit = self._policy.max_reported_refusals
+                verdict.refusals = named if self._submissions[owner].messages is not None else named[:limit]
             counts.append(verdict.accepted)
             start += size
         return counts
