@@ -56,7 +56,7 @@ class Path(msgspec.Struct, frozen=True):
 
     @property
     def shared(self) -> bool:
-        return any(call.shared for call in self.calls) or self.path in NATIVE
+        return self.path in NATIVE
 
     @property
     def methods(self) -> tuple[str, ...]:
