@@ -130,7 +130,8 @@ def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> No
     for call in INGEST_CALLS:
         path = table.at(call.path)
         endpoint = IngestEndpoint(call, parts, ClientEndpoint(path, shared) if path is not None else None)
-        methods = path.methods if path is not None else ("POST",)
+        own = path.methods if path is not None else ()
+        methods = tuple(dict.fromkeys(("POST", *own)))
         app.router.routes.append(Route(call.path, endpoint, methods=[*methods, "OPTIONS"], middleware=[cors]))
     for path in table:
         if not path.shared:
