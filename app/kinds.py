@@ -1,6 +1,7 @@
 """The three kinds of rows, and the names that their enumerated columns may hold."""
 
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 
@@ -36,3 +37,21 @@ LEVELS: Final = (
     "trace",
 )
 """The eight severities of RFC 5424 by wire number, and trace."""
+
+
+COLUMNS: Final = MappingProxyType(
+    {
+        Kind.EVENTS: (
+            *("timestamp", "batch_timestamp", "workspace_id", "event_type", "event_name"),
+            *("device_id", "session_id", "source_ip", "payload"),
+        ),
+        Kind.LOGS: (
+            *("timestamp", "batch_timestamp", "workspace_id", "level", "event_type"),
+            *("source", "service", "session_id", "source_ip", "payload"),
+        ),
+        Kind.SNAPSHOTS: (
+            *("timestamp", "batch_timestamp", "workspace_id", "source", "entity", "source_ip", "payload"),
+        ),
+    }
+)
+"""The names of each kind's columns, in their order; `schema.py` gives them types."""

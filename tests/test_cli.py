@@ -257,3 +257,18 @@ def test_it_serves_with_tls(tmp_path: Path) -> None:
         )
         assert json.loads(done.stdout)["ready"] is True
         assert service.end(signal.SIGTERM) == 0, service.said
+
+
+@pytest.mark.parametrize("command", [["--version"], ["--help"], ["check-config"]])
+def test_commands_that_need_no_arrow_do_not_load_it(command: list[str], tmp_path: Path) -> None:
+    """The service is up in a second because what it imports is what it uses; so is a look at its version."""
+    program = (
+        "import sys, contextlib\nfrom app.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n    main(sys.argv[1:])\n"
+        "print(sorted({'pyarrow', 'numpy', 'fastapi', 'uvicorn'} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.splitlines()[-1] == "[]"

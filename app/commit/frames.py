@@ -1,6 +1,6 @@
 """How decoded rows become frames: those that are to be stored, divided by size."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -28,17 +28,35 @@ def only_stored(rows: DecodedRows, stored: Sequence[bool]) -> DecodedRows:
 def frames_of(rows: DecodedRows) -> Iterator[DecodedRows]:
     """Divides rows that are too many for one frame, between batches."""
     # The first is an upper bound, and costs nothing.
-    if rows.rows.get_total_buffer_size() <= FRAME_ROWS_BYTES or rows.rows.nbytes <= FRAME_ROWS_BYTES:
+    small = rows.rows.get_total_buffer_size() <= FRAME_ROWS_BYTES or rows.rows.nbytes <= FRAME_ROWS_BYTES
+    if small or len(rows.owners) < 2:
         if rows.owners:
             yield rows
         return
-    middle = max(len(rows.owners) // 2, 1)
-    if middle == len(rows.owners):
-        yield rows
-        return
+    for half in halves(rows):
+        yield from frames_of(half)
+
+
+def halves(rows: DecodedRows) -> Iterator[DecodedRows]:
+    """Two parts of rows that are of several batches."""
+    middle = len(rows.owners) // 2
     split = sum(rows.counts[:middle])
-    for piece, owners, counts in (
-        (rows.rows.slice(0, split), rows.owners[:middle], rows.counts[:middle]),
-        (rows.rows.slice(split), rows.owners[middle:], rows.counts[middle:]),
-    ):
-        yield from frames_of(DecodedRows(rows.kind, piece, owners, counts))
+    yield DecodedRows(rows.kind, rows.rows.slice(0, split), rows.owners[:middle], rows.counts[:middle])
+    yield DecodedRows(rows.kind, rows.rows.slice(split), rows.owners[middle:], rows.counts[middle:])
+
+
+def divided(rows: DecodedRows, part_of: Callable[[int], int]) -> Iterator[tuple[int, DecodedRows]]:
+    """The rows of each part, in the order in which they stand. part_of: where an owner's rows go."""
+    found: dict[int, tuple[list[pa.RecordBatch], list[int], list[int]]] = {}
+    start = 0
+    for owner, count in zip(rows.owners, rows.counts, strict=True):
+        slices, owners, counts = found.setdefault(part_of(owner), ([], [], []))
+        slices.append(rows.rows.slice(start, count))
+        owners.append(owner)
+        counts.append(count)
+        start += count
+    if len(found) == 1:
+        yield next(iter(found)), rows
+        return
+    for part, (slices, owners, counts) in found.items():
+        yield part, DecodedRows(rows.kind, pa.concat_batches(slices), owners, counts)

@@ -1,21 +1,32 @@
 """One group of batches that are committed together: from submissions to answers and journal payloads.
 
-Nothing here waits or writes: a group is decoded, which needs nothing but its bodies, and judged, which needs
-the batch ids of all groups before it. Then `payloads` is made durable, and only then the answers are given.
+Nothing here waits or writes: a group is decoded, which needs nothing but its bodies, and settled, which needs
+the batch ids of all groups before it. Then its frames are made durable, and only then the answers are given.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
-import pyarrow as pa
 
-from app.commit.batch_ids import DeduplicationWindow, RememberedBatch, digest
+from app.commit.batch_ids import DeduplicationWindow, digest
 from app.commit.frames import frames_of, only_stored
-from app.commit.payload import BatchReceipt, RowsFrameCodec, RowsHeader
-from app.commit.settle import answer_of, compare
+from app.commit.payload import RowsFrameCodec
+from app.commit.refusals import refusal
+from app.commit.settle import (
+    NO_BATCH,
+    Outcome,
+    ProposedBatch,
+    SettledFrame,
+    answer_of,
+    concluded,
+    frame_of,
+    judge,
+)
+from app.commit.store import NotStored
 from app.decode.flatbuffer.decode import decode_flatbuffers
 from app.decode.json.decode import decode_json
 from app.errors import DecoderFailed, RequestError
@@ -34,7 +45,6 @@ from app.submission import (
 
 log = logging.getLogger(__name__)
 
-
 DECODERS: Final = {WireFormat.FLATBUFFER: decode_flatbuffers, WireFormat.JSON: decode_json}
 
 
@@ -51,93 +61,93 @@ class GroupCounts(msgspec.Struct):
 class Group:
     """Batches in the order of their workspaces, so that the rows of one partition lie together.
 
-    After `decode` and `judge`: `answers`, one per batch; `rows` and `payloads`, one per frame to be
-    journalled, aligned; `receipts`, per frame, of the batches that carry an id.
+    After `decode`: `batches`, what a store judges each by; `rows`, what is to be stored. After `conclude`:
+    `answers` and `counts`.
     """
 
-    def __init__(self, pending: list[Pending]) -> None:
+    def __init__(self, pending: list[Pending], policy: DecodePolicy) -> None:
         pending.sort(key=lambda entry: entry[0].workspace_id)
         self.submissions = [submission for submission, _ in pending]
         self.replies = [reply for _, reply in pending]
-        self.answers: list[Answer] = []
-        self.rows: list[DecodedRows] = []
-        self.receipts: list[list[BatchReceipt]] = []
-        self.payloads: list[list[bytes | pa.Buffer]] = []
         self.counts = GroupCounts(len(pending))
-        self._decoded: list[tuple[list[int], Decoded]] = []
-        self._seen: dict[tuple[int, bytes], RememberedBatch] = {}
-
-    def decode(self, policy: DecodePolicy) -> None:
-        for wire_format in WireFormat:
-            members = [i for i, s in enumerate(self.submissions) if s.wire_format is wire_format]
-            if members:
-                submissions = [self.submissions[i] for i in members]
-                self._decoded.append((members, _decode(wire_format, submissions, policy)))
+        self.batches: list[ProposedBatch] = [NO_BATCH] * len(pending)
+        self._policy = policy
+        self._verdicts: list[Verdict] = []
+        self._decoded: list[DecodedRows] = []
+        self._answers: list[Answer] = []
 
     @property
-    def decoded(self) -> Sequence[tuple[list[int], Decoded]]:
-        """Until `judge`: indexes of batches that were decoded together, and what they became."""
-        return self._decoded
+    def accepted(self) -> "Counter[tuple[int, Kind]]":
+        return self.counts.accepted
 
-    def judge(self, window: DeduplicationWindow, codec: RowsFrameCodec) -> None:
-        """Answers the batches, and lays out the frames of those that are to be stored."""
-        answers: list[Answer | None] = [None] * len(self.submissions)
-        for members, decoded in self._decoded:
-            submissions = [self.submissions[i] for i in members]
-            judged = self._judge(submissions, decoded.verdicts, window)
-            for member, answer in zip(members, judged, strict=True):
-                answers[member] = answer
-            stored = [isinstance(answer, Receipt) and not answer.duplicate for answer in judged]
+    def decode(self) -> None:
+        verdicts: list[Verdict | None] = [None] * len(self.submissions)
+        for wire_format in WireFormat:
+            members = [i for i, s in enumerate(self.submissions) if s.wire_format is wire_format]
+            if not members:
+                continue
+            decoded = _decode(wire_format, [self.submissions[i] for i in members], self._policy)
+            for member, verdict in zip(members, decoded.verdicts, strict=True):
+                verdicts[member] = verdict
             for rows in decoded.groups:
-                for frame in frames_of(only_stored(rows, stored)):
-                    self._add_frame(submissions, decoded.verdicts, frame, codec)
-        self._decoded = []
-        self.answers = [answer for answer in answers if answer is not None]
+                owners = [members[owner] for owner in rows.owners]
+                self._decoded.append(DecodedRows(rows.kind, rows.rows, owners, rows.counts))
+        self._verdicts = [verdict for verdict in verdicts if verdict is not None]
+        self.batches = [
+            _batch(submission, verdict)
+            for submission, verdict in zip(self.submissions, self._verdicts, strict=True)
+        ]
 
-    def _judge(
-        self, submissions: Sequence[Submission], verdicts: Sequence[Verdict], window: DeduplicationWindow
-    ) -> list[Answer]:
-        judged: list[Answer] = []
-        for submission, verdict in zip(submissions, verdicts, strict=True):
-            answer = answer_of(verdict)
-            if isinstance(answer, Receipt) and verdict.batch_id and answer.accepted:
-                key = (submission.workspace_id, verdict.batch_id)
-                this = RememberedBatch(0, digest(answer.kind, submission.body), answer.accepted)
-                before = window.find(*key) or self._seen.setdefault(key, this)
-                if before is not this:
-                    answer = compare(answer, this, before)
-            self.count(verdict, answer)
-            judged.append(answer)
-        return judged
+    def rows(self, outcomes: Sequence[Outcome] | None = None) -> Iterator[DecodedRows]:
+        """Of the batches that are new, all where there are no outcomes yet; none too large for a frame."""
+        for rows in self._decoded:
+            if outcomes is not None:
+                rows = only_stored(rows, [outcome.is_new for outcome in outcomes])
+            yield from frames_of(rows)
 
-    def count(self, verdict: Verdict, answer: Answer) -> None:
-        """Adds an answer to `counts`, but for the rows that are accepted."""
+    def settle(self, window: DeduplicationWindow, codec: RowsFrameCodec) -> list[SettledFrame]:
+        """Answers the batches, and lays out the frames of those that are to be stored."""
+        outcomes = judge(self.batches, window, {})
+        self.conclude(outcomes)
+        return [frame_of(rows, self.batches, codec) for rows in self.rows(outcomes)]
+
+    def conclude(
+        self, outcomes: Sequence[Outcome], refused: Mapping[int, RequestError] = MappingProxyType({})
+    ) -> None:
+        """outcomes: one per batch. refused: by index, batches that the store cannot take."""
+        for index, (verdict, outcome) in enumerate(zip(self._verdicts, outcomes, strict=True)):
+            answer = refused.get(index) or concluded(answer_of(verdict), outcome)
+            self._answers.append(answer)
+            self._count(index, verdict, answer)
+
+    def answers(self, sync_seconds: float) -> list[Answer]:
+        return self._answers
+
+    def refused(self, why: NotStored) -> list[Answer]:
+        return [refusal(why)] * len(self.replies)
+
+    def _count(self, index: int, verdict: Verdict, answer: Answer) -> None:
         if isinstance(answer, RequestError):
             self.counts.refused_codes[answer.code] += 1
         elif answer.duplicate:
             self.counts.duplicates += 1
         else:
-            for refusal in verdict.refusals:
-                self.counts.rejected_fields[refusal.field] += 1
+            for each in verdict.refusals:
+                self.counts.rejected_fields[each.field] += 1
+            if answer.accepted:
+                self.counts.accepted[self.submissions[index].workspace_id, answer.kind] += answer.accepted
 
-    def _add_frame(
-        self,
-        submissions: Sequence[Submission],
-        verdicts: Sequence[Verdict],
-        rows: DecodedRows,
-        codec: RowsFrameCodec,
-    ) -> None:
-        receipts = []
-        for owner, count in zip(rows.owners, rows.counts, strict=True):
-            submission = submissions[owner]
-            self.counts.accepted[submission.workspace_id, rows.kind] += count
-            batch_id = verdicts[owner].batch_id
-            if batch_id:
-                seen = digest(rows.kind, submission.body)
-                receipts.append(BatchReceipt(submission.workspace_id, batch_id, seen, count))
-        self.rows.append(rows)
-        self.receipts.append(receipts)
-        self.payloads.append(codec.encode(RowsHeader(rows.kind, receipts), rows.rows))
+
+def body_bytes(submission: Submission) -> int:
+    return len(submission.body)
+
+
+def _batch(submission: Submission, verdict: Verdict) -> ProposedBatch:
+    answer = answer_of(verdict)
+    if not isinstance(answer, Receipt) or not answer.accepted:
+        return NO_BATCH
+    seen = digest(answer.kind, submission.body) if verdict.batch_id else b""
+    return ProposedBatch(submission.workspace_id, verdict.batch_id, seen, answer.accepted)
 
 
 def _decode(wire_format: WireFormat, submissions: list[Submission], policy: DecodePolicy) -> Decoded:

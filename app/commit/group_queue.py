@@ -4,11 +4,13 @@ import contextlib
 import queue
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from app.submission import Pending
+Item = TypeVar("Item")
+Waiting = tuple[Item, Callable[[Any], None]]
+"""A batch, and where its answer goes."""
 
 
 class GroupPolicy(msgspec.Struct, frozen=True):
@@ -20,8 +22,6 @@ class GroupPolicy(msgspec.Struct, frozen=True):
         more, since what a group costs is then shared by more batches; a larger one is decoded meanwhile.
     linger_s: a small group with fewer batches than the last one waits so long for more, and again as long as
         more come, `lingers_max` times: clients that wait for their answers come back together.
-    max_buffered_bytes: no group is taken while the writer holds more. Admission refuses long before, but
-        what it has let in can grow many times when it is decoded: rows may share bytes of their body.
     """
 
     max_bytes: int = 8 << 20
@@ -30,44 +30,42 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     small_bytes: int = 256 << 10
     linger_s: float = 0.001
     lingers_max: int = 3
-    max_buffered_bytes: int = 1 << 30
 
 
-class Gathered(NamedTuple):
-    """pending: at least one batch, unless closed. closed: no more will come."""
+class GroupQueue(Generic[Item]):
+    """The queue of batches and their replies: any thread puts, one gathers. Bounded by the bytes that
+    admission lets in.
 
-    pending: list[Pending]
-    closed: bool
-
-
-class Gatherer:
-    """The queue of submissions: any thread puts, one gathers. Bounded by the bytes that admission lets in.
-
-    on_idle is called once after idle_mark_s without a batch. wait_for_turn returns when no group is being
-    made durable.
+    size_of: bytes of a batch. on_idle is called once after idle_mark_s without a batch. wait_for_turn returns
+    when no group is being made durable.
     """
 
     def __init__(
-        self, policy: GroupPolicy, on_idle: Callable[[], None], wait_for_turn: Callable[[], None]
+        self,
+        policy: GroupPolicy,
+        size_of: Callable[[Item], int],
+        on_idle: Callable[[], None],
+        wait_for_turn: Callable[[], None],
     ) -> None:
+        self._size_of = size_of
         self._policy = policy
         self._on_idle = on_idle
         self._wait_for_turn = wait_for_turn
-        self._queue: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Waiting[Item] | None] = queue.SimpleQueue()
         self._last_batches = 1
-        self._pending: list[Pending] = []
+        self._pending: list[Waiting[Item]] = []
         self._bytes = 0
         self._closed = False
 
-    def put(self, pending: Pending) -> None:
-        self._queue.put(pending)
+    def put(self, waiting: Waiting[Item]) -> None:
+        self._queue.put(waiting)
 
     def close(self) -> None:
         """What was put before is still gathered."""
         self._queue.put(None)
 
-    def gather(self) -> Gathered:
-        """Waits for a batch, then takes all that wait, up to the policy."""
+    def gather(self) -> tuple[list[Waiting[Item]], bool]:
+        """Waits for a batch, then takes all that wait, up to the policy; and whether no more will come."""
         self._pending, self._bytes = [], 0
         try:
             self._take(self._queue.get(timeout=self._policy.idle_mark_s))
@@ -86,9 +84,9 @@ class Gatherer:
             if len(self._pending) == before:
                 break
         self._last_batches = len(self._pending)
-        return Gathered(self._pending, self._closed)
+        return self._pending, self._closed
 
-    def rest(self, wait_s: float) -> list[Pending]:
+    def rest(self, wait_s: float) -> list[Waiting[Item]]:
         """What is still in the queue, and what comes until nothing has for wait_s."""
         found = []
         with contextlib.suppress(queue.Empty):
@@ -109,11 +107,11 @@ class Gatherer:
         with contextlib.suppress(queue.Empty):
             self._take(self._queue.get_nowait())
 
-    def _take(self, entry: Pending | None) -> None:
+    def _take(self, entry: Waiting[Item] | None) -> None:
         """Adds this entry and those behind it."""
         while entry is not None:
             self._pending.append(entry)
-            self._bytes += len(entry[0].body)
+            self._bytes += self._size_of(entry[0])
             if self._bytes >= self._policy.max_bytes or len(self._pending) >= self._policy.max_batches:
                 return
             try:

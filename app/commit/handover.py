@@ -1,4 +1,4 @@
-"""Between two threads: one item at a time, and whether the second is at work."""
+"""Between threads: one item at a time, and whether those that take are at work."""
 
 import threading
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ Item = TypeVar("Item")
 
 
 class Handover(Generic[Item]):
-    """At most one item waits while the taker works on another: `give` blocks until there is room for it.
+    """At most one item waits while the takers work on others: `give` blocks until there is room for it.
 
     Once closed, nothing more is taken in; what waits is still taken.
     """
@@ -15,7 +15,7 @@ class Handover(Generic[Item]):
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: Item | None = None
-        self._at_work = False
+        self._at_work: set[int] = set()
         self._closed = False
 
     def give(self, item: Item) -> bool:
@@ -29,13 +29,14 @@ class Handover(Generic[Item]):
             return True
 
     def take(self) -> Item | None:
-        """The next item; None when there will be none. Says, too, that the work on the last one is done."""
+        """The next item; None when there will be none. Says, too, that this thread's last one is done."""
         with self._changed:
-            self._at_work = False
+            self._at_work.discard(threading.get_ident())
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._waiting is not None or self._closed)
             item, self._waiting = self._waiting, None
-            self._at_work = item is not None
+            if item is not None:
+                self._at_work.add(threading.get_ident())
             self._changed.notify_all()
             return item
 

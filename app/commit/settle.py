@@ -1,12 +1,14 @@
-"""What a worker hands to the process that owns the journal: a decoded group, and what became of it.
+"""Which batches are new by their ids, and which frames that leaves, in a group and in what a worker proposes.
 
-One message each way. The worker lays its frames out as if no batch had been seen before; the owner of the
+What a worker hands to the process that owns the journal is one message each way: a decoded group, and what
+became of it. The worker lays its frames out as if no batch had been seen before; the owner of the
 deduplication window settles that. Nearly always nothing was, and the payloads are journalled as they came.
 Otherwise the frame is laid out anew without the rows of duplicates. To ask first and lay out after would take
 two exchanges a group, and ids reserved in between for a worker that may die.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -31,6 +33,10 @@ class ProposedBatch(msgspec.Struct, frozen=True, array_like=True):
     batch_id: bytes
     digest: bytes
     rows: int
+
+
+NO_BATCH: Final = ProposedBatch(0, b"", b"", 0)
+"""In place of a batch that was refused, or of which no row was accepted."""
 
 
 class ProposedFrame(msgspec.Struct, frozen=True, array_like=True):
@@ -96,6 +102,15 @@ class Settlement(msgspec.Struct, frozen=True):
     frames: Sequence[SettledFrame]
 
 
+def judge(
+    batches: Sequence[ProposedBatch],
+    window: DeduplicationWindow,
+    seen: dict[tuple[int, bytes], RememberedBatch],
+) -> list[Outcome]:
+    """One outcome a batch. seen: ids of batches that are stored together with these; it is added to."""
+    return [_outcome(batch, window, seen) for batch in batches]
+
+
 def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> list[Settlement]:
     """Judges groups that are to be journalled together, of any workers, in their order.
 
@@ -106,7 +121,7 @@ def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> li
     settled = []
     for read in proposals:
         proposal = read.proposal
-        outcomes = [_outcome(batch, window, seen) for batch in proposal.batches]
+        outcomes = judge(proposal.batches, window, seen)
         new = [outcome.is_new for outcome in outcomes]
         frames = [
             _settle_frame(frame, rows, proposal.batches, new, codec)
@@ -114,6 +129,35 @@ def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> li
         ]
         settled.append(Settlement(outcomes, [frame for frame in frames if frame is not None]))
     return settled
+
+
+def frame_of(rows: DecodedRows, batches: Sequence[ProposedBatch], codec: RowsFrameCodec) -> SettledFrame:
+    """The frame of these rows; `rows.owners` are indexes of `batches`."""
+    receipts = [
+        BatchReceipt(batch.workspace_id, batch.batch_id, batch.digest, count)
+        for batch, count in zip((batches[owner] for owner in rows.owners), rows.counts, strict=True)
+        if batch.batch_id
+    ]
+    return SettledFrame(rows, receipts, codec.encode(RowsHeader(rows.kind, receipts), rows.rows))
+
+
+def answer_of(verdict: Verdict) -> Answer:
+    """What a batch is answered once it is durable, if it is new."""
+    if verdict.error is not None:
+        return verdict.error
+    assert verdict.kind is not None, "a verdict without an error names the kind"
+    return Receipt(verdict.kind, verdict.accepted, verdict.rejected, verdict.refusals)
+
+
+def concluded(answer: Answer, outcome: Outcome) -> Answer:
+    """What a batch is answered, whether or not it is new."""
+    if not isinstance(answer, Receipt) or outcome.is_new:
+        return answer
+    if outcome.stored_before is None:
+        return BatchIdReused(
+            "This batch id was used before for another payload; give each batch an id of its own."
+        )
+    return Receipt(answer.kind, outcome.stored_before, answer.rejected, answer.refusals, duplicate=True)
 
 
 def _outcome(
@@ -142,26 +186,4 @@ def _settle_frame(
     if all(new[owner] for owner in frame.owners):
         return SettledFrame(rows, proposed.header.receipts, [frame.payload])
     rows = only_stored(rows, new)
-    if not rows.owners:
-        return None
-    receipts = [
-        BatchReceipt(batch.workspace_id, batch.batch_id, batch.digest, count)
-        for batch, count in zip((batches[owner] for owner in rows.owners), rows.counts, strict=True)
-        if batch.batch_id
-    ]
-    return SettledFrame(rows, receipts, codec.encode(RowsHeader(rows.kind, receipts), rows.rows))
-
-
-def answer_of(verdict: Verdict) -> Answer:
-    if verdict.error is not None:
-        return verdict.error
-    assert verdict.kind is not None, "a verdict without an error names the kind"
-    return Receipt(verdict.kind, verdict.accepted, verdict.rejected, verdict.refusals)
-
-
-def compare(receipt: Receipt, this: RememberedBatch, before: RememberedBatch) -> Answer:
-    if this.digest != before.digest:
-        return BatchIdReused(
-            "This batch id was used before for another payload; give each batch an id of its own."
-        )
-    return Receipt(receipt.kind, before.rows, receipt.rejected, receipt.refusals, duplicate=True)
+    return frame_of(rows, batches, codec) if rows.owners else None

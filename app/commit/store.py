@@ -1,37 +1,42 @@
-"""What a group is made durable by, as the pipeline sees it, and the account of what was accepted."""
+"""What the pipeline makes a group durable by, and the account of what was accepted."""
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
-
-import pyarrow as pa
+from typing import Literal, Protocol, TypeVar
 
 from app.kinds import Kind
 
+WhyNot = Literal["disk_full", "buffer_full", "outcome_unknown", "stopping"]
 
-class Appended(Protocol):
-    """first_lsn: of the first frame appended; the others follow it one by one."""
+
+class NotStored(Exception):
+    """Nothing of this group counts as accepted, and the store goes on. why: what the clients are told.
+
+    After "outcome_unknown" the rows may or may not be stored. The text says what happened.
+    """
+
+    def __init__(self, why: WhyNot, text: str = "") -> None:
+        super().__init__(text)
+        self.why: WhyNot = why
+
+
+StoredGroup = TypeVar("StoredGroup", contravariant=True)
+
+
+class Store(Protocol[StoredGroup]):
+    """Where groups become durable. stores_at_once: how many threads may be in `store`.
+
+    `store` returns when the group's rows are as durable as this place promises: the seconds that took. It
+    judges the group's batch ids, and the group knows its answers then. Raises NotStored; after any other
+    exception nothing more may be stored. `idle` is called once when no batch has come for a while.
+    """
 
     @property
-    def first_lsn(self) -> int: ...
+    def stores_at_once(self) -> int: ...
     @property
-    def sync_seconds(self) -> float: ...
-
-
-class Journal(Protocol):
-    """Where a group becomes durable: `append` returns when it is."""
-
-    def append(self, payloads: Sequence[Sequence[bytes | pa.Buffer]]) -> Appended: ...
-    def mark(self) -> None: ...
-
-
-class Writer(Protocol):
-    """Takes rows that are durable; never blocks. buffered_bytes: what it holds of them."""
-
-    @property
-    def buffered_bytes(self) -> int: ...
-    def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None: ...
+    def has_room(self) -> bool: ...
+    def store(self, group: StoredGroup) -> float: ...
+    def idle(self) -> None: ...
 
 
 class AcceptedRows:

@@ -13,7 +13,8 @@ from app.kafka.encoder import Encoded, Encoder
 from app.kafka.entry import Entry
 from app.kafka.place import Place
 from app.kafka.record import Record, RecordCodec, RowsRecord
-from app.parquet.partition import Rotation, split
+from app.parquet.division import split
+from app.parquet.partition import Rotation
 from app.publish.buffer import Buffers
 from app.publish.observer import Observer
 from app.publish.rotation import WriterPolicy

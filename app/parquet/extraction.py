@@ -11,6 +11,15 @@ import pyarrow as pa
 
 from app.parquet.promotion import PromotedType, Promotion
 
+_ARROW: Final = MappingProxyType(
+    {
+        PromotedType.STRING: pa.string(),
+        PromotedType.INTEGER: pa.int64(),
+        PromotedType.DOUBLE: pa.float64(),
+        PromotedType.BOOLEAN: pa.bool_(),
+    }
+)
+
 CHUNK_ROWS: Final = 8192
 """Payloads taken apart at a time: what bounds the memory that it takes."""
 
@@ -49,8 +58,8 @@ class Extractor:
         for start in range(0, len(payloads), CHUNK_ROWS):
             columns = self._columns(payloads.slice(start, CHUNK_ROWS).to_pylist(), unfit)
             for part, column, promotion in zip(parts, columns, self._promotions, strict=True):
-                part.append(pa.array(column, promotion.field.type))
-        types = [promotion.field.type for promotion in self._promotions]
+                part.append(pa.array(column, arrow_type(promotion)))
+        types = [arrow_type(promotion) for promotion in self._promotions]
         return [pa.chunked_array(part, type_) for part, type_ in zip(parts, types, strict=True)], unfit
 
     def _columns(self, payloads: list[bytes], unfit: Counter[str]) -> list[list[Any]]:
@@ -123,3 +132,8 @@ def _attributes(path: Sequence[str], promotions: Sequence[Promotion]) -> list[st
         found.append(_attribute(tree, member))
         tree = tree.branches.get(member, _Tree())
     return found
+
+
+def arrow_type(promotion: Promotion) -> pa.DataType:
+    """Of the promoted column."""
+    return _ARROW[promotion.type]

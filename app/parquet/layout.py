@@ -8,7 +8,7 @@ import msgspec
 import pyarrow as pa
 
 from app.kinds import Kind
-from app.parquet.extraction import Extractor
+from app.parquet.extraction import Extractor, arrow_type
 from app.parquet.promotion import Promotion
 from app.schema import SCHEMAS
 
@@ -51,7 +51,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         if self.for_tables:
             schema = schema.set(_WORKSPACE, pa.field("workspace_id", pa.int64(), nullable=False))
         for promotion in self.promoted(kind):
-            schema = schema.append(promotion.field)
+            schema = schema.append(pa.field(promotion.name, arrow_type(promotion)))
         return schema
 
     def promoted(self, kind: Kind) -> list[Promotion]:

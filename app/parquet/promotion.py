@@ -7,14 +7,11 @@ absent member and a JSON null are null, and not counted.
 import re
 from collections.abc import Sequence
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
-import pyarrow as pa
 
-from app.kinds import Kind
-from app.schema import SCHEMAS
+from app.kinds import COLUMNS, Kind
 
 PROMOTIONS_MAX: Final = 64
 """Each column costs some 60 bytes in every footer that stays in a file."""
@@ -31,16 +28,6 @@ class PromotedType(StrEnum):
     BOOLEAN = "boolean"
 
 
-_ARROW: Final = MappingProxyType(
-    {
-        PromotedType.STRING: pa.string(),
-        PromotedType.INTEGER: pa.int64(),
-        PromotedType.DOUBLE: pa.float64(),
-        PromotedType.BOOLEAN: pa.bool_(),
-    }
-)
-
-
 class Promotion(msgspec.Struct, frozen=True):
     """path: names of members from the outermost to the one that is taken. name: of the column."""
 
@@ -48,10 +35,6 @@ class Promotion(msgspec.Struct, frozen=True):
     path: tuple[str, ...]
     name: str
     type: PromotedType
-
-    @property
-    def field(self) -> pa.Field:
-        return pa.field(self.name, _ARROW[self.type])
 
 
 def parse_path(text: str) -> tuple[str, ...]:
@@ -71,7 +54,7 @@ def refuse_conflicts(promotions: Sequence[Promotion]) -> None:
     Names are compared without regard to case, since DuckDB and Spark do so.
     """
     for number, one in enumerate(promotions):
-        if one.name.lower() in SCHEMAS[one.kind].names:
+        if one.name.lower() in COLUMNS[one.kind]:
             raise ValueError(
                 f'{one.kind} have a column "{one.name}" already; give the promoted one another name'
             )

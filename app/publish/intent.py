@@ -34,7 +34,7 @@ class IntentDamaged(Exception):
     """The intent cannot be read, so nobody knows which files were being replaced."""
 
 
-class Publisher:
+class IntentLog:
     """Carries out intents, one at a time."""
 
     def __init__(

@@ -9,7 +9,7 @@ from app.disk.durable_fs import DurableFS
 from app.parquet.data_file import DataFile
 from app.publish.buffer import PartitionRows
 from app.publish.destination import Destination, NamesTaken
-from app.publish.intent import Intent, Publisher
+from app.publish.intent import Intent, IntentLog
 from app.publish.manifest import Commit, Manifest
 from app.publish.observer import Observer
 from app.publish.paths import SinkPaths
@@ -34,7 +34,7 @@ class _Pending(msgspec.Struct, frozen=True):
     started_s: float
 
 
-class Committer:
+class Publisher:
     """Publishes what it is given, or says that it must be given again. Used by the writer thread alone.
 
     problem: why the last try failed, None when it did not.
@@ -57,7 +57,7 @@ class Committer:
         self._staging = Staging(fs, paths)
         self._destination = destination
         self._stager = Stager(fs, self._staging, destination, manifest, policy, clock)
-        self._publisher = Publisher(fs, paths, self._staging, destination, manifest)
+        self._intents = IntentLog(fs, paths, self._staging, destination, manifest)
         self._pending: _Pending | None = None
         self._pause_ms = 0
         self._failed_at_ms = 0
@@ -122,7 +122,7 @@ class Committer:
         if pending is None:
             return []
         try:
-            self._publisher.publish(pending.intent)
+            self._intents.publish(pending.intent)
         except NamesTaken as taken:
             self._rename(pending, taken.paths)
             return []

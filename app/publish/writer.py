@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
-from app.parquet.partition import Partition, Rotation, split
+from app.parquet.division import split
+from app.parquet.partition import Partition, Rotation
 from app.publish.buffer import Buffers, PartitionRows
 from app.publish.destination import Destination
 from app.publish.intake import FlushCommand, FlushResult, Intake, PutRows, RowAccount
@@ -23,7 +24,7 @@ from app.publish.local_directory import local_destination
 from app.publish.manifest import Manifest
 from app.publish.observer import Observer, SilentObserver
 from app.publish.paths import SinkPaths
-from app.publish.publisher import Committer, Published
+from app.publish.publisher import Published, Publisher
 from app.publish.rotation import WriterPolicy, due, is_final, relieve_journal, relieve_memory
 
 SEAL_INTERVAL_MS: Final = 1_000
@@ -62,7 +63,7 @@ class Writer:
         self._on_trim = on_trim
         self._on_fatal = on_fatal
         self._journal_bytes = journal_bytes
-        self._committer = Committer(
+        self._publisher = Publisher(
             fs,
             paths,
             manifest,
@@ -135,7 +136,7 @@ class Writer:
     @property
     def problem(self) -> str | None:
         """Why publishing does not work at the moment, None when it does."""
-        return self._committer.problem
+        return self._publisher.problem
 
     def account(self) -> dict[tuple[int, Kind], RowAccount]:
         """What became of every row, by workspace and kind."""
@@ -185,11 +186,11 @@ class Writer:
     def turn(self, *, everything: bool = False) -> None:
         """One look at what came in and what is due; what `start` repeats. Raises SyncFailed."""
         self._take_in()
-        if self._committer.may_try():
-            self._done(self._committer.resume())
-        if self._committer.may_try() and self._committer.is_idle:
+        if self._publisher.may_try():
+            self._done(self._publisher.resume())
+        if self._publisher.may_try() and self._publisher.is_idle:
             self._publish(self._choose(everything))
-            if self._committer.is_idle:
+            if self._publisher.is_idle:
                 self._seal()
         self._trim()
 
@@ -232,7 +233,7 @@ class Writer:
         return int(datetime.fromisoformat(opened_at).timestamp() * 1000)
 
     def _accept(self, command: FlushCommand) -> None:
-        for rows in (*self._committer.unfinished, *self._buffers):
+        for rows in (*self._publisher.unfinished, *self._buffers):
             if command.concerns(rows.partition):
                 command.waiting[rows.partition] = rows.last_lsn
         self._intake.taken(Counter(), Counter())
@@ -265,10 +266,10 @@ class Writer:
     def _publish(self, partitions: list[Partition]) -> None:
         step = self._policy.max_partitions_per_commit
         for start in range(0, len(partitions), step):
-            done, left = self._committer.commit(self._buffers.take(partitions[start : start + step]))
+            done, left = self._publisher.commit(self._buffers.take(partitions[start : start + step]))
             self._intake.resized(self._buffers.restore(left))
             self._done(done)
-            if left or not self._committer.is_idle:
+            if left or not self._publisher.is_idle:
                 return
             self._trim()
 
@@ -294,11 +295,11 @@ class Writer:
             and self._buffers.get(file.partition) is None
         ]
         if files:
-            self._committer.seal(files)
+            self._publisher.seal(files)
 
     def _trim(self) -> None:
         """Tell the journal which frames nobody needs any more."""
-        waiting = [rows.first_lsn for rows in (*self._buffers, *self._committer.unfinished)]
+        waiting = [rows.first_lsn for rows in (*self._buffers, *self._publisher.unfinished)]
         through = min(waiting) - 1 if waiting else self._last_lsn
         if through > self._trimmed:
             # A full disk can keep the journal from noting it; nothing is lost, and the next turn tries again.
@@ -307,7 +308,7 @@ class Writer:
                 self._trimmed = through
 
     def _note_age(self) -> None:
-        waiting = [*self._buffers, *self._committer.unfinished]
+        waiting = [*self._buffers, *self._publisher.unfinished]
         self._open_partitions = len(waiting)
         self._oldest_ms = min((rows.oldest_ms for rows in waiting), default=None)
 

@@ -61,7 +61,7 @@ def create_app(
     if crew is None:
         service = build_service(settings, metrics, request_exit)
     else:
-        service = build_service(settings, metrics, request_exit, crew.new_committer)
+        service = build_service(settings, metrics, request_exit, crew.new_pipeline)
         assert isinstance(service, Service), "settings see to that"
         crew.serve(service, metrics)
     ids = RequestIds()
@@ -79,7 +79,8 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
-    parts = ingest_parts(settings, service.admission, service.submit, service.publish, keys, ids)
+    submit = service.submit if crew is None else crew.refuse
+    parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":
         add_ingest_calls(app, settings, parts)
     _add_admin_calls(app, settings, service, keys, ids, registry, crew)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from app.catalog.client import CatalogMisconfigured
 from app.catalog.registrar import Registrar
-from app.commit.pipeline import Committer, TakesBatches
 from app.disk.durable_fs import DurableFS
 from app.kafka.client import KafkaMisconfigured, require_client
 from app.kafka.place import SharedBucket, SharedDirectory
@@ -18,6 +17,7 @@ from app.publish.paths import SinkPaths
 from app.run.kafka_service import KafkaPolicies, KafkaService
 from app.run.local_service import Service
 from app.run.observers import CatalogObserver
+from app.run.pipelines import NewPipeline, pipeline_of_batches
 from app.settings.plan import layout_of, policies
 from app.settings.settings import ConfigurationError, Settings
 
@@ -34,7 +34,7 @@ def build_service(
     settings: Settings,
     metrics: Metrics,
     request_exit: Callable[[], None],
-    new_committer: Callable[..., TakesBatches] = Committer,
+    new_pipeline: NewPipeline = pipeline_of_batches,
 ) -> AnyService:
     """All parts with their policies; nothing is opened yet. request_exit: asks the server to end."""
     if settings.journal.type == "kafka":
@@ -48,7 +48,7 @@ def build_service(
         request_exit,
         store=(store := object_store(settings)),
         catalog=table_catalog(settings, store, metrics),
-        new_committer=new_committer,
+        new_pipeline=new_pipeline,
     )
     metrics.observe("journal_bytes", "Size of the journal.", lambda: service.levels().journal_bytes)
     metrics.observe("buffered_bytes", "Rows not yet in files.", lambda: service.levels().buffered_bytes)

@@ -2,19 +2,25 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from app.commit.admission import Levels
+from app.commit.group_queue import GroupPolicy
+from app.commit.journal_store import JournalStore
+from app.commit.pipeline import Observer, Pipeline
+from app.errors import Overloaded
 from app.metrics import Metrics
 from app.run.local_service import Service
+from app.submission import DecodePolicy, Reply, Submission
 from app.workers.merged_metrics import MergedMetrics
-from app.workers.messages import Failed
+from app.workers.messages import Failed, Settled
 from app.workers.pool import Pool, Spawn
-from app.workers.proposals import ProposalCommitter, Waiting
+from app.workers.proposals import ProposedGroups, Waiting, payload_bytes
 
 SHUT: Final = "starting"
 
@@ -32,16 +38,28 @@ class Crew:
         self._pool = Pool(count, listener, spawn, self)
         self._drain_s = drain_s
         self._share_bytes = share_bytes
-        self._committer: ProposalCommitter | None = None
+        self._pipeline: Pipeline[Waiting, ProposedGroups] | None = None
         self._service: Service
         self._loop: asyncio.AbstractEventLoop
 
     # --- for whoever composes it --------------------------------------------------------------------------
 
-    def new_committer(self, *parts: Any) -> ProposalCommitter:
-        """In place of `app.commit.pipeline.Committer`."""
-        self._committer = ProposalCommitter(*parts)
-        return self._committer
+    def new_pipeline(
+        self,
+        store: JournalStore,
+        policy: GroupPolicy,
+        decode: DecodePolicy,
+        observer: Observer,
+        on_fatal: Callable[[BaseException], None],
+    ) -> Pipeline[Waiting, ProposedGroups]:
+        """Takes what workers propose. They have waited for more batches already, and count what they do."""
+        at_once = msgspec.structs.replace(policy, lingers_max=0)
+        self._pipeline = Pipeline(ProposedGroups, payload_bytes, store, at_once, None, on_fatal)
+        return self._pipeline
+
+    def refuse(self, submission: Submission, reply: Reply) -> None:
+        """Batches come by workers alone."""
+        reply(Overloaded("This process takes no batches; send it to the service's port.", retry_after_s=5))
 
     def serve(self, service: Service, metrics: Metrics) -> None:
         self._service = service
@@ -75,11 +93,11 @@ class Crew:
     def crowded(self) -> Sequence[int]:
         return self._service.crowded(self._share_bytes)
 
-    def propose(self, waiting: Waiting) -> None:
-        if self._committer is None:
-            waiting.reply(Failed(waiting.number, "stopping", SHUT))
+    def propose(self, waiting: Waiting, reply: Callable[[Settled | Failed], None]) -> None:
+        if self._pipeline is None:
+            reply(Failed(waiting.number, "stopping", SHUT))
         else:
-            self._committer.propose(waiting)
+            self._pipeline.submit(waiting, reply)
 
     def publish(self, workspace_id: int) -> "Future[bool]":
         return asyncio.run_coroutine_threadsafe(self._service.publish(workspace_id), self._loop)

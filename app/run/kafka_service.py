@@ -14,18 +14,21 @@ import msgspec
 
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
+from app.commit.group import Group
 from app.commit.group_queue import GroupPolicy
+from app.commit.pipeline import Pipeline
+from app.commit.store import AcceptedRows
 from app.errors import Overloaded
 from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
 from app.kafka.commit_log import CommitLogDamaged
 from app.kafka.flusher import Flusher
-from app.kafka.front import FrontEnd
 from app.kafka.identity import claim
 from app.kafka.pipeline import RecordsLost
 from app.kafka.place import Place
 from app.kafka.policy import KafkaPolicy, Role
 from app.kafka.producer import Sender
 from app.kafka.published import Published
+from app.kafka.record_store import RecordStore
 from app.kafka.topic import Topic, look_at
 from app.kafka.writers import WriterParts, Writers
 from app.metrics import Metrics
@@ -33,17 +36,16 @@ from app.object_store.store import ObjectStore
 from app.parquet.data_file import DataFile
 from app.publish.intake import FlushResult
 from app.publish.rotation import WriterPolicy
+from app.run.gate import STARTING, Gate
 from app.run.observers import CommitObserver, PublishObserver
+from app.run.pipelines import pipeline_of_batches
 from app.run.start_patience import StartStopped
 from app.submission import DecodePolicy, Reply, Submission
 
 log = logging.getLogger(__name__)
 
-STARTING = "starting"
 AWAITING_KAFKA = "starting: Kafka or the files' place does not answer"
 OUTAGE = "waiting for Kafka"
-DRAINING = "shutting down"
-FAILED = "stopping after a failure"
 WATCH_S = 1.0
 ROOM = 1 << 62
 
@@ -66,18 +68,20 @@ class KafkaPolicies(msgspec.Struct, frozen=True):
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """What exists once Kafka has answered. front: not where the role is writer. writers: not where ingest."""
+    """What exists once Kafka has answered. pipeline: None for the role writer. writers: None for ingest."""
 
     topic: Topic
     sender: Sender
     published: Published
     flusher: Flusher
-    front: FrontEnd | None
+    pipeline: Pipeline[Submission, Group] | None
     writers: Writers | None
+    window: DeduplicationWindow
+    accepted: AcceptedRows
 
 
 class KafkaService:
-    """fatal: the error that made the service stop itself; it must exit non-zero then."""
+    """gate: whether batches are taken, and why not."""
 
     def __init__(
         self,
@@ -93,16 +97,15 @@ class KafkaService:
         self._policies = policies
         self._metrics = metrics
         self._clock_ms = clock_ms
-        self._on_fatal = on_fatal
         self._parts: Parts | None = None
         self._stop = threading.Event()
-        self.fatal: BaseException | None = None
         self.admission = Admission(
             policies.admission,
             self.levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
         )
+        self.gate = Gate(self.admission, REFUSALS, on_fatal)
 
     # --- life -------------------------------------------------------------------------------------------
 
@@ -123,10 +126,12 @@ class KafkaService:
         flusher = Flusher(sender, published, topic, policies.publish_timeout_s)
         flusher.start()
         writers = self._start_writers() if policies.role is not Role.INGEST else None
-        front = self._start_front(sender, topic, loop) if policies.role is not Role.WRITER else None
-        self._parts = Parts(topic, sender, published, flusher, front, writers)
-        if self.admission.closed in (STARTING, AWAITING_KAFKA):
-            self.admission.closed = None
+        window, accepted = DeduplicationWindow(policies.deduplication), AcceptedRows()
+        pipeline = None
+        if policies.role is not Role.WRITER:
+            pipeline = self._start_pipeline(sender, topic, window, accepted, loop)
+        self._parts = Parts(topic, sender, published, flusher, pipeline, writers, window, accepted)
+        self.gate.open()
         log.info("ready: topic %s with %d partitions, role %s", kafka.topic, topic.partitions, policies.role)
 
     def _until_there(self) -> Topic:
@@ -138,7 +143,7 @@ class KafkaService:
                 return topic
             except OSError as error:
                 log.warning("the start waits: %s", error)
-            self.admission.closed = AWAITING_KAFKA
+            self.gate.close(AWAITING_KAFKA)
             if self._stop.wait(WATCH_S):
                 raise StartStopped
 
@@ -156,25 +161,29 @@ class KafkaService:
         writers.start()
         return writers
 
-    def _start_front(self, sender: Sender, topic: Topic, loop: asyncio.AbstractEventLoop) -> FrontEnd:
-        front = FrontEnd(
-            sender,
-            topic,
-            DeduplicationWindow(self._policies.deduplication),
-            CommitObserver(self._metrics),
-            self._policies.decode,
-            self._policies.group,
-            self._note_outage,
-            self.fail,
+    def _start_pipeline(
+        self,
+        sender: Sender,
+        topic: Topic,
+        window: DeduplicationWindow,
+        accepted: AcceptedRows,
+        loop: asyncio.AbstractEventLoop,
+    ) -> Pipeline[Submission, Group]:
+        decode = self._policies.decode
+        store = RecordStore(
+            sender, topic.partition_of, topic.frame_bytes_max, window, accepted, self._note_outage
         )
-        front.start(loop)
-        return front
+        pipeline = pipeline_of_batches(
+            store, self._policies.group, decode, CommitObserver(self._metrics), self.fail
+        )
+        pipeline.start(loop)
+        return pipeline
 
     def _note_outage(self, problem: str) -> None:
         """Batches are refused at once, and not after a time-out each, until Kafka answers."""
         if self.admission.closed is None:
             log.warning("batches are refused until Kafka answers: %s", problem)
-            self.admission.closed = OUTAGE
+            self.gate.close(OUTAGE)
             threading.Thread(target=self._until_back, name="kafka-watch", daemon=True).start()
 
     def _until_back(self) -> None:
@@ -187,7 +196,7 @@ class KafkaService:
             except KafkaUnavailable:
                 continue
             if self.admission.closed == OUTAGE:
-                self.admission.closed = None
+                self.gate.open()
                 log.info("Kafka answers: batches are taken again")
             return
 
@@ -196,33 +205,31 @@ class KafkaService:
 
     def close(self) -> None:
         """Drains. Blocks; call it in a thread."""
-        self.admission.closed = self.admission.closed or DRAINING
+        self.gate.drain()
         self._stop.set()
         parts = self._parts
         if parts is None:
             return
-        if parts.front is not None:
-            parts.front.close()
+        if parts.pipeline is not None:
+            parts.pipeline.close()
         parts.flusher.close()
         if parts.writers is not None:
             parts.writers.close(self._policies.drain_timeout_s)
 
+    @property
+    def fatal(self) -> BaseException | None:
+        return self.gate.fatal
+
     def fail(self, error: BaseException) -> None:
-        """Something that nobody may ignore happened, on any thread: the process is to end, non-zero."""
-        if self.fatal is None:
-            self.fatal = error
-            self.admission.closed = FAILED
-            defect = not isinstance(error, REFUSALS)
-            log.critical("the service stops: %s", error, exc_info=error if defect else None)
-            self._on_fatal()
+        self.gate.fail(error)
 
     # --- what is asked of it ------------------------------------------------------------------------------
 
     def submit(self, submission: Submission, reply: Reply) -> None:
-        front = self._open_parts().front
-        if front is None:
+        pipeline = self._open_parts().pipeline
+        if pipeline is None:
             raise Overloaded("This process is a writer; send batches to a front end.", retry_after_s=5)
-        front.submit(submission, reply)
+        pipeline.submit(submission, reply)
 
     def flush(self, workspace_id: int | None = None) -> "Future[FlushResult]":
         return self._open_parts().flusher.flush(workspace_id)
@@ -242,7 +249,8 @@ class KafkaService:
     def status(self) -> dict[str, object]:
         """What the logs say of all rows, and what this process knows of its own part."""
         parts = self._open_parts()
-        accepted = dict(parts.front.accepted) if parts.front is not None else {}
+        with parts.accepted.lock:
+            accepted = dict(parts.accepted.rows)
         rows = [
             {
                 "workspace_id": workspace_id,
@@ -265,7 +273,7 @@ class KafkaService:
                 {"partition": each.partition, "lag": each.lag, "problem": each.problem} for each in threads
             ],
             "buffer": {"rows": self.buffered_rows(), "bytes": self.buffered_bytes()},
-            "deduplication": {"batches": len(parts.front.window) if parts.front is not None else 0},
+            "deduplication": {"batches": len(parts.window)},
             "files": len(parts.published.files()),
             "last_flush_ms": parts.flusher.last_flush_ms,
             "problem": parts.writers.problem() if parts.writers is not None else None,
@@ -294,20 +302,16 @@ class KafkaService:
         """One line about what the service does."""
         if self._parts is None:
             return
-        front = self._parts.front
         log.info(
             "accepted %d rows; buffered %d rows, %.1f MB; lag %d records",
-            sum(front.accepted.values()) if front is not None else 0,
+            sum(self._parts.accepted.rows.values()),
             self.buffered_rows(),
             self.buffered_bytes() / 1e6,
             self.lag(),
         )
 
     def reasons_not_ready(self) -> list[str]:
-        reasons = self.admission.reasons()
-        if self.fatal is not None:
-            reasons.append(str(self.fatal))
-        return reasons
+        return self.gate.reasons_not_ready()
 
     def check_space(self) -> None:
         """There is no disk to look at."""

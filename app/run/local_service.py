@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow
+from app.commit.journal_store import JournalStore
 from app.commit.payload import RowsFrameCodec
-from app.commit.pipeline import Committer, TakesBatches
+from app.commit.pipeline import Pipeline
 from app.commit.store import AcceptedRows
 from app.disk.data_directory_lock import lock_data_directory
 from app.disk.durable_fs import DurableFS, Space
@@ -38,17 +40,16 @@ from app.publish.local_directory import local_destination
 from app.publish.manifest import Manifest, ManifestDamaged
 from app.publish.paths import SinkPaths
 from app.publish.writer import Writer
+from app.run.gate import STARTING, Gate
 from app.run.observers import CommitObserver, PublishObserver
+from app.run.pipelines import NewPipeline, pipeline_of_batches
 from app.run.start_patience import StartPatience
 from app.settings.plan import Policies
 from app.submission import Reply, Submission
 
 log = logging.getLogger(__name__)
 
-STARTING = "starting"
 AWAITING_STORE = "starting: the object store does not answer, and an interrupted upload is to be finished"
-DRAINING = "shutting down"
-FAILED = "stopping after a failure"
 
 REFUSED_STARTS = (JournalDamaged, ManifestDamaged, IntentDamaged, FilesDiffer)
 """Their messages say what an operator is to do; where they were raised tells nothing more."""
@@ -60,16 +61,13 @@ class Parts(msgspec.Struct, frozen=True):
     journal: Journal
     manifest: Manifest
     writer: Writer
-    committer: TakesBatches
+    pipeline: Pipeline[Any, Any]
     window: DeduplicationWindow
     accepted: AcceptedRows
 
 
 class Service:
-    """From the first look at the disk to the last byte on it.
-
-    fatal: the error that made the service stop itself; it must exit non-zero then.
-    """
+    """From the first look at the disk to the last byte on it. gate: whether batches are taken."""
 
     def __init__(
         self,
@@ -82,10 +80,10 @@ class Service:
         new_writer: Callable[..., Writer] = Writer,
         store: ObjectStore | None = None,
         catalog: Catalog | None = None,
-        new_committer: Callable[..., TakesBatches] = Committer,
+        new_pipeline: NewPipeline = pipeline_of_batches,
     ) -> None:
         self._new_writer = new_writer
-        self._new_committer = new_committer
+        self._new_pipeline = new_pipeline
         self._catalog = catalog or NoCatalog()
         grows = not policies.writer.layout.for_tables
         self._destination = Bucket(fs, store) if store else local_destination(fs, paths, grows)
@@ -96,13 +94,11 @@ class Service:
         self._policies = policies
         self._metrics = metrics
         self._clock_ms = clock_ms
-        self._on_fatal = on_fatal
         self._parts: Parts | None = None
         self._lock: FileLock | None = None
         self._closed = False
         self._space = Space(1 << 62, 1 << 62, 1 << 62, 1 << 62)
         self._reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
-        self.fatal: BaseException | None = None
         self.admission = Admission(
             policies.admission,
             self.levels,
@@ -110,6 +106,7 @@ class Service:
             closed=STARTING,
             buffered_of=self.buffered_bytes_of,
         )
+        self.gate = Gate(self.admission, REFUSED_STARTS, on_fatal)
 
     # --- life -------------------------------------------------------------------------------------------
 
@@ -117,7 +114,7 @@ class Service:
         """Makes this the only process that writes here while it lives. Raises DataDirectoryInUse."""
         self._lock = lock_data_directory(self._fs, self._paths.state)
 
-    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+    def open(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Recovers and starts. Blocks as long as the journal is long; call it in a thread.
 
         Raises what the parts raise when the disk does not hold what it should; StartStopped.
@@ -160,25 +157,21 @@ class Service:
         accepted = AcceptedRows()
         for key, line in writer.account().items():
             accepted.rows[key] = line.buffered + line.published + line.quarantined
-        committer = self._new_committer(
-            journal,
-            writer,
-            window,
-            accepted,
-            CommitObserver(self._metrics),
-            self._policies.decode,
+        pipeline = self._new_pipeline(
+            JournalStore(journal, writer, window, accepted, self._policies.group_buffered_bytes_max),
             self._policies.group,
+            self._policies.decode,
+            CommitObserver(self._metrics),
             self.fail,
         )
-        committer.start(loop)
+        pipeline.start(loop)
         self._catalog.start(manifest)
-        self._parts = Parts(journal, manifest, writer, committer, window, accepted)
+        self._parts = Parts(journal, manifest, writer, pipeline, window, accepted)
         self._metrics.recovery_rows.set(replayed)
         self._metrics.recovery_cut_bytes.set(journal.recovery.torn_bytes)
         self._metrics.recovery_seconds.set(time.monotonic() - began)
         log.info("ready: %d rows replayed in %.1f s", replayed, time.monotonic() - began)
-        if self.admission.closed in (STARTING, AWAITING_STORE):
-            self.admission.closed = None
+        self.gate.open()
 
     def stop_opening(self) -> None:
         """Ends an `open` that waits for an object store or a full disk."""
@@ -186,11 +179,11 @@ class Service:
 
     def close(self) -> None:
         """Drains: commits what was submitted, publishes what is buffered. Blocks; call it in a thread."""
-        self.admission.closed = self.admission.closed or DRAINING
+        self.gate.drain()
         parts = self._parts
         if parts is None:
             return
-        parts.committer.close()
+        parts.pipeline.close()
         if not parts.writer.close(self._policies.drain_timeout_s):
             log.warning(
                 "%d rows were not written within server.drain_timeout: they are in the journal, and the next "
@@ -201,19 +194,17 @@ class Service:
         self._closed = True
         parts.journal.close()
 
+    @property
+    def fatal(self) -> BaseException | None:
+        return self.gate.fatal
+
     def fail(self, error: BaseException) -> None:
-        """Something that nobody may ignore happened, on any thread: the process is to end, non-zero."""
-        if self.fatal is None:
-            self.fatal = error
-            self.admission.closed = FAILED
-            defect = not isinstance(error, REFUSED_STARTS)
-            log.critical("the service stops: %s", error, exc_info=error if defect else None)
-            self._on_fatal()
+        self.gate.fail(error)
 
     # --- what is asked of it ------------------------------------------------------------------------------
 
     def submit(self, submission: Submission, reply: Reply) -> None:
-        self._open_parts().committer.submit(submission, reply)
+        self._open_parts().pipeline.submit(submission, reply)
 
     def flush(self, workspace_id: int | None = None) -> "Future[FlushResult]":
         return self._open_parts().writer.flush(workspace_id)
@@ -315,10 +306,7 @@ class Service:
         )
 
     def reasons_not_ready(self) -> list[str]:
-        reasons = self.admission.reasons()
-        if self.fatal is not None:
-            reasons.append(str(self.fatal))
-        return reasons
+        return self.gate.reasons_not_ready()
 
     def check_space(self) -> None:
         """Looks at the disks; blocks. What it finds counts for admission until the next look."""
@@ -357,7 +345,7 @@ class Service:
         return self._parts
 
     def _note_outage(self) -> None:
-        self.admission.closed = AWAITING_STORE
+        self.gate.close(AWAITING_STORE)
 
     def _load_window(self) -> DeduplicationWindow:
         window = DeduplicationWindow(self._policies.deduplication)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -25,15 +26,16 @@ from app.clients.table import Table
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
 from app.run.application import add_ingest_calls, ingest_parts
+from app.run.gate import STARTING
 from app.run.lifespan import KEYS_INTERVAL_S, repeatedly
-from app.run.local_service import STARTING
 from app.run.observers import CommitObserver
+from app.run.pipelines import pipeline_of_batches
 from app.run.process import prepare_process, uvicorn_config
 from app.settings.plan import connection_policy, policies
 from app.settings.settings import Settings
 from app.workers.merged_metrics import families_of
 from app.workers.messages import Channel, Hello, State, ToWorker
-from app.workers.remote_store import RemoteCommitter
+from app.workers.remote_store import RemoteStore
 
 LOST: Final = 1
 """The exit code of a worker whose service is gone, or that has a defect."""
@@ -60,7 +62,7 @@ class _Worker:
         self._keys = ApiKeys.load(settings.auth.api_keys_file)
         self._channel = channel
         self.listeners: list[socket.socket] = []
-        self._told = asyncio.Event()
+        self._told = threading.Event()
         self._levels = Levels(0, 0, 1 << 62, 1 << 62)
         self._crowded: frozenset[int] = frozenset()
         registry = CollectorRegistry()
@@ -75,18 +77,13 @@ class _Worker:
             buffered_of=lambda workspace: (workspace in self._crowded) * (share.max_buffered_bytes + 1),
         )
         metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: self.admission.inflight_bytes)
-        self._committer = RemoteCommitter(
-            channel,
-            CommitObserver(metrics),
-            every.decode,
-            every.group,
-            self._note,
-            lambda: families_of(registry),
-            lambda: os._exit(LOST),
+        self._store = RemoteStore(channel, self._note, lambda: families_of(registry), lambda: os._exit(LOST))
+        self._pipeline = pipeline_of_batches(
+            self._store, every.group, every.decode, CommitObserver(metrics), self._fail
         )
         ids = RequestIds()
         parts = ingest_parts(
-            settings, self.admission, self._committer.submit, self._committer.publish, self._keys, ids
+            settings, self.admission, self._pipeline.submit, self._store.publish, self._keys, ids
         )
         self._app = FastAPI(lifespan=self._running, docs_url=None, redoc_url=None, openapi_url=None)
         add_ingest_calls(self._app, settings, parts)
@@ -107,7 +104,11 @@ class _Worker:
         self._levels = state.levels
         self._crowded = frozenset(state.crowded)
         self.admission.closed = state.closed
-        self._loop.call_soon_threadsafe(self._told.set)
+        self._told.set()
+
+    def _fail(self, error: BaseException) -> None:
+        """A worker with a defect ends; another one takes its place."""
+        os._exit(LOST)
 
     def _say_hello(self) -> socket.socket:
         try:
@@ -119,10 +120,10 @@ class _Worker:
     @contextlib.asynccontextmanager
     async def _running(self, app: FastAPI) -> AsyncIterator[None]:
         """No connection is accepted before it is known whether batches are taken."""
-        self._loop = asyncio.get_running_loop()
         self.listeners.append(await asyncio.to_thread(self._say_hello))
-        self._committer.start(self._loop)
-        await self._told.wait()
+        self._store.start()
+        self._pipeline.start(asyncio.get_running_loop())
+        await asyncio.to_thread(self._told.wait)
         keys = asyncio.create_task(repeatedly(KEYS_INTERVAL_S, self._keys.reload_if_changed))
         try:
             yield
@@ -130,7 +131,7 @@ class _Worker:
             keys.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await keys
-            await asyncio.to_thread(self._committer.close)
+            await asyncio.to_thread(self._pipeline.close)
 
 
 def _share(policy: AdmissionPolicy, workers: int, max_body_bytes: int) -> AdmissionPolicy:

@@ -17,11 +17,12 @@ from app.submission import DecodePolicy
 
 
 class Policies(msgspec.Struct, frozen=True):
-    """What each part is told; see there."""
+    """What each part is told; see there. group_buffered_bytes_max: of JournalStore."""
 
     admission: AdmissionPolicy
     decode: DecodePolicy
     group: GroupPolicy
+    group_buffered_bytes_max: int
     deduplication: DeduplicationPolicy
     journal: JournalPolicy
     writer: WriterPolicy
@@ -54,8 +55,8 @@ def policies(settings: Settings) -> Policies:
         group=GroupPolicy(
             max_bytes=journal.max_group_size,
             max_batches=journal.max_group_batches,
-            max_buffered_bytes=2 * sink.max_buffered_size,
         ),
+        group_buffered_bytes_max=2 * sink.max_buffered_size,
         deduplication=DeduplicationPolicy(max_batches=journal.deduplication_batches),
         journal=JournalPolicy(acknowledge=journal.acknowledge, segment_bytes=journal.segment_size),
         writer=WriterPolicy(

@@ -18,6 +18,7 @@ import msgspec
 
 from app.commit.admission import Levels
 from app.commit.settle import Outcome, Proposal
+from app.commit.store import WhyNot
 
 MESSAGE_BYTES_MAX: Final = 1 << 30
 """More than any group can hold: a length beyond it is no length."""
@@ -76,11 +77,11 @@ class Settled(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Nothing of the group counts as accepted. kind: "full", "unknown", "stopping" or "overloaded"."""
+    """Nothing of the group counts as accepted. why, text: of NotStored."""
 
     number: int
-    kind: str
-    message: str
+    why: WhyNot
+    text: str
 
 
 class Published(msgspec.Struct, frozen=True, array_like=True, tag=True):

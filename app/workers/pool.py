@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from app.commit.admission import Levels
 from app.commit.settle import read_proposal
@@ -60,7 +60,7 @@ class Owner(Protocol):
     def closed(self) -> str | None: ...
     def levels(self) -> Levels: ...
     def crowded(self) -> Sequence[int]: ...
-    def propose(self, waiting: Waiting) -> None: ...
+    def propose(self, waiting: Waiting, reply: Callable[[Any], None]) -> None: ...
     def publish(self, workspace_id: int) -> "Future[bool]": ...
     def fail(self, error: BaseException) -> None: ...
 
@@ -121,7 +121,7 @@ class Pool:
         self._version = 0
         self._closed_before: str | None = None
         self._failed_starts = 0
-        self._stopping = False
+        self._ending = False
         self._watching = threading.Thread(target=self._watch, name="workers")
         self.restarts = 0
 
@@ -134,7 +134,7 @@ class Pool:
 
     def stop(self, seconds: float) -> None:
         """Lets the workers answer what they have, and ends them after so many seconds."""
-        self._stopping = True
+        self._ending = True
         self._watching.join()
         for worker in self._workers:
             worker.process.terminate()
@@ -202,7 +202,7 @@ class Pool:
         match message:
             case Propose():
                 read = read_proposal(message.proposal)
-                self._owner.propose(Waiting(message.number, read, worker.tell))
+                self._owner.propose(Waiting(message.number, read), worker.tell)
             case Publish():
                 self._publish(worker, message)
             case Seen():
@@ -239,7 +239,7 @@ class Pool:
     def _watch(self) -> None:
         """Tells the state at intervals, and replaces workers that have ended."""
         restart_at = 0.0
-        while not self._stopping:
+        while not self._ending:
             self.tell_state()
             wait([worker.process.sentinel for worker in self._workers], STATE_INTERVAL_S)
             for worker in self._workers:
@@ -263,8 +263,8 @@ class Pool:
         """Starts what is missing. Where a process cannot be started, the next turn tries again."""
         if self._failed_starts > FAILED_STARTS_MAX:
             self._owner.fail(WorkersFailed("worker processes end as soon as they are started"))
-            self._stopping = True
-        while self._vacant and not self._stopping:
+            self._ending = True
+        while self._vacant and not self._ending:
             try:
                 self._begin(self._vacant[0])
             except OSError as error:

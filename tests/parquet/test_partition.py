@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.kinds import Kind
+from app.parquet.division import split
 from app.parquet.location import Location, checked_node_id, parse, relative_path
-from app.parquet.partition import Partition, Rotation, partition_of, split
+from app.parquet.partition import Partition, Rotation, partition_of
 from app.schema import SCHEMAS
 from tests.parquet.rows import DAY_MS, HOUR_MS, NOON_MS, event_rows
 

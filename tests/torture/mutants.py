@@ -33,6 +33,18 @@ GROUP_COMMIT: Final = "pytest tests/test_commit.py"
 PROPOSALS: Final = "pytest tests/workers/test_proposal.py"
 DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
 
+STORES: Final = {"journal": "Setting", "workers": "OverASocket", "Kafka": "Records"}
+"""The stores of group commit, and the settings of its suite."""
+
+
+def once_a_store(name: str, file: str, text: str, replacement: str) -> tuple[Mutant, ...]:
+    """One mutant of the commit path, to be caught with each store by itself."""
+    return tuple(
+        Mutant(f"{name}: {store}", file, text, replacement, f"{GROUP_COMMIT} -k {setting}")
+        for store, setting in STORES.items()
+    )
+
+
 MUTANTS: Final = (
     # --- syncs ---
     Mutant(
@@ -282,35 +294,37 @@ MUTANTS: Final = (
         "",
         DUPLICATES,
     ),
-    Mutant(
+    *once_a_store(
         "duplicates: the payload is not compared",
         "app/commit/settle.py",
-        "    if this.digest != before.digest:\n",
+        "    if before.digest != batch.digest:\n",
         "    if False:\n",
-        DUPLICATES,
+    ),
+    *once_a_store(
+        "a group that was not stored is answered as durable",
+        "app/commit/pipeline.py",
+        "        except NotStored as why:\n            self._refuse(group, why)\n            return\n",
+        "        except NotStored:\n            sync_seconds = 0.0\n",
+    ),
+    *once_a_store(
+        "after a failure the next group is stored",
+        "app/commit/pipeline.py",
+        '            self._refuse(group, NotStored("outcome_unknown"))\n            raise\n',
+        '            self._refuse(group, NotStored("outcome_unknown"))\n            return\n',
     ),
     Mutant(
         "a commit that failed is answered as durable",
         "app/commit/pipeline.py",
-        "            _answer_all(loop, group, unknown)\n            raise\n",
-        "            pass\n",
+        '            self._refuse(group, NotStored("outcome_unknown"))\n            raise\n',
+        "            sync_seconds = 0.0\n",
         WHOLE_FAULT,
     ),
     # --- several processes ---
     Mutant(
-        "workers: a commit that failed is answered as durable",
-        "app/workers/proposals.py",
-        "            sync_seconds = self._make_durable(taken, settlements)\n",
-        "            sync_seconds = 0.0\n"
-        "            with contextlib.suppress(Exception):\n"
-        "                self._make_durable(taken, settlements)\n",
-        GROUP_COMMIT,
-    ),
-    Mutant(
         "workers: one outlives the process that it works for",
         "app/workers/remote_store.py",
-        "                self._take(message)\n        self._on_lost()\n",
-        "                self._take(message)\n",
+        '            log.exception("this worker cannot go on")\n        self._lose()\n',
+        '            log.exception("this worker cannot go on")\n',
         GROUP_COMMIT,
     ),
     Mutant(

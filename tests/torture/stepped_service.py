@@ -39,6 +39,7 @@ SMALL: Final = Policies(
     group=GroupPolicy(
         idle_mark_s=100_000.0
     ),  # never idle: a mark at a moment of its own choice is not a step
+    group_buffered_bytes_max=1 << 30,
     deduplication=DeduplicationPolicy(),
     journal=JournalPolicy(segment_bytes=4_000),
     writer=WriterPolicy(
@@ -90,7 +91,7 @@ class Process:
 
     def open(self) -> None:
         self.do(self.service.lock)
-        self.do(lambda: self.service.open(_Inline()))  # type: ignore[arg-type]
+        self.do(lambda: self.service.open(None))  # type: ignore[arg-type]
 
     def send(self, submission: Submission) -> Answer:
         """The answer to a batch. Raises Ended when there is nobody to give one."""
@@ -137,17 +138,10 @@ class Process:
         if parts is None:
             return
         if self.service.fatal is None:
-            parts.committer.close()
+            parts.pipeline.close()
         else:
             # It waits for stragglers for a second, and there are none.
-            threading.Thread(target=parts.committer.close, daemon=True).start()
-
-
-class _Inline:
-    """Stands for the event loop: replies are given at once."""
-
-    def call_soon_threadsafe(self, call: Callable[..., object], *arguments: object) -> None:
-        call(*arguments)
+            threading.Thread(target=parts.pipeline.close, daemon=True).start()
 
 
 class _SteppedWriter(Writer):

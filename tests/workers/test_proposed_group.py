@@ -10,7 +10,7 @@ from app.commit.payload import RowsFrameCodec
 from app.commit.settle import Proposal, read_proposal, settle
 from app.kinds import Kind
 from app.submission import DecodePolicy, Pending, Submission, WireFormat
-from app.workers.proposed_group import ProposedGroup
+from app.workers.remote_store import proposal_of
 
 
 def pending(name: str, batch_id: bytes = b"", body: bytes | None = None, workspace_id: int = 1) -> Pending:
@@ -38,22 +38,24 @@ def decoded() -> Group:
             pending("c", b"one"),
             pending("x", body=b"{not json"),
             pending("a", b"one", workspace_id=2),
-        ]
+        ],
+        DecodePolicy(),
     )
-    group.decode(DecodePolicy())
+    group.decode()
     return group
 
 
 def test_it_ends_as_a_group_judged_in_one_process() -> None:
     window, codec = DeduplicationWindow(DeduplicationPolicy()), RowsFrameCodec()
     judged = decoded()
-    judged.judge(window, codec)
-    proposed = ProposedGroup(decoded(), codec)
-    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(proposed.proposal), type=Proposal)
+    frames = judged.settle(window, codec)
+    group = decoded()
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(proposal_of(group)), type=Proposal)
     (settled,) = settle([read_proposal(sent)], window)
-    answers = proposed.answers(settled.outcomes)
-    assert [repr(answer) for answer in answers] == [repr(answer) for answer in judged.answers]
+    group.conclude(settled.outcomes)
+    assert [repr(answer) for answer in group.answers(0.0)] == [repr(answer) for answer in judged.answers(0.0)]
+    assert group.counts == judged.counts
     assert [frame.rows.rows.num_rows for frame in settled.frames] == [3]
-    assert [frame.receipts for frame in settled.frames] == judged.receipts
-    for frame, rows in zip(settled.frames, judged.rows, strict=True):
-        assert frame.rows.rows.equals(rows.rows)
+    assert [frame.receipts for frame in settled.frames] == [frame.receipts for frame in frames]
+    for frame, other in zip(settled.frames, frames, strict=True):
+        assert frame.rows.rows.equals(other.rows.rows)

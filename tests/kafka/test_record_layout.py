@@ -2,12 +2,16 @@
 
 import json
 import random
+from collections.abc import Sequence
 from typing import Any, Final
 
 from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
+from app.commit.group import Group
+from app.commit.store import AcceptedRows
 from app.errors import BodyTooLarge, Overloaded
 from app.kafka.record import RecordCodec
-from app.kafka.record_layout import PartitionedGroup
+from app.kafka.record_layout import Outgoing
+from app.kafka.record_store import RecordStore
 from app.kafka.topic import partition_of
 from app.kinds import Kind
 from app.submission import Answer, DecodePolicy, Receipt, Submission, WireFormat
@@ -30,24 +34,45 @@ def submission(workspace: int, texts: list[str], batch_id: bytes = b"") -> Submi
     )
 
 
-def laid_out(submissions: list[Submission], record_bytes_max: int = 1 << 20) -> PartitionedGroup:
+class Stored:
+    """What the store made of a group. outgoing: the records that it sent."""
+
+    def __init__(self, group: Group, outgoing: list[Outgoing]) -> None:
+        self.outgoing = outgoing
+        self.submissions = group.submissions
+        self.answers = group.answers(0.0)
+        self.counts = group.counts
+
+
+class Sent(list[Outgoing]):
+    def send(self, records: Sequence[Outgoing]) -> None:
+        self.extend(records)
+
+
+def laid_out(submissions: list[Submission], record_bytes_max: int = 1 << 20) -> Stored:
     pending: list[Any] = [(each, lambda answer: None) for each in submissions]
-    group = PartitionedGroup(
-        pending, lambda workspace: partition_of(workspace, PARTITIONS), record_bytes_max, RecordCodec()
+    group, sent = Group(pending, DecodePolicy()), Sent()
+    group.decode()
+    store = RecordStore(
+        sent,
+        lambda workspace: partition_of(workspace, PARTITIONS),
+        record_bytes_max,
+        DeduplicationWindow(DeduplicationPolicy()),
+        AcceptedRows(),
+        lambda text: None,
     )
-    group.decode(DecodePolicy())
-    group.lay_out(DeduplicationWindow(DeduplicationPolicy()))
-    return group
+    store.store(group)
+    return Stored(group, sent)
 
 
-def answers(group: PartitionedGroup) -> dict[str, Answer]:
+def answers(group: Stored) -> dict[str, Answer]:
     return {
         json.loads(each.body)[0]["event"][:9]: answer
         for each, answer in zip(group.submissions, group.answers, strict=True)
     }
 
 
-def rows_of(group: PartitionedGroup) -> list[tuple[int, int, str]]:
+def rows_of(group: Stored) -> list[tuple[int, int, str]]:
     """Kafka partition, workspace and name of every row."""
     found = []
     for each in group.outgoing:

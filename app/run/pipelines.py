@@ -1,0 +1,27 @@
+"""What takes batches, over the store of its process."""
+
+from collections.abc import Callable
+from typing import Any
+
+from app.commit.group import Group, body_bytes
+from app.commit.group_queue import GroupPolicy
+from app.commit.journal_store import JournalStore
+from app.commit.pipeline import Observer, Pipeline
+from app.commit.store import Store
+from app.submission import DecodePolicy, Submission
+
+NewPipeline = Callable[
+    [JournalStore, GroupPolicy, DecodePolicy, Observer, Callable[[BaseException], None]], Pipeline[Any, Any]
+]
+"""Makes what takes batches, over the journal as its store."""
+
+
+def pipeline_of_batches(
+    store: Store[Group],
+    policy: GroupPolicy,
+    decode: DecodePolicy,
+    observer: Observer,
+    on_fatal: Callable[[BaseException], None],
+) -> Pipeline[Submission, Group]:
+    """For a process that takes batches itself."""
+    return Pipeline(lambda pending: Group(pending, decode), body_bytes, store, policy, observer, on_fatal)
