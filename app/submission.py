@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import ClassVar
 
 import msgspec
 import pyarrow as pa
@@ -32,12 +33,14 @@ class RowRefusal(msgspec.Struct, frozen=True, gc=False):
 class Messages(msgspec.Struct, frozen=True, gc=False):
     """What the rows of a body were made of: messages of another protocol, numbered from 1.
 
-    numbers: of each row of the body, its message's. ids: of each row, the client's id for the message, empty
-    where it has none. refused: messages that never became rows.
+    numbers: of each row of the body, its message's. ids: of each row, ID_BYTES of a hash of the client's id
+    for the message, zeros where it has none; empty where no row has one. refused: what never became a row.
     """
 
+    ID_BYTES: ClassVar[int] = 16
+
     numbers: Sequence[int]
-    ids: Sequence[bytes] = ()
+    ids: bytes = b""
     refused: Sequence[RowRefusal] = ()
 
 
@@ -76,6 +79,7 @@ class Verdict(msgspec.Struct):
     refusals: one per rejected row, the first DecodePolicy.max_reported_refusals of them.
     error: why the whole batch was refused (then nothing of it is accepted), or None.
     batch_id: the FlatBuffer's own batch id, else the submission's; empty when there is none.
+    message_ids: of the accepted rows, in order, as app.commit.message_ids has them; empty for none.
     """
 
     kind: Kind | None = None
@@ -84,6 +88,7 @@ class Verdict(msgspec.Struct):
     refusals: list[RowRefusal] = []
     error: RequestError | None = None
     batch_id: bytes = b""
+    message_ids: bytes = b""
 
 
 class DecodedRows(msgspec.Struct):

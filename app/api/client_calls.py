@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -299,7 +300,19 @@ def _submission(exchange: _Exchange, rows: Rows, document: Document, parts: Inge
         received_ms=exchange.request.received_ms,
         trusted_forwarder=address.trusted_forwarder,
         batch_id=document.batch_id and document.batch_id + b":" + rows.kind.encode(),
-        messages=Messages(rows.numbers, rows.ids, document.refused if first else ()),
+        messages=Messages(
+            rows.numbers, _hashed(exchange.call.family.name, rows.ids), document.refused if first else ()
+        ),
+    )
+
+
+def _hashed(family: str, ids: list[bytes]) -> bytes:
+    """Ids of messages as they are remembered; families do not share theirs."""
+    if not any(ids):
+        return b""
+    family_name, size, none = family[:16].encode(), Messages.ID_BYTES, bytes(Messages.ID_BYTES)
+    return b"".join(
+        [blake2b(each, digest_size=size, person=family_name).digest() if each else none for each in ids]
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from app.api.body import is_encoded, read_body, unpack_body
+from app.api.body import is_encoded, is_one_line, read_body, unpack_body
 from app.api.client_calls import ClientEndpoint
 from app.api.content_encoding import encoding_of_bytes
 from app.api.error_responses import HttpAnswer, error_response, request_id_of, send_answer
@@ -21,8 +21,11 @@ from app.api.ingest_request import (
     read_head,
     submission_of,
 )
-from app.errors import Overloaded, RequestError
+from app.errors import BodyTooLarge, MalformedBatch, Overloaded, RequestError
 from app.submission import Answer, Submission, WireFormat
+
+LINE_BYTES_MAX: Final = 64 << 20
+"""Of a body that is too large, to see whether it is one row, which cannot be sent in smaller batches."""
 
 UNPACKING_MAX: Final = 2
 """Compressed bodies of one call that are unpacked at a time: each may grow to IngestPolicy.max_body_bytes."""
@@ -64,11 +67,18 @@ class IngestEndpoint:
 
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> HttpAnswer:
         head = read_head(self._call, scope["headers"], scope["query_string"], self._parts.keys)
-        answer = await self._submit(scope, receive, head)
+        try:
+            answer = await self._submit(scope, receive, head)
+        except BodyTooLarge as error:
+            if head.is_tell and await is_one_line(receive, LINE_BYTES_MAX):
+                raise MalformedBatch(f"One row is all of this body. {error.message}") from None
+            raise
+        except RequestError as error:
+            answer = error
         published = None
         if head.wait == "file" and not isinstance(answer, RequestError) and answer.accepted:
             published = await self._parts.publish(head.credential.workspace_id)
-        return http_answer(answer, request_id, published=published, only_200=head.only_200)
+        return http_answer(answer, request_id, head, published=published)
 
     async def _submit(self, scope: Scope, receive: Receive, head: IngestHead) -> Answer:
         """The bytes of the request count as in flight from before they are read until it is answered."""

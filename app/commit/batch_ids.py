@@ -13,17 +13,24 @@ from typing import Final
 
 import msgspec
 
+from app.commit.message_ids import MessageReceipt, MessageWindow
 from app.commit.payload import BatchReceipt
 from app.kinds import Kind
 
 DIGEST_BYTES: Final = 16
+MESSAGES_SHARE: Final = 4
 
 
 class DeduplicationPolicy(msgspec.Struct, frozen=True):
-    """max_batches: ids that are remembered. max_lsn_distance: how many frames back they may lie."""
+    """max_batches: ids that are remembered. max_lsn_distance: how many frames back they may lie.
+    max_messages: ids of messages of one workspace; MESSAGES_SHARE as many of all together.
+    repeat_window_ms: how long a batch without an id counts as the same when its bytes are sent again.
+    """
 
     max_batches: int = 100_000
     max_lsn_distance: int = 10_000_000
+    max_messages: int = 100_000
+    repeat_window_ms: int = 60_000
 
 
 class RememberedBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -37,6 +44,7 @@ class SavedWindow(msgspec.Struct, frozen=True):
 
     through_lsn: int
     batches: list[tuple[int, BatchReceipt]]
+    messages: list[MessageReceipt] = []
 
 
 SAVED_WINDOWS: Final = msgspec.msgpack.Decoder(SavedWindow)
@@ -56,6 +64,7 @@ class DeduplicationWindow:
 
     def __init__(self, policy: DeduplicationPolicy) -> None:
         self._policy = policy
+        self.messages: Final = MessageWindow(policy.max_messages, MESSAGES_SHARE * policy.max_messages)
         self._batches: OrderedDict[tuple[int, bytes], RememberedBatch] = OrderedDict()
         self._lock = threading.Lock()
         self._last_lsn = 0
@@ -66,9 +75,16 @@ class DeduplicationWindow:
     def find(self, workspace_id: int, batch_id: bytes) -> RememberedBatch | None:
         return self._batches.get((workspace_id, batch_id))
 
-    def remember(self, lsn: int, receipts: Iterable[BatchReceipt]) -> None:
+    @property
+    def repeat_window_ms(self) -> int:
+        return self._policy.repeat_window_ms
+
+    def remember(
+        self, lsn: int, receipts: Iterable[BatchReceipt], messages: Iterable[MessageReceipt] = ()
+    ) -> None:
         """Takes in the receipts of the frame at `lsn`; the oldest ids leave when the window is full."""
         with self._lock:
+            self.messages.remember(messages)
             for receipt in receipts:
                 key = (receipt.workspace_id, receipt.batch_id)
                 self._batches.pop(key, None)
@@ -91,11 +107,12 @@ class DeduplicationWindow:
                 (seen.lsn, BatchReceipt(workspace_id, batch_id, seen.digest, seen.rows))
                 for (workspace_id, batch_id), seen in self._batches.items()
             ]
-            return msgspec.msgpack.encode(SavedWindow(self._last_lsn, batches))
+            return msgspec.msgpack.encode(SavedWindow(self._last_lsn, batches, self.messages.dump()))
 
     def load(self, saved: bytes) -> None:
         """Reads what `dump` wrote. Raises msgspec.DecodeError when it is something else."""
         window = SAVED_WINDOWS.decode(saved)
         for lsn, receipt in window.batches:
             self.remember(lsn, (receipt,))
+        self.messages.remember(window.messages)
         self._last_lsn = max(self._last_lsn, window.through_lsn)

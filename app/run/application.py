@@ -113,6 +113,7 @@ def ingest_parts(
             max_body_bytes=server.max_body_size,
             body_timeout_s=server.request_timeout,
             answer_timeout_s=server.request_timeout,
+            knows_repeats=settings.ingest.repeat_window > 0,
         ),
     )
 

@@ -251,7 +251,7 @@ class Service:
                 "open_partitions": parts.writer.open_partitions,
                 "oldest_row_age_s": self.oldest_age_s(),
             },
-            "deduplication": {"batches": len(parts.window)},
+            "deduplication": {"batches": len(parts.window), "messages": len(parts.window.messages)},
             "files": len(parts.manifest.files()),
             "catalog": self._catalog.status(),
             "last_flush_ms": parts.writer.last_flush_ms,
@@ -375,7 +375,7 @@ class Service:
         replayed = 0
         for entry in journal.read(0):
             frame = codec.decode(entry.payload)
-            window.remember(entry.lsn, frame.header.receipts)
+            window.remember(entry.lsn, frame.header.receipts, frame.header.messages)
             writer.put(entry.lsn, frame.header.kind, frame.rows)
             replayed += frame.rows.num_rows
             if writer.buffered_bytes > most:

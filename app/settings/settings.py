@@ -18,6 +18,7 @@ from pydantic import (
 from app.settings.catalog import WithCatalog
 from app.settings.complaints import complaints
 from app.settings.fields import Section
+from app.settings.ingest import IngestSettings
 from app.settings.journal import JournalSettings
 from app.settings.server import AuthSettings, ServerSettings
 from app.settings.sink import ParquetSinkSettings
@@ -33,6 +34,7 @@ class Settings(WithCatalog, Section):
 
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
+    ingest: IngestSettings = IngestSettings()
     journal: JournalSettings = JournalSettings()
     sinks: dict[str, ParquetSinkSettings] = Field(
         default={"parquet": ParquetSinkSettings(path=Path(DEFAULT_SINK_PATH))}

@@ -59,7 +59,7 @@ class Request:
         """The reply, on the event loop."""
         self.release()
         if self.connection is not None:
-            self.connection.answer(self, http_answer(answer, self.request_id, only_200=self.ingest.only_200))
+            self.connection.answer(self, http_answer(answer, self.request_id, self.ingest))
 
     def release(self) -> None:
         self.shared.parts.admission.leave(self.ingest.credential.workspace_id, self.held)
@@ -168,12 +168,12 @@ class FastConnection(asyncio.BufferedProtocol):
             self._close()
         elif request.submitted:
             request.connection = None
-            self.answer(request, http_answer(answer_timed_out(), request.request_id))
+            self.answer(request, http_answer(answer_timed_out(), request.request_id, request.ingest))
         else:
             request.release()
             self._last_answer = True
             error = body_timeout(self._shared.policy.request_timeout_s)
-            self.answer(request, http_answer(error, request.request_id))
+            self.answer(request, http_answer(error, request.request_id, request.ingest))
 
     # --- requests -----------------------------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class FastConnection(asyncio.BufferedProtocol):
             self._shared.parts.admission.enter(request.ingest.credential.workspace_id, request.held)
         except Refused as error:
             self._skip(request, bytes(data[end + len(HEAD_END) : size]))
-            self.answer(request, http_answer(error, request.request_id))
+            self.answer(request, http_answer(error, request.request_id, request.ingest))
         else:
             self._request = request
             self._receive(request, data, end + len(HEAD_END), size)

@@ -76,12 +76,22 @@ def _number_messages(verdict: Verdict, messages: Messages) -> None:
 
     All of them are named: some protocols have an answer for each message.
     """
+    if messages.ids:
+        verdict.message_ids = _without(messages.ids, {refusal.row - 1 for refusal in verdict.refusals})
     named = [
         RowRefusal(messages.numbers[refusal.row - 1], refusal.field, refusal.message)
         for refusal in verdict.refusals
     ]
     verdict.refusals = sorted([*named, *messages.refused], key=lambda refusal: refusal.row)
     verdict.rejected += len(messages.refused)
+
+
+def _without(ids: bytes, rows: set[int]) -> bytes:
+    """The ids without those of some rows."""
+    if not rows:
+        return ids
+    size = Messages.ID_BYTES
+    return b"".join(ids[row * size : (row + 1) * size] for row in range(len(ids) // size) if row not in rows)
 
 
 def _in_pieces(owners: list[int], submissions: Sequence[Submission]) -> Iterator[list[int]]:
