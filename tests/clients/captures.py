@@ -1,10 +1,12 @@
 """What the packages really sent, to be sent again: one file per exchange, in a directory per client."""
 
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, unquote_to_bytes
 
 import httpx
 import msgspec
@@ -44,3 +46,29 @@ def captures(client: str) -> Iterator[Capture]:
 
 def clients() -> list[str]:
     return sorted(path.name for path in DIRECTORY.iterdir())
+
+
+def with_key(capture: Capture, key: str) -> Capture:
+    """The same request with another key, wherever the recorded one stood: body, compression and all."""
+    body = _with_key(capture.body, key)
+    headers = [(name, _text_with_key(value, key)) for name, value in capture.headers]
+    return msgspec.structs.replace(
+        capture, body=body, headers=headers, target=capture.target.replace(KEY, key)
+    )
+
+
+def _with_key(body: bytes, key: str) -> bytes:
+    if body.startswith(b"\x1f\x8b"):
+        return gzip.compress(gzip.decompress(body).replace(KEY.encode(), key.encode()))
+    if body.startswith(b"data="):
+        decoded = base64.b64decode(unquote_to_bytes(body[5:]))
+        return b"data=" + quote(base64.b64encode(decoded.replace(KEY.encode(), key.encode()))).encode()
+    return body.replace(KEY.encode(), key.encode())
+
+
+def _text_with_key(value: str, key: str) -> str:
+    scheme, _, text = value.partition(" ")
+    if scheme == "Basic":
+        user = base64.b64decode(text).replace(KEY.encode(), key.encode())
+        return f"Basic {base64.b64encode(user).decode()}"
+    return value.replace(KEY, key)
