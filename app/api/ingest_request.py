@@ -15,7 +15,15 @@ from app.api.error_responses import HttpAnswer, RequestIds, error_response, rece
 from app.api.headers import RawHeaders
 from app.commit.admission import Admission
 from app.commit.settle import REPEAT_ID
-from app.errors import OutcomeUnknown, Overloaded, RequestError, UnsupportedMedia, WorkspaceOverShare
+from app.errors import (
+    DiskFull,
+    OutcomeUnknown,
+    Overloaded,
+    Refused,
+    RequestError,
+    UnsupportedMedia,
+    WorkspaceOverShare,
+)
 from app.kinds import Kind
 from app.submission import Answer, Body, Reply, Submission, WireFormat
 
@@ -97,6 +105,7 @@ class IngestHead(msgspec.Struct, frozen=True):
 
     only_200: the client takes no other status for success (`?status=200`).
     is_tell: the client is tell-js, which numbers nothing, and drops what is answered 429.
+    drops_507: OpenTelemetry's clients, which may be at this path, too, drop what is answered 507.
     """
 
     credential: Credential
@@ -107,6 +116,7 @@ class IngestHead(msgspec.Struct, frozen=True):
     content_type: bytes = b""
     only_200: bool = False
     is_tell: bool = False
+    drops_507: bool = False
 
 
 def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: ApiKeys) -> IngestHead:
@@ -136,6 +146,7 @@ def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: 
         content_type,
         _only_200(query_string),
         not batch_id and _is_tell(call, content_type, query_string, agent),
+        call.kind is Kind.LOGS,
     )
 
 
@@ -169,7 +180,10 @@ def http_answer(
     answer: Answer, request_id: str, head: IngestHead, *, published: bool | None = None
 ) -> HttpAnswer:
     """What the client is told. published: see receipt_response."""
-    if isinstance(answer, WorkspaceOverShare) and head.is_tell:
+    softened = (WorkspaceOverShare, head.is_tell), (DiskFull, head.drops_507)
+    if isinstance(answer, Refused) and any(
+        isinstance(answer, error) and wanted for error, wanted in softened
+    ):
         answer = Overloaded(answer.message, retry_after_s=answer.retry_after_s, code=answer.code)
     if isinstance(answer, RequestError):
         return error_response(answer, request_id)

@@ -20,13 +20,26 @@ Row = dict[str, Any]
 `timestamp` by it."""
 
 
+class Anything:
+    """Equal to whatever it is compared with: the recorder put a word in the place of addresses."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+
+ANYTHING: Final = Anything()
+
+
 def clean(value: Any) -> Any:
     """As it must be found again: NaN and infinities as null, half surrogates as U+FFFD."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         sound = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return sound.replace("://SINK", "://localhost:8080") if sound != "SINK" else "localhost:8080"
+        return ANYTHING if "SINK" in sound else sound
     if isinstance(value, list):
         return [clean(each) for each in value]
     if isinstance(value, dict):
