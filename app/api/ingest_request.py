@@ -180,10 +180,10 @@ def http_answer(
     answer: Answer, request_id: str, head: IngestHead, *, published: bool | None = None
 ) -> HttpAnswer:
     """What the client is told. published: see receipt_response."""
-    softened = (WorkspaceOverShare, head.is_tell), (DiskFull, head.drops_507)
-    if isinstance(answer, Refused) and any(
-        isinstance(answer, error) and wanted for error, wanted in softened
-    ):
+    dropped = (head.is_tell and isinstance(answer, WorkspaceOverShare)) or (
+        head.drops_507 and isinstance(answer, DiskFull)
+    )
+    if dropped and isinstance(answer, Refused):
         answer = Overloaded(answer.message, retry_after_s=answer.retry_after_s, code=answer.code)
     if isinstance(answer, RequestError):
         return error_response(answer, request_id)

@@ -69,6 +69,8 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running_service(tmp_path_factory.mktemp("crowded"), limits) as service:
         rows = [{"message": f"line {number}"} for number in range(100)]
         service.post_json("logs", rows)
+        one = json.dumps(rows[:1])
+        service.wait_until(lambda: service.post("events", one).status_code == 429, 30)
         yield service
 
 
