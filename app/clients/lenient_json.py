@@ -18,8 +18,10 @@ from app.errors import MalformedBatch
 Members = dict[str, Raw]
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]+|\\.)*"|[\[\]{},:]', re.DOTALL)
-_STRING: Final = rb'"(?:[^"\\]+|\\.)*"'
+_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+"""Possessive, so that a string without an end is given up at once."""
+
+_TOKENS: Final = re.compile(_STRING + rb"|[\[\]{},:]", re.DOTALL)
 _CONSTANTS: Final = re.compile(_STRING + rb"|-?\bInfinity\b|\bNaN\b|-?\binf\b|\bnan\b", re.DOTALL)
 _ESCAPES: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
@@ -35,7 +37,7 @@ _text = msgspec.json.Decoder(str).decode
 def read_object(body: bytes) -> Members:
     """The members of a body that is one object. Raises MalformedBatch."""
     try:
-        return _members(body)
+        return _members(_checked(body))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
     return _object_of(repaired(body), "the body")
@@ -47,7 +49,7 @@ def read_elements(array: bytes | Raw, document: Document) -> Iterator[tuple[int,
     What is no object is refused in `document`. Raises MalformedBatch for what is neither array nor object.
     """
     try:
-        yield from enumerate(_lists(array), 1)
+        yield from enumerate(_lists(_checked(array)), 1)
         return
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         text = repaired(bytes(array)).strip()
@@ -72,6 +74,14 @@ def read_stream(body: bytes, document: Document) -> Iterator[tuple[int, Members]
             document.refuse(number, "", "a message must be one JSON object")
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             document.refuse(number, "", unreadable(error))
+
+
+def _checked(text: bytes | Raw) -> bytes | Raw:
+    """The text, which is UTF-8: values that are left as bytes are not looked at. Raises UnicodeDecodeError."""
+    raw = bytes(text)
+    if not raw.isascii():
+        str(raw, "utf-8")
+    return text
 
 
 def unreadable(error: Exception) -> str:
