@@ -77,7 +77,7 @@ def read_stream(body: bytes, document: Document) -> Iterator[tuple[int, Members]
 
 
 def _checked(text: bytes | Raw) -> bytes | Raw:
-    """The text, which is UTF-8: values that are left as bytes are not looked at. Raises UnicodeDecodeError."""
+    """The text, seen to be UTF-8: values left as bytes are not looked at. Raises UnicodeDecodeError."""
     raw = bytes(text)
     if not raw.isascii():
         str(raw, "utf-8")
