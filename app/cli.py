@@ -3,6 +3,7 @@
 Exit codes: 0 after a clean stop, 1 when it cannot start as configured, 2 for a wrong command line, 3 when the
 service stopped itself because of a failure (a failed disk, a damaged journal), 130 when it was told twice to
 stop. `repair`: 0 when there was nothing to repair, 1 when it cannot, 4 when it recorded something as lost.
+`adopt`: 0, or 1 when it cannot.
 """
 
 import argparse
@@ -69,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         help="record as lost what is damaged in the journal, so that the service starts again",
     )
     repair.set_defaults(command=_repair, host=None, port=None)
+    adopt = commands.add_parser(
+        "adopt",
+        parents=[file],
+        help="have this journal take over the files in the sink's path, whose own journal is gone",
+    )
+    adopt.set_defaults(command=_adopt, host=None, port=None)
     openapi = commands.add_parser("openapi", help="write the OpenAPI document")
     openapi.add_argument("path", nargs="?", type=Path, help="default: standard output")
     openapi.set_defaults(command=_openapi)
@@ -107,29 +114,52 @@ def _repair(options: argparse.Namespace) -> int:
     from app.disk.durable_file import SyncFailed
     from app.disk.durable_fs import DurableFS
     from app.journal.failures import JournalDamaged
-    from app.publish.intent import IntentDamaged
-    from app.publish.interrupted import FilesDiffer
-    from app.publish.manifest import ManifestDamaged
     from app.run.compose import object_store, sink_paths
     from app.run.repair import NothingThere, repair_data_directory
+    from app.run.told import lines
 
     settings = _load(options)
     paths = sink_paths(settings)
-    refusals = (NothingThere, DataDirectoryInUse, FilesDiffer, ManifestDamaged, IntentDamaged, JournalDamaged)
+    refusals = (NothingThere, DataDirectoryInUse, JournalDamaged)
     try:
         done = repair_data_directory(
-            DurableFS(), paths, object_store(settings), syncs=settings.journal.acknowledge == "fsync"
+            DurableFS(),
+            paths,
+            object_store(settings),
+            syncs=settings.journal.acknowledge == "fsync",
+            node=settings.server.node_id,
         )
     except (*refusals, OSError, SyncFailed) as error:
         print(f"parquet-sink: not repaired: {error}", file=sys.stderr)
         return 1
+    for line in lines(done.report):
+        print(line)
     if not done.damages:
-        print(f"the journal in {paths.segments} is sound; nothing was changed")
-        return 0
+        nothing = "" if done.report.files.changed else "; nothing was changed"
+        print(f"the journal in {paths.segments} is sound{nothing}")
+        return LOST if done.report.files.broken else 0
     for damage in done.damages:
         print(f"given up: {damage}")
     print(f"recorded in {done.losses}; the damaged bytes are kept in {paths.segments / 'aside'}")
     return LOST
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from app.disk.data_directory_lock import DataDirectoryInUse
+    from app.disk.durable_fs import DurableFS
+    from app.publish.ownership import TreeRefused
+    from app.run.adopt import adopt
+    from app.run.compose import object_store, sink_paths
+
+    settings = _load(options)
+    paths, node = sink_paths(settings), settings.server.node_id
+    try:
+        identity = adopt(DurableFS(), paths, object_store(settings), node)
+    except (TreeRefused, DataDirectoryInUse, OSError) as error:
+        print(f"parquet-sink: not adopted: {error}", file=sys.stderr)
+        return 1
+    print(f"the files in {identity.tree} belong to the journal in {paths.state} from now on")
+    return 0
 
 
 def _openapi(options: argparse.Namespace) -> int:

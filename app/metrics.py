@@ -45,6 +45,10 @@ class Metrics:
         self.write_errors = counter(
             "write_errors", "Publishing attempts that failed and are tried again. Any: look at the disk."
         )
+        self.partition_errors = counter(
+            "partition_errors",
+            "Attempts to publish one partition that failed while others went on. Any: GET /status names it.",
+        )
         self.decode_errors = counter(
             "decode_errors",
             "Batches refused whole because they could not be read. Rising: a client is broken.",

@@ -114,6 +114,7 @@ class Bench:
             paths,
             self.manifest,
             clock=lambda: RECEIVED_MS,
+            timer=lambda: RECEIVED_MS,
             on_trim=lambda lsn: None,
             on_fatal=lambda error: None,
         )

@@ -78,7 +78,7 @@ def write(directory: Path, days: int, each: int) -> dict[str, float]:
     manifest, _ = recover(DurableFS(), paths)
     now_ms = DAY_START_MS
     writer = Writer(
-        WriterPolicy(), DurableFS(), paths, manifest, clock=lambda: now_ms,
+        WriterPolicy(), DurableFS(), paths, manifest, clock=lambda: now_ms, timer=lambda: now_ms,
         on_trim=lambda lsn: None, on_fatal=lambda error: None,
     )  # fmt: skip
     started = time.perf_counter()

@@ -44,6 +44,7 @@ class ServiceFiles:
             paths,
             manifest,
             clock=lambda: self._now_ms,
+            timer=lambda: self._now_ms,
             on_trim=lambda lsn: None,
             on_fatal=lambda error: None,
         )

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from app.api.files.listing import file_json
 from app.api.files.routes import Authorise, WorkspaceId
 from app.errors import Overloaded
-from app.publish.intake import FlushResult
+from app.publish.intake import FlushResult, NotPublished, WriterStopped
 
 RETRY_AFTER_S: Final = 10
 
@@ -21,8 +21,11 @@ Flush = Callable[[int | None], Future[FlushResult]]
 """Takes a workspace, or None for all; its future resolves when everything accepted before is in files."""
 
 
-def flush_router(flush: Flush, authorise: Authorise, timeout_s: float) -> APIRouter:
-    """timeout_s: how long a request waits for its flush, which goes on if the request gives up."""
+def flush_router(
+    flush: Flush, problem: Callable[[], str | None], authorise: Authorise, timeout_s: float
+) -> APIRouter:
+    """problem: why publishing does not work now. timeout_s: how long a request waits for its flush, which
+    goes on if the request gives up."""
     router = APIRouter()
 
     @router.post("/flush")
@@ -32,13 +35,23 @@ def flush_router(flush: Flush, authorise: Authorise, timeout_s: float) -> APIRou
         flushing = asyncio.wrap_future(flush(workspace_id))
         done, _ = await asyncio.wait({flushing}, timeout=timeout_s)
         if not done:
+            why = problem()
             raise Overloaded(
                 f"The flush takes longer than {timeout_s:g} seconds and goes on; /status shows what is still "
-                "buffered.",
+                f"buffered.{'' if why is None else f' Reason: {why}.'}",
                 retry_after_s=RETRY_AFTER_S,
                 code="flush_timeout",
             )
-        result = flushing.result()
+        try:
+            result = flushing.result()
+        except NotPublished as error:
+            raise Overloaded(
+                f"{error}. Its rows are durable in the journal and are tried again.",
+                retry_after_s=RETRY_AFTER_S,
+                code="publish_failed",
+            ) from None
+        except WriterStopped as error:
+            raise Overloaded(f"{error}.", retry_after_s=RETRY_AFTER_S) from None
         content = {
             "flushed_rows": result.flushed_rows,
             "files": [file_json(file) for file in result.files],

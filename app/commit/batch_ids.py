@@ -7,6 +7,7 @@ Beyond the window a batch sent again is a new batch: at least once.
 
 import hashlib
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
@@ -19,6 +20,14 @@ from app.kinds import Kind
 
 DIGEST_BYTES: Final = 16
 MESSAGES_SHARE: Final = 4
+
+
+SAVED_HEADER: Final = b"parquet-sink batch ids 1\n"
+"""Then CRC-32 of the rest, 4 bytes, little-endian; then SavedWindow as MessagePack."""
+
+
+class WindowDamaged(Exception):
+    """What was saved of the window cannot be read."""
 
 
 class DeduplicationPolicy(msgspec.Struct, frozen=True):
@@ -107,11 +116,19 @@ class DeduplicationWindow:
                 (seen.lsn, BatchReceipt(workspace_id, batch_id, seen.digest, seen.rows))
                 for (workspace_id, batch_id), seen in self._batches.items()
             ]
-            return msgspec.msgpack.encode(SavedWindow(self._last_lsn, batches, self.messages.dump()))
+                saved = msgspec.msgpack.encode(SavedWindow(self._last_lsn, batches, self.messages.dump()))
+        return SAVED_HEADER + zlib.crc32(saved).to_bytes(4, "little") + saved
 
     def load(self, saved: bytes) -> None:
-        """Reads what `dump` wrote. Raises msgspec.DecodeError when it is something else."""
-        window = SAVED_WINDOWS.decode(saved)
+        """Reads what `dump` wrote, or an earlier version did. Raises WindowDamaged."""
+        if saved.startswith(SAVED_HEADER):
+            crc, saved = saved[len(SAVED_HEADER) :][:4], saved[len(SAVED_HEADER) + 4 :]
+            if zlib.crc32(saved).to_bytes(4, "little") != crc:
+                raise WindowDamaged("its checksum is wrong")
+        try:
+            window = SAVED_WINDOWS.decode(saved)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise WindowDamaged(str(error)) from None
         for lsn, receipt in window.batches:
             self.remember(lsn, (receipt,))
         self.messages.remember(window.messages)

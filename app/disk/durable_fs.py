@@ -205,13 +205,17 @@ class DurableFS:
             os.close(fd)
         return next((line for line in lines if line.startswith("mnt_id:")), None)
 
-    def lock(self, path: Path, holder: str) -> FileLock:
-        """Lock `path` (made if missing) for life, and write into it who holds it; LockHeld when taken."""
+    def lock(self, path: Path, holder: str | None) -> FileLock:
+        """Lock `path` (made if missing) until it is released or the process ends; LockHeld when taken.
+
+        holder: written into it, to say who holds it; None leaves its contents as they are.
+        """
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, holder.encode(), 0)
+            if holder is not None:
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, holder.encode(), 0)
         except BlockingIOError:
             other = os.pread(fd, 200, 0).decode(errors="replace").strip()
             os.close(fd)

@@ -70,16 +70,26 @@ class Journal:
         self._set_first_lsn()
 
     @staticmethod
-    def open(fs: DurableFS, directory: Path, policy: JournalPolicy, known_lsn: int = 0) -> "Journal":
+    def open(
+        fs: DurableFS,
+        directory: Path,
+        policy: JournalPolicy,
+        known_lsn: int = 0,
+        *,
+        begins_above: bool = False,
+    ) -> "Journal":
         """Recover what is there, then open a new segment.
 
         known_lsn: the highest LSN that the caller has seen before, as in its manifest: a journal that ends
         before it has lost something (a directory that was emptied or exchanged). Where appends are not synced
-        that may be, and the journal goes on above it: see `recovery.lost_lsns`.
+        that may be, and the journal goes on above it: see `recovery.lost_lsns`. begins_above: that LSN is of
+        another journal, whose files this one has taken over.
         Raises JournalDamaged, with file, offset and LSN range; OSError, SyncFailed or JournalFailed when the
         disk fails.
         """
-        found, report = recover(fs, directory, known_lsn, syncs=policy.acknowledge == "fsync")
+        found, report = recover(
+            fs, directory, known_lsn, syncs=policy.acknowledge == "fsync" and not begins_above
+        )
         journal = Journal(fs, directory, policy, found, report)
         if policy.acknowledge == "memory":
             journal._write_state(reserved_lsn=found.last_lsn + RESERVED_LSNS_PER_START)

@@ -1,9 +1,19 @@
 """A published file, and the draft of its next version."""
 
+from enum import StrEnum
+
 import msgspec
 
 from app.kinds import Kind
 from app.parquet.partition import Partition
+
+
+class FileState(StrEnum):
+    """removed: it is not there any more. changed: it is there and not what was published; never touched."""
+
+    PUBLISHED = "published"
+    REMOVED = "removed"
+    CHANGED = "changed"
 
 
 class DataFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +25,9 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     first_lsn, last_lsn: journal frames from the first to the last of which it has rows.
     number: its place among the files of its partition, from 0.
     commit: which one published it, for tables to list it; None for a file that they cannot list.
+    state: whether it stands as it was published.
+    lost_rows: rows of it that no file has any more and the journal had not at the last start; they came with
+        frames after `last_lsn` up to `lost_through`.
     """
 
     path: str
@@ -33,6 +46,9 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     first_lsn: int
     last_lsn: int
     commit: int | None = None
+    state: FileState = FileState.PUBLISHED
+    lost_rows: int = 0
+    lost_through: int = 0
 
     @property
     def partition(self) -> Partition:

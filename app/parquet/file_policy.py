@@ -20,6 +20,7 @@ class FilePolicy(msgspec.Struct, frozen=True, kw_only=True):
     row_groups_max: a file with as many row groups is full. Every flush leaves the footer before it in the
         file, so their sum grows with the square of this number.
     writer_version: stands in each file's metadata.
+    journal: the identity of the journal that rows come from; stands in each file's metadata.
     node: stands in the names of files, where several nodes write the same partitions.
     """
 
@@ -29,6 +30,7 @@ class FilePolicy(msgspec.Struct, frozen=True, kw_only=True):
     row_group_bytes: int = 8_000_000
     row_groups_max: int = 300
     writer_version: str = "parquet-sink"
+    journal: str = ""
     node: str | None = None
 
 

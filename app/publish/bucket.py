@@ -2,18 +2,30 @@
 
 import logging
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Final
+
+import pyarrow as pa
 
 from app.disk.durable_fs import DurableFS
+from app.disk.file_lock import FileLock
 from app.object_store.store import NameTaken, ObjectStore
 from app.object_store.uploads import make_calls
-from app.parquet.data_file import DataFile
-from app.publish.destination import Differences, NamesTaken
+from app.parquet.facts import FileFacts, read_facts
+from app.parquet.row_group import MAGIC
+from app.publish.destination import NamesTaken
+from app.publish.ownership import owner_name
+from app.publish.reconcile import FoundFile, Listing
 from app.publish.staging_directory import Placement
 
 log = logging.getLogger(__name__)
+
+
+TAIL_BYTES: Final = 64 << 10
+"""Read of an object at once to find its footer."""
 
 
 class Bucket:
@@ -80,6 +92,50 @@ class Bucket:
         if self.holds(placement):
             self._store.remove(placement.path)
 
-    def differences(self, files: Iterable[DataFile]) -> Differences:
-        """Nothing is compared: listing takes a request a thousand names, and no object is ever half there."""
-        return Differences()
+    def listing(self, thorough: bool) -> Listing | None:
+        """Listing takes a request a thousand names, and no object is ever half there."""
+        if not thorough:
+            return None
+        found = Listing()
+        for path in self._store.names(""):
+            facts = self._store.facts(path)
+            if facts is not None:
+                found.files[path] = FoundFile(facts.size, int(facts.modified.timestamp() * 1000))
+        return found
+
+    def facts(self, path: str) -> FileFacts | None:
+        found = self._store.facts(path)
+        if found is None:
+            return None
+        tail = self._store.read(path, max(found.size - TAIL_BYTES, 0), TAIL_BYTES)
+        length = int.from_bytes(tail[-8:-4], "little") + 8
+        if length > len(tail):
+            tail = self._store.read(path, max(found.size - length, 0), length)
+        return read_facts(pa.BufferReader(MAGIC + tail[-length:]))
+
+
+class BucketTree:
+    """A `Tree`: who owns a bucket, or what of it is below the prefix. A store has no locks."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    @property
+    def name(self) -> str:
+        return str(self._store.policy.url)
+
+    def read_owner(self, node: str | None) -> bytes | None:
+        facts = self._store.facts(owner_name(node))
+        return None if facts is None else self._store.read(owner_name(node), 0, facts.size)
+
+    def write_owner(self, node: str | None, data: bytes, *, replaces: bool) -> bool:
+        if replaces:
+            self._store.remove(owner_name(node))
+        try:
+            self._store.create(owner_name(node), data, zlib.crc32(data))
+        except NameTaken:
+            return False
+        return True
+
+    def lock_owner(self, node: str | None) -> FileLock | None:
+        return None

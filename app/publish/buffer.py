@@ -21,7 +21,7 @@ class PartitionRows(msgspec.Struct):
     """What is buffered for one partition.
 
     bytes: memory held by the batches. first_lsn, last_lsn: frames the rows came with.
-    oldest_ms: when the first of them was put.
+    oldest_ms: when the first of them was put. recovered: how many of the rows a file had and has lost.
     """
 
     partition: Partition
@@ -31,6 +31,7 @@ class PartitionRows(msgspec.Struct):
     last_lsn: int
     rows: int = 0
     bytes: int = 0
+    recovered: int = 0
     _joined: list[pa.RecordBatch] = []
     _small: list[pa.RecordBatch] = []
 
@@ -71,6 +72,7 @@ class PartitionRows(msgspec.Struct):
         """Take over what came later for the same partition."""
         self.last_lsn = max(self.last_lsn, later.last_lsn)
         self.rows += later.rows
+        self.recovered += later.recovered
         self.bytes += later.bytes
         self._join()
         self._joined += later.batches()

@@ -1,12 +1,11 @@
 """The seam behind which published files stand: a local directory, or an object store."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
-from app.parquet.data_file import DataFile
+from app.parquet.facts import FileFacts
+from app.publish.reconcile import Listing
 from app.publish.staging_directory import Placement
 
 
@@ -18,16 +17,13 @@ class NamesTaken(Exception):
         self.paths = paths
 
 
-class Differences(msgspec.Struct):
-    """What was published, held against what is there.
+class NotPlaced(OSError):
+    """Some files could not be given their names; the others have theirs. errors: by path."""
 
-    gone: sealed files that somebody has removed. wrong: what is not as it was written, in words.
-    unknown: paths that no commit knows.
-    """
-
-    gone: list[str] = []
-    wrong: list[str] = []
-    unknown: list[str] = []
+    def __init__(self, errors: Mapping[str, OSError]) -> None:
+        path, first = next(iter(errors.items()))
+        super().__init__(first.errno, first.strerror or str(first), path)
+        self.errors = errors
 
 
 class Destination(Protocol):
@@ -61,7 +57,8 @@ class Destination(Protocol):
     ) -> None:
         """Give each staged file its name, durably. `placed`: those that have it; it gets more.
 
-        staged: where a file stands now. Raises NamesTaken when others have some of the names.
+        staged: where a file stands now. Raises NamesTaken when others have some of the names; NotPlaced when
+        it went well for some files only.
         """
         ...
 
@@ -73,6 +70,10 @@ class Destination(Protocol):
         """Bring back what was there before, if `holds` the file. scratch: a name in the staging directory."""
         ...
 
-    def differences(self, files: Iterable[DataFile]) -> Differences:
-        """Hold published files against what is there, as far as that is affordable."""
+    def listing(self, thorough: bool) -> Listing | None:
+        """Every file that is there. None where that is not affordable, unless it must be: `thorough`."""
+        ...
+
+    def facts(self, path: str) -> FileFacts | None:
+        """What the file says of itself; None where that cannot be read."""
         ...

@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from copy import copy
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -27,6 +28,14 @@ class FlushResult(msgspec.Struct, frozen=True):
     files: list[DataFile]
 
 
+class WriterStopped(Exception):
+    """The writer has ended; rows that are not published are in the journal."""
+
+
+class NotPublished(Exception):
+    """Some of the rows are not in files yet, and why. They are in the journal, and are tried again."""
+
+
 class RowAccount(msgspec.Struct):
     """Numbers of rows of one workspace and kind."""
 
@@ -41,13 +50,15 @@ class PutRows(msgspec.Struct, frozen=True):
     rows: pa.RecordBatch
     bytes: int
     put_ms: int
+    """On a clock that is never set."""
 
 
 class FlushCommand(msgspec.Struct, eq=False):
     """workspace_id, partitions: what to flush; None of both: everything.
 
     waiting: partitions that are still to be published, and through which LSN; filled when the writer sees the
-        command.
+        command. problems: why some of them could not be. hastens: what is published anyway; it waits for its
+        turn.
     """
 
     future: Future[FlushResult]
@@ -56,6 +67,8 @@ class FlushCommand(msgspec.Struct, eq=False):
     waiting: dict[Partition, int] = {}
     flushed_rows: int = 0
     files: dict[str, DataFile] = {}
+    problems: list[str] = []
+    hastens: bool = False
 
     def concerns(self, partition: Partition) -> bool:
         if self.partitions is not None and partition not in self.partitions:
@@ -72,8 +85,19 @@ class FlushCommand(msgspec.Struct, eq=False):
         self.files.update((file.path, file) for file in flush.files)
         self.resolve_if_done()
 
+    def give_up(self, partition: Partition, problem: str) -> None:
+        """A partition cannot be published now; the command does not wait for it."""
+        if self.waiting.pop(partition, None) is not None:
+            self.problems.append(problem)
+            self.resolve_if_done()
+
     def resolve_if_done(self) -> None:
-        if not self.waiting and not self.future.done():
+        if self.waiting or self.future.done():
+            return
+        if self.problems:
+            more = "" if len(self.problems) == 1 else f" (and {len(self.problems) - 1} more)"
+            self.future.set_exception(NotPublished(self.problems[0] + more))
+        else:
             self.future.set_result(FlushResult(self.flushed_rows, list(self.files.values())))
 
 
@@ -137,20 +161,28 @@ class Intake:
         """What is buffered of one workspace; what is still queued is not divided yet."""
         return self._bytes_of[workspace_id]
 
-    def taken(self, kept: Counter[tuple[int, Kind]], kept_bytes: Counter[int]) -> None:
-        """The item that was peeked is buffered now: so many rows of it are (still) unpublished.
+    def taken(
+        self,
+        kept: Mapping[tuple[int, Kind], int] = MappingProxyType({}),
+        kept_bytes: Mapping[int, int] = MappingProxyType({}),
+        recovered: Mapping[tuple[int, Kind], int] = MappingProxyType({}),
+    ) -> None:
+        """The item that was peeked is buffered now. kept: how many rows of it are (still) unpublished.
 
-        kept_bytes: what they add, by workspace; negative where small batches were joined.
+        kept_bytes: what they add, by workspace; negative where small batches were joined. recovered: those of
+        them that counted as published, in a file that is lost.
         """
         with self._ready:
             item = self._queue.popleft()
             if isinstance(item, PutRows):
                 self._queued_bytes -= item.bytes
-                self.rows += kept.total() - item.rows.num_rows
+                self.rows += sum(kept.values()) - item.rows.num_rows
                 self.bytes -= item.bytes
                 self._add_bytes(kept_bytes)
                 for key, rows in kept.items():
                     self._accounts.setdefault(key, RowAccount()).buffered += rows
+                for key, rows in recovered.items():
+                    self._accounts[key].published -= rows
 
     def published(self, taken: PartitionRows, rows: int) -> None:
         """What was taken is in its place: so many rows in files, the others in quarantine."""

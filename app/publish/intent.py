@@ -6,6 +6,7 @@ Every step may be repeated: after an OSError `publish` is called again with the 
 
 import contextlib
 import zlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -68,6 +69,20 @@ class IntentLog:
             self._fs.unlink(self._paths.intent)
         if self._copies:
             self._staging.discard(intent.placements)
+
+    def withdraw(self, placements: Sequence[Placement]) -> None:
+        """Bring back what was there before these files, which will not be published now. Raises OSError."""
+        for placement in placements:
+            scratch = self._staging.path_of(placement).with_suffix(".undo")
+            self._destinations[placement.root].undo(placement, scratch)
+            self._placed.discard(placement.staged)
+        self._staging.discard(placements)
+
+    def abandon(self) -> None:
+        """Nothing of an intent is left to be published. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.unlink(self._paths.intent)
+        self._fs.sync_directory(self._paths.state)
 
 
 def encode_intent(intent: Intent) -> bytes:

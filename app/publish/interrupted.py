@@ -4,61 +4,102 @@ Afterwards the files below `{path}` are what the manifest says, and whatever the
 still in the journal. Can itself be interrupted anywhere; run twice, the second changes nothing.
 """
 
+import contextlib
+import logging
 from pathlib import Path
 
 import msgspec
 
 from app.disk.durable_fs import DurableFS
-from app.publish.destination import Destination, NamesTaken
-from app.publish.intent import Intent, encode_intent, read_intent
+from app.publish.destination import Destination, NamesTaken, NotPlaced
+from app.publish.intent import Intent, IntentDamaged, encode_intent, read_intent
 from app.publish.local_directory import LocalDirectory, is_complete, local_destination
 from app.publish.manifest import Commit, Manifest, ManifestDamaged
 from app.publish.paths import SinkPaths
+from app.publish.reconcile import Known, Reconciled, reconcile
 from app.publish.renaming import free_names
 from app.publish.staging_directory import Placement
 
-
-class FilesDiffer(Exception):
-    """Published files are missing or were changed by something else."""
+log = logging.getLogger(__name__)
 
 
 class RecoveryReport(msgspec.Struct, kw_only=True):
     """What recovery found and did.
 
     completed: files of an interrupted publish that are published now. undone: partitions of it whose rows
-    will come from the journal again. staging_removed: leftovers of encoding.
-    unknown_files: paths below `{path}` that no commit knows; they were left alone.
-    removed_files: sealed files that are not there any more: operators remove old days.
+    will come from the journal again. staging_removed: leftovers of encoding. set_aside: state files that
+    could not be read. files: what the manifest and the files said of each other.
     """
 
     completed: int = 0
     undone: int = 0
     staging_removed: int = 0
-    unknown_files: list[str] = []
-    removed_files: list[str] = []
+    set_aside: list[Path] = []
+    files: Reconciled = msgspec.field(default_factory=Reconciled)
+
+    @property
+    def unknown_files(self) -> list[str]:
+        return self.files.unknown
+
+    @property
+    def removed_files(self) -> list[str]:
+        return [file.path for file in self.files.removed]
 
 
 def recover(
-    fs: DurableFS, paths: SinkPaths, destination: Destination | None = None
+    fs: DurableFS,
+    paths: SinkPaths,
+    destination: Destination | None = None,
+    *,
+    journals: frozenset[str] = frozenset(),
+    node: str | None = None,
+    accepts_unnamed: bool = False,
 ) -> tuple[Manifest, RecoveryReport]:
-    """Make the directories, open the manifest, roll an interrupted publish forward.
+    """Make the directories, open the manifest, roll an interrupted publish forward, and hold the manifest
+    against the files.
 
-    destination: where files go; without one, the local directory of `paths`.
-    Raises FilesDiffer, naming the files, when what the manifest says is not there; ManifestDamaged;
-    IntentDamaged; OSError; SyncFailed.
+    destination: where files go; without one, the local directory of `paths`. journals, node,
+    accepts_unnamed: as in `Known`. Raises OSError; SyncFailed. Never for the state of a file.
     """
     destination = destination or local_destination(fs, paths)
     destination.prepare()
     for directory in (paths.state, paths.quarantine):
         fs.make_directory(directory)
     fs.make_directory(paths.staging(fs))
-    manifest = Manifest.open(fs, paths.manifest)
+    set_aside: list[Path] = []
     try:
-        report = _Recovery(fs, paths, destination, manifest).run()
+        manifest = Manifest.open(fs, paths.manifest)
+    except ManifestDamaged as damaged:
+        set_aside.append(_set_aside(fs, paths.manifest, damaged))
+        manifest = Manifest.open(fs, paths.manifest)
+    is_new = manifest.last_commit == 0
+    recovery = _Recovery(fs, paths, destination, manifest)
+    recovery.report.set_aside = set_aside
+    known = Known(
+        files=(),
+        last_commit=0,
+        journals=journals,
+        node=node,
+        is_new=is_new,
+        accepts_unnamed=accepts_unnamed,
+    )
+    try:
+        recovery.run(known)
     except BaseException:
         manifest.close()
         raise
-    return manifest, report
+    return manifest, recovery.report
+
+
+def _set_aside(fs: DurableFS, path: Path, damage: Exception) -> Path:
+    """Give a damaged state file another name; nothing is ever deleted."""
+    number = 1
+    while fs.exists(aside := path.with_name(f"{path.name}.damaged-{number}")):
+        number += 1
+    fs.rename(path, aside)
+    fs.sync_directory(path.parent)
+    log.error("%s; it is kept as %s, and what was published is read from the files themselves", damage, aside)
+    return aside
 
 
 class _Recovery:
@@ -70,29 +111,39 @@ class _Recovery:
         self._destinations = {"data": destination, "quarantine": LocalDirectory(fs, paths.quarantine)}
         self._destination = destination
         self._manifest = manifest
-        self._report = RecoveryReport()
+        self.report = RecoveryReport()
 
-    def run(self) -> RecoveryReport:
-        intent = read_intent(self._fs, self._paths)
-        self._refuse_lost_record(intent)
+    def run(self, known: Known) -> None:
+        intent = self._intent()
+        finished = intent is not None and intent.commit.id > self._manifest.last_commit
+        behind = bool(self.report.set_aside) or self._lost_its_last_record(finished)
         if intent is not None:
-            if intent.commit.id > self._manifest.last_commit:
+            if finished:
                 self._finish(intent)
             self._manifest.cut_torn_tail()
             self._fs.unlink(self._paths.intent)
             self._fs.sync_directory(self._paths.state)
         self._clear_staging()
-        self._compare()
-        return self._report
+        self._compare(known, behind)
 
-    def _refuse_lost_record(self, intent: Intent | None) -> None:
+    def _intent(self) -> Intent | None:
+        try:
+            return read_intent(self._fs, self._paths)
+        except IntentDamaged as damaged:
+            self.report.set_aside.append(_set_aside(self._fs, self._paths.intent, damaged))
+            return None
+
+    def _lost_its_last_record(self, finished: bool) -> bool:
         """A record is torn only while its intent stands: the intent goes when the record is durable."""
-        done = intent is None or intent.commit.id <= self._manifest.last_commit
-        if self._manifest.has_torn_tail and done:
-            raise ManifestDamaged(
-                f"the last record of {self._paths.manifest} was durable and is not readable any more; "
-                "restore the file from a backup"
-            )
+        if not self._manifest.has_torn_tail or finished:
+            return False
+        log.error(
+            "the last record of %s was durable and is not readable any more; what it said is read from the "
+            "files themselves",
+            self._paths.manifest,
+        )
+        self._manifest.cut_torn_tail()
+        return True
 
     def _finish(self, intent: Intent) -> None:
         while True:
@@ -115,15 +166,20 @@ class _Recovery:
         }
         for root, destination in self._destinations.items():
             chosen = [p for p in staged if p.root == root and owners[p.path] not in lost]
-            if chosen:
-                placed = {placement.staged for placement in chosen if staged[placement] is None}
-                destination.place(chosen, lambda placement: _known(staged[placement]), placed)
+            placed = {placement.staged for placement in chosen if staged[placement] is None}
+            try:
+                if chosen:
+                    destination.place(chosen, lambda placement: _known(staged[placement]), placed)
+            except NotPlaced as failed:
+                for path, error in failed.errors.items():
+                    log.error("%s cannot be put in its place, its rows are tried again: %s", path, error)
+                    lost.add(owners[path])
         for placement in staged:
             if owners[placement.path] in lost:
                 scratch = self._paths.staging(self._fs) / f"{placement.staged}.undo"
                 self._destinations[placement.root].undo(placement, scratch)
-        self._report.undone = len(lost)
-        self._report.completed = sum(owners[placement.path] not in lost for placement in staged)
+        self.report.undone = len(lost)
+        self.report.completed = sum(owners[placement.path] not in lost for placement in staged)
         files = [file for file in intent.commit.files if file.partition not in lost]
         quarantined = [rows for rows in intent.commit.quarantined if rows.partition not in lost]
         if files or quarantined:
@@ -139,18 +195,29 @@ class _Recovery:
             if self._fs.exists(place):
                 for name in self._fs.list_directory(place):
                     self._fs.unlink(place / name)
-                    self._report.staging_removed += 1
+                    self.report.staging_removed += 1
 
-    def _compare(self) -> None:
-        differences = self._destination.differences(self._manifest.files())
-        self._report.removed_files = differences.gone
-        self._report.unknown_files = differences.unknown
-        if wrong := differences.wrong:
-            shown = "; ".join(wrong[:10]) + ("" if len(wrong) <= 10 else f"; and {len(wrong) - 10} more")
-            raise FilesDiffer(
-                f"published files below {self._paths.data} are not as they were written: {shown}. "
-                "Put them back from a backup, then start again."
-            )
+    def _compare(self, known: Known, behind: bool) -> None:
+        files = self._manifest.files()
+        known = msgspec.structs.replace(known, files=files, last_commit=self._manifest.last_commit)
+        listing = self._destination.listing(known.is_new or behind)
+        if listing is None:
+            return
+        self.report.files = found = reconcile(known, listing, self._destination.facts)
+        for path in found.incomplete:
+            self._take_away(path)
+        if found.changed:
+            last = max([self._manifest.last_commit, *(file.commit or 0 for file in found.adopted)])
+            self._manifest.append(Commit(id=last, files=found.changed))
+
+    def _take_away(self, path: str) -> None:
+        """A file of a publish that was not finished: its rows come from the journal again."""
+        directory = self._destination.grows_in
+        if directory is not None:
+            aside = self._paths.quarantine / f"interrupted-{path.replace('/', '-')}"
+            with contextlib.suppress(OSError):
+                self._fs.rename(directory / path, aside)
+                self._fs.sync_directory((directory / path).parent)
 
 
 def _known(path: Path | None) -> Path:

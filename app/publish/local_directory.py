@@ -2,14 +2,15 @@
 
 import contextlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from app.disk.durable_fs import DurableFS
-from app.parquet.data_file import DataFile
-from app.publish.destination import Differences
-from app.publish.paths import STAGING_BESIDE_DATA, SinkPaths
+from app.parquet.facts import FileFacts, read_facts
+from app.publish.destination import NotPlaced
+from app.publish.paths import SinkPaths
+from app.publish.reconcile import FoundFile, Listing
 from app.publish.staging_directory import Placement
 
 KNOWN_DIRECTORIES_MAX: Final = 10_000
@@ -49,22 +50,42 @@ class LocalDirectory:
         self, placements: Sequence[Placement], staged: Callable[[Placement], Path], placed: set[str]
     ) -> None:
         finals = {placement: self._root / placement.path for placement in placements}
-        directories = list(dict.fromkeys(final.parent for final in finals.values()))
-        self._make_directories(directories)
-        waiting = {each: final for each, final in finals.items() if each.staged not in placed}
+        errors = self._make_directories(dict.fromkeys(final.parent for final in finals.values()))
+        failed = {each.path: errors[final.parent] for each, final in finals.items() if final.parent in errors}
+        waiting = {
+            each: final
+            for each, final in finals.items()
+            if each.staged not in placed and each.path not in failed
+        }
         replaced = [final for each, final in waiting.items() if each.kept_bytes]
         with self._fs.kept_alive(replaced[:REPLACED_FILES_MAX]):
             for placement, final in waiting.items():
-                self._rename(staged(placement), final)
-                placed.add(placement.staged)
-        self._fs.sync_directories(directories)
+                try:
+                    self._rename(staged(placement), final)
+                    placed.add(placement.staged)
+                except OSError as error:
+                    failed[placement.path] = error
+        in_place = [final.parent for each, final in finals.items() if each.path not in failed]
+        self._fs.sync_directories(list(dict.fromkeys(in_place)))
+        if failed:
+            raise NotPlaced(failed)
 
-    def _make_directories(self, directories: Iterable[Path]) -> None:
+    def _make_directories(self, directories: Iterable[Path]) -> dict[Path, OSError]:
+        """All at once; where that fails, one by one, to find those that cannot be made."""
         new = [directory for directory in directories if directory not in self._directories]
-        self._fs.make_directories(new)
+        errors: dict[Path, OSError] = {}
+        try:
+            self._fs.make_directories(new)
+        except OSError:
+            for directory in new:
+                try:
+                    self._fs.make_directory(directory)
+                except OSError as error:
+                    errors[directory] = error
         if len(self._directories) >= KNOWN_DIRECTORIES_MAX:
             self._directories.clear()
-        self._directories.update(new)
+        self._directories.update(set(new) - errors.keys())
+        return errors
 
     def _rename(self, staged: Path, final: Path) -> None:
         try:
@@ -91,35 +112,42 @@ class LocalDirectory:
             self._fs.unlink(final)
         self._fs.sync_directory(final.parent)
 
-    def differences(self, files: Iterable[DataFile]) -> Differences:
-        """Every file's length is looked at; nothing is read."""
-        differences = Differences()
-        found = dict(self._walk())
-        for file in files:
-            size = found.pop(file.path, None)
-            if size is None and file.sealed:
-                differences.gone.append(file.path)
-            elif size is None:
-                differences.wrong.append(f"{file.path} is missing ({file.rows} rows, {file.bytes} bytes)")
-            elif size != file.bytes:
-                differences.wrong.append(f"{file.path} has {size} bytes instead of {file.bytes}")
-        differences.unknown = sorted(found)
-        return differences
-
-    def _walk(self) -> Iterator[tuple[str, int]]:
-        """(posix path below root, bytes) of every file; the staging directory is not entered."""
+    def listing(self, thorough: bool) -> Listing:
+        """Nothing is read but names and lengths. What is hidden in the root is the service's own."""
+        found = Listing()
         pending = [""]
         while pending:
             directory = pending.pop()
-            for name in self._fs.list_directory(self._root / directory):
-                if not directory and name == STAGING_BESIDE_DATA:
-                    continue
+            try:
+                names = self._fs.list_directory(self._root / directory)
+            except PermissionError:
+                found.unreadable.append(directory and f"{directory}/")
+                continue
+            for name in names:
                 path = f"{directory}/{name}" if directory else name
-                stat = self._fs.stat(self._root / path)
-                if stat.is_directory:
-                    pending.append(path)
-                else:
-                    yield path, stat.size
+                if not path.startswith("."):
+                    self._look(path, pending, found)
+        return found
+
+    def _look(self, path: str, pending: list[str], found: Listing) -> None:
+        try:
+            stat = self._fs.stat(self._root / path)
+        except PermissionError:
+            found.unreadable.append(f"{path}/")
+        except FileNotFoundError:  # a link to nowhere
+            return
+        else:
+            if stat.is_directory:
+                pending.append(path)
+            else:
+                found.files[path] = FoundFile(stat.size, stat.modified_ns // 1_000_000)
+
+    def facts(self, path: str) -> FileFacts | None:
+        try:
+            with self._fs.open_for_read(self._root / path) as file:
+                return read_facts(file)
+        except OSError:
+            return None
 
 
 def local_destination(fs: DurableFS, paths: SinkPaths, grows: bool = True) -> LocalDirectory:

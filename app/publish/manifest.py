@@ -12,14 +12,14 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from app.disk.durable_file import DurableFile, SyncFailed
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
-from app.parquet.data_file import DataFile, QuarantinedRows
+from app.parquet.data_file import DataFile, FileState, QuarantinedRows
 from app.parquet.partition import Partition
 
 HEADER: Final = b"parquet-sink manifest 1\n"
@@ -36,6 +36,27 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     files: list[DataFile] = []
     quarantined: list[QuarantinedRows] = []
+
+
+class Gap(NamedTuple):
+    """LSNs from first to last whose rows are in no file, but for those that another file has: `kept`."""
+
+    first: int
+    last: int
+    kept: tuple[tuple[int, int], ...]
+
+    def __contains__(self, lsn: object) -> bool:
+        if not isinstance(lsn, int) or not self.first <= lsn <= self.last:
+            return False
+        return not any(first <= lsn <= last for first, last in self.kept)
+
+
+def gaps_of(files: Iterable[DataFile]) -> list[Gap]:
+    """What a partition's files do not hold any more. A frame whose rows are in part in a file is no gap."""
+    known = list(files)
+    there = [file for file in known if file.state is not FileState.REMOVED and file.rows]
+    kept = tuple((file.first_lsn, file.last_lsn) for file in there)
+    return [Gap(file.last_lsn + 1, file.lost_through, kept) for file in known if file.lost_through]
 
 
 class ManifestDamaged(Exception):
@@ -55,6 +76,7 @@ class Manifest:
         self._opened: dict[Partition, str] = {}
         self._open: set[Partition] = set()
         self._through: dict[Partition, int] = {}
+        self._gaps: dict[Partition, list[Gap]] = {}
         self._published: Counter[tuple[int, Kind]] = Counter()
         self._snapshot: tuple[DataFile, ...] | None = None
         self._log: DurableFile | None = None
@@ -104,10 +126,34 @@ class Manifest:
         with self._lock:
             return Counter(self._published)
 
-    def published_through(self, partition: Partition) -> int:
-        """The highest LSN whose rows of this partition are published; 0 for none."""
+    def is_published(self, partition: Partition, lsn: int) -> bool:
+        """Whether the rows that this partition has of a frame are in a file, or lost for good."""
         with self._lock:
-            return self._through.get(partition, 0)
+            if lsn > self._through.get(partition, 0):
+                return False
+            return not any(lsn in gap for gap in self._gaps.get(partition, ()))
+
+    def was_lost(self, partition: Partition, lsn: int) -> bool:
+        """Whether a file had these rows and has lost them."""
+        with self._lock:
+            return any(lsn in gap for gap in self._gaps.get(partition, ()))
+
+    def recover_lost(self, partition: Partition, rows: int) -> list[DataFile]:
+        """The partition's records of lost rows, less these, which came from the journal again."""
+        with self._lock:
+            broken = [f for f in self._files.values() if f.partition == partition and f.lost_rows]
+        changed = []
+        for file in broken:
+            found = min(rows, file.lost_rows)
+            rows -= found
+            if found:
+                changed.append(msgspec.structs.replace(file, lost_rows=file.lost_rows - found))
+        return changed
+
+    def lost(self) -> Sequence[DataFile]:
+        """Files of which rows are lost."""
+        with self._lock:
+            return [file for file in self._files.values() if file.lost_rows]
 
     @property
     def last_lsn(self) -> int:
@@ -191,12 +237,14 @@ class Manifest:
 
     def _apply(self, commit: Commit) -> None:
         self._snapshot = None
+        broken: set[Partition] = set()
         self.last_commit = max(self.last_commit, commit.id)
         for file in commit.files:
             self._count(file.path, file)
             previous = self._files.get(file.path)
             key = file.workspace_id, file.kind
-            self._published[key] += file.rows - (previous.rows if previous else 0)
+            before = previous.rows + previous.lost_rows if previous else 0
+            self._published[key] += file.rows + file.lost_rows - before
             self._files[file.path] = file
             partition = file.partition
             latest = self._latest.get(partition)
@@ -205,7 +253,11 @@ class Manifest:
                 (self._open.discard if file.sealed else self._open.add)(partition)
             if file.number == 0 or partition not in self._opened:
                 self._opened[partition] = file.created_at
-            self._reach(partition, file.last_lsn)
+            self._reach(partition, max(file.last_lsn, file.lost_through))
+            if file.lost_through or partition in self._gaps:
+                broken.add(partition)
+        for partition in broken:
+            self._gaps[partition] = gaps_of(f for f in self._files.values() if f.partition == partition)
         for rows in commit.quarantined:
             self._count(rows.path, rows)
             self._quarantined[rows.path] = rows

@@ -18,6 +18,9 @@ class Observer(Protocol):
     def write_error(self) -> None:
         """Publishing failed and will be tried again."""
 
+    def partition_failed(self) -> None:
+        """One partition could not be published and is set aside for a while."""
+
     def rows_quarantined(self, kind: Kind, rows: int) -> None:
         """Rows that could not be encoded were set aside."""
 
@@ -30,6 +33,9 @@ class Observer(Protocol):
 
 class SilentObserver:
     """Counts nothing."""
+
+    def partition_failed(self) -> None:
+        return
 
     def rows_written(self, kind: Kind, rows: int) -> None: ...
 

@@ -29,6 +29,10 @@ class SinkPaths(msgspec.Struct, frozen=True):
         return self.state / "manifest"
 
     @property
+    def identity(self) -> Path:
+        return self.state / "identity"
+
+    @property
     def intent(self) -> Path:
         return self.state / "publish-intent"
 

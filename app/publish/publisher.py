@@ -1,22 +1,34 @@
 """Commits: the rows of some partitions, staged and published together, tried again when the disk fails."""
 
+import errno
+import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
 from app.disk.durable_fs import DurableFS
 from app.parquet.data_file import DataFile
+from app.parquet.partition import Partition
 from app.publish.buffer import PartitionRows
-from app.publish.destination import Destination, NamesTaken
+from app.publish.destination import Destination, NamesTaken, NotPlaced
 from app.publish.intent import Intent, IntentLog
 from app.publish.manifest import Commit, Manifest
 from app.publish.observer import Observer
 from app.publish.paths import SinkPaths
 from app.publish.renaming import free_names, rename_files, rename_placements
 from app.publish.rotation import WriterPolicy
+from app.publish.set_aside import SetAside
 from app.publish.stage import Span, StagedFlush, Stager
 from app.publish.staging_directory import Staging
+
+log = logging.getLogger(__name__)
+
+CONCERNS_ALL: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+"""What fails for one partition for these reasons fails for each."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -37,7 +49,8 @@ class _Pending(msgspec.Struct, frozen=True):
 class Publisher:
     """Publishes what it is given, or says that it must be given again. Used by the writer thread alone.
 
-    problem: why the last try failed, None when it did not.
+    problem: why nothing at all can be published now, None when that is not so. set_aside: partitions that
+    fail alone. clock: ms since the epoch. timer: ms on a clock that is never set.
     """
 
     def __init__(
@@ -48,8 +61,12 @@ class Publisher:
         destination: Destination,
         policy: WriterPolicy,
         clock: Callable[[], int],
+        timer: Callable[[], int],
         observer: Observer,
     ) -> None:
+        self._timer = timer
+        self.set_aside = SetAside(policy, timer)
+        self._returned: list[PartitionRows] = []
         self._manifest = manifest
         self._policy = policy
         self._clock = clock
@@ -61,6 +78,8 @@ class Publisher:
         self._pending: _Pending | None = None
         self._pause_ms = 0
         self._failed_at_ms = 0
+        self._failing_since_ms: int | None = None
+        self._said: str | None = None
         self.problem: str | None = None
 
     @property
@@ -75,8 +94,17 @@ class Publisher:
 
     def may_try(self) -> bool:
         """Whether the pause after a failure is over."""
-        since_ms = self._clock() - self._failed_at_ms
-        return not self._pause_ms or not 0 <= since_ms < self._pause_ms
+        return self._timer() >= self._failed_at_ms + self._pause_ms
+
+    def problem_age_s(self) -> float:
+        """How long publishing has failed, of one partition or of all; 0 when it works."""
+        all_s = 0.0 if self._failing_since_ms is None else (self._timer() - self._failing_since_ms) / 1000
+        return max(all_s, self.set_aside.oldest_s())
+
+    def returned(self) -> list[PartitionRows]:
+        """Rows of partitions that were left out of a commit that was begun: to be put back."""
+        returned, self._returned = self._returned, []
+        return returned
 
     def commit(self, taken: Sequence[PartitionRows]) -> tuple[list[Published], list[PartitionRows]]:
         """Publish these rows: (what is published, what could not even be staged and is to be put back).
@@ -90,11 +118,15 @@ class Publisher:
         for index, rows in enumerate(taken):
             span = Span(number, rows.first_lsn, rows.last_lsn)
             try:
-                staged.append(Published(rows, self._stager.stage(rows.partition, rows.table(), span)))
+                flush = self._stager.stage(rows.partition, rows.table(), span, rows.recovered)
+                staged.append(Published(rows, flush))
             except OSError as error:
-                self._failed(error)
-                left = list(taken[index:])
-                break
+                if error.errno in CONCERNS_ALL:
+                    self._failed(error)
+                    left += taken[index:]
+                    break
+                self._failed_alone(rows.partition, error)
+                left.append(rows)
         if not staged:
             return [], left
         self._staging.sync()
@@ -105,7 +137,7 @@ class Publisher:
         )
         placements = [placement for each in staged for placement in each.flush.placements]
         self._pending = _Pending(Intent(commit, placements), staged, started_s)
-        return self._publish(succeeded=not left), left
+        return self._publish(succeeded=self.problem is None or not left), left
 
     def resume(self) -> list[Published]:
         """Go on with an unfinished commit; return what it has published. Raises SyncFailed."""
@@ -126,13 +158,17 @@ class Publisher:
         except NamesTaken as taken:
             self._rename(pending, taken.paths)
             return []
+        except NotPlaced as error:
+            self._leave_out(pending, error)
+            return []
         except OSError as error:
             self._failed(error)
             return []
         self._pending = None
         if succeeded:
-            self._pause_ms = 0
-            self.problem = None
+            self._succeeded()
+        for each in pending.flushes:
+            self.set_aside.done(each.taken.partition)
         self._observe(pending)
         return pending.flushes
 
@@ -148,12 +184,61 @@ class Publisher:
             each.flush.placements = rename_placements(each.flush.placements, names)
         self._pending = msgspec.structs.replace(pending, intent=pending.intent.renamed(names))
 
+    def _leave_out(self, pending: _Pending, failed: NotPlaced) -> None:
+        """Take the partitions whose files cannot have their names out of a commit that was begun."""
+        if all(error.errno in CONCERNS_ALL for error in failed.errors.values()):
+            self._failed(failed)
+            return
+        commit = pending.intent.commit
+        owners = {file.path: file.partition for file in commit.files}
+        owners |= {rows.path: rows.partition for rows in commit.quarantined}
+        errors = {owners[path]: error for path, error in failed.errors.items()}
+        out = [each for each in pending.intent.placements if owners[each.path] in errors]
+        left = Intent(
+            Commit(
+                id=commit.id,
+                files=[file for file in commit.files if file.partition not in errors],
+                quarantined=[rows for rows in commit.quarantined if rows.partition not in errors],
+            ),
+            [each for each in pending.intent.placements if owners[each.path] not in errors],
+        )
+        try:
+            self._intents.withdraw(out)
+            if not left.commit.files and not left.commit.quarantined:
+                self._intents.abandon()
+        except OSError as unmoved:
+            self._failed(unmoved)
+            return
+        for partition, error in errors.items():
+            self._failed_alone(partition, error)
+        self._returned += [each.taken for each in pending.flushes if each.taken.partition in errors]
+        kept = [each for each in pending.flushes if each.taken.partition not in errors]
+        self._pending = _Pending(left, kept, pending.started_s) if left.commit.files or kept else None
+
+    def _failed_alone(self, partition: Partition, error: OSError) -> None:
+        self.set_aside.failed(partition, error)
+        self._observer.partition_failed()
+        self._observer.write_error()
+
     def _failed(self, error: OSError) -> None:
-        self._failed_at_ms = self._clock()
+        self._failed_at_ms = self._timer()
         doubled = max(self._pause_ms * 2, self._policy.retry_ms_min)
         self._pause_ms = min(doubled, self._policy.retry_ms_max)
-        self.problem = f"publishing failed and is tried again every {self._pause_ms} ms: {error}"
+        said = str(error)
+        if self._said != said:
+            log.error("nothing can be published now; it is tried again: %s", said)
+            self._said = said
+        if self._failing_since_ms is None:
+            self._failing_since_ms = self._failed_at_ms
+        self.problem = f"publishing failed and is tried again every {self._pause_ms} ms: {said}"
         self._observer.write_error()
+
+    def _succeeded(self) -> None:
+        if self._failing_since_ms is not None:
+            seconds = (self._timer() - self._failing_since_ms) / 1000
+            log.warning("publishing works again after %.1f s", seconds)
+        self._pause_ms = 0
+        self._failing_since_ms = self._said = self.problem = None
 
     def _observe(self, pending: _Pending) -> None:
         for each in pending.flushes:

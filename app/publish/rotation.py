@@ -28,7 +28,10 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     max_partitions_per_commit: partitions published by one intent and one manifest record.
     tick_ms: the longest time between two looks at the clock.
     pressure_interval_ms: the shortest time between two flushes for the journal's sake.
-    retry_ms_min, retry_ms_max: the pause after a failed publish, doubled each time.
+    retry_ms_min, retry_ms_max: the pause after a failed publish, of all or of one partition; doubled each
+        time.
+    copy_bytes_per_s: requests that wait for a file hasten its flush, and each flush copies the file where
+        the file system cannot share blocks. They are published together, at most this much a second.
     """
 
     rotation: Rotation = Rotation.DAILY
@@ -42,6 +45,7 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     pressure_interval_ms: int = 1_000
     retry_ms_min: int = 100
     retry_ms_max: int = 10_000
+    copy_bytes_per_s: int = 32 << 20
 
 
 class Due(Enum):
@@ -58,8 +62,9 @@ class Due(Enum):
 class Buffered(msgspec.Struct, frozen=True):
     """What rotation knows about one partition.
 
-    opened_ms: when its first row came. oldest_ms: when the oldest row that is still buffered came.
-    end_ms: when its time has passed. bytes: memory that its buffered rows hold.
+    opened_ms: when its first row came. oldest_ms: when the oldest row that is still buffered came; both on a
+    clock that is never set. end_ms: when its time has passed, ms since the epoch. bytes: memory that its
+    buffered rows hold.
     first_lsn: the oldest frame that still has rows here.
     """
 
@@ -71,8 +76,11 @@ class Buffered(msgspec.Struct, frozen=True):
     first_lsn: int
 
 
-def due(buffered: Buffered, policy: WriterPolicy, now_ms: int) -> Due | None:
-    """Whether a partition is to be flushed now, and why."""
+def due(buffered: Buffered, policy: WriterPolicy, now_ms: int, wall_ms: int) -> Due | None:
+    """Whether a partition is to be flushed now, and why.
+
+    now_ms: on the clock of `buffered`, which is never set. wall_ms: since the epoch; it names partitions.
+    """
     if buffered.rows == 0:
         return None
     if buffered.rows >= policy.row_group_rows:
@@ -80,7 +88,7 @@ def due(buffered: Buffered, policy: WriterPolicy, now_ms: int) -> Due | None:
     if buffered.bytes >= policy.max_file_bytes:
         return Due.BYTES
     waited_ms = now_ms - buffered.oldest_ms
-    if now_ms >= buffered.end_ms + policy.settle_ms and waited_ms >= policy.settle_ms:
+    if wall_ms >= buffered.end_ms + policy.settle_ms and waited_ms >= policy.settle_ms:
         return Due.TIME_PASSED
     if waited_ms >= lag_ms(buffered.opened_ms, policy, now_ms):
         return Due.AGE

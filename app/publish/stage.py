@@ -1,5 +1,6 @@
 """The rows of one partition into staged files: complete, and neither synced nor in their place yet."""
 
+import logging
 from collections.abc import Callable
 
 import msgspec
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
-from app.parquet.data_file import DataFile, QuarantinedRows
+from app.parquet.data_file import DataFile, FileState, QuarantinedRows
 from app.parquet.draft import Draft
 from app.parquet.encode import SHRINK, TELLING_BYTES, rfc3339
 from app.parquet.file_policy import is_full, rows_that_fit
@@ -21,6 +22,8 @@ from app.publish.destination import Destination
 from app.publish.manifest import Manifest
 from app.publish.rotation import WriterPolicy
 from app.publish.staging_directory import Placement, Staging
+
+log = logging.getLogger(__name__)
 
 
 class StagedFlush(msgspec.Struct):
@@ -43,6 +46,10 @@ class Span(msgspec.Struct, frozen=True):
     commit: int
     first_lsn: int
     last_lsn: int
+
+
+class _Changed(Exception):
+    """A file is not what was published."""
 
 
 class Stager:
@@ -68,11 +75,11 @@ class Stager:
         self._schemas = {kind: policy.layout.schema(kind) for kind in Kind}
         self._columns = {kind: empty_metadata(schema, {}).schema for kind, schema in self._schemas.items()}
 
-    def stage(self, partition: Partition, rows: pa.Table, span: Span) -> StagedFlush:
+    def stage(self, partition: Partition, rows: pa.Table, span: Span, recovered: int = 0) -> StagedFlush:
         """Write all rows (columns as SCHEMAS[kind]) to staged files, which `Staging.sync` makes durable.
 
-        Rows that cannot be encoded go to a quarantine file. Raises OSError, and then nothing is left behind;
-        SyncFailed.
+        recovered: how many of them a file had that is lost. Rows that cannot be encoded go to a quarantine
+        file. Raises OSError, and then nothing is left behind; SyncFailed.
         """
         flush = StagedFlush(partition)
         rows, unfit = self._arranger.arrange(rows, partition.kind)
@@ -92,6 +99,8 @@ class Stager:
             self.discard(flush)
             raise
         flush.unfit = unfit
+        if recovered:
+            flush.files += self._manifest.recover_lost(partition, recovered)
         return flush
 
     def discard(self, flush: StagedFlush) -> None:
@@ -102,7 +111,7 @@ class Stager:
         if rows.num_rows == 0:
             return
         latest = self._manifest.latest(flush.partition)
-        draft = self._draft(flush.partition, latest, span)
+        draft, state = self._first_draft(flush.partition, latest, span)
         number = 0 if latest is None else latest.number + (draft.old is None)
         start = 0
         while start < rows.num_rows:
@@ -112,15 +121,40 @@ class Stager:
                 full = start < rows.num_rows or is_full(draft.size, draft.row_groups, self._policy)
                 self._write(flush, draft, number, span, full or self._destination.grows_in is None)
             number += 1
-            draft = self._draft(flush.partition, None, span)
+            draft = self._draft(flush.partition, span, flush_offset=start)
         if latest is not None and not latest.sealed and flush.files[0].number != latest.number:
-            flush.files.insert(0, msgspec.structs.replace(latest, sealed=True))
+            flush.files.insert(0, msgspec.structs.replace(latest, sealed=True, state=state))
+        # The last file is placed first: when the first has its name, the flush is there whole.
+        flush.placements.reverse()
 
-    def _draft(self, partition: Partition, latest: DataFile | None, span: Span) -> Draft:
-        """The next version of the latest file where that may still grow, else a new file."""
-        metadata = self._metadata_to_extend(latest)
+    def _first_draft(
+        self, partition: Partition, latest: DataFile | None, span: Span
+    ) -> tuple[Draft, FileState]:
+        """The next version of the latest file where that may still grow, else a new file; and how the latest
+        one was found."""
+        try:
+            metadata = self._metadata_to_extend(latest)
+        except FileNotFoundError:
+            # What was removed cannot grow, and must not keep new rows from their file.
+            return self._draft(partition, span), FileState.REMOVED
+        except (OSError, pa.ArrowException, _Changed) as error:
+            assert latest is not None
+            log.error("%s is left as it is, and its partition goes on in a new file: %s", latest.path, error)
+            return self._draft(partition, span), FileState.CHANGED
         old = latest if metadata is not None else None
+        return self._draft(partition, span, old, metadata), FileState.PUBLISHED
+
+    def _draft(
+        self,
+        partition: Partition,
+        span: Span,
+        old: DataFile | None = None,
+        metadata: pq.FileMetaData | None = None,
+        flush_offset: int = 0,
+    ) -> Draft:
         facts = {
+            "journal": self._policy.journal,
+            "flush_offset": str(flush_offset),
             "writer": self._policy.writer_version,
             "kind": partition.kind.value,
             "commit": str(span.commit),
@@ -133,12 +167,11 @@ class Stager:
         directory = self._destination.grows_in
         if directory is None or latest is None or latest.sealed:
             return None
-        try:
-            with self._fs.open_for_read(directory / latest.path) as file:
-                metadata = pq.read_metadata(file)
-        except FileNotFoundError:
-            # Somebody has removed it: what is gone cannot grow, and must not keep new rows from their file.
-            return None
+        size = self._fs.stat(directory / latest.path).size
+        if size != latest.bytes:
+            raise _Changed(f"it has {size} bytes instead of {latest.bytes}")
+        with self._fs.open_for_read(directory / latest.path) as file:
+            metadata = pq.read_metadata(file)
         if is_full(latest.bytes, metadata.num_row_groups, self._policy):
             return None
         return metadata if metadata.schema.equals(self._columns[latest.kind]) else None

@@ -163,7 +163,9 @@ def _add_admin_calls(
         token.get_secret_value() if token else None,
         bound_to_loopback=is_loopback(settings.server.host),
     )
-    app.include_router(flush_router(service.flush, auth.authorise, settings.server.request_timeout))
+    app.include_router(
+        flush_router(service.flush, service.problem, auth.authorise, settings.server.request_timeout)
+    )
     app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
     app.include_router(status_router(service.status, auth.authorise_admin))
     reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready

@@ -27,6 +27,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def monotonic_ms() -> int:
+    """A clock that is never set, ms."""
+    return time.monotonic_ns() // 1_000_000
+
+
 AnyService = Service | KafkaService
 
 
@@ -45,6 +50,7 @@ def build_service(
         policies(settings),
         metrics,
         now_ms,
+        monotonic_ms,
         request_exit,
         store=(store := object_store(settings)),
         catalog=table_catalog(settings, store, metrics),
@@ -55,6 +61,18 @@ def build_service(
     metrics.observe("buffered_rows", "The same, in rows.", service.buffered_rows)
     metrics.observe("open_partitions", "Partitions with buffered rows.", service.open_partitions)
     metrics.observe("oldest_row_age_seconds", "Age of the oldest row not in a file.", service.oldest_age_s)
+    metrics.observe(
+        "publish_failing_seconds",
+        "How long publishing has failed, of one partition or of all; 0 when it works. Above a minute: look "
+        "at the log and GET /status.",
+        service.problem_age_s,
+    )
+    metrics.observe(
+        "lost_rows",
+        "Published rows whose file is gone or changed, and that the journal had no more. Any: GET /status "
+        "names the files.",
+        service.lost_rows,
+    )
     metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: service.admission.inflight_bytes)
     metrics.observe("free_bytes", "Free space of the fullest disk.", lambda: service.levels().free_bytes)
     return service

@@ -298,6 +298,10 @@ class KafkaService:
         """Records in Kafka that are not in files, of this writer's partitions."""
         return self._parts.writers.lag() if self._parts and self._parts.writers else 0
 
+    def problem(self) -> str | None:
+        """Why publishing does not work in this process now; None when it does."""
+        return self._parts.writers.problem() if self._parts and self._parts.writers else None
+
     def log_summary(self) -> None:
         """One line about what the service does."""
         if self._parts is None:

@@ -5,25 +5,22 @@ close:  commit thread (what was submitted is durable) → writer (what is buffer
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
-from app.commit.batch_ids import DeduplicationWindow
+from app.commit.batch_ids import DeduplicationWindow, WindowDamaged
 from app.commit.journal_store import JournalStore
 from app.commit.payload import RowsFrameCodec
-from app.commit.pipeline import Pipeline
 from app.commit.store import AcceptedRows
 from app.disk.data_directory_lock import lock_data_directory
-from app.disk.durable_fs import DurableFS, Space
+from app.disk.durable_fs import DurableFS
 from app.disk.file_lock import FileLock
 from app.disk.reserve import DiskReserve
 from app.errors import Overloaded
@@ -32,18 +29,22 @@ from app.journal.journal import Journal
 from app.metrics import Metrics
 from app.object_store.store import ObjectStore
 from app.parquet.data_file import DataFile
-from app.publish.bucket import Bucket
+from app.publish.bucket import Bucket, BucketTree
 from app.publish.intake import FlushResult
-from app.publish.intent import IntentDamaged
-from app.publish.interrupted import FilesDiffer, recover
+from app.publish.interrupted import RecoveryReport, recover
 from app.publish.local_directory import local_destination
-from app.publish.manifest import Manifest, ManifestDamaged
+from app.publish.manifest import Manifest
+from app.publish.ownership import Identity, LocalTree, Tree, TreeRefused, read_identity, take_tree
 from app.publish.paths import SinkPaths
+from app.publish.rotation import WriterPolicy
 from app.publish.writer import Writer
+from app.run.disks import Disks
 from app.run.gate import STARTING, Gate
 from app.run.observers import CommitObserver, PublishObserver
+from app.run.parts import Parts, status_json
 from app.run.pipelines import NewPipeline, pipeline_of_batches
 from app.run.start_patience import StartPatience
+from app.run.told import CannotStart, cannot_start, say
 from app.settings.plan import Policies
 from app.submission import Reply, Submission
 
@@ -51,19 +52,8 @@ log = logging.getLogger(__name__)
 
 AWAITING_STORE = "starting: the object store does not answer, and an interrupted upload is to be finished"
 
-REFUSED_STARTS = (JournalDamaged, ManifestDamaged, IntentDamaged, FilesDiffer)
+REFUSED_STARTS = (JournalDamaged, TreeRefused, CannotStart)
 """Their messages say what an operator is to do; where they were raised tells nothing more."""
-
-
-class Parts(msgspec.Struct, frozen=True):
-    """What exists once the service has recovered."""
-
-    journal: Journal
-    manifest: Manifest
-    writer: Writer
-    pipeline: Pipeline[Any, Any]
-    window: DeduplicationWindow
-    accepted: AcceptedRows
 
 
 class Service:
@@ -76,6 +66,7 @@ class Service:
         policies: Policies,
         metrics: Metrics,
         clock_ms: Callable[[], int],
+        timer_ms: Callable[[], int],
         on_fatal: Callable[[], None],
         new_writer: Callable[..., Writer] = Writer,
         store: ObjectStore | None = None,
@@ -94,11 +85,14 @@ class Service:
         self._policies = policies
         self._metrics = metrics
         self._clock_ms = clock_ms
+        self._timer_ms = timer_ms
+        self._identity: Identity | None = None
+        self._tree_lock: FileLock | None = None
         self._parts: Parts | None = None
         self._lock: FileLock | None = None
         self._closed = False
-        self._space = Space(1 << 62, 1 << 62, 1 << 62, 1 << 62)
-        self._reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
+        reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
+        self._disks = Disks(fs, paths, reserve, policies.admission)
         self.admission = Admission(
             policies.admission,
             self.levels,
@@ -111,8 +105,25 @@ class Service:
     # --- life -------------------------------------------------------------------------------------------
 
     def lock(self) -> None:
-        """Makes this the only process that writes here while it lives. Raises DataDirectoryInUse."""
+        """Makes this the only process that writes here while it lives.
+
+        Raises DataDirectoryInUse; TreeRefused; OSError.
+        """
         self._lock = lock_data_directory(self._fs, self._paths.state)
+        if self._paths.data is not None:
+            self._take_tree(LocalTree(self._fs, self._paths.data))
+
+    def _take_tree(self, tree: Tree) -> None:
+        node = self._policies.writer.node
+        self._identity, self._tree_lock = take_tree(self._fs, self._paths, tree, node)
+
+    def _take_bucket(self, store: ObjectStore) -> None:
+        """While the store does not answer nothing is written there, so nothing can be mixed up."""
+        try:
+            self._take_tree(BucketTree(store))
+        except OSError as error:
+            self._identity = read_identity(self._fs, self._paths)
+            log.warning("it is not known yet whose files are in %s: %s", store.policy.url, error)
 
     def open(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Recovers and starts. Blocks as long as the journal is long; call it in a thread.
@@ -121,15 +132,24 @@ class Service:
         """
         began = time.monotonic()
         self.check_space()
-        manifest, report = self._patience.until_store_answers(
-            lambda: recover(self._fs, self._paths, self._destination), self._note_outage
+        if self.store is not None:
+            self._take_bucket(self.store)
+        journal_is_new = not self._fs.exists(self._paths.segments)
+        try:
+            manifest, report = self._patience.until_store_answers(
+                lambda: self._recover(accepts_unnamed=not journal_is_new), self._note_outage
+            )
+        except OSError as error:
+            raise CannotStart(cannot_start(error)) from error
+        say(report)
+        adopted_lsn = self._identity.adopted_lsn if self._identity is not None else 0
+        journal = Journal.open(
+            self._fs,
+            self._paths.segments,
+            self._policies.journal,
+            max(manifest.last_lsn, adopted_lsn if journal_is_new else 0),
+            begins_above=journal_is_new and adopted_lsn > 0,
         )
-        for path in report.unknown_files:
-            log.warning("%s is below the data path and no commit knows it; it is left alone", path)
-        if report.removed_files:
-            first = report.removed_files[0]
-            log.warning("%d published files are gone, the first is %s", len(report.removed_files), first)
-        journal = Journal.open(self._fs, self._paths.segments, self._policies.journal, manifest.last_lsn)
         if journal.recovery.lost_lsns is not None:
             log.warning(
                 'the journal has lost LSN %d to %d, which acknowledge = "%s" does not prevent; rows of them '
@@ -139,11 +159,12 @@ class Service:
             )
         window = self._load_window()
         writer = self._new_writer(
-            self._policies.writer,
+            self._writer_policy(),
             self._fs,
             self._paths,
             manifest,
             clock=self._clock_ms,
+            timer=self._timer_ms,
             observer=PublishObserver(self._metrics),
             destination=self._destination,
             on_trim=lambda lsn: self._trim(journal, window, lsn),
@@ -170,8 +191,27 @@ class Service:
         self._metrics.recovery_rows.set(replayed)
         self._metrics.recovery_cut_bytes.set(journal.recovery.torn_bytes)
         self._metrics.recovery_seconds.set(time.monotonic() - began)
-        log.info("ready: %d rows replayed in %.1f s", replayed, time.monotonic() - began)
+        log.info(
+            "ready after %.1f s: %d rows read from the journal, %d of them not in files yet",
+            time.monotonic() - began,
+            replayed,
+            writer.buffered_rows,
+        )
         self.gate.open()
+
+    def _recover(self, *, accepts_unnamed: bool) -> tuple[Manifest, RecoveryReport]:
+        return recover(
+            self._fs,
+            self._paths,
+            self._destination,
+            journals=self._identity.journals if self._identity is not None else frozenset(),
+            node=self._policies.writer.node,
+            accepts_unnamed=accepts_unnamed,
+        )
+
+    def _writer_policy(self) -> WriterPolicy:
+        journal = self._identity.journal if self._identity is not None else ""
+        return msgspec.structs.replace(self._policies.writer, journal=journal)
 
     def stop_opening(self) -> None:
         """Ends an `open` that waits for an object store or a full disk."""
@@ -217,51 +257,30 @@ class Service:
 
     async def publish(self, workspace_id: int) -> bool:
         """Publishes what this workspace has had accepted; whether that succeeded within the time for it."""
-        flushed = asyncio.wrap_future(self.flush(workspace_id))
+        future = self._open_parts().writer.flush(workspace_id, hastens=True)
+        flushed = asyncio.wrap_future(future)
         done, _ = await asyncio.wait({flushed}, timeout=self._policies.publish_timeout_s)
         return bool(done) and flushed.exception() is None
 
     def status(self) -> dict[str, object]:
         """The account and the levels, as GET /status answers them."""
-        parts = self._open_parts()
-        with parts.accepted.lock:
-            accepted = dict(parts.accepted.rows)
-            written = parts.writer.account()
-        rows = [
-            {
-                "workspace_id": workspace_id,
-                "kind": kind.value,
-                "accepted": accepted.get((workspace_id, kind), 0),
-                "published": line.published,
-                "buffered": line.buffered,
-                "quarantined": line.quarantined,
-            }
-            for (workspace_id, kind), line in sorted(written.items())
-        ]
-        return {
-            "rows": rows,
-            "journal": {
-                "bytes": parts.journal.size_bytes,
-                "first_lsn": parts.journal.first_lsn,
-                "last_lsn": parts.journal.last_lsn,
-            },
-            "buffer": {
-                "rows": parts.writer.buffered_rows,
-                "bytes": parts.writer.buffered_bytes,
-                "open_partitions": parts.writer.open_partitions,
-                "oldest_row_age_s": self.oldest_age_s(),
-            },
-            "deduplication": {"batches": len(parts.window), "messages": len(parts.window.messages)},
-            "files": len(parts.manifest.files()),
-            "catalog": self._catalog.status(),
-            "last_flush_ms": parts.writer.last_flush_ms,
-            "problem": parts.writer.problem,
-        }
+        return status_json(self._open_parts(), self._catalog.status())
 
     def oldest_age_s(self) -> float:
         """Of the oldest row that is not in a published file; 0 when all are."""
-        oldest_ms = self._parts.writer.oldest_unpublished_ms if self._parts else None
-        return 0.0 if oldest_ms is None else max(self._clock_ms() - oldest_ms, 0) / 1000
+        return self._parts.writer.oldest_age_s if self._parts else 0.0
+
+    def problem_age_s(self) -> float:
+        """How long publishing has failed, of one partition or of all; 0 when it works."""
+        return self._parts.writer.problem_age_s if self._parts else 0.0
+
+    def problem(self) -> str | None:
+        """Why publishing does not work now; None when it does."""
+        return self._parts.writer.problem if self._parts else None
+
+    def lost_rows(self) -> int:
+        """Rows that were published and are in no file any more."""
+        return sum(file.lost_rows for file in self._parts.manifest.lost()) if self._parts else 0
 
     def levels(self) -> Levels:
         """What stands against the limits of admission now."""
@@ -269,8 +288,8 @@ class Service:
         return Levels(
             buffered_bytes=parts.writer.buffered_bytes if parts else 0,
             journal_bytes=parts.journal.size_bytes if parts else 0,
-            free_bytes=self._space.free_bytes,
-            free_inodes=self._space.free_inodes,
+            free_bytes=self._disks.space.free_bytes,
+            free_inodes=self._disks.space.free_inodes,
         )
 
     def buffered_bytes_of(self, workspace_id: int) -> int:
@@ -310,32 +329,7 @@ class Service:
 
     def check_space(self) -> None:
         """Looks at the disks; blocks. What it finds counts for admission until the next look."""
-        spaces = []
-        for path in filter(None, (self._paths.state, self._paths.data)):
-            with contextlib.suppress(FileNotFoundError):
-                spaces.append(self._fs.space(path))
-        if spaces:
-            self._space = Space(
-                min(s.free_bytes for s in spaces),
-                min(s.total_bytes for s in spaces),
-                min(s.free_inodes if s.total_inodes else 1 << 62 for s in spaces),
-                max(s.total_inodes for s in spaces),
-            )
-            self._mind_reserve()
-
-    def _mind_reserve(self) -> None:
-        """Gives the reserve up when publishing fails for want of space, and takes it again later."""
-        free, limits = self._space.free_bytes, self._policies.admission
-        too_little = max(limits.min_free_bytes, self._reserve.size)
-        if free < too_little and self._parts is not None and self._parts.writer.problem:
-            if self._reserve.kept:
-                log.warning("the disk is full: giving up the reserve of %d bytes", self._reserve.size)
-                self._reserve.give_up()
-        elif free > limits.resume_free_bytes + self._reserve.size:
-            try:
-                self._reserve.keep()
-            except OSError as error:
-                log.warning("no reserve of %d bytes can be kept: %s", self._reserve.size, error)
+        self._disks.look(publishing_fails=self._parts is not None and bool(self._parts.writer.problem))
 
     # --- inside -------------------------------------------------------------------------------------------
 
@@ -350,7 +344,15 @@ class Service:
     def _load_window(self) -> DeduplicationWindow:
         window = DeduplicationWindow(self._policies.deduplication)
         if self._fs.exists(self._window_path):
-            window.load(self._fs.read(self._window_path))
+            try:
+                window.load(self._fs.read(self._window_path))
+            except (WindowDamaged, OSError) as error:
+                log.warning(
+                    "%s cannot be read (%s): batches that were sent before this start may be stored a second "
+                    "time if they are sent again now",
+                    self._window_path,
+                    error,
+                )
         return window
 
     def _trim(self, journal: Journal, window: DeduplicationWindow, lsn: int) -> None:

@@ -53,6 +53,9 @@ class PublishObserver:
     def write_error(self) -> None:
         self._metrics.write_errors.inc()
 
+    def partition_failed(self) -> None:
+        self._metrics.partition_errors.inc()
+
     def rows_quarantined(self, kind: Kind, rows: int) -> None:
         self._metrics.quarantined_rows.inc(rows)
 

@@ -11,7 +11,8 @@ from app.journal.losses import LOSSES_NAME
 from app.journal.repair import repair
 from app.object_store.store import ObjectStore
 from app.publish.bucket import Bucket
-from app.publish.interrupted import recover
+from app.publish.interrupted import RecoveryReport, recover
+from app.publish.ownership import read_identity
 from app.publish.paths import SinkPaths
 
 
@@ -20,29 +21,44 @@ class NothingThere(Exception):
 
 
 class Repair(msgspec.Struct, frozen=True):
-    """damages: what was given up, none if the journal was sound. losses: the file that lists it for good."""
+    """damages: what was given up, none if the journal was sound. losses: the file that lists it for good.
+    report: what manifest and files said of each other."""
 
     damages: list[Damage]
     losses: Path
+    report: RecoveryReport
 
 
 def repair_data_directory(
-    fs: DurableFS, paths: SinkPaths, store: ObjectStore | None = None, *, syncs: bool
+    fs: DurableFS,
+    paths: SinkPaths,
+    store: ObjectStore | None = None,
+    *,
+    syncs: bool,
+    node: str | None = None,
 ) -> Repair:
     """Finish an interrupted publish as a start does, then record every damage of the journal as lost.
 
     store: where files go, if not to a directory. syncs: as for `app.journal.recovery.recover`: whether the
     journal must reach what the manifest knows.
-    Raises NothingThere; DataDirectoryInUse; FilesDiffer, ManifestDamaged, IntentDamaged, which no repair
-    mends; JournalDamaged when the disk goes on failing; OSError, SyncFailed.
+    Raises NothingThere; DataDirectoryInUse; JournalDamaged when the disk goes on failing; OSError;
+    SyncFailed.
     """
     if not fs.exists(paths.state):
         raise NothingThere(f"{paths.state} is not there; is journal.path right?")
     lock = lock_data_directory(fs, paths.state)
     try:
-        manifest, _ = recover(fs, paths, Bucket(fs, store) if store else None)
+        identity = read_identity(fs, paths)
+        manifest, report = recover(
+            fs,
+            paths,
+            Bucket(fs, store) if store else None,
+            journals=identity.journals if identity is not None else frozenset(),
+            node=node,
+            accepts_unnamed=fs.exists(paths.segments),
+        )
         manifest.close()
         damages = repair(fs, paths.segments, manifest.last_lsn if syncs else 0)
-        return Repair(damages, paths.segments / LOSSES_NAME)
+        return Repair(damages, paths.segments / LOSSES_NAME, report)
     finally:
         lock.release()

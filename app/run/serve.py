@@ -15,10 +15,12 @@ import uvicorn
 
 from app.api.api_keys import ApiKeys
 from app.disk.data_directory_lock import DataDirectoryInUse
+from app.publish.ownership import TreeRefused
 from app.run.application import create_app
 from app.run.crew import Crew
 from app.run.development_key import development_key
 from app.run.process import prepare_process, uvicorn_config
+from app.run.told import cannot_start
 from app.run.worker_entry import run_worker
 from app.settings.settings import ConfigurationError, Settings
 
@@ -70,6 +72,10 @@ def _run(settings: Settings, listener: socket.socket) -> int:
         app.state.service.lock()
     except DataDirectoryInUse as error:
         raise ConfigurationError([f"journal.path: {error}"]) from None
+    except TreeRefused as error:
+        raise ConfigurationError([str(error)]) from None
+    except OSError as error:
+        raise ConfigurationError([cannot_start(error)]) from None
     server = uvicorn.Server(uvicorn_config(app, app.state.fast_lane, settings, inner=inner is not None))
     # uvicorn has handlers of its own while it serves. It raises the signal once more when it has stopped:
     # without a handler that would kill the process, with uvicorn's it would look like being told twice.

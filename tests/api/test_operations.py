@@ -53,7 +53,7 @@ def client(running: Running) -> Iterator[httpx.Client]:
     auth = AdminAuth(ApiKeys({bytes(range(16)): 7}), TOKEN, bound_to_loopback=True)
     app = FastAPI()
     install_error_responses(app, ids)
-    app.include_router(flush_router(running.flush, auth.authorise, timeout_s=0.2))
+    app.include_router(flush_router(running.flush, lambda: None, auth.authorise, timeout_s=0.2))
     app.include_router(status_router(lambda: {"rows": [{"accepted": 3}]}, auth.authorise_admin))
     app.include_router(health_router(lambda: running.reasons, ids))
     with serving(app) as client:

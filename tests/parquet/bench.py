@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 
 from app.disk.durable_fs import DurableFS
@@ -15,6 +16,8 @@ from app.publish.paths import SinkPaths
 from app.publish.rotation import WriterPolicy
 from app.publish.writer import Writer
 from tests.parquet.rows import NOON_MS
+
+JOURNALS = frozenset({"the journal of the tests"})
 
 Journal = dict[int, tuple[Kind, pa.RecordBatch]]
 
@@ -36,7 +39,7 @@ class Bench:
         self.fs = fs or DurableFS()
         self.paths = SinkPaths(root / "data" if store is None else None, root / "state")
         self.destination: Destination | None = None if store is None else Bucket(self.fs, store)
-        self.policy = policy or WriterPolicy()
+        self.policy = msgspec.structs.replace(policy or WriterPolicy(), journal=min(JOURNALS))
         self.journal: Journal = {} if journal is None else journal
         self.now_ms = NOON_MS
         self.journal_bytes = 0
@@ -46,13 +49,16 @@ class Bench:
 
     def start(self) -> RecoveryReport:
         """What a start of the service does; a second time stands for a restart."""
-        self.manifest, self.report = recover(self.fs, self.paths, self.destination)
+        self.manifest, self.report = recover(
+            self.fs, self.paths, self.destination, journals=JOURNALS, node=self.policy.node
+        )
         self.writer = Writer(
             self.policy,
             self.fs,
             self.paths,
             self.manifest,
             clock=lambda: self.now_ms,
+            timer=lambda: self.now_ms,
             on_trim=self._trim,
             on_fatal=self.fatal.append,
             journal_bytes=lambda: self.journal_bytes,

@@ -79,7 +79,7 @@ def no_clearing_of_staging(patch: Patch) -> None:
 
 
 def no_memory_of_what_is_published(patch: Patch) -> None:
-    patch.setattr(Manifest, "published_through", lambda self, partition: 0)
+    patch.setattr(Manifest, "is_published", lambda self, partition, lsn: False)
 
 
 def trimmed_before_it_is_published(patch: Patch) -> None:

@@ -2,15 +2,16 @@ import json
 from pathlib import Path
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
-from app.publish.intent import IntentDamaged, read_intent
-from app.publish.interrupted import FilesDiffer, recover
+from app.publish.intent import read_intent
+from app.publish.interrupted import recover
 from app.publish.manifest import HEADER, Commit, Manifest, ManifestDamaged
 from app.publish.rotation import WriterPolicy
-from tests.parquet.bench import Bench
+from tests.parquet.bench import JOURNALS, Bench
 from tests.parquet.moody_fs import MoodyFS
 from tests.parquet.rows import all_timestamps, event_rows, published, snapshot_rows
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk
@@ -62,21 +63,57 @@ def test_a_partition_with_a_lost_staged_file_is_undone_alone_and_replayed(tmp_pa
     assert all_timestamps(bench.data) == list(range(30))
 
 
-def test_a_grown_file_of_an_undone_partition_is_cut_back_to_its_old_version(tmp_path: Path) -> None:
-    """The flush fills the old file and begins a new one; the new one is lost after the old was replaced."""
-
+def overflowing(tmp_path: Path, call: str, name: str) -> Bench:
+    """A flush that fills the old file and begins a new one, and dies before the named call."""
     fs = MoodyFS()
     bench = Bench(tmp_path, fs, WriterPolicy(max_file_bytes=24 << 10))
     bench.put(1, event_rows(0, 30))
     bench.flush()
     bench.put(2, event_rows(30, 200))
-    fs.dies = lambda call, path: path.name == "events-0001.parquet"
+    fs.dies = lambda made, path: (made, path.name) == (call, name)
     with pytest.raises(Crash):
         bench.flush()
-    assert published(bench.data)[FILE] != list(range(30)), "the old file must have been replaced already"
     bench.fs = DurableFS()
+    return bench
+
+
+def test_the_old_file_is_replaced_last(tmp_path: Path) -> None:
+    """Where it says through which frame the partition is published, all files of that flush are there."""
+    bench = overflowing(tmp_path, "rename", "events.parquet")
+    assert set(published(bench.data)) == {FILE, FILE.replace("events", "events-0001")}
+    assert published(bench.data)[FILE] == list(range(30))
     for path in bench.paths.staging(bench.fs).iterdir():
         path.unlink()
+    assert bench.start().undone == 1
+    assert published(bench.data) == {FILE: list(range(30))}
+    bench.flush()
+    assert all_timestamps(bench.data) == list(range(230))
+
+
+def test_a_new_file_of_a_publish_that_nobody_knows_of_any_more_is_taken_away(tmp_path: Path) -> None:
+    """Intent and manifest are gone, and of two files of one flush only the second has its name."""
+    bench = overflowing(tmp_path, "rename", "events.parquet")
+    bench.paths.intent.write_bytes(b"damaged")
+    bench.paths.manifest.unlink()
+
+    assert bench.start().files.incomplete == [FILE.replace("events", "events-0001")]
+    bench.flush()
+    assert all_timestamps(bench.data) == list(range(230))
+
+
+def test_a_grown_file_of_an_undone_partition_is_cut_back_to_its_old_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(manifest: Manifest, commit: Commit) -> None:
+        if commit.id > 1:
+            raise Crash("before the manifest")
+
+    append = Manifest.append
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "append", lambda *given: dies(*given) or append(*given))
+        bench = overflowing(tmp_path, "never", "")
+    assert published(bench.data)[FILE] != list(range(30)), "the old file must have been replaced already"
+    (bench.data / FILE.replace("events", "events-0001")).unlink()
     assert bench.start().undone == 1
     assert published(bench.data) == {FILE: list(range(30))}
     bench.flush()
@@ -99,31 +136,112 @@ def test_unknown_files_are_reported_and_left_alone(tmp_path: Path) -> None:
     assert (bench.data / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("harm", ["missing", "short", "long"])
-def test_a_published_file_that_is_not_as_it_was_refuses_the_start(tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize("harm", ["missing", "short", "long", "older"])
+def test_a_start_goes_on_without_a_file_that_is_not_as_it_was(tmp_path: Path, harm: str) -> None:
+    """What the journal has no more is recorded as lost, and the partition goes on in the next number."""
     bench = Bench(tmp_path)
+    path = bench.data / FILE
     bench.put(1, event_rows(0, 10))
     bench.flush()
-    path = bench.data / FILE
+    older = path.read_bytes()
+    bench.put(2, event_rows(10, 10))
+    bench.flush()
     whole = path.read_bytes()
     if harm == "missing":
         path.unlink()
     else:
-        path.write_bytes(whole[:-1] if harm == "short" else whole + b"x")
-    before = tree(tmp_path)
-    with pytest.raises(FilesDiffer, match=FILE):
-        recover(bench.fs, bench.paths)
-    assert tree(tmp_path) == before
-    path.write_bytes(whole)
-    recover(bench.fs, bench.paths)[0].close()
+        path.write_bytes({"short": whole[:-1], "long": whole + b"x", "older": older}[harm])
+    left = tree(bench.data)
+
+    report = bench.start()
+    [broken] = report.files.broken
+    kept = 10 if harm == "older" else 0
+    assert (broken.path, broken.lost_rows, broken.rows) == (FILE, 20 - kept, kept)
+    assert bench.manifest.rows_published().total() == 20
+    assert bench.start().files.broken == [], "a second start finds nothing new"
+    bench.put(3, event_rows(20, 10))
+    bench.flush()
+    assert {path: bytes_ for path, bytes_ in tree(bench.data).items() if path in left} == left
+    new = {
+        path.name: sorted(pq.read_table(path)["timestamp"].to_pylist())
+        for path in bench.data.rglob("events-*.parquet")
+    }
+    assert new == {"events-0001.parquet": list(range(20, 30))}
 
 
-def test_a_changed_intent_refuses_the_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("harm", ["missing", "short", "older"])
+def test_rows_that_the_journal_still_has_are_published_again_where_no_file_has_them(
+    tmp_path: Path, harm: str
+) -> None:
+    bench = Bench(tmp_path)
+    path = bench.data / FILE
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    older = path.read_bytes()
+    bench.put(2, event_rows(10, 10))
+    bench.flush()
+    whole = path.read_bytes()
+    if harm == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(whole[:-1] if harm == "short" else older)
+    bench.journal = {1: (Kind.EVENTS, event_rows(0, 10)), 2: (Kind.EVENTS, event_rows(10, 10))}
+
+    bench.start()
+    bench.flush()
+    readable = older if harm == "older" else b""
+    rows = pq.read_table(bench.data / "7/2026-01-01/events-0001.parquet")["timestamp"].to_pylist()
+    assert sorted(rows) == list(range(10 if readable else 0, 20))
+    assert bench.manifest.rows_published().total() == 20
+    assert bench.manifest.lost() == []
+    bench.journal = {2: (Kind.EVENTS, event_rows(10, 10))}
+    bench.start()
+    bench.writer.turn()
+    assert bench.writer.buffered_rows == 0, "published once more is enough"
+
+
+def test_a_changed_intent_is_set_aside_and_its_files_are_taken_at_their_word(tmp_path: Path) -> None:
+    """The first file had its name already, the other one had not."""
     bench = interrupted(tmp_path, "rename", "snapshots.parquet")
     intent = bench.paths.intent
     intent.write_bytes(intent.read_bytes().replace(b"snapshots", b"snapshotz", 1))
-    with pytest.raises(IntentDamaged, match="publish-intent"):
-        recover(bench.fs, bench.paths)
+
+    report = bench.start()
+    assert [path.name for path in report.set_aside] == ["publish-intent.damaged-1"]
+    bench.flush()
+    assert all_timestamps(bench.data) == list(range(30))
+
+
+@pytest.mark.parametrize("harm", ["removed", "header", "older", "damaged"])
+def test_a_manifest_that_is_not_what_it_was_is_read_from_the_files(tmp_path: Path, harm: str) -> None:
+    bench = Bench(tmp_path)
+    manifest = bench.paths.manifest
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    older = manifest.read_bytes()
+    bench.put(2, event_rows(10, 10))
+    bench.put(3, snapshot_rows(20, 10), Kind.SNAPSHOTS)
+    bench.flush()
+    whole = manifest.read_bytes()
+    if harm == "removed":
+        manifest.unlink()
+    else:
+        flipped = whole[:40] + bytes([whole[40] ^ 1]) + whole[41:]
+        manifest.write_bytes({"header": HEADER, "older": older, "damaged": flipped}[harm])
+    bench.journal = {
+        1: (Kind.EVENTS, event_rows(0, 10)),
+        2: (Kind.EVENTS, event_rows(10, 10)),
+        3: (Kind.SNAPSHOTS, snapshot_rows(20, 10)),
+    }
+
+    report = bench.start()
+    assert report.files.adopted
+    bench.writer.turn()
+    assert bench.writer.buffered_rows == 0, "a file has them all"
+    assert bench.manifest.rows_published().total() == 30
+    bench.put(4, event_rows(30, 10))
+    bench.flush()
+    assert all_timestamps(bench.data) == list(range(40))
 
 
 def test_a_torn_last_record_is_cut_at_every_length(tmp_path: Path) -> None:
@@ -160,7 +278,7 @@ def test_every_flipped_bit_before_the_last_record_refuses_the_start(tmp_path: Pa
             Manifest.open(DurableFS(), path)
 
 
-def test_every_flipped_bit_of_a_durable_last_record_refuses_the_start() -> None:
+def test_every_flipped_bit_of_a_durable_last_record_is_made_up_for_by_the_files() -> None:
     disk = SimulatedDisk()
     bench = Bench(Path("/node"), disk.mount())
     for lsn in (1, 2):
@@ -171,9 +289,9 @@ def test_every_flipped_bit_of_a_durable_last_record_refuses_the_start() -> None:
         flipped = bytearray(good)
         flipped[position] ^= 1 << (position % 8)
         disk.overwrite(bench.paths.manifest, bytes(flipped))
-        with pytest.raises(ManifestDamaged, match="manifest"):
-            recover(bench.fs, bench.paths)
-        assert bench.fs.read(bench.paths.manifest) == flipped
+        manifest, _ = recover(bench.fs, bench.paths, journals=JOURNALS)
+        assert [(file.rows, file.last_lsn) for file in manifest.files()] == [(20, 2)]
+        manifest.close()
 
 
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "short"])

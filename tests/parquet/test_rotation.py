@@ -48,7 +48,7 @@ FRESH = Buffered(opened_ms=0, oldest_ms=0, end_ms=86_400_000, rows=1, bytes=10, 
     ],
 )
 def test_when_a_partition_is_due(change: dict[str, int], now_ms: int, expected: Due | None) -> None:
-    assert due(msgspec.structs.replace(FRESH, **change), POLICY, now_ms) is expected
+    assert due(msgspec.structs.replace(FRESH, **change), POLICY, now_ms, now_ms) is expected
 
 
 def test_a_file_is_copied_at_most_about_sixteen_times_over() -> None:

@@ -8,9 +8,8 @@ from app.disk.durable_file import SyncFailed
 from app.kinds import Kind
 from app.parquet.partition import Partition, Rotation
 from app.parquet.quarantine import ERROR_KEY
-from app.publish.intake import RowAccount
+from app.publish.intake import RowAccount, WriterStopped
 from app.publish.rotation import WriterPolicy
-from app.publish.writer import WriterStopped
 from app.schema import SCHEMAS
 from tests.parquet.bench import Bench
 from tests.parquet.moody_fs import MoodyFS, never
@@ -33,10 +32,10 @@ def test_rows_are_published_when_they_are_as_old_as_the_flush_interval(tmp_path:
     bench.put(1, event_rows(0, 10))
     bench.turn_at(NOON_MS + 59_999)
     assert published(bench.data) == {}
-    assert (bench.writer.buffered_rows, bench.writer.oldest_unpublished_ms) == (10, NOON_MS)
+    assert (bench.writer.buffered_rows, bench.writer.oldest_age_s) == (10, 59.999)
     bench.turn_at(NOON_MS + 60_000)
     assert all_timestamps(bench.data) == list(range(10))
-    assert (bench.writer.buffered_rows, bench.writer.oldest_unpublished_ms) == (0, None)
+    assert (bench.writer.buffered_rows, bench.writer.oldest_age_s) == (0, 0.0)
     assert bench.writer.buffered_bytes == 0
 
 

@@ -394,7 +394,7 @@ class SimulatedFS(DurableFS):
     def _mount(self, path: Path) -> str | None:
         return "the only one"
 
-    def lock(self, path: Path, holder: str) -> FileLock:
+    def lock(self, path: Path, holder: str | None) -> FileLock:
         def act() -> FileLock:
             other = self.disk.locks.get(path)
             if other is not None and not other.dead:

@@ -262,7 +262,7 @@ MUTANTS: Final = (
     Mutant(
         "replay: rows that are published are put again",
         "app/publish/writer.py",
-        "            if item.lsn > max(map(self._manifest.published_through, (hourly, daily))):\n",
+        "            if not any(self._manifest.is_published(each, item.lsn) for each in (hourly, daily)):\n",
         "            if True:\n",
         WHOLE_MODEL,
     ),

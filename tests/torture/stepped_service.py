@@ -71,6 +71,7 @@ class Process:
             SMALL,
             metrics,
             lambda: clock[0],
+            lambda: clock[0],
             self._failed.set,
             new_writer=partial(_SteppedWriter, self),
         )

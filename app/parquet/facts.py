@@ -1,0 +1,93 @@
+"""What a data file says of itself: its footer's key-value metadata, written with every version."""
+
+from collections.abc import Mapping
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.kinds import Kind
+from app.parquet.draft import KEY_PREFIX
+from app.parquet.layout import CODECS
+
+
+class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """journal: the identity of the journal that its rows came from; empty in files of earlier versions.
+    commit: which one published this version. first_lsn, last_lsn: of its rows' frames.
+
+    flush_offset: how many rows of that commit stand in earlier files of the partition.
+    min_timestamp, max_timestamp: ms since the epoch. codec: a name of CODECS.
+    """
+
+    journal: str
+    kind: Kind
+    commit: int
+    first_lsn: int
+    last_lsn: int
+    flush_offset: int
+    rows: int
+    min_timestamp: int
+    max_timestamp: int
+    codec: str
+
+
+def facts_of(metadata: pq.FileMetaData) -> FileFacts | None:
+    """None for a file that this service has not written."""
+    said = _said(metadata.metadata or {})
+    try:
+        kind, commit = Kind(said["kind"]), int(said["commit"])
+        first_lsn, last_lsn = int(said["first_lsn"]), int(said["last_lsn"])
+        flush_offset = int(said.get("flush_offset", "0"))
+    except (KeyError, ValueError):
+        return None
+    lowest, highest = _timestamps(metadata)
+    return FileFacts(
+        journal=said.get("journal", ""),
+        kind=kind,
+        commit=commit,
+        first_lsn=first_lsn,
+        last_lsn=last_lsn,
+        flush_offset=flush_offset,
+        rows=metadata.num_rows,
+        min_timestamp=lowest,
+        max_timestamp=highest,
+        codec=_codec(metadata),
+    )
+
+
+def read_facts(file: pa.NativeFile) -> FileFacts | None:
+    """None for a file without a readable footer, and for one that this service has not written."""
+    try:
+        return facts_of(pq.read_metadata(file))
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def _said(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
+    prefix = KEY_PREFIX.encode()
+    return {
+        key.removeprefix(prefix).decode(): value.decode("utf-8", "replace")
+        for key, value in metadata.items()
+        if key.startswith(prefix)
+    }
+
+
+def _timestamps(metadata: pq.FileMetaData) -> tuple[int, int]:
+    """From the row groups' statistics, which the service always writes."""
+    lowest, highest = [], []
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for column in range(group.num_columns):
+            if group.column(column).path_in_schema == "timestamp":
+                statistics = group.column(column).statistics
+                if statistics is not None and statistics.has_min_max:
+                    lowest.append(int(statistics.min_raw))
+                    highest.append(int(statistics.max_raw))
+    return min(lowest, default=0), max(highest, default=0)
+
+
+def _codec(metadata: pq.FileMetaData) -> str:
+    if not metadata.num_row_groups:
+        return "uncompressed"
+    used = metadata.row_group(0).column(0).compression.lower()
+    return next((name for name in CODECS if used.startswith(name)), "uncompressed")

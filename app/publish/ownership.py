@@ -1,0 +1,219 @@
+"""A data tree belongs to one journal: else two services write the same files, or rows stay behind.
+
+The journal has an identity of its own, in its directory; the tree says which journal it belongs to, in a
+hidden file that no engine reads, one for each node id. The file is locked while the service runs.
+"""
+
+import contextlib
+import errno
+import logging
+import socket
+import uuid
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from app.disk.durable_fs import DurableFS
+from app.disk.file_lock import FileLock, LockHeld
+from app.publish.paths import SinkPaths
+
+log = logging.getLogger(__name__)
+
+OWNER_NAME: Final = ".owner"
+NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})
+
+
+class TreeRefused(Exception):
+    """Going on could lose or double rows. The message says what to do."""
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Which journal a tree belongs to. path, host: where that journal was last, for people."""
+
+    journal: str
+    path: str
+    host: str
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """The journal's own. tree: where its files are. adopted: journals whose files it has taken over;
+    adopted_lsn: these have rows up to this LSN, so its own begin above."""
+
+    journal: str
+    tree: str
+    adopted: tuple[str, ...] = ()
+    adopted_lsn: int = 0
+
+    @property
+    def journals(self) -> frozenset[str]:
+        return frozenset((self.journal, *self.adopted))
+
+
+class Tree(Protocol):
+    """Where files are, as far as its owner is concerned. Raises OSError."""
+
+    @property
+    def name(self) -> str:
+        """A path or URL, for people, and to tell whether it is another one."""
+        ...
+
+    def read_owner(self, node: str | None) -> bytes | None: ...
+    def write_owner(self, node: str | None, data: bytes, *, replaces: bool) -> bool:
+        """False when there is one, unless it is to be replaced."""
+        ...
+
+    def lock_owner(self, node: str | None) -> FileLock | None:
+        """Raises LockHeld."""
+        ...
+
+
+class LocalTree:
+    """A directory."""
+
+    def __init__(self, fs: DurableFS, root: Path) -> None:
+        self._fs = fs
+        self._root = root
+
+    @property
+    def name(self) -> str:
+        return str(self._root)
+
+    def read_owner(self, node: str | None) -> bytes | None:
+        try:
+            return self._fs.read(self._root / owner_name(node))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write_owner(self, node: str | None, data: bytes, *, replaces: bool) -> bool:
+        path = self._root / owner_name(node)
+        self._fs.make_directory(self._root)
+        if replaces:
+            self._fs.write_atomically(path, data)
+            return True
+        try:
+            file = self._fs.create(path)
+        except FileExistsError:
+            return False
+        try:
+            file.write([data])
+            file.sync()
+        finally:
+            file.close()
+        self._fs.sync_directory(self._root)
+        return True
+
+    def lock_owner(self, node: str | None) -> FileLock | None:
+        try:
+            return self._fs.lock(self._root / owner_name(node), None)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            log.warning("%s knows no locks: a second service on it is found by its journal alone", self._root)
+            return None
+
+
+def owner_name(node: str | None) -> str:
+    return OWNER_NAME if node is None else f"{OWNER_NAME}-{node}"
+
+
+def take_tree(
+    fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None
+) -> tuple[Identity, FileLock | None]:
+    """Make sure that this journal and this tree belong together; on the first start they do from then on.
+
+    Raises TreeRefused; OSError.
+    """
+    known = read_identity(fs, paths)
+    owner = _owner(tree, node)
+    if owner is None:
+        _refuse_left_behind(fs, known, tree, node)
+        known = known or Identity(uuid.uuid4().hex, tree.name)
+        if not tree.write_owner(node, _owned_by(known, paths), replaces=False):
+            owner = _owner(tree, node)
+    if owner is not None and (known is None or owner.journal != known.journal):
+        raise TreeRefused(_owned_by_another(tree, owner, node))
+    assert known is not None
+    try:
+        lock = tree.lock_owner(node)
+    except LockHeld:
+        raise TreeRefused(
+            f"another service that runs now writes to {tree.name}; stop it, or give this one a "
+            "server.node_id or a sinks path of its own"
+        ) from None
+    if known.tree != tree.name or read_identity(fs, paths) is None:
+        known = msgspec.structs.replace(known, tree=tree.name)
+        fs.write_atomically(paths.identity, msgspec.json.encode(known) + b"\n")
+    return known, lock
+
+
+def adopt_tree(fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None, last_lsn: int) -> Identity:
+    """Make this journal the owner, whoever was it. last_lsn: the highest LSN of a file in the tree.
+
+    Raises TreeRefused when the owner runs; OSError.
+    """
+    data, before = tree.read_owner(node), tuple[str, ...]()
+    if data is not None:
+        with contextlib.suppress(msgspec.DecodeError):
+            before = (msgspec.json.decode(data, type=Owner).journal,)
+        try:
+            lock = tree.lock_owner(node)
+        except LockHeld:
+            raise TreeRefused(f"a service that runs now writes to {tree.name}; stop it first") from None
+        if lock is not None:
+            lock.release()
+    known = read_identity(fs, paths)
+    adopted = tuple(dict.fromkeys((*(known.adopted if known else ()), *before)))
+    identity = Identity(known.journal if known else uuid.uuid4().hex, tree.name, adopted, last_lsn)
+    fs.write_atomically(paths.identity, msgspec.json.encode(identity) + b"\n")
+    tree.write_owner(node, _owned_by(identity, paths), replaces=True)
+    return identity
+
+
+def read_identity(fs: DurableFS, paths: SinkPaths) -> Identity | None:
+    """The journal's identity; None where it has none (yet)."""
+    try:
+        return msgspec.json.decode(fs.read(paths.identity), type=Identity)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def _owner(tree: Tree, node: str | None) -> Owner | None:
+    data = tree.read_owner(node)
+    if not data:
+        return None
+    try:
+        return msgspec.json.decode(data, type=Owner)
+    except msgspec.DecodeError:
+        raise TreeRefused(
+            f"{tree.name}/{owner_name(node)} cannot be read, so it is not known which journal the files "
+            "belong to; if it is this one: parquet-sink adopt"
+        ) from None
+
+
+def _owned_by(identity: Identity, paths: SinkPaths) -> bytes:
+    return msgspec.json.encode(Owner(identity.journal, str(paths.state), socket.gethostname())) + b"\n"
+
+
+def _refuse_left_behind(fs: DurableFS, known: Identity | None, tree: Tree, node: str | None) -> None:
+    """A tree without an owner is new, unless this journal has files elsewhere."""
+    if known is None or known.tree == tree.name or "://" in known.tree:
+        return
+    before = LocalTree(fs, Path(known.tree))
+    owner = _owner(before, node)
+    if owner is not None and owner.journal == known.journal:
+        raise TreeRefused(
+            f"this journal's files are in {known.tree}, and the configuration says {tree.name}: move that "
+            f"directory there, with its hidden files, or set the sink's path back; to begin anew in "
+            f"{tree.name} and leave the old files where they are: parquet-sink adopt"
+        )
+
+
+def _owned_by_another(tree: Tree, owner: Owner, node: str | None) -> str:
+    mine = "" if node is None else f" (node {node})"
+    return (
+        f"the files in {tree.name}{mine} belong to the journal in {owner.path} on {owner.host}, and this is "
+        "another one. Set journal.path to that journal; or give this service a server.node_id or a sink path "
+        "of its own; or, if that journal is gone for good, have this one take the files over: "
+        "parquet-sink adopt"
+    )

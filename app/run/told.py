@@ -1,0 +1,69 @@
+"""What operators are told of the state of files: in the log at a start."""
+
+import errno
+import logging
+from collections.abc import Iterator
+
+from app.parquet.data_file import DataFile, FileState
+from app.publish.interrupted import RecoveryReport
+
+log = logging.getLogger(__name__)
+
+
+class CannotStart(Exception):
+    """The disk does not let the service start. The message says what to do."""
+
+
+def cannot_start(error: OSError) -> str:
+    """One sentence with path and remedy."""
+    path = error.filename2 or error.filename or "a file of the service"
+    remedy = {
+        errno.EACCES: "give the service's user the right to write there",
+        errno.EPERM: "give the service's user the right to write there",
+        errno.EROFS: "mount the file system for writing",
+        errno.ENOSPC: "free space or inodes on that file system",
+        errno.EDQUOT: "raise the user's quota there",
+        errno.EXDEV: "put it and its target on one file system, without links between them",
+        errno.ENOTDIR: "a file stands where a directory is needed: move it away",
+    }.get(error.errno or 0, "look at that disk")
+    return f"the service cannot start: {path}: {error.strerror or error}; {remedy}, and start again"
+
+
+def say(report: RecoveryReport) -> None:
+    """One line for each thing that was found, with a count where there are many."""
+    for broken in report.files.broken:
+        log.error("%s", _broken(broken))
+    for line in _others(report):
+        log.warning("%s", line)
+
+
+def lines(report: RecoveryReport) -> list[str]:
+    """The same, to be printed."""
+    return [*map(_broken, report.files.broken), *_others(report)]
+
+
+def _broken(file: DataFile) -> str:
+    what = "gone" if file.state is FileState.REMOVED else "not what was published"
+    return (
+        f"{file.path} is {what}: {file.lost_rows} rows of it (LSN {file.last_lsn + 1} to "
+        f"{file.lost_through}) are lost unless the journal still has them; it is left as it is, and its "
+        "partition goes on in a new file"
+    )
+
+
+def _others(report: RecoveryReport) -> Iterator[str]:
+    files = report.files
+    if files.adopted:
+        yield (
+            f"the manifest did not know {len(files.adopted)} published files, or not all of their rows, the "
+            f"first is {files.adopted[0].path}: what they say of themselves counts"
+        )
+    if files.removed:
+        yield f"{len(files.removed)} published files are gone, the first is {files.removed[0].path}"
+    if files.unknown:
+        yield (
+            f"{len(files.unknown)} files below the data path are not of this service, the first is "
+            f"{files.unknown[0]}: they are left alone"
+        )
+    for path in files.incomplete:
+        yield f"{path} is of a publish that was interrupted: its rows come from the journal again"
