@@ -116,7 +116,7 @@ class DeduplicationWindow:
                 (seen.lsn, BatchReceipt(workspace_id, batch_id, seen.digest, seen.rows))
                 for (workspace_id, batch_id), seen in self._batches.items()
             ]
-                saved = msgspec.msgpack.encode(SavedWindow(self._last_lsn, batches, self.messages.dump()))
+            saved = msgspec.msgpack.encode(SavedWindow(self._last_lsn, batches, self.messages.dump()))
         return SAVED_HEADER + zlib.crc32(saved).to_bytes(4, "little") + saved
 
     def load(self, saved: bytes) -> None:
