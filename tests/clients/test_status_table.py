@@ -55,7 +55,7 @@ def full_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(tmp_path_factory.mktemp("full"), limits)
     with service:
         service.launch()
-        service.wait_until(lambda: "ready: " in service.stderr, START_SECONDS_MAX)
+        service.wait_until(lambda: "ready after" in service.stderr, START_SECONDS_MAX)
         yield service
 
 
