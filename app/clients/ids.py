@@ -8,7 +8,7 @@ from msgspec import Raw
 from app.clients.lenient_json import text_of
 from app.decode.name_based_ids import name_based_id
 
-_QUOTED: Final = re.compile(rb'"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}"')
+_QUOTED: Final = re.compile(rb'"(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})"')
 _UUID: Final = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
@@ -21,7 +21,7 @@ def id_member(value: Raw | None) -> tuple[bytes | None, bool]:
     if value is None:
         return None, False
     raw = bytes(value)
-    if _QUOTED.fullmatch(raw) and is_uuid(raw[1:-1].decode()):
+    if _QUOTED.fullmatch(raw):
         return raw, True
     text = text_of(value)
     if text is None:

@@ -1,6 +1,7 @@
 """OpenTelemetry logs as protocol buffers."""
 
 import base64
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -16,24 +17,26 @@ from app.clients.otlp_records import RecordWriter, origin
 from app.errors import MalformedBatch
 
 _Field: Final = descriptor_pb2.FieldDescriptorProto
+_SIMPLE: Final = frozenset({"int_value", "double_value", "bool_value"})
 
 
 def read(body: bytes) -> Document:
     """Raises MalformedBatch."""
     document = Document()
     writer = RecordWriter(document)
-    for resource_logs in _parsed(body).resource_logs:
-        resource = _attributes(resource_logs.resource.attributes)
+    request, sound = _parsed(body)
+    for resource_logs in request.resource_logs:
+        resource = sound(_attributes(resource_logs.resource.attributes))
         for scope_logs in resource_logs.scope_logs:
-            where = origin(resource, _scope(scope_logs.scope))
+            where = origin(resource, sound(_scope(scope_logs.scope)))
             for record in scope_logs.log_records:
                 writer.add(
                     where,
                     record.time_unix_nano or record.observed_time_unix_nano,
                     record.severity_number,
-                    _value(record.body),
-                    _attributes(record.attributes),
-                    _others(record),
+                    sound(_value(record.body)),
+                    sound(_attributes(record.attributes)),
+                    sound(_others(record)),
                 )
     return document
 
@@ -63,21 +66,26 @@ def _varint(number: int) -> bytes:
     return bytes(pieces)
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes) -> tuple[Any, Callable[[Any], Any]]:
+    """The request, and what makes texts of its values."""
     request = ExportLogsServiceRequest()
     try:
         request.ParseFromString(body)
     except DecodeError:
         pass
     else:
-        return request
+        return request, _as_it_is
     # Strings that are no UTF-8 cost the whole request; where strings may be any bytes they do not.
     request = _request_of_bytes()()
     try:
         request.ParseFromString(body)
     except DecodeError:
         raise MalformedBatch("the body is no ExportLogsServiceRequest") from None
-    return request
+    return request, _texts
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 @cache
@@ -111,18 +119,35 @@ def _loosen(messages: Any) -> None:
         _loosen(message.nested_type)
 
 
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+def _texts(value: Any) -> Any:
+    """A value in which strings were read as bytes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {_texts(key): _texts(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_texts(each) for each in value]
+    return value
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:
-    return {_text(pair.key): _value(pair.value) for pair in pairs}
+    found = {}
+    for pair in pairs:
+        value = pair.value
+        which = value.WhichOneof("value")
+        if which == "string_value":
+            found[pair.key] = value.string_value
+        elif which in _SIMPLE:
+            found[pair.key] = getattr(value, which)
+        else:
+            found[pair.key] = _value(value)
+    return found
 
 
 def _value(value: Any) -> Any:
     which = value.WhichOneof("value")
     if which == "string_value":
-        return _text(value.string_value)
+        return value.string_value
     if which is None:
         return None
     if which == "kvlist_value":
@@ -137,9 +162,9 @@ def _value(value: Any) -> Any:
 def _scope(scope: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if scope.name:
-        found["name"] = _text(scope.name)
+        found["name"] = scope.name
     if scope.version:
-        found["version"] = _text(scope.version)
+        found["version"] = scope.version
     if scope.attributes:
         found["attributes"] = _attributes(scope.attributes)
     return found
@@ -152,9 +177,9 @@ def _others(record: Any) -> dict[str, Any]:
     if record.span_id:
         found["span_id"] = record.span_id.hex()
     if record.severity_text:
-        found["severity_text"] = _text(record.severity_text)
+        found["severity_text"] = record.severity_text
     if record.event_name:
-        found["event_name"] = _text(record.event_name)
+        found["event_name"] = record.event_name
     if record.flags:
         found["flags"] = record.flags
     return found

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import msgspec
+from msgspec import Raw
 
 from app.clients.call import Document, Rows
 from app.clients.ids import is_uuid
@@ -18,18 +19,44 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What the records of one scope have in common. resource, scope: to stand in the payload."""
+    """What the records of one scope have in common. resource, scope: JSON objects for the payload."""
 
-    resource: dict[str, Any]
-    scope: dict[str, Any]
+    resource: Raw | None
+    scope: Raw | None
     source: str | None
     service: str | None
+
+
+class _Data(msgspec.Struct, omit_defaults=True, gc=False):
+    attributes: dict[str, Any] = {}
+    resource: Raw | None = None
+    scope: Raw | None = None
+    trace_id: Any = None
+    span_id: Any = None
+    severity_text: Any = None
+    event_name: Any = None
+    flags: Any = None
+
+
+class _Row(msgspec.Struct, omit_defaults=True, gc=False):
+    message: Any
+    level: str
+    data: _Data
+    timestamp: int = 0
+    source: str | None = None
+    service: str | None = None
+    session_id: str | None = None
 
 
 def origin(resource: dict[str, Any], scope: dict[str, Any]) -> Origin:
     source = resource.get("host.name") or resource.get("service.instance.id")
     service = resource.get("service.name")
-    return Origin(resource, scope, _text(source), _text(service))
+    return Origin(
+        Raw(_encode(resource)) if resource else None,
+        Raw(_encode(scope)) if scope else None,
+        _text(source),
+        _text(service),
+    )
 
 
 class RecordWriter:
@@ -48,31 +75,18 @@ class RecordWriter:
         attributes: dict[str, Any],
         others: dict[str, Any],
     ) -> None:
-        """time_ns: 0 for none. others: further members of the payload."""
+        """time_ns: 0 for none. others: further members of the payload, as _Data has them."""
         self._number += 1
-        data: dict[str, Any] = {}
-        if attributes:
-            data["attributes"] = attributes
-        if where.resource:
-            data["resource"] = where.resource
-        if where.scope:
-            data["scope"] = where.scope
-        if others:
-            data |= others
-        row: dict[str, Any] = {
-            "message": "" if body is None else body,
-            "level": _LEVELS[severity] if 0 <= severity < len(_LEVELS) else "info",
-        }
-        if time_ns > 0:
-            row["timestamp"] = time_ns // 1_000_000
-        if where.source is not None:
-            row["source"] = where.source
-        if where.service is not None:
-            row["service"] = where.service
         session = attributes.get("session.id")
-        if isinstance(session, str) and is_uuid(session):
-            row["session_id"] = session
-        row["data"] = data
+        row = _Row(
+            "" if body is None else body,
+            _LEVELS[severity] if 0 <= severity < len(_LEVELS) else "info",
+            _Data(attributes, where.resource, where.scope, **others),
+            max(time_ns // 1_000_000, 0),
+            where.source,
+            where.service,
+            session if isinstance(session, str) and is_uuid(session) else None,
+        )
         self._rows.add(self._number, _encode(row))
 
     def refuse(self, document: Document, field: str, message: str) -> None:

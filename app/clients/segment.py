@@ -33,10 +33,15 @@ _TYPE_OF_PATH: Final = {
     "s": "screen",
 }
 _AS_TRACK: Final = frozenset({"page", "screen"})
-_OF_THE_TRANSPORT: Final = (
-    *("writeKey", "sentAt", "timestamp", "originalTimestamp", "receivedAt", "integrations", "_metadata"),
+_OF_THE_TRANSPORT: Final = frozenset(
+    {"writeKey", "sentAt", "timestamp", "originalTimestamp", "receivedAt", "integrations", "_metadata"}
 )
 """Members that say how a message travels, and nothing about what happened."""
+
+_AS_THEY_ARE: Final = frozenset({"properties", "traits", "name", "category", "channel"})
+_TYPES: Final = {
+    b'"%b"' % name.encode(): name for name in ("track", "identify", "group", "alias", "page", "screen")
+}
 
 _RENAMED: Final = (
     ("userId", b"user_id"),
@@ -77,15 +82,16 @@ def _row(message: Members, default_type: str, skew: int) -> bytes:
     time = moment_ms(message.get("timestamp") or None)
     if time is None:
         time = moment_ms(message.get("originalTimestamp"))
-    for name in _OF_THE_TRANSPORT:
-        take(name, None)
     pieces = []
-    type_name = (text_of(take("type", None)) or default_type).lower()
+    type_text = take("type", None)
+    type_name = _TYPES.get(bytes(type_text)) if type_text is not None else None
+    if type_name is None:
+        type_name = (text_of(type_text) or default_type).lower()
     event = take("event", None)
     if type_name in _AS_TRACK:
         pieces.append(b'"type":"track","event":"%s"' % type_name.encode())
     else:
-        pieces.append(b'"type":' + quoted(type_name))
+        pieces.append(b'"type":%b' % quoted(type_name))
         if event is not None:
             pieces.append(b'"event":%b' % event)
     if time is not None:
@@ -106,7 +112,9 @@ def _row(message: Members, default_type: str, skew: int) -> bytes:
         if is_given(value):
             pieces.append(b'"%b":%b' % (column, value))
     for name, value in message.items():
-        if len(value):
+        if name in _AS_THEY_ARE:
+            pieces.append(b'"%b":%b' % (name.encode(), value))
+        elif name not in _OF_THE_TRANSPORT:
             pieces.append(b"%b:%b" % (quoted(name), value))
     return b"{%b}" % b",".join(pieces)
 
