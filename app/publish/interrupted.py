@@ -200,7 +200,8 @@ class _Recovery:
     def _compare(self, known: Known, behind: bool) -> None:
         files = self._manifest.files()
         known = msgspec.structs.replace(known, files=files, last_commit=self._manifest.last_commit)
-        listing = self._destination.listing(known.is_new or behind)
+        had_files = known.is_new and (known.accepts_unnamed or len(known.journals) > 1)
+        listing = self._destination.listing(had_files or behind)
         if listing is None:
             return
         self.report.files = found = reconcile(known, listing, self._destination.facts)

@@ -34,10 +34,19 @@ from app.publish.intake import FlushResult
 from app.publish.interrupted import RecoveryReport, recover
 from app.publish.local_directory import local_destination
 from app.publish.manifest import Manifest
-from app.publish.ownership import Identity, LocalTree, Tree, TreeRefused, read_identity, take_tree
+from app.publish.ownership import (
+    Identity,
+    LocalTree,
+    Tree,
+    TreeRefused,
+    new_identity,
+    read_identity,
+    take_tree,
+)
 from app.publish.paths import SinkPaths
 from app.publish.rotation import WriterPolicy
 from app.publish.writer import Writer
+from app.run.claim import claim_meanwhile
 from app.run.disks import Disks
 from app.run.gate import STARTING, Gate
 from app.run.observers import CommitObserver, PublishObserver
@@ -118,12 +127,14 @@ class Service:
         self._identity, self._tree_lock = take_tree(self._fs, self._paths, tree, node)
 
     def _take_bucket(self, store: ObjectStore) -> None:
-        """While the store does not answer nothing is written there, so nothing can be mixed up."""
-        try:
-            self._take_tree(BucketTree(store))
-        except OSError as error:
-            self._identity = read_identity(self._fs, self._paths)
-            log.warning("it is not known yet whose files are in %s: %s", store.policy.url, error)
+        """A store that does not answer must not hold up the start: then its owner is looked at meanwhile.
+
+        Objects are never replaced, so nothing can be mixed up until then. Raises TreeRefused.
+        """
+        tree = BucketTree(store)
+        identity = read_identity(self._fs, self._paths) or new_identity(self._fs, self._paths, tree)
+        self._identity = identity
+        claim_meanwhile(lambda: self._take_tree(tree), self._patience, self.fail)
 
     def open(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Recovers and starts. Blocks as long as the journal is long; call it in a thread.
@@ -192,10 +203,10 @@ class Service:
         self._metrics.recovery_cut_bytes.set(journal.recovery.torn_bytes)
         self._metrics.recovery_seconds.set(time.monotonic() - began)
         log.info(
-            "ready after %.1f s: %d rows read from the journal, %d of them not in files yet",
-            time.monotonic() - began,
+            "ready: %d rows read from the journal, %d of them not in files yet, in %.1f s",
             replayed,
             writer.buffered_rows,
+            time.monotonic() - began,
         )
         self.gate.open()
 

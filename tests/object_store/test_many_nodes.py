@@ -76,23 +76,18 @@ def test_nodes_share_partitions_and_each_lists_its_own_files(tmp_path: Path, s3_
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-def test_two_that_take_themselves_for_the_same_node_replace_nothing(
+def test_a_second_journal_does_not_write_where_the_first_does(
     tmp_path: Path, s3_server: S3Server, conditional: bool
 ) -> None:
-    """A node that has lost its journal directory, for example. At once only with the store's help."""
+    """A node that takes itself for another one, or that has lost its journal directory."""
     store = {"sinks.parquet.store": {"conditional_writes": conditional}}
     nodes = list(nodes_of(tmp_path, s3_server, ("twin", "twin"), store))
-    with running(nodes[0]), running(nodes[1]):
-        if conditional:
-            sent = post_everywhere(nodes)
-        else:
-            for place, node in enumerate(nodes):
-                post_all(node, place * BATCHES)
-                node.flush()
-            sent = list(range(2 * BATCHES))
-        assert sorted(numbers(nodes[0].table())) == sent
-        listings = [{file["path"] for file in node.files()} for node in nodes]
-        assert listings[0].isdisjoint(listings[1])
+    with running(nodes[0]), nodes[1]:
+        post_all(nodes[0], 0)
+        nodes[0].flush()
+        with pytest.raises(DidNotStart, match="parquet-sink adopt"):
+            nodes[1].start()
+        assert sorted(numbers(nodes[0].table())) == list(range(BATCHES))
 
 
 def test_a_node_id_that_could_be_a_number_is_refused(tmp_path: Path, s3_server: S3Server) -> None:

@@ -8,7 +8,7 @@ import pytest
 from app.disk.durable_file import Buffer
 from app.parquet.draft import Draft
 from app.parquet.row_group import RowGroup
-from app.publish import interrupted, local_directory
+from app.publish import interrupted, local_directory, reconcile
 from app.publish.manifest import Manifest
 from app.publish.writer import Writer
 from tests.parquet.crash_campaign import Result, any_fault, power_loss
@@ -65,6 +65,21 @@ def no_intent(patch: Patch) -> None:
     patch.setattr(SimulatedFS, "write_atomically", write)
 
 
+def no_word_of_files(patch: Patch) -> None:
+    """Files say themselves which commit wrote them; without that, the intent alone knows."""
+    patch.setattr(reconcile, "_is_newer", lambda said, known: False)
+
+
+def no_intent_and_no_word_of_files(patch: Patch) -> None:
+    no_intent(patch)
+    no_word_of_files(patch)
+
+
+def no_sync_of_the_intent_and_no_word_of_files(patch: Patch) -> None:
+    no_sync_of_the_intent(patch)
+    no_word_of_files(patch)
+
+
 def no_roll_forward(patch: Patch) -> None:
     patch.setattr(interrupted._Recovery, "_finish", lambda *arguments: None)
 
@@ -99,11 +114,11 @@ def no_limit_of_file_size(patch: Patch) -> None:
     ("removal", "campaign", "size"),
     [
         (no_sync_of_staged_files, power_loss, 100),
-        (no_sync_of_the_intent, power_loss, 400),
+        (no_sync_of_the_intent_and_no_word_of_files, power_loss, 400),
         (no_sync_of_the_manifest, power_loss, 200),
         (no_sync_of_data_directories, power_loss, 200),
         (no_sync_of_the_state_directory, power_loss, 400),
-        (no_intent, power_loss, 200),
+        (no_intent_and_no_word_of_files, power_loss, 200),
         (no_roll_forward, power_loss, 200),
         (no_check_of_what_was_staged, power_loss, 300),
         (no_clearing_of_staging, any_fault, 30),

@@ -71,5 +71,5 @@ def data_files(disk: SimulatedDisk) -> dict[Path, bytes]:
     return {
         path.relative_to(PATHS.data): bytes(file.cached)
         for path, file in disk.files().items()
-        if path.is_relative_to(PATHS.data)
+        if path.is_relative_to(PATHS.data) and not path.name.startswith(".")
     }

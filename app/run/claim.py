@@ -1,0 +1,37 @@
+"""Looking whose files a store has while the service starts: what takes long must not hold it up."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final
+
+from app.run.start_patience import StartPatience, StartStopped
+
+OWNER_WAIT_S: Final = 2.0
+"""A start waits this long for the store to say whose files are there."""
+
+
+def claim_meanwhile(
+    claim: Callable[[], None], patience: StartPatience, fail: Callable[[BaseException], None]
+) -> None:
+    """Claims on a thread of its own, again and again while the store does not answer.
+
+    Returns when that is done, or after a while. Raises what it raises until then; later, `fail` is told.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            patience.until_store_answers(claim, lambda: None)
+        except StartStopped:
+            pass
+        except BaseException as error:
+            outcome.set_exception(error)
+            fail(error)
+            return
+        outcome.set_result(None)
+
+    threading.Thread(target=run, name="owner-check", daemon=True).start()
+    with contextlib.suppress(TimeoutError):
+        outcome.result(OWNER_WAIT_S)
