@@ -1,7 +1,7 @@
 """Every metric of the service's own, with its unit and what to do when it moves.
 
-The HTTP metrics come from prometheus-fastapi-instrumentator. Labels are bounded: kinds, fields, reasons,
-never a workspace, a path or anything else a client chooses.
+The HTTP metrics come from prometheus-fastapi-instrumentator. Labels are bounded: kinds, fields, reasons, and
+the first hundred workspaces of which there is something to say; never anything that a client chooses.
 """
 
 from collections.abc import Callable
@@ -58,6 +58,18 @@ class Metrics:
             "rows_rejected",
             "Rows refused alone, by the field at fault. Rising: a client is broken.",
             ("field",),
+        )
+        self.refusals = counter(
+            "refusals",
+            "Batches refused whole and rows refused alone (invalid_row), by workspace, reason and field. "
+            "Rising: the log has a line a minute for each.",
+            ("workspace", "reason", "field"),
+        )
+        self.rows_repaired = counter(
+            "rows_repaired",
+            "Rows stored after a repair: half a surrogate pair, NaN, an id that is no UUID. "
+            "Rising: a client writes what is not JSON, or other ids.",
+            ("workspace", "reason", "field"),
         )
         self.batches_refused = counter(
             "batches_refused",

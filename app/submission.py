@@ -7,6 +7,7 @@ from typing import ClassVar
 import msgspec
 import pyarrow as pa
 
+from app.decode.time_range import TimeRange
 from app.errors import RequestError
 from app.kinds import Kind
 
@@ -80,6 +81,7 @@ class Verdict(msgspec.Struct):
     error: why the whole batch was refused (then nothing of it is accepted), or None.
     batch_id: the FlatBuffer's own batch id, else the submission's; empty when there is none.
     message_ids: of the accepted rows, in order, as app.commit.message_ids has them; empty for none.
+    repaired: accepted rows of which something was repaired, by reason and field.
     """
 
     kind: Kind | None = None
@@ -89,6 +91,7 @@ class Verdict(msgspec.Struct):
     error: RequestError | None = None
     batch_id: bytes = b""
     message_ids: bytes = b""
+    repaired: dict[tuple[str, str], int] = {}
 
 
 class DecodedRows(msgspec.Struct):
@@ -121,12 +124,16 @@ class DecodePolicy(msgspec.Struct, frozen=True):
     max_expanded_bytes: sum of all strings and payloads of one batch as rows hold them; a hostile buffer
         can let a thousand rows share one payload. More is refused whole (BodyTooLarge).
     max_reported_refusals: refused rows that an answer names; the rest is only counted.
+    times: which times rows may have.
+    ids_from_names: make ids that are no UUIDs to name-based ones; else refuse the row (JSON).
     """
 
     payload_must_be_json: bool = True
     max_rows: int = 100_000
     max_expanded_bytes: int = 64 << 20
     max_reported_refusals: int = 100
+    times: TimeRange = TimeRange()
+    ids_from_names: bool = True
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):

@@ -23,6 +23,18 @@ def test_the_oldest_ids_leave_a_full_window() -> None:
     assert [window.find(1, name) is not None for name in (b"a", b"b", b"c")] == [False, True, True]
 
 
+def test_a_workspace_with_many_ids_makes_room_for_its_own_first() -> None:
+    window = DeduplicationWindow(DeduplicationPolicy(max_batches=100))
+    window.remember(1, [receipt(1, b"%d" % n) for n in range(20)])
+    window.remember(2, [receipt(2, b"%d" % n) for n in range(2_100)])
+    assert all(window.find(1, b"%d" % n) for n in range(20))
+    assert [n for n in range(2_100) if window.find(2, b"%d" % n)] == list(range(2_020, 2_100))
+    window.remember(3, [receipt(3, b"%d" % n) for n in range(10)])
+    assert all(window.find(3, b"%d" % n) for n in range(10)), "the one with the most makes room"
+    assert all(window.find(1, b"%d" % n) for n in range(20))
+    assert len(window) == 100
+
+
 def test_ids_leave_when_they_lie_too_many_frames_back() -> None:
     window = DeduplicationWindow(DeduplicationPolicy(max_lsn_distance=10))
     window.remember(1, [receipt(1, b"a")])

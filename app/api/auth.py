@@ -2,12 +2,12 @@
 
 from binascii import a2b_base64, unhexlify
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from app.api.api_keys import ApiKeys
 from app.api.headers import RawHeaders
+from app.api.query import query_values
 from app.errors import Unauthenticated
 from app.kinds import ID_BYTES
 
@@ -123,8 +123,4 @@ def basic(text: bytes) -> tuple[bytes, bytes]:
 
 def of_query(query_string: bytes) -> list[SentCredential]:
     """The values of `token` in a query string."""
-    try:
-        pairs = parse_qsl(query_string, keep_blank_values=True)
-    except ValueError:
-        return [SentCredential("?token=", b"")]
-    return [SentCredential("?token=", value) for name, value in pairs if name == b"token"]
+    return [SentCredential("?token=", value) for value in query_values(query_string, b"token")]

@@ -1,6 +1,7 @@
 """What goes back to the client, and the only place that maps errors to status codes.
 
-Every error is `{"error": code, "message": what to do, "request_id"}`. The answers are plain
+Every error is `{"error": code, "code": the same, "message": what to do, "request_id"}`: some clients' error
+paths look for `code`. The answers are plain
 (status, headers, body), so that an ASGI endpoint and a connection protocol can both send them.
 """
 
@@ -54,7 +55,10 @@ REFUSED_HEADS: Final = MappingProxyType(
     {
         400: ("bad_request", "This is not an HTTP request that can be read; check the client."),
         408: ("request_timeout", "The request did not arrive in time; send it again."),
+        414: ("uri_too_long", "The URL is longer than allowed; send what is long in the body."),
         431: ("headers_too_large", "Request line and headers are larger than allowed; send fewer."),
+        501: ("not_implemented", "The only transfer coding that is read is `chunked`."),
+        505: ("http_version_not_supported", "Send HTTP/1.1 or HTTP/1.0."),
     }
 )
 """Code and message of a request whose head is not read, by status."""
@@ -105,7 +109,7 @@ def request_id_of(scope: Scope, ids: RequestIds) -> str:
 def json_answer(
     status: int, content: object, request_id: str, headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> HttpAnswer:
-    body = orjson.dumps(content)
+    body = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
     return HttpAnswer(
         status,
         [
@@ -118,18 +122,24 @@ def json_answer(
     )
 
 
+def _error_content(code: str, message: str, request_id: str, **more: object) -> dict[str, object]:
+    return {"error": code, "code": code, "message": message, **more, "request_id": request_id}
+
+
+def methods_answer(request_id: str) -> HttpAnswer:
+    """What a HEAD, or an OPTIONS that is no preflight, is told of an ingest call: that there is one."""
+    headers = [(b"allow", b"POST, HEAD, OPTIONS"), (b"content-length", b"0")]
+    return HttpAnswer(200, [*headers, (REQUEST_ID_HEADER, request_id.encode("ascii"))], b"")
+
+
 def rows_refused_response(rejected: int, refusals: Sequence[RowRefusal], request_id: str) -> HttpAnswer:
     """400: no row could be taken. The message names the first refused row and its field."""
     message = "No row could be taken"
     if refusals:
         message += f"; the first refused is row {refusals[0].row}: {refusals[0]}"
-    content = {
-        "error": "rows_refused",
-        "message": message,
-        "rejected": rejected,
-        "errors": _reported(refusals),
-        "request_id": request_id,
-    }
+    content = _error_content(
+        "rows_refused", message, request_id, rejected=rejected, errors=_reported(refusals)
+    )
     return json_answer(400, content, request_id)
 
 
@@ -177,25 +187,25 @@ def error_response(error: errors.RequestError, request_id: str) -> HttpAnswer:
             headers.append((b"www-authenticate", b'Basic realm="parquet-sink"'))
     elif isinstance(error, BodyTimeout):
         headers.append((b"connection", b"close"))
-    content = {"error": error.code, "message": error.message, "request_id": request_id}
+    content = _error_content(error.code, error.message, request_id)
     return json_answer(_status_of(error), content, request_id, headers)
 
 
 def refused_head_response(status: int, request_id: str) -> HttpAnswer:
-    """400, 408 or 431: a head that is not read to its end. The connection ends."""
+    """A head that is not carried out, by REFUSED_HEADS. The connection ends."""
     code, message = REFUSED_HEADS[status]
-    content = {"error": code, "message": message, "request_id": request_id}
+    content = _error_content(code, message, request_id)
     return json_answer(status, content, request_id, [(b"connection", b"close")])
 
 
 def unexpected_response(error: BaseException, request_id: str) -> HttpAnswer:
     """500 for a fault of the service: logged with its traceback, no details to the client."""
     _log.error("request %s failed unexpectedly", request_id, exc_info=error)
-    content = {
-        "error": "internal_error",
-        "message": "The service failed at this request; its log says more under the request id.",
-        "request_id": request_id,
-    }
+    content = _error_content(
+        "internal_error",
+        "The service failed at this request; its log says more under the request id.",
+        request_id,
+    )
     return json_answer(500, content, request_id)
 
 
@@ -278,7 +288,7 @@ def _routing_answer(error: HTTPException, request_id: str) -> HttpAnswer:
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
         message = f"This path does not take this method; use {allowed}."
-    content = {"error": code, "message": message, "request_id": request_id}
+    content = _error_content(code, message, request_id)
     return json_answer(error.status_code, content, request_id, headers)
 
 

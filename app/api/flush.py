@@ -56,6 +56,8 @@ def flush_router(
             "flushed_rows": result.flushed_rows,
             "files": [file_json(file) for file in result.files],
         }
-        return Response(orjson.dumps(content), media_type="application/json")
+        return Response(
+            orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE), media_type="application/json"
+        )
 
     return router

@@ -30,6 +30,7 @@ def health_router(reasons_not_ready: Reasons, ids: RequestIds) -> APIRouter:
             "ready": False,
             "reason": reason,
             "error": "not_ready",
+            "code": "not_ready",
             "message": f"No batches are taken now: {reason}",
             "request_id": request_id,
         }

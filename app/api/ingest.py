@@ -10,19 +10,20 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.body import is_encoded, is_one_line, read_body, unpack_body
 from app.api.client_calls import ClientEndpoint
-from app.api.content_encoding import encoding_of_bytes
-from app.api.error_responses import HttpAnswer, error_response, request_id_of, send_answer
+from app.api.error_responses import HttpAnswer, error_response, methods_answer, request_id_of, send_answer
 from app.api.ingest_request import (
     IngestCall,
     IngestHead,
     IngestParts,
     answer_timed_out,
+    check_form,
     http_answer,
+    packed_as,
     read_head,
     submission_of,
 )
 from app.errors import BodyTooLarge, MalformedBatch, Overloaded, RequestError
-from app.submission import Answer, Submission, WireFormat
+from app.submission import Answer, Submission
 
 LINE_BYTES_MAX: Final = 64 << 20
 """Of a body that is too large, to see whether it is one row, which cannot be sent in smaller batches."""
@@ -50,11 +51,15 @@ class IngestEndpoint:
         self._unpacking = asyncio.Semaphore(UNPACKING_MAX)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = request_id_of(scope, self._parts.request_ids)
+        if scope["method"] in ("HEAD", "OPTIONS"):
+            # Probes of shippers, and what is no preflight: those are answered before.
+            await send_answer(send, methods_answer(request_id))
+            return
         elsewhere = self._elsewhere
         if elsewhere is not None and elsewhere.takes_head(scope):
             await elsewhere(scope, receive, send)
             return
-        request_id = request_id_of(scope, self._parts.request_ids)
         try:
             answer = await self._answer(scope, receive, request_id)
         except OtherProtocol as other:
@@ -89,21 +94,22 @@ class IngestEndpoint:
         parts.admission.enter(workspace_id, held)
         try:
             body = await read_body(receive, scope["headers"], policy.max_body_bytes, policy.body_timeout_s)
-            encoding = _encoding(self._call, head, body)
-            if is_encoded(encoding):
-                body = await self._unpacked(body, encoding, head, held)
+            encoding = head.content_encoding if is_encoded(head.content_encoding) else packed_as(body)
+            if encoding is not None:
+                body = await self._unpacked(body, encoding, workspace_id, held)
             else:
                 parts.admission.resize(workspace_id, held, len(body))
             held = len(body)
             if self._elsewhere is not None and self._elsewhere.takes_body(head.content_type, body):
                 raise OtherProtocol(body)
+            check_form(head, body)
             submission = submission_of(self._call, head, body, scope["client"], scope["headers"], parts)
         except BaseException:
             parts.admission.leave(workspace_id, held)
             raise
         return await self._committed(submission)
 
-    async def _unpacked(self, body: bytes, encoding: bytes | None, head: IngestHead, held: int) -> bytes:
+    async def _unpacked(self, body: bytes, encoding: bytes, workspace_id: int, held: int) -> bytes:
         """The body without its encoding, admitted for its new size.
 
         While it is unpacked nobody counts what it grows by, so few are at a time; the others wait packed.
@@ -116,7 +122,7 @@ class IngestEndpoint:
             raise Overloaded("Too many bodies wait to be unpacked; send it again.", retry_after_s=2) from None
         try:
             unpacked = await unpack_body(body, encoding, policy.max_body_bytes)
-            parts.admission.resize(head.credential.workspace_id, held, len(unpacked))
+            parts.admission.resize(workspace_id, held, len(unpacked))
         finally:
             self._unpacking.release()
         return unpacked
@@ -135,10 +141,3 @@ class IngestEndpoint:
                 return await answered
         except TimeoutError:
             raise answer_timed_out() from None
-
-
-def _encoding(call: IngestCall, head: IngestHead, body: bytes) -> bytes | None:
-    """How the body is encoded: some shippers send gzip and do not say so."""
-    if is_encoded(head.content_encoding) or call.wire_format is not WireFormat.JSON:
-        return head.content_encoding
-    return encoding_of_bytes(body).encode() or None

@@ -4,7 +4,6 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -13,6 +12,7 @@ from app.api.auth import Credential, authenticate
 from app.api.client_address import Client, ClientAddresses
 from app.api.error_responses import HttpAnswer, RequestIds, error_response, receipt_response
 from app.api.headers import RawHeaders
+from app.api.query import query_values
 from app.commit.admission import Admission
 from app.commit.settle import REPEAT_ID
 from app.errors import (
@@ -42,6 +42,14 @@ JSON_CONTENT_TYPES: Final = frozenset(
     }
 )
 """text/plain is what browsers send to stay a simple request; some shippers send none at all."""
+
+FORM_CONTENT_TYPE: Final = b"application/x-www-form-urlencoded"
+"""What curl says of any body that is given with -d. Read as JSON where the body is JSON."""
+
+_PACKED: Final = ((b"\x1f\x8b\x08", b"gzip"), (b"\x28\xb5\x2f\xfd", b"zstd"))
+"""How bodies begin that were packed: no JSON does, and no FlatBuffer of less than 500 kB."""
+
+_OFFSET_BYTES: Final = 4
 
 BATCH_ID_BYTES_MAX: Final = 255
 HEADER_BATCH_ID: Final = b"key:"
@@ -117,6 +125,7 @@ class IngestHead(msgspec.Struct, frozen=True):
     only_200: bool = False
     is_tell: bool = False
     drops_507: bool = False
+    is_form: bool = False
 
 
 def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: ApiKeys) -> IngestHead:
@@ -132,10 +141,11 @@ def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: 
         elif name == b"content-length" and value.isdigit() and len(value) < 19:
             content_length = int(value)
         elif name == b"idempotency-key":
-            batch_id = _batch_id(value)
+            batch_id = _batch_id(value, call)
         elif name == b"user-agent":
             agent = value
-    if content_type not in call.content_types:
+    is_form = content_type == FORM_CONTENT_TYPE and call.wire_format is WireFormat.JSON
+    if content_type not in call.content_types and not is_form:
         raise UnsupportedMedia(_content_type_message(content_type, call.content_types))
     return IngestHead(
         credential,
@@ -147,7 +157,23 @@ def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: 
         _only_200(query_string),
         not batch_id and _is_tell(call, content_type, query_string, agent),
         call.kind is Kind.LOGS,
+        is_form,
     )
+
+
+def packed_as(body: Body) -> bytes | None:
+    """The content encoding of a body that was packed, whatever its head says of it; None if it was not."""
+    for start, encoding in _PACKED:
+        # The first four bytes of a FlatBuffer are an offset within it.
+        if body.startswith(start) and int.from_bytes(body[:_OFFSET_BYTES], "little") >= len(body):
+            return encoding
+    return None
+
+
+def check_form(head: IngestHead, body: Body) -> None:
+    """Raises UnsupportedMedia for a form that is one."""
+    if head.is_form and bytes(body[:1024]).lstrip()[:1] not in (b"{", b"["):
+        raise UnsupportedMedia("This is a form; send JSON, with `Content-Type: application/json`.")
 
 
 def submission_of(
@@ -190,16 +216,18 @@ def http_answer(
     return receipt_response(answer, request_id, published=published, only_200=head.only_200)
 
 
-def _batch_id(value: bytes) -> bytes:
+def _batch_id(value: bytes, call: IngestCall) -> bytes:
     if len(value) > BATCH_ID_BYTES_MAX:
         raise RequestError(f"Idempotency-Key is longer than {BATCH_ID_BYTES_MAX} bytes; send a shorter one.")
-    return HEADER_BATCH_ID + value if value else b""
+    # One key for events and for logs names two batches.
+    kind = b"" if call.kind is None else call.kind.value.encode()
+    return HEADER_BATCH_ID + kind + b":" + value if value else b""
 
 
 def _wait(query_string: bytes) -> Wait:
     if b"wait=" not in query_string:
         return "journal"
-    values = [value for name, value in parse_qsl(query_string, keep_blank_values=True) if name == b"wait"]
+    values = query_values(query_string, b"wait")
     if values == [b"file"]:
         return "file"
     if values in ([], [b"journal"]):
@@ -226,7 +254,7 @@ def _repeat_id(call: IngestCall, body: Body) -> bytes:
 def _only_200(query_string: bytes) -> bool:
     if b"status=" not in query_string:
         return False
-    values = [value for name, value in parse_qsl(query_string, keep_blank_values=True) if name == b"status"]
+    values = query_values(query_string, b"status")
     if values in ([], [b"202"]):
         return False
     if values == [b"200"]:

@@ -160,7 +160,7 @@ CALLS: Final = (
     Call("/v1/logs", VERCEL, accepts=accepts_vercel),
 )
 FIXED: Final = (
-    FixedCall("/v1/logs", verified, ("GET", "HEAD")),
-    FixedCall("/v1/events", verified, ("GET", "HEAD")),
+    FixedCall("/v1/logs", verified),
+    FixedCall("/v1/events", verified),
     FixedCall("/.well-known/fastly/logging/challenge", fastly_challenge),
 )

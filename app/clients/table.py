@@ -101,6 +101,10 @@ class Table:
         """Whether something is served at a path."""
         return path in self._exact or any(pattern.fullmatch(path) for pattern, _ in self._patterns)
 
+    def __contains__(self, path: object) -> bool:
+        """Whether a path takes calls of this table or native ones."""
+        return isinstance(path, str) and (path in NATIVE or self.serves(path))
+
     def at(self, path: str) -> Path | None:
         """What is served at exactly this path."""
         return self._exact.get(path)

@@ -31,7 +31,8 @@ class WindowDamaged(Exception):
 
 
 class DeduplicationPolicy(msgspec.Struct, frozen=True):
-    """max_batches: ids that are remembered. max_lsn_distance: how many frames back they may lie.
+    """max_batches: ids that are remembered, shared by the workspaces that have any: one with more than its
+    share makes room first. max_lsn_distance: how many frames back they may lie.
     max_messages: ids of messages of one workspace; MESSAGES_SHARE as many of all together.
     repeat_window_ms: how long a batch without an id counts as the same when its bytes are sent again.
     """
@@ -75,6 +76,7 @@ class DeduplicationWindow:
         self._policy = policy
         self.messages: Final = MessageWindow(policy.max_messages, MESSAGES_SHARE * policy.max_messages)
         self._batches: OrderedDict[tuple[int, bytes], RememberedBatch] = OrderedDict()
+        self._ids: dict[int, OrderedDict[bytes, None]] = {}  # by workspace, oldest first
         self._lock = threading.Lock()
         self._last_lsn = 0
 
@@ -96,18 +98,35 @@ class DeduplicationWindow:
             self.messages.remember(messages)
             for receipt in receipts:
                 key = (receipt.workspace_id, receipt.batch_id)
-                self._batches.pop(key, None)
+                if key in self._batches:
+                    self._drop(*key)
                 self._batches[key] = RememberedBatch(lsn, receipt.digest, receipt.rows)
+                self._ids.setdefault(receipt.workspace_id, OrderedDict())[receipt.batch_id] = None
+                if len(self._batches) > self._policy.max_batches:
+                    self._make_room(receipt.workspace_id)
             self._last_lsn = max(self._last_lsn, lsn)
             self._forget()
+
+    def _make_room(self, workspace_id: int) -> None:
+        """One id leaves: the oldest of this workspace if it has its share, else of the one with the most."""
+        if len(self._ids[workspace_id]) * len(self._ids) <= self._policy.max_batches:
+            workspace_id = max(self._ids, key=lambda each: len(self._ids[each]))
+        self._drop(workspace_id, next(iter(self._ids[workspace_id])))
+
+    def _drop(self, workspace_id: int, batch_id: bytes) -> None:
+        del self._batches[workspace_id, batch_id]
+        ids = self._ids[workspace_id]
+        del ids[batch_id]
+        if not ids:
+            del self._ids[workspace_id]
 
     def _forget(self) -> None:
         oldest_lsn = self._last_lsn - self._policy.max_lsn_distance
         while self._batches:
-            first = next(iter(self._batches.values()))
-            if len(self._batches) <= self._policy.max_batches and first.lsn >= oldest_lsn:
+            key, first = next(iter(self._batches.items()))
+            if first.lsn >= oldest_lsn:
                 return
-            self._batches.popitem(last=False)
+            self._drop(*key)
 
     def dump(self) -> bytes:
         """The whole window, to be saved before the journal is trimmed."""

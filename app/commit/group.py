@@ -48,11 +48,18 @@ from app.submission import (
 
 log = logging.getLogger(__name__)
 
+INVALID_ROW: Final = "invalid_row"
+"""The reason for which rows are refused alone."""
+
 DECODERS: Final = {WireFormat.FLATBUFFER: decode_flatbuffers, WireFormat.JSON: decode_json}
 
 
 class GroupCounts(msgspec.Struct):
-    """What a group did, for the metrics. rejected_fields counts the refusals that are reported."""
+    """What a group did, for the metrics. rejected_fields counts the refusals that are reported.
+
+    refused: batches and rows refused, by workspace, reason (a code, or `invalid_row`) and field. repaired:
+    rows, likewise.
+    """
 
     batches: int
     accepted: Counter[tuple[int, Kind]] = msgspec.field(default_factory=Counter)
@@ -60,6 +67,8 @@ class GroupCounts(msgspec.Struct):
     refused_codes: Counter[str] = msgspec.field(default_factory=Counter)
     duplicates: int = 0
     repeated_messages: int = 0
+    refused: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
+    repaired: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
 
 
 class Group:
@@ -133,17 +142,28 @@ class Group:
         return [refusal(why)] * len(self.replies)
 
     def _count(self, index: int, verdict: Verdict, answer: Answer, repeated: int) -> None:
+        workspace_id = self.submissions[index].workspace_id
+        self.counts.repeated_messages += repeated
         if isinstance(answer, RequestError):
             self.counts.refused_codes[answer.code] += 1
+            self.counts.refused[workspace_id, answer.code, ""] += 1
         elif answer.duplicate:
             self.counts.duplicates += 1
-            self.counts.repeated_messages += repeated
         else:
-            for each in verdict.refusals:
-                self.counts.rejected_fields[each.field] += 1
+            if verdict.rejected or verdict.repaired:
+                self._count_rows(workspace_id, verdict)
             if stored := answer.accepted - repeated:
-                self.counts.accepted[self.submissions[index].workspace_id, answer.kind] += stored
-            self.counts.repeated_messages += repeated
+                self.counts.accepted[workspace_id, answer.kind] += stored
+
+    def _count_rows(self, workspace_id: int, verdict: Verdict) -> None:
+        counts = self.counts
+        for each in verdict.refusals:
+            counts.rejected_fields[each.field] += 1
+            counts.refused[workspace_id, INVALID_ROW, each.field] += 1
+        if (unnamed := verdict.rejected - len(verdict.refusals)) > 0:
+            counts.refused[workspace_id, INVALID_ROW, "other"] += unnamed
+        for (reason, field), rows in verdict.repaired.items():
+            counts.repaired[workspace_id, reason, field] += rows
 
 
 def body_bytes(submission: Submission) -> int:

@@ -30,6 +30,7 @@ from app.api.ingest_request import INGEST_CALLS, IngestParts, IngestPolicy
 from app.api.metrics import metrics_router
 from app.api.openapi.document import openapi_document
 from app.api.status import status_router
+from app.api.tolerant_paths import TolerantPaths
 from app.clients.table import Table
 from app.commit.admission import Admission
 from app.metrics import Metrics
@@ -87,6 +88,8 @@ def create_app(
     install_error_responses(app, ids)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
+    exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
+    app.add_middleware(TolerantPaths, exact=exact, calls=Table())
     app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
     app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
     return app

@@ -1,9 +1,22 @@
 """What the parts tell, turned into metrics. The parts themselves know no Prometheus."""
 
+import logging
+import time
+from typing import Final
+
 from app.commit.group import GroupCounts
 from app.kinds import Kind
 from app.metrics import Metrics
 from app.schema import SCHEMAS
+
+WORKSPACES_MAX: Final = 100
+"""Workspaces that have labels of their own; the refusals of further ones are counted together."""
+
+WARNING_INTERVAL_S: Final = 60.0
+WARNINGS_MAX: Final = 100
+"""Lines about refusals in one interval, of all workspaces."""
+
+log = logging.getLogger(__name__)
 
 
 class CommitObserver:
@@ -12,6 +25,8 @@ class CommitObserver:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._fields = frozenset(name for schema in SCHEMAS.values() for name in schema.names)
+        self._workspaces: set[int] = set()
+        self._warned: dict[tuple[int, str], float] = {}
 
     def group_committed(self, counts: GroupCounts, sync_seconds: float) -> None:
         metrics = self._metrics
@@ -30,9 +45,39 @@ class CommitObserver:
         for field, rows in counts.rejected_fields.items():
             # A field's name may be the client's own word; a label may not.
             metrics.rows_rejected.labels(field if field in self._fields else "other").inc(rows)
+        for metric, counted in ((metrics.refusals, counts.refused), (metrics.rows_repaired, counts.repaired)):
+            for (workspace_id, reason, field), rows in counted.items():
+                label = field if not field or field in self._fields else "other"
+                metric.labels(self._workspace(workspace_id), reason, label).inc(rows)
+        self._warn(counts)
         for code, batches in counts.refused_codes.items():
             metrics.batches_refused.labels(code).inc(batches)
             metrics.decode_errors.inc(batches)
+
+    def _workspace(self, workspace_id: int) -> str:
+        if workspace_id not in self._workspaces:
+            if len(self._workspaces) >= WORKSPACES_MAX:
+                return "other"
+            self._workspaces.add(workspace_id)
+        return str(workspace_id)
+
+    def _warn(self, counts: GroupCounts) -> None:
+        """One line for each workspace and reason, at most once in WARNING_INTERVAL_S."""
+        if not counts.refused:
+            return
+        now = time.monotonic()
+        self._warned = {what: at for what, at in self._warned.items() if now - at < WARNING_INTERVAL_S}
+        for (workspace_id, reason, field), count in counts.refused.items():
+            if (workspace_id, reason) in self._warned or len(self._warned) >= WARNINGS_MAX:
+                continue
+            self._warned[workspace_id, reason] = now
+            log.warning(
+                "workspace %d: refused %s%s (%d in this group); GET /metrics counts them",
+                workspace_id,
+                reason,
+                f" in {field[:40]!r}" if field else "",
+                count,
+            )
 
 
 class PublishObserver:

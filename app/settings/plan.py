@@ -8,10 +8,12 @@ from app.api.connection.guarded_protocol import ConnectionPolicy
 from app.commit.admission import AdmissionPolicy
 from app.commit.batch_ids import DeduplicationPolicy
 from app.commit.group_queue import GroupPolicy
+from app.decode.time_range import TimeRange
 from app.journal.policy import JournalPolicy
 from app.parquet.layout import Layout
 from app.parquet.partition import Rotation
 from app.publish.rotation import WriterPolicy
+from app.settings.ingest import parse_date
 from app.settings.settings import Settings
 from app.submission import DecodePolicy
 
@@ -51,6 +53,10 @@ def policies(settings: Settings) -> Policies:
             payload_must_be_json=sink.data_format == "json",
             max_rows=server.max_rows_per_request,
             max_expanded_bytes=server.max_expanded_size,
+            times=TimeRange(
+                parse_date(settings.ingest.timestamp_min), int(settings.ingest.timestamp_ahead * 1000)
+            ),
+            ids_from_names=settings.ingest.ids == "name-based",
         ),
         group=GroupPolicy(
             max_bytes=journal.max_group_size,

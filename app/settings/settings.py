@@ -34,8 +34,8 @@ class Settings(WithCatalog, Section):
 
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
-    ingest: IngestSettings = IngestSettings()
     journal: JournalSettings = JournalSettings()
+    ingest: IngestSettings = IngestSettings()
     sinks: dict[str, ParquetSinkSettings] = Field(
         default={"parquet": ParquetSinkSettings(path=Path(DEFAULT_SINK_PATH))}
     )

@@ -83,7 +83,7 @@ def test_every_error_has_a_status():
 def test_an_error_becomes_its_status_with_code_message_and_request_id(error, status, code):
     answer = error_response(error, "r-1")
     assert answer.status == status
-    assert json.loads(answer.body) == {"error": code, "message": "m", "request_id": "r-1"}
+    assert json.loads(answer.body) == {"error": code, "code": code, "message": "m", "request_id": "r-1"}
     headers = dict(answer.headers)
     assert headers[b"content-length"] == b"%d" % len(answer.body)
     assert headers[b"x-request-id"] == b"r-1"
@@ -193,7 +193,7 @@ def test_answers_that_went_well_carry_the_id_too(client):
 
 def assert_form(response: httpx.Response, code: str) -> None:
     body = response.json()
-    assert set(body) == {"error", "message", "request_id"}
+    assert set(body) == {"error", "code", "message", "request_id"}
     assert body["error"] == code
     assert body["request_id"] == response.headers["x-request-id"]
     assert response.headers["content-type"] == "application/json"

@@ -12,6 +12,8 @@ from tests.decode.json_reference import KNOWN, Number
 RECEIVED_MS = 1_750_000_000_123
 DEVICE = "0190a7d6-7c2b-4f4e-9d6b-2f8a5e1c3b47"
 
+FAULTY = '{"type":"alias","message":"NaN","source":"s","entity":"e","a":%s}'
+
 Pairs = list[tuple[str, Any]]
 """An object as it will be written: keys may stand twice."""
 
@@ -55,6 +57,12 @@ numbers = st.sampled_from(
         "12345678901234567890",
         "1700000000000",
         "1.7e12",
+        "1714564800",
+        "1714564800.1239",
+        "1714564800123456",
+        "1714564800123456789",
+        "99999999999",
+        "100000000000",
         "1700000000000.9",
         "9223372036854775807",
         "9223372036854775808",
@@ -83,23 +91,55 @@ times = numbers | st.sampled_from(
         "2024-05-01T12:00:00Z", "2024-05-01t12:00:00.123456z", "2024-05-01 12:00:00+05:30", "2024-05-01",
         "2024-05-01T12:00:00.9999995Z", "1969-12-31T23:59:59.9999-00:30", "2024-05-01T12:00:00", "now",
         "2024-05-01T12:00:00.1234567890123456789-1200", "2024-02-30T00:00:00Z", "2024-05-01T12:00:60Z",
+        "1714564800", "1714564800.123", "1714564800123456789", "0", "2024-05-01 12:00:00,123", "1970-01-01",
+        "2024-05-01 12:00:00 +0200", "", "2024-05-01T12:00Z", " 2024-05-01", "1e400",
     ]
 )  # fmt: skip
-levels = st.sampled_from(["info", "WARN", "err", "Fatal", "emerg", "trace", "verbose", ""])
+names = st.sampled_from(["", "anonymous", "42", "é", "{"]) | texts
+levels = st.sampled_from(
+    ["info", "WARN", "err", "Fatal", "emerg", "trace", "verbose", "", "INFO+2", "loud", "6"]
+    + [Number(n) for n in ("0", "7", "8", "10", "30", "60", "99", "100", "-1", "20.5")]
+)
 types = st.sampled_from(["track", "track", "Identify", "GROUP", "log", "enrich", "unknown", "page"])
 good_values: dict[str, st.SearchStrategy[Any]] = {
-    "type": types, "event": texts, "device_id": uuids, "session_id": uuids, "timestamp": times,
+    "type": types, "event": texts, "device_id": uuids | names, "session_id": uuids | names,
+    "timestamp": times,
     "user_id": scalars, "group_id": scalars, "properties": objects(values), "traits": objects(values),
     "context": objects(values), "message": texts, "level": levels, "source": texts, "service": texts,
     "data": objects(values), "entity": texts, "payload": objects(values), "metrics": objects(values),
 }  # fmt: skip
+ids_beside = st.tuples(st.just("anonymous_id"), uuids | names | scalars)
+logger_members = st.one_of(
+    st.tuples(st.sampled_from(["msg", "log", "MESSAGE", "body", "short_message", "event"]), texts | values),
+    st.tuples(st.sampled_from(["time", "ts", "@timestamp", "date", "__REALTIME_TIMESTAMP"]), times | values),
+    st.tuples(st.sampled_from(["severity", "lvl", "log.level", "PRIORITY", "levelname"]), levels | values),
+    st.tuples(
+        st.sampled_from(["hostname", "host", "host.name", "name", "service.name", "app"]), texts | values
+    ),
+    st.tuples(
+        st.sampled_from(["log", "service", "host", "fields"]),
+        st.lists(
+            st.tuples(st.sampled_from(["level", "name", "message", "logger"]), levels | texts | values),
+            max_size=3,
+            unique_by=lambda pair: pair[0],
+        ).map(Written),
+    ),
+)
 
 
 @st.composite
 def rows(draw: st.DrawFn, kind: Kind) -> str:
     """One row's text: mostly what the protocol says, sometimes anything."""
     if draw(st.integers(0, 19)) == 0:
-        return draw(st.sampled_from(["{", "1", "[]", "null", "{}", '{"a":"\\ud800"}', '{"a":01}', "{]"]))
+        return draw(
+            st.sampled_from(
+                ["{", "1", "[]", "null", "{}", '{"a":01}', "{]", "NaN"]
+                + [
+                    FAULTY % fault
+                    for fault in (r'"\ud800"', r'"x\udc00\ud83d"', "NaN", "[-Infinity,Infinity]")
+                ]
+            )
+        )
     pairs: Pairs = []
     if kind is Kind.EVENTS and draw(st.integers(0, 9)):
         pairs = [("type", "identify"), ("device_id", DEVICE)]
@@ -111,6 +151,9 @@ def rows(draw: st.DrawFn, kind: Kind) -> str:
         pairs.append((key, draw(good_values[key] if draw(st.integers(0, 9)) else values)))
     if draw(st.booleans()):
         pairs.extend(draw(objects(values)))
+    if draw(st.booleans()) and kind is not Kind.SNAPSHOTS:
+        beside = logger_members if kind is Kind.LOGS else ids_beside
+        pairs.extend(draw(st.lists(beside, min_size=1, max_size=4)))
     order = draw(st.permutations(pairs))
     return write(Written(order), draw(st.sampled_from(["", "", " "])), draw(st.booleans()))
 

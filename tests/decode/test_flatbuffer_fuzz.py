@@ -24,7 +24,7 @@ SEED = 20_240_501
 def neighbour(kind: Kind, secret: bytes) -> bytes:
     """A batch whose every value is the secret, from its first byte to its last."""
     row = {
-        "timestamp": int.from_bytes(secret * 8, "little") >> 1,
+        "timestamp": int.from_bytes(secret * 5, "little"),
         "event_type": secret[0] % 6 + 1 if kind is Kind.EVENTS else 2,
         "level": secret[0] % 9,
         **dict.fromkeys(("device_id", "session_id"), secret * 16),

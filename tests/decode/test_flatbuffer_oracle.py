@@ -64,7 +64,19 @@ payloads = st.one_of(
     ),
     st.binary(max_size=12),
 )
-timestamps = st.sampled_from([None, 0, 1, 1_700_000_000_123, 2**63 - 1, 2**63, 2**64 - 1])
+timestamps = st.sampled_from(
+    [
+        None,
+        0,
+        1,
+        1_700_000_000_123,
+        2**63 - 1,
+        RECEIVED_MS + 366 * 86_400_000,
+        1_700_000_000_123_456,
+        2**63,
+        2**64 - 1,
+    ]
+)
 
 
 def rows(kind: Kind) -> st.SearchStrategy[list[dict[str, Any]]]:

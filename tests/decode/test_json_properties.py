@@ -47,9 +47,11 @@ def without_echoes(payload: dict[str, Any]) -> dict[str, Any]:
     places = {
         place: {key: value for key, value in members.items() if not same(payload.get(key), value)}
         for place, members in payload[name].items()
-        if isinstance(members, dict)
+        if isinstance(members, dict) and not place.endswith(".repeated")
     }
-    return {**payload, name: {place: members for place, members in places.items() if members}}
+    left = {place: members for place, members in places.items() if members}
+    kept = {key: value for key, value in payload.items() if key != name}
+    return {**kept, name: left} if left else kept
 
 
 def check(submissions: list[Submission]) -> None:

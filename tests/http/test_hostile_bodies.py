@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.payloads import DEVICE, ROW_OF, event, json_lines
+from tests.support.payloads import ROW_OF, event, json_lines
 from tests.support.service import KEYS, Service
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
@@ -101,15 +101,12 @@ def test_hostile_json_gives_a_clear_answer(service: Service, name: str, call: st
 @pytest.mark.parametrize(
     "fields",
     [
-        {"device_id": DEVICE[:-1]},
-        {"device_id": 17},
-        {"device_id": None},
-        {"session_id": "{" + DEVICE + "}"},
+        {"timestamp": 1_714_564_800_000_000_000_000},
+        {"timestamp": "2124-05-01"},
         {"timestamp": "yesterday"},
         {"timestamp": True},
         {"event": ["x"]},
         {"type": None},
-        {"properties": [1, 2]},
     ],
 )
 def test_a_bad_field_is_refused_alone_and_named(service: Service, fields: dict[str, object]) -> None:

@@ -17,11 +17,18 @@ from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.server import ServerState
 
 from app.api.body import body_timeout
-from app.api.connection.guarded_protocol import GuardedProtocol
+from app.api.connection.guarded_protocol import LINGER_S, URL_BYTES_MAX, GuardedProtocol
 from app.api.connection.request_head import HEAD_END, PlainHead, read_plain_head, without_upgrade
 from app.api.connection.shared import Shared
 from app.api.error_responses import HttpAnswer
-from app.api.ingest_request import IngestHead, answer_timed_out, http_answer, read_head, submission_of
+from app.api.ingest_request import (
+    IngestHead,
+    answer_timed_out,
+    http_answer,
+    packed_as,
+    read_head,
+    submission_of,
+)
 from app.errors import Refused, RequestError
 from app.submission import Answer, Body
 
@@ -29,6 +36,8 @@ PLAIN_START: Final = b"POST /v1/"
 
 VARIES: Final = (b"vary", b"Origin")
 """What the CORS middleware of the ASGI route says to a request without an origin."""
+
+CARRIAGE_RETURN: Final = ord("\r")
 
 WAITING_BYTES_MAX: Final = 64 << 10
 """Bytes of further requests that are kept while one is answered; beyond it reading pauses."""
@@ -95,6 +104,8 @@ class FastConnection(asyncio.BufferedProtocol):
         self._writing_paused = False
         self._goes_on = False  # whether `_go_on` will be called
         self._last_answer = False
+        self._ended = False  # whether the client has closed its half
+        self._refused = False  # whether a head was refused, and what comes is dropped
         self._known_head = b""
         self._known: tuple[PlainHead, IngestHead] | None = None
         self.deadline: float | None = None
@@ -126,6 +137,8 @@ class FastConnection(asyncio.BufferedProtocol):
             self._filled += count
             if self._filled == len(self._body):
                 self._submit(self._body)
+        elif self._refused:
+            pass
         elif self._request is not None or self._writing_paused or self._goes_on:
             self._waiting += self._shared.received[:count]
             if len(self._waiting) > WAITING_BYTES_MAX:
@@ -140,7 +153,8 @@ class FastConnection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """A client may close its half when it has sent all: it still gets the answer it waits for."""
-        self._last_answer = True
+        self._last_answer = not self._waiting
+        self._ended = True
         return self._request is not None and self._request.submitted
 
     def pause_writing(self) -> None:
@@ -162,8 +176,10 @@ class FastConnection(asyncio.BufferedProtocol):
     def expired(self) -> None:
         """Something did not come in time: the request, the next request, or the answer of the disk."""
         request, self.deadline = self._request, None
-        if request is None:
-            if self._begun:
+        if self._transport.is_closing():
+            self._transport.abort()
+        elif request is None:
+            if self._begun and not self._refused:
                 self._transport.write(self._refuse(408))
             self._close()
         elif request.submitted:
@@ -185,8 +201,10 @@ class FastConnection(asyncio.BufferedProtocol):
             self.deadline = self._loop.time() + policy.request_timeout_s
         end = data.find(HEAD_END, 0, size)
         if end > policy.max_header_bytes or (end < 0 and size > policy.max_header_bytes):
-            self._transport.write(self._refuse(431))
-            self._transport.close()
+            self._refuse_head(431 if data.find(b"\n", 0, URL_BYTES_MAX) >= 0 else 414)
+            return
+        if end < 0 and _has_bare_line_feed(data, size):
+            self._refuse_head(400)
             return
         if end < 0 and PLAIN_START.startswith(data[: min(size, len(PLAIN_START))]):
             self._waiting = bytes(data[:size])
@@ -206,6 +224,13 @@ class FastConnection(asyncio.BufferedProtocol):
             self._request = request
             self._receive(request, data, end + len(HEAD_END), size)
 
+    def _refuse_head(self, status: int) -> None:
+        """The answer, and the end; what is still on its way is dropped, so that the answer can be read."""
+        self._transport.write(self._refuse(status))
+        self._refused = True
+        self._transport.write_eof()
+        self.deadline = self._loop.time() + LINGER_S
+
     def _plain(self, head: bytes) -> tuple[PlainHead, IngestHead] | None:
         """What a plain head says; None when the ASGI route is to answer. The last head is remembered."""
         shared = self._shared
@@ -223,7 +248,7 @@ class FastConnection(asyncio.BufferedProtocol):
             ingest = read_head(plain.call, plain.headers, plain.query_string, shared.parts.keys)
         except RequestError:
             return None
-        if ingest.wait != "journal":
+        if ingest.wait != "journal" or ingest.is_form:
             return None
         self._known_head, self._known = head, (plain, ingest)
         return self._known
@@ -246,10 +271,11 @@ class FastConnection(asyncio.BufferedProtocol):
     def _submit(self, body: Body) -> None:
         request, parts, self._body = self._request, self._shared.parts, None
         assert request is not None
-        if not self._shared.is_plain(request.head.call, request.ingest, body):
-            request.release()
+        if packed_as(body) is not None or not self._shared.is_plain(request.head.call, request.ingest, body):
+            # Not as its head says: the ASGI route unpacks it, or reads it as another protocol's.
             self._request = None
-            self._hand_on(self._known_head + HEAD_END + bytes(body) + self._waiting)
+            request.release()
+            self._hand_on(b"".join((self._known_head, HEAD_END, body, self._waiting)))
             return
         self.deadline = self._loop.time() + parts.policy.answer_timeout_s
         submission = submission_of(
@@ -267,7 +293,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self._request = self._body = None
         self._begun = False
         shared, state = self._shared, self._server_state
-        keep_alive = not self._last_answer
+        keep_alive = not self._last_answer and not (self._ended and not self._waiting)
         answer.headers.append(VARIES)
         self._transport.write(rendered(answer, state, keep_alive=keep_alive))
         state.total_requests += 1
@@ -280,6 +306,7 @@ class FastConnection(asyncio.BufferedProtocol):
         )
         if not keep_alive:
             self._transport.close()
+            self.deadline = self._loop.time() + shared.policy.request_timeout_s
             return
         self.deadline = self._loop.time() + shared.policy.keep_alive_s
         if self._waiting:
@@ -309,6 +336,7 @@ class FastConnection(asyncio.BufferedProtocol):
             self._transport.abort()
         else:
             self._transport.close()
+            self.deadline = self._loop.time() + self._shared.policy.request_timeout_s
 
     def _hand_on(self, data: bytes) -> None:
         """From here on the connection is uvicorn's."""
@@ -321,6 +349,13 @@ class FastConnection(asyncio.BufferedProtocol):
         self._transport.resume_reading()
         protocol.connection_made(self._transport)
         protocol.data_received(data)
+
+
+def _has_bare_line_feed(data: bytes | bytearray, size: int) -> bool:
+    at = data.find(b"\n", 0, size)
+    while at > 0 and data[at - 1] == CARRIAGE_RETURN:
+        at = data.find(b"\n", at + 1, size)
+    return at >= 0
 
 
 def rendered(answer: HttpAnswer, server_state: ServerState, *, keep_alive: bool) -> bytes:

@@ -3,15 +3,17 @@
 import asyncio
 from typing import Any, Final
 
+from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.api.connection.fast_connection import FastConnection, rendered
 from app.api.connection.guarded_protocol import ConnectionPolicy, GuardedProtocol
 from app.api.connection.shared import Shared
-from app.api.error_responses import refused_head_response
+from app.api.error_responses import error_response, refused_head_response, send_answer
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import IngestParts
+from app.errors import Overloaded
 
 SWEEP_SECONDS_MIN: Final = 0.05
 SWEEP_SECONDS_MAX: Final = 1.0
@@ -47,11 +49,18 @@ class FastLane:
             return rendered(answer, server_state, keep_alive=False)
 
         def hand_over() -> GuardedProtocol:
-            return GuardedProtocol(self._shared.policy, refuse, config, server_state, app_state, loop)
+            return GuardedProtocol(
+                self._shared.policy, refuse, self._full, config, server_state, app_state, loop
+            )
 
         if config.is_ssl:
             return hand_over()
         return FastConnection(self._shared, config.limit_concurrency, server_state, loop, refuse, hand_over)
+
+    async def _full(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers when server.max_connections are open."""
+        error = Overloaded("All connections are taken; send the request again.", retry_after_s=1)
+        await send_answer(send, error_response(error, self._shared.parts.request_ids.of(scope["headers"])))
 
     def _sweep(self, loop: asyncio.AbstractEventLoop, server_state: ServerState) -> None:
         """Ends what waits for too long. One timer for all connections costs less than one for each."""

@@ -1,15 +1,39 @@
-"""uvicorn's HTTP protocol with what it lacks: limits for the head of a request, in bytes and in time."""
+"""uvicorn's HTTP protocol with what it lacks: limits, the letter of HTTP, and an end to every connection."""
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+from urllib.parse import unquote
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.connection.closing_transport import ClosingTransport
+
+HEADERS_MAX: Final = 128
+"""Header lines of one request."""
+
+URL_BYTES_MAX: Final = 8 << 10
+
+LINGER_S: Final = 2.0
+"""How long the rest of a refused body is read and dropped, so that its client gets to read the answer."""
+
+LINGER_BYTES_MAX: Final = 64 << 20
+"""How much of it."""
+
+FRAMING_FACTOR: Final = 8
+"""A chunk of one byte takes six: what takes more than so many times its bytes is mostly chunk extensions."""
+
+RESERVED: Final = (b"/health", b"/ready", b"/metrics", b"/status")
+"""Calls that are answered when all connections are taken, for whoever watches the service."""
+
+_SLASH: Final = re.compile(rb"%2f", re.IGNORECASE)
+
 
 class ConnectionPolicy(msgspec.Struct, frozen=True):
     """max_header_bytes: request line and headers. request_timeout_s: from a request's first byte until it
-    has arrived whole; a new connection has as long to begin one. keep_alive_s: between two requests.
+    has arrived whole; a new connection has as long to begin one, and a client as long to take a part of its
+    answer. keep_alive_s: between two requests.
     """
 
     max_header_bytes: int = 32 << 10
@@ -17,69 +41,204 @@ class ConnectionPolicy(msgspec.Struct, frozen=True):
     keep_alive_s: float = 75.0
 
 
-class HeadTooLarge(Exception):
+class HeadRefused(Exception):
     """Ends the parsing of a head."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. refuse: a whole answer, as bytes, to a head that is not read, by status 400, 408, 431.
+    """One connection. refuse: a whole answer, as bytes, to a head that is not carried out, by status.
 
     deadline: when `expired` is to be called, by the loop's clock; None while nothing is waited for.
     """
 
     def __init__(
-        self, policy: ConnectionPolicy, refuse: Callable[[int], bytes], *args: Any, **more: Any
+        self,
+        policy: ConnectionPolicy,
+        refuse: Callable[[int], bytes],
+        full: Any,
+        *args: Any,
+        **more: Any,
     ) -> None:
+        """full: the ASGI application that answers when too many connections are open."""
         super().__init__(*args, **more)
         self._policy = policy
         self._refuse = refuse
+        self._usual, self._full = self.app, full
+        self._connections_max, self.limit_concurrency = self.limit_concurrency, None
+        self._real: Any = None
         self._in_head = True
-        self._head_bytes = 0
-        self._header_bytes = 0
-        self._too_large = False
+        self._whole = True  # whether the last request has arrived whole
+        self._head_bytes = self._header_bytes = 0
+        self._body_bytes = self._wire_bytes = 0
+        self._status = 400
+        self._closing = False
+        self._dropped = 0
         self.deadline: float | None = None
 
+    # --- what the transport calls -------------------------------------------------------------------------
+
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self.deadline = self.loop.time() + self._policy.request_timeout_s
+        self._real = transport
+        super().connection_made(ClosingTransport(transport, self._finish))  # type: ignore[arg-type]
+        self._wait(self._policy.request_timeout_s)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        if self._closing:
+            self._dropped += len(data)
+            if self._dropped > LINGER_BYTES_MAX:
+                self._end()
+            return
         if not self._in_head:
+            self._wire_bytes += len(data)
+        super().data_received(data)
+        if self._closing:
+            return
+        if not self._in_head:
+            allowed = FRAMING_FACTOR * self._body_bytes + self._policy.max_header_bytes
+            if not self._whole and self._wire_bytes > allowed:
+                self.send_400_response("")
             return
         if self.deadline is None:
-            self.deadline = self.loop.time() + self._policy.request_timeout_s
+            self._wait(self._policy.request_timeout_s)
         self._head_bytes += len(data)
-        if self._head_bytes > self._policy.max_header_bytes and not self.transport.is_closing():
-            self._too_large = True
+        if self._head_bytes > self._policy.max_header_bytes:
+            self._status = 431
             self.send_400_response("")
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """A client may close its half when it has sent all: it still gets the answers it waits for."""
+        if self._closing or self.cycle is None or not self._whole or self.scheme == "https":
+            return None
+        last = self.pipeline[0][0] if self.pipeline else self.cycle
+        if last.response_complete:
+            return None
+        last.keep_alive = False
+        return True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait(self._policy.request_timeout_s)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self._closing:
+            self.deadline = None
+
+    # --- what the parser calls ----------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self._in_head, self._whole = True, False
         self._head_bytes = self._header_bytes = 0
+        self._wait(self._policy.request_timeout_s)
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > URL_BYTES_MAX:
+            self._give_up(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
         self._header_bytes += len(name) + len(value) + 4
         if self._header_bytes > self._policy.max_header_bytes:
-            self._too_large = True
-            raise HeadTooLarge
+            self._give_up(431)
+        if not self._in_head:
+            return  # a trailer: counted, and not taken for a header
+        if len(self.headers) == HEADERS_MAX:
+            self._give_up(431)
+        value = value.strip(b" \t")
+        if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+            self._give_up(501)
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._give_up(505)
+        names = [name for name, _ in self.headers]
+        hosts = names.count(b"host")
+        if hosts > 1 or (version == "1.1" and not hosts):
+            self._give_up(400)
+        if version == "1.0" and b"transfer-encoding" in names:
+            self._give_up(400)
         self._in_head = False
-        self._head_bytes = 0
+        self._head_bytes = self._body_bytes = self._wire_bytes = 0
         self.deadline = None
+        self.app = self._full if self._is_full() else self._usual
         super().on_headers_complete()
+        if _SLASH.search(self.scope["raw_path"]):
+            # An escaped slash is a part of a name. The request's task has not begun.
+            parts = _SLASH.split(self.scope["raw_path"])
+            self.scope["path"] = "%2F".join(unquote(part.decode("ascii")) for part in parts)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._whole = True
+        super().on_message_complete()
+
+    # --- ends ---------------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        more = bool(self.pipeline)
+        super().on_response_complete()
+        if not self._closing and not more and not self._in_head:
+            # Whatever comes but a new request does not put this off.
+            self._wait(self._policy.keep_alive_s if self._whole else self._policy.request_timeout_s)
 
     def send_400_response(self, msg: str) -> None:
-        """What cannot be parsed, or is too large. The connection ends."""
-        self.transport.write(self._refuse(431 if self._too_large else 400))
-        self.transport.close()
+        """What cannot be parsed, or is not carried out. The connection ends."""
+        if not self._closing:
+            self._real.write(self._refuse(self._status))
+            self._whole = False
+            self._finish()
+
+    def shutdown(self) -> None:
+        if self._closing:
+            self._end()
+        super().shutdown()
 
     def expired(self) -> None:
-        """The head did not arrive in time. An idle connection is closed without a word."""
+        """Something did not come in time, or was not taken. An idle connection is closed without a word."""
         self.deadline = None
-        if self._head_bytes:
-            self.transport.write(self._refuse(408))
-        self.transport.close()
+        if self._real.is_closing() or self.flow.write_paused:
+            self._real.abort()
+        elif self._closing:
+            self._end()
+        else:
+            if self._in_head and self._head_bytes:
+                self._real.write(self._refuse(408))
+            self._end()
+
+    def _finish(self) -> None:
+        """Close; but a client that is still sending would lose the answer by that: see LINGER_S."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._whole or self._real.is_closing():
+            self._end()
+            return
+        if self._real.can_write_eof():
+            self._real.write_eof()
+        self.flow.resume_reading()
+        self._wait(LINGER_S)
+
+    def _end(self) -> None:
+        """What is not taken by its client until then is thrown away."""
+        self._closing = True
+        self._real.close()
+        self._wait(self._policy.request_timeout_s)
+
+    def _wait(self, seconds: float) -> None:
+        self.deadline = self.loop.time() + seconds
+
+    def _give_up(self, status: int) -> None:
+        self._status = status
+        raise HeadRefused
+
+    def _is_full(self) -> bool:
+        limit = self._connections_max
+        return (
+            limit is not None and len(self.connections) >= limit and self.url.split(b"?")[0] not in RESERVED
+        )

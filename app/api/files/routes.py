@@ -81,7 +81,11 @@ def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Auth
             return HTMLResponse(render_files_page(page, wanted, limit), headers=PAGE_HEADERS)
         content = {"files": [file_json(file) for file in page.files], "next_cursor": page.next_cursor}
         headers = {"vary": "accept", "cache-control": "no-store"}
-        return Response(orjson.dumps(content), media_type="application/json", headers=headers)
+        return Response(
+            orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE),
+            media_type="application/json",
+            headers=headers,
+        )
 
     endpoint = FileEndpoint(published, open_file, authorise)
     router.routes.append(Route("/files/{path:path}", endpoint, methods=["GET", "HEAD"]))

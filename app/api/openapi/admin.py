@@ -206,6 +206,7 @@ def _ready() -> JsonObject:
         "ready": False,
         "reason": reason,
         "error": "not_ready",
+        "code": "not_ready",
         "message": f"No batches are taken now: {reason}",
         "request_id": "5f0c1a9e0000002a",
     }

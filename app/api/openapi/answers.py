@@ -92,7 +92,7 @@ def data_file_example() -> JsonObject:
 
 
 def _error_response(error: type[errors.RequestError], code: str, text: str) -> JsonObject:
-    body = {"error": code, "message": text, "request_id": "5f0c1a9e0000002a"}
+    body = {"error": code, "code": code, "message": text, "request_id": "5f0c1a9e0000002a"}
     response = json_response(text, "Error", {code: body})
     if issubclass(error, errors.Refused):
         response["headers"]["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
@@ -115,8 +115,9 @@ def _count(description: str) -> JsonObject:
 
 def _error_schema() -> JsonObject:
     return _object(
-        ["error", "message", "request_id"],
+        ["error", "code", "message", "request_id"],
         error=_text("The code of the error, for programs."),
+        code=_text("The same."),
         message=_text("What is wrong, and what to do about it."),
         request_id=_text("The request's name in the log of the service."),
     )

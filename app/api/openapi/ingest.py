@@ -108,10 +108,11 @@ def _parameters() -> list[JsonObject]:
 
 def _answers() -> JsonObject:
     receipt = {"accepted": 2, "request_id": "5f0c1a9e0000002a"}
-    row_error = {"line": 2, "error": "device_id: is missing; send a UUID"}
+    row_error = {"line": 2, "error": "message: is required: what is logged"}
     partial = {"accepted": 1, "rejected": 1, "errors": [row_error], "request_id": "5f0c1a9e0000002a"}
     refused = {
         "error": "rows_refused",
+        "code": "rows_refused",
         "message": "No row could be taken; the first refused is row 2: device_id: is missing; send a UUID",
         "rejected": 1,
         "errors": [row_error],
@@ -141,6 +142,7 @@ def _answers() -> JsonObject:
     )
     malformed = {
         "error": "malformed_batch",
+        "code": "malformed_batch",
         "message": "the body has no rows",
         "request_id": "5f0c1a9e0000002a",
     }

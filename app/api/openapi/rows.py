@@ -7,8 +7,10 @@ from app.kinds import EVENT_TYPES, LEVELS, LOG_EVENT_TYPES, Kind
 JsonObject = dict[str, Any]
 
 _TIMESTAMP: JsonObject = {
-    "description": "When it happened: milliseconds since the epoch, or RFC 3339 text. Absent or 0: now.",
-    "oneOf": [{"type": "integer"}, {"type": "string", "format": "date-time"}],
+    "description": "When it happened: seconds, milliseconds, microseconds or nanoseconds since the epoch, "
+    "told apart by their size, or RFC 3339 text, UTC where it has no offset. Absent, null or the number 0: "
+    "now.",
+    "oneOf": [{"type": "number"}, {"type": "string"}],
 }
 
 
@@ -29,8 +31,8 @@ def _object(description: str) -> JsonObject:
 
 
 def _uuid(description: str) -> JsonObject:
-    text = f"{description} With or without hyphens, in either case."
-    return {"type": "string", "description": text, "pattern": "^[0-9A-Fa-f-]{32,36}$"}
+    text = f"{description} A UUID; any other text makes a name-based one, and stays in the payload."
+    return {"type": "string", "description": text}
 
 
 def _event() -> JsonObject:
@@ -39,10 +41,10 @@ def _event() -> JsonObject:
         "title": "Event",
         "description": "The payload that is stored is one JSON object: user_id and group_id, the members of "
         "properties, of traits, every key that is not listed here, and context under `_context`.",
-        "required": ["type", "device_id"],
+        "required": ["type"],
         "properties": {
             "type": {"type": "string", "enum": list(EVENT_TYPES[1:]), "description": "In any case."},
-            "device_id": _uuid("The device."),
+            "device_id": _uuid("The device; without it `anonymous_id` counts, else one made of `user_id`."),
             "event": {"type": "string", "description": "The name of the event; required for `track`."},
             "session_id": _uuid("The session."),
             "timestamp": _TIMESTAMP,
@@ -65,10 +67,11 @@ def _log() -> JsonObject:
         "properties": {
             "message": {"type": "string"},
             "level": {
-                "type": "string",
+                "type": ["string", "integer"],
                 "default": "info",
-                "enum": [*LEVELS, "warn", "fatal", "err", "crit", "emerg"],
-                "description": "RFC 5424 and trace; the short forms are stored under their full names.",
+                "examples": [*LEVELS, "warn", 30],
+                "description": "RFC 5424 and trace, the words of other loggers, the numbers of syslog and "
+                "pino; stored under the full names. Other loggers' keys are known too: docs/json.md.",
             },
             "type": {"type": "string", "enum": list(dict.fromkeys(LOG_EVENT_TYPES)), "default": "log"},
             "timestamp": _TIMESTAMP,

@@ -19,7 +19,7 @@ from app.decode.flatbuffer.batch import Batches, read_batches
 from app.decode.flatbuffer.columns import fixed_column
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every
 from app.decode.flatbuffer.refusals import Refusals
-from app.decode.flatbuffer.rows import FoundRows, build_columns, find_rows, refusal_text
+from app.decode.flatbuffer.rows import FoundRows, build_columns, check_times, find_rows, refusal_text
 from app.decode.flatbuffer.tables import Faults, Regions
 from app.errors import BodyTooLarge, Overloaded
 from app.kinds import ID_BYTES, Kind
@@ -28,6 +28,8 @@ from app.submission import Decoded, DecodedRows, DecodePolicy, Submission, Verdi
 
 ROWS_AT_ONCE: Final = 131_072
 """Working memory is some hundred bytes a row: larger groups are decoded in portions of about so many rows."""
+
+_NONE: Final = np.zeros(0, np.int64)
 
 GROUP_EXPANDED_BYTES: Final = 256 << 20
 """What all rows of a group may take, escaped and all; an Arrow column holds at most 2 GB."""
@@ -99,29 +101,34 @@ class _Group:
         regions, at = self._row_tables(members, counts)
         refusals = Refusals(len(at))
         found = find_rows(kind, self._bodies, regions, at, self._faults, refusals)
+        received_ms = self._received(members)[member_of]
+        check_times(found, received_ms, self._policy.times, refusals)
         self._check_expansion(members, counts, found)
         keep = self._sound(members)[member_of]
         if refusals:
             keep &= ~refusals.refused
         everything = every(keep)
-        columns, right = build_columns(
+        built = build_columns(
             kind,
             self._bodies,
             found if everything else found.where(keep),
-            self._received(members)[member_of if everything else member_of[keep]],
+            received_ms if everything else received_ms[keep],
             self._policy.payload_must_be_json,
         )
-        columns |= self._request_columns(members, member_of if everything else member_of[keep])
+        columns = built.columns | self._request_columns(members, member_of if everything else member_of[keep])
         schema = SCHEMAS[kind]
         rows = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-        if right:
-            built = np.flatnonzero(keep)
-            good = np.logical_and.reduce(list(right.values()))
+        looked_at = np.flatnonzero(keep) if built.right or built.repairs else _NONE
+        if built.right:
+            good = np.logical_and.reduce(list(built.right.values()))
             rows = rows.filter(pa.array(good))
-            keep[built[~good]] = False
-            self._refuse_late(right, built, found, refusals)
+            keep[looked_at[~good]] = False
+            self._refuse_late(built.right, looked_at, found, refusals)
         accepted = np.bincount(member_of[keep], minlength=len(members)).tolist()
         self._conclude(members, counts.tolist(), accepted, refusals)
+        for reason, repaired in built.repairs.items():
+            kept = looked_at[repaired][keep[looked_at[repaired]]]
+            self._note_repairs(reason, np.bincount(member_of[kept], minlength=len(members)), members)
         owners = [member for member, count in zip(members, accepted, strict=True) if count]
         return DecodedRows(kind, rows, owners, [count for count in accepted if count]) if owners else None
 
@@ -192,6 +199,12 @@ class _Group:
             wrong[built[~valid]] = True
             spans = spans_of[field]
             refusals.add(wrong, field, partial(refusal_text, self._bodies, field, spans))
+
+    def _note_repairs(self, reason: str, counts: Positions, members: list[int]) -> None:
+        for member, count in zip(members, counts.tolist(), strict=True):
+            if count and member not in self._faults.errors:
+                verdict = self._verdicts[member]
+                verdict.repaired = {**verdict.repaired, (reason, "payload"): count}
 
     def _conclude(
         self, members: list[int], counts: list[int], accepted: list[int], refusals: Refusals

@@ -1,7 +1,7 @@
 """Is a payload valid JSON (RFC 8259, UTF-8, no NaN)? Asked for whole columns.
 
-Half of a surrogate pair (an escape such as \\ud83d alone) is refused too: the RFC leaves open what it means,
-and DuckDB's JSON functions fail a whole query on one. So is nesting beyond Python's recursion limit.
+Half of a surrogate pair (an escape such as \\ud83d alone) is not: the RFC leaves open what it means, and
+DuckDB's JSON functions fail a whole query on one. Nor is nesting beyond Python's recursion limit.
 """
 
 import operator
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.decode.flatbuffer.joined_bodies import Positions
+from app.decode.repair import repaired
 
 _OPENED: Final = ord("{")
 _CLOSED: Final = ord("}")
@@ -57,6 +58,25 @@ def _all_are_objects(payloads: pa.BinaryArray) -> bool:
         return len(msgspec.json.Decoder(_Object).decode_lines(lines[0].as_buffer())) == count
     except (msgspec.DecodeError, RecursionError, pa.ArrowInvalid):
         return False
+
+
+def repair_json(
+    payloads: pa.BinaryArray, is_json: npt.NDArray[np.bool_]
+) -> tuple[pa.BinaryArray, dict[str, Positions]]:
+    """The payloads with those repaired that are almost JSON, and which, by reason. `is_json` is updated."""
+    wrong = np.flatnonzero(~is_json)
+    attempts = [repaired(payloads[row].as_py() or b"") for row in wrong.tolist()]
+    reasons = np.array([reason for _, reason in attempts])
+    right = valid_json(pa.array([text for text, _ in attempts], pa.binary())) & (reasons != "")
+    if not right.any():
+        return payloads, {}
+    rows = wrong[right]
+    is_json[rows] = True
+    mask = np.zeros(len(payloads), np.bool_)
+    mask[rows] = True
+    texts = [text for (text, _), good in zip(attempts, right.tolist(), strict=True) if good]
+    payloads = pc.replace_with_mask(payloads, pa.array(mask), pa.array(texts, pa.binary()))
+    return payloads, {str(reason): rows[reasons[right] == reason] for reason in np.unique(reasons[right])}
 
 
 def bytes_of(payloads: pa.BinaryArray) -> tuple[npt.NDArray[np.uint8], Positions, Positions]:

@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from app.decode.flatbuffer.columns import gather, id_column, name_column, text_column, validity_of, views
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every, some
-from app.decode.flatbuffer.json_payload import valid_json, why_not_json
+from app.decode.flatbuffer.json_payload import repair_json, valid_json, why_not_json
 from app.decode.flatbuffer.layouts import LAYOUTS, PLAIN_SLOTS, SERVICE_VTABLE_BYTES, Enum
 from app.decode.flatbuffer.refusals import Refusals
 from app.decode.flatbuffer.service import with_service
 from app.decode.flatbuffer.tables import Faults, Regions, Spans, Tables
+from app.decode.time_range import TimeRange
 from app.kinds import ID_BYTES, Kind
 
 _MAX_TIMESTAMP: Final = 2**63 - 1
@@ -58,7 +59,10 @@ class FoundRows(NamedTuple):
 def find_rows(
     kind: Kind, bodies: JoinedBodies, regions: Regions, at: Positions, faults: Faults, refusals: Refusals
 ) -> FoundRows:
-    """Read the tables at `at`. What is out of bounds goes to `faults`, wrong values go to `refusals`."""
+    """Read the tables at `at`. What is out of bounds goes to `faults`, wrong values go to `refusals`.
+
+    Times are read and not yet judged: see `check_times`.
+    """
     layout = LAYOUTS[kind]
     tables = Tables(bodies, regions, at, layout.slots, faults)
     if kind is Kind.EVENTS:
@@ -66,11 +70,6 @@ def find_rows(
         if some(plain):
             tables.renumber(plain, PLAIN_SLOTS)
     timestamps = tables.u8(layout.timestamp)
-    refusals.add(
-        timestamps > _MAX_TIMESTAMP,
-        "timestamp",
-        lambda i: f"{timestamps[i]} is beyond 64-bit signed; send ms since the epoch",
-    )
     found = FoundRows(
         timestamps,
         {enum.field.name: tables.u1(enum.field) for enum in layout.enums},
@@ -81,6 +80,21 @@ def find_rows(
     )
     _check_values(kind, found, bodies, refusals)
     return found
+
+
+def check_times(found: FoundRows, received_ms: Positions, allowed: TimeRange, refusals: Refusals) -> None:
+    """Refuse the rows whose time is not allowed; 0 is none. received_ms: int64[rows]."""
+    stamps = found.timestamps
+    beyond = stamps > _MAX_TIMESTAMP
+    if some(beyond):
+        refusals.add(beyond, "timestamp", lambda i: f"{stamps[i]} is no time; send ms since the epoch")
+    times = np.where((stamps == 0) | beyond, received_ms, stamps.view(np.int64))
+    if (wrong := allowed.outside(times, received_ms)) is not None:
+        refusals.add(
+            wrong & ~beyond,
+            "timestamp",
+            lambda i: allowed.complaint(int(times[i]), "milliseconds", int(received_ms[i])),
+        )
 
 
 def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: Refusals) -> None:
@@ -113,15 +127,23 @@ def _not_16_bytes(spans: Spans, index: int) -> str:
     return f"{spans.length[index]} bytes; send 16, or none"
 
 
+class Built(NamedTuple):
+    """columns: the kind's own. right: per field which rows turned out right; fields that all rows have right
+    are left out. repairs: by reason, the indexes of rows whose payload was repaired."""
+
+    columns: dict[str, pa.Array]
+    right: dict[str, Mask]
+    repairs: dict[str, Positions]
+
+
 def build_columns(
     kind: Kind,
     bodies: JoinedBodies,
     found: FoundRows,
     received_ms: Positions,
     json_required: bool,
-) -> tuple[dict[str, pa.Array], dict[str, Mask]]:
-    """The kind's own columns, and per field which rows turned out right (fields that all rows have right
-    are left out). The caller has made sure that all other values are right."""
+) -> Built:
+    """The kind's own columns. The caller has made sure that all other values are right."""
     layout = LAYOUTS[kind]
     right: dict[str, Mask] = {}
     stamps = found.timestamps.view(np.int64)
@@ -132,8 +154,8 @@ def build_columns(
         columns[column] = id_column(bodies, spans.start, spans.present)
     for field in layout.texts:
         columns[field.name] = _text(bodies, field.name, found.texts[field.name], right)
-    columns["payload"] = _payload(kind, bodies, found, json_required, right)
-    return columns, right
+    columns["payload"], repairs = _payload(kind, bodies, found, json_required, right)
+    return Built(columns, right, repairs)
 
 
 def _text(bodies: JoinedBodies, name: str, spans: Spans, right: dict[str, Mask]) -> pa.StringArray:
@@ -145,8 +167,9 @@ def _text(bodies: JoinedBodies, name: str, spans: Spans, right: dict[str, Mask])
 
 def _payload(
     kind: Kind, bodies: JoinedBodies, found: FoundRows, json_required: bool, right: dict[str, Mask]
-) -> pa.BinaryArray:
+) -> tuple[pa.BinaryArray, dict[str, Positions]]:
     spans = found.payload
+    repairs: dict[str, Positions] = {}
     is_json: Mask | None = None
     json_required = json_required and LAYOUTS[kind].payload_is_json
     if json_required and not every(spans.present):
@@ -157,10 +180,12 @@ def _payload(
     if json_required:
         is_json = valid_json(payload)
         if not every(is_json):
+            payload, repairs = repair_json(payload, is_json)
+        if not every(is_json):
             right["payload"] = is_json
-    if found.service is None or not some(found.service.present):
-        return payload
-    return with_service(payload, _text(bodies, "service", found.service, right), is_json)
+    if found.service is not None and some(found.service.present):
+        payload = with_service(payload, _text(bodies, "service", found.service, right), is_json)
+    return payload, repairs
 
 
 def refusal_text(bodies: JoinedBodies, field: str, spans: Spans, index: int) -> str:

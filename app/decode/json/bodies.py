@@ -6,28 +6,23 @@ A row comes out in one of two shapes, and either way the values are still the cl
 """
 
 import re
-from collections.abc import Iterator
-from io import BytesIO
-from json import JSONDecodeError, JSONDecoder
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 from msgspec import Raw
 
-from app.decode.json.refusals import TOO_DEEP, readable
+from app.decode.json.refusals import readable
+from app.decode.json.row_texts import elements_of, lines_of, texts_of_rows
+from app.decode.repair import repaired
 from app.errors import BodyTooLarge, MalformedBatch
 
 Row = msgspec.Struct | dict[str, Raw]
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_BLANKS: Final = b" \t\r\n"
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _FIRST_BYTE: Final = re.compile(rb"[^ \t\r\n]")
-_SEPARATOR: Final = re.compile(r"[ \t\r\n]*")
 _NO_ROWS: Final = "the body holds no rows: send JSON Lines, a JSON array of objects, or one JSON object"
-
-# Only the places matter here: the values are read again, strictly, by the decoder of rows.
-_ELEMENT: Final = JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
 
 class _Nothing(msgspec.Struct, gc=False):
@@ -44,11 +39,19 @@ class Reading(msgspec.Struct):
     rows: the rows that could be read.
     refused: number and message of those that could not.
     numbers: the 1-based line or element of each of `rows`; None when none is refused: see `row_numbers`.
+    texts: the text of each of `rows`; None when they were read at once.
+    repaired: by reason, the indexes of those of `rows` that were repaired.
+    size: bytes of the texts of `rows`, if nothing but one sign stands between two of them.
+    shape: the type of all of `rows`; None where they may differ.
     """
 
     rows: list[Row]
     refused: list[tuple[int, str]] = []
     numbers: list[int] | None = None
+    texts: list[bytes] | None = None
+    repaired: dict[str, list[int]] = {}
+    size: int = 0
+    shape: type | None = None
 
 
 class BodyReader:
@@ -72,13 +75,17 @@ class BodyReader:
         Raises MalformedBatch when there are none, or an array cannot be read to its end; BodyTooLarge when
         there are more than `max_rows`.
         """
-        body = body.removeprefix(_BYTE_ORDER_MARK)
+        body = body.removeprefix(BYTE_ORDER_MARK)
         first = _FIRST_BYTE.search(body)
         if first is None:
             raise MalformedBatch(_NO_ROWS)
         is_array = first.group() == b"["
         rows = self._read_at_once(body, is_array, max_rows)
-        reading = Reading(rows) if rows is not None else self._read_singly(body, is_array, max_rows)
+        if rows is None:
+            reading = self._read_divided(body, is_array, max_rows)
+        else:
+            between = len(rows) + 1 if is_array else len(rows) - 1 + body.endswith(b"\n")
+            reading = Reading(rows, size=len(body) - between, shape=type(rows[0]) if rows else None)
         if not reading.rows and not reading.refused:
             raise MalformedBatch(_NO_ROWS)
         return reading
@@ -100,24 +107,82 @@ class BodyReader:
             return rows
         return None
 
-    def _read_singly(self, body: bytes, is_array: bool, max_rows: int) -> Reading:
-        reading = Reading([], [], [])
-        for number, row in _elements(body) if is_array else _lines(body):
-            _check_count(len(reading.rows) + len(reading.refused) + 1, max_rows)
-            try:
-                str(row, "utf-8")
-                reading.rows.append(self._element(row))
-                reading.numbers.append(number)  # type: ignore[union-attr]
-            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-                reading.refused.append((number, readable(error)))
+    def _read_divided(self, body: bytes, is_array: bool, max_rows: int) -> Reading:
+        """The rows of a body with a fault: it is repaired, or the row that has it is refused."""
+        if not is_array and (reading := self._read_repaired(body, max_rows)) is not None:
+            return reading
+        numbers: list[int] = []
+        texts: list[bytes] = []
+        repairs: dict[int, str] = {}
+        for number, text in elements_of(body) if is_array else lines_of(body):
+            _check_count(len(texts) + 1, max_rows)
+            right, reason = repaired(text)
+            if reason:
+                repairs[number] = reason
+            numbers.append(number)
+            texts.append(right)
+        reading = Reading([], [], [], [])
+        self._read_part(numbers, texts, reading)
+        reading.size = sum(map(len, reading.texts or ()))
+        for index, number in enumerate(reading.numbers or ()):
+            if number in repairs:
+                reading.repaired.setdefault(repairs[number], []).append(index)
         return reading
+
+    def _read_repaired(self, body: bytes, max_rows: int) -> Reading | None:
+        """The rows of a body of objects all of whose faults can be repaired, else None."""
+        right, reason = repaired(body)
+        if not reason or (rows := self._read_at_once(right, False, max_rows)) is None:
+            return None
+        texts = [text for _, text in lines_of(right)]
+        reading = Reading(rows, [], size=len(right) - (len(rows) - 1) - right.endswith(b"\n"))
+        if len(texts) != len(rows):
+            reading.repaired = {reason: [0]}
+            reading.texts = list(texts_of_rows(right))
+            return reading
+        reading.texts = texts
+        changed = zip(lines_of(body), texts, strict=True)
+        for index, ((_, before), after) in enumerate(changed):
+            if before != after:
+                reading.repaired.setdefault(repaired(before)[1], []).append(index)
+        return reading
+
+    def _read_part(self, numbers: Sequence[int], texts: Sequence[bytes], reading: Reading) -> None:
+        """Read rows together where that can be done, else each half of them."""
+        if (rows := self._read_texts(texts)) is not None:
+            reading.rows += rows
+            reading.numbers += numbers  # type: ignore[operator]
+            reading.texts += texts  # type: ignore[operator]
+        elif len(texts) > 1:
+            middle = len(texts) // 2
+            self._read_part(numbers[:middle], texts[:middle], reading)
+            self._read_part(numbers[middle:], texts[middle:], reading)
+        else:
+            self._read_alone(numbers[0], texts[0], reading)
+
+    def _read_texts(self, texts: Sequence[bytes]) -> list[Row] | None:
+        # What begins with a brace and ends with one is not continued by the next: no comma stands between.
+        if not all(text.startswith(b"{") and text.endswith(b"}") for text in texts):
+            return None
+        body = b"\n".join(texts)
+        rows = self._read_at_once(body, False, len(body))
+        return rows if rows is not None and len(rows) == len(texts) else None
+
+    def _read_alone(self, number: int, text: bytes, reading: Reading) -> None:
+        try:
+            str(text, "utf-8")
+            reading.rows.append(self._element(text))
+            reading.numbers.append(number)  # type: ignore[union-attr]
+            reading.texts.append(text)  # type: ignore[union-attr]
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            reading.refused.append((number, readable(error)))
 
 
 def row_numbers(body: bytes, reading: Reading) -> list[int]:
     """The 1-based line, counting blank ones, or the element of each of the reading's rows."""
     if reading.numbers is not None:
         return reading.numbers
-    lines = [number for number, _ in _lines(body.removeprefix(_BYTE_ORDER_MARK))]
+    lines = [number for number, _ in lines_of(body.removeprefix(BYTE_ORDER_MARK))]
     # As many as there are rows, unless it is an array or objects spread over lines: then the row's ordinal.
     return lines if len(lines) == len(reading.rows) > 1 else list(range(1, len(reading.rows) + 1))
 
@@ -152,49 +217,3 @@ def _count(body: bytes, is_array: bool, max_rows: int) -> int | None:
         return None
     _check_count(count, max_rows)
     return count
-
-
-def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and text of each line that is not blank."""
-    for number, line in enumerate(BytesIO(body), start=1):
-        if text := line.strip(_BLANKS):
-            yield number, text
-
-
-def _elements(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and text of each element of an array. Raises MalformedBatch where it cannot be read on."""
-    text = body.decode("utf-8", "surrogateescape")
-    position = _after_blanks(text, text.index("[") + 1)
-    if text[position : position + 1] == "]":
-        number = 0
-    else:
-        number = 1
-        while True:
-            end = _end_of_element(text, position, number)
-            yield number, text[position:end].encode("utf-8", "surrogateescape")
-            position = _after_blanks(text, end)
-            if text[position : position + 1] != ",":
-                break
-            position = _after_blanks(text, position + 1)
-            number += 1
-    if text[position : position + 1] != "]":
-        raise MalformedBatch(f"the array is cut off or broken after element {number}: expected ',' or ']'")
-    if _after_blanks(text, position + 1) != len(text):
-        raise MalformedBatch("something follows the end of the array")
-
-
-def _end_of_element(text: str, position: int, number: int) -> int:
-    try:
-        decoded: tuple[Any, int] = _ELEMENT.raw_decode(text, position)
-    except JSONDecodeError as error:
-        message = f"the array is cut off or broken in element {number}: {error.msg}"
-    except RecursionError:
-        message = f"element {number} of the array is {TOO_DEEP}"
-    else:
-        return decoded[1]
-    raise MalformedBatch(message)
-
-
-def _after_blanks(text: str, position: int) -> int:
-    blanks = _SEPARATOR.match(text, position)
-    return blanks.end() if blanks else position

@@ -14,6 +14,7 @@ from app.decode.json.columns import ColumnTaker
 from app.decode.json.events import EventRow, event_columns
 from app.decode.json.logs import LogRow, log_columns
 from app.decode.json.refusals import Refusals
+from app.decode.json.repeated import find_repeated
 from app.decode.json.snapshots import SnapshotRow, snapshot_columns
 from app.errors import BodyTooLarge, RequestError
 from app.kinds import ID_BYTES, Kind
@@ -156,6 +157,7 @@ class _Piece:
             self._account(sizes, Refusals())
             return None
         refusals = Refusals()
+        self._note_repairs(sizes, refusals)
         rows = self._record_batch(np.array(sizes), refusals)
         keep = np.ones(total, bool)
         keep[list(refusals)] = False
@@ -166,12 +168,21 @@ class _Piece:
         accepted = {owner: count for owner, count in zip(self._readings, counts, strict=True) if count}
         return DecodedRows(self._kind, rows, list(accepted), list(accepted.values())) if accepted else None
 
+    def _note_repairs(self, sizes: list[int], refusals: Refusals) -> None:
+        first = 0
+        for reading, size in zip(self._readings.values(), sizes, strict=True):
+            for reason, rows in reading.repaired.items():
+                refusals.repaired(reason, "", [first + row for row in rows])
+            first += size
+
     def _record_batch(self, sizes: np.ndarray, refusals: Refusals) -> pa.RecordBatch:
         """All rows that could be read, those with wrong values too: these are named in `refusals`."""
-        texts = self._reader.take([row for reading in self._readings.values() for row in reading.rows])
+        readings = list(self._readings.values())
+        texts = self._reader.take(readings)
+        find_repeated([self._submissions[owner].body for owner in self._readings], readings, texts)
         senders = [self._submissions[owner] for owner in self._readings]
         received_ms = np.repeat(np.array([sender.received_ms for sender in senders], np.int64), sizes)
-        columns = self._reader.columns(texts.columns, texts.unknown, received_ms, refusals)
+        columns = self._reader.columns(texts.columns, texts.others, received_ms, refusals, self._policy)
         columns["batch_timestamp"] = pa.array(received_ms)
         columns["timestamp"] = pa.array(columns["timestamp"])
         workspaces = np.array([sender.workspace_id for sender in senders], np.uint64)
@@ -216,7 +227,20 @@ class _Piece:
                 verdict.refusals = named if self._submissions[owner].messages is not None else named[:limit]
             counts.append(verdict.accepted)
             start += size
+        self._account_repairs(sizes, refusals)
         return counts
+
+    def _account_repairs(self, sizes: list[int], refusals: Refusals) -> None:
+        if not refusals.repairs:
+            return
+        verdicts = [self._verdicts[owner] for owner in self._readings]
+        ends = np.cumsum(sizes)
+        for what, rows in refusals.repairs.items():
+            kept = [row for row in rows if row not in refusals]
+            found = np.bincount(np.searchsorted(ends, kept, side="right"), minlength=len(verdicts))
+            for verdict, count in zip(verdicts, found.tolist(), strict=True):
+                if count and verdict.error is None:
+                    verdict.repaired = {**verdict.repaired, what: count}
 
 
 def _bytes_of(rows: pa.RecordBatch) -> int:

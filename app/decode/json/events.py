@@ -1,28 +1,34 @@
 """Events in JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Raw
 
+from app.decode.json.columns import Column, Others
 from app.decode.json.members import Members, PayloadWriter, Places
 from app.decode.json.refusals import ABSENT, NULL, Refusals
 from app.decode.json.texts import read_texts, read_words
 from app.decode.json.timestamps import read_timestamps
-from app.decode.json.uuids import read_uuids
+from app.decode.json.uuids import Ids, read_ids, with_names
 from app.kinds import EVENT_TYPES
+from app.submission import DecodePolicy
 
 _TRACK: Final = "track"
+_ANONYMOUS: Final = "anonymous_id"
+_NOTHING: Final[Members] = MappingProxyType({})
 _TYPES: Final[Mapping[str | None, str]] = MappingProxyType({name: name for name in EVENT_TYPES[1:]})
 _PAYLOADS: Final = PayloadWriter(
     Places(
         named=("user_id", "group_id"),
         objects=("properties", "traits"),
         renamed=(("context", "_context"),),
+        originals=("device_id", "session_id"),
     )
 )
 
@@ -43,15 +49,16 @@ class EventRow(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 def event_columns(
-    texts: Mapping[str, Sequence[Raw]],
-    unknown: Sequence[Members | None],
+    texts: Mapping[str, Column],
+    others: Others,
     received_ms: np.ndarray,
     refusals: Refusals,
+    policy: DecodePolicy,
 ) -> dict[str, Any]:
     """The columns that an event's JSON fills, by name; rows in `refusals` hold anything.
 
     texts: by key of EventRow, the JSON text of each row's value.
-    unknown: the other members of each row. received_ms: int64[rows].
+    others: the other members of each row. received_ms: int64[rows].
     """
     types = read_words(texts["type"], _TYPES, "type", refusals)
     names = read_texts(texts["event"], "event", refusals)
@@ -59,11 +66,37 @@ def event_columns(
         for row, name in enumerate(names):
             if not name and types[row] == _TRACK:
                 refusals.refuse(row, "event", "is required for track: the event's name")
+    devices = _devices(texts, others, refusals, policy)
+    sessions = read_ids(texts["session_id"], "session_id", refusals, from_names=policy.ids_from_names)
+    originals = {"device_id": devices.originals, "session_id": sessions.originals}
     return {
-        "timestamp": read_timestamps(texts["timestamp"], received_ms, refusals),
+        "timestamp": read_timestamps(texts["timestamp"], received_ms, refusals, policy.times),
         "event_type": pa.array(types, pa.string()),
         "event_name": pa.array([name or None for name in names], pa.string()),
-        "device_id": read_uuids(texts["device_id"], "device_id", refusals, required=True),
-        "session_id": read_uuids(texts["session_id"], "session_id", refusals, required=False),
-        "payload": pa.array(_PAYLOADS.write(texts, unknown, refusals), pa.binary()),
+        "device_id": devices.column,
+        "session_id": sessions.column,
+        "payload": pa.array(_PAYLOADS.write(texts, others, originals), pa.binary()),
     }
+
+
+def _devices(
+    texts: Mapping[str, Column],
+    others: Others,
+    refusals: Refusals,
+    policy: DecodePolicy,
+) -> Ids:
+    """Where a row has no device id, its anonymous id is one, else one is made of its user id."""
+    ids = read_ids(texts["device_id"], "device_id", refusals, from_names=policy.ids_from_names)
+    if not ids.column.null_count:
+        return ids
+    if others:
+        anonymous = [(members or _NOTHING).get(_ANONYMOUS, ABSENT) for members in others.members]
+        if any(anonymous):
+            missing = ids.column.is_null().to_pylist()
+            wanted = [raw if absent else ABSENT for raw, absent in zip(anonymous, missing, strict=True)]
+            found = read_ids(wanted, _ANONYMOUS, refusals, from_names=policy.ids_from_names).column
+            ids = Ids(pc.coalesce(ids.column, found), ids.originals)
+    users = texts["user_id"]
+    if policy.ids_from_names and ids.column.null_count and any(users):
+        return with_names(ids, users)
+    return ids

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import chain, repeat
+from operator import itemgetter
+from typing import Final
 
 import msgspec
 from msgspec import Raw
+
+_INSIDE: Final = itemgetter(slice(1, -1))
 
 Texts = Sequence[Raw] | Sequence[bytes]
 
@@ -47,4 +51,4 @@ def _join_all(labels: list[bytes], columns: list[Texts]) -> list[bytes]:
 
 
 def _members(objects: Texts) -> list[bytes]:
-    return [bytes(text)[1:-1].strip() for text in objects]
+    return list(map(bytes.strip, map(_INSIDE, map(bytes, objects))))

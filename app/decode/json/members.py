@@ -2,29 +2,35 @@
 
 The members' values are never parsed: what the client wrote (1.0, 1e400, the order of keys) stays as it is.
 Where two places have the same key, the first keeps it; a later one whose value differs is moved, under its
-place's name, into an object `_shadowed`, so that nothing is lost and no key stands twice. (A key that stands
-twice within one object is the client's own, and is left to the reader of the payload.)
+place's name, into an object `_shadowed`, so that nothing is lost and no key stands twice. Of a key that
+stands twice in a row the last value counts, and the earlier ones are moved likewise, as `repeated`. (Within
+an object that is copied as it is, a key may stand twice: it is the client's own.)
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Raw
 
+from app.decode.json.columns import Column as MeasuredColumn
+from app.decode.json.columns import Others, joined
 from app.decode.json.join import Piece, join_pieces
-from app.decode.json.refusals import ABSENT, Refusals, joined
+from app.decode.json.refusals import ABSENT
+from app.decode.json.repeated import members_of
 
 Members = Mapping[str, Raw]
 Column = Sequence[Raw]
 
+_NONE: Final[Mapping[str, None]] = MappingProxyType({})
 _SHADOWED: Final = "_shadowed"
 _UNKNOWN: Final = "other"
+_REPEATED: Final = "repeated"
 _NULL: Final = b"null"
 _NEVER = Annotated[str, msgspec.Meta(min_length=1, max_length=0)]
 
 _encode = msgspec.json.Encoder().encode
-_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -33,11 +39,22 @@ class Places(msgspec.Struct, frozen=True):
     named: keys whose value becomes a member itself.
     objects: keys whose value is an object, whose members are taken; then come the row's unknown keys.
     renamed: key and name of values that become a member of another name.
+    originals: keys whose value has a column, and becomes a member where it was not of the column's form.
     """
 
     named: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
+    originals: tuple[str, ...] = ()
+
+
+class _Untaken:
+    """Reads objects only if they have none of certain keys, however they are escaped."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        untaken = msgspec.defstruct("Untaken", [(name, _NEVER, "") for name in names], gc=False)
+        self.read = msgspec.json.Decoder(untaken).decode
+        self.read_all = msgspec.json.Decoder(list[untaken]).decode  # type: ignore[valid-type]
 
 
 class PayloadWriter:
@@ -47,73 +64,75 @@ class PayloadWriter:
         self._places = places
         self._keys = (*places.named, *places.objects, *(key for key, _ in places.renamed))
         names = [*places.named, *(name for _, name in places.renamed)]
-        # Reads an object only if it has none of these keys, however they are escaped.
-        untaken = msgspec.defstruct("Untaken", [(name, _NEVER, "") for name in names], gc=False)
-        self._read_untaken = msgspec.json.Decoder(untaken).decode
-        self._read_all_untaken = msgspec.json.Decoder(list[untaken]).decode  # type: ignore[valid-type]
+        self._usually = _Untaken(names)
+        self._with_originals = _Untaken([*names, *places.originals])
 
     def write(
-        self, texts: Mapping[str, Column], unknown: Sequence[Members | None], refusals: Refusals
+        self,
+        texts: Mapping[str, MeasuredColumn],
+        others: Others,
+        originals: Mapping[str, Column | None] = _NONE,
     ) -> list[bytes]:
         """One payload per row.
 
         texts: by key, the JSON text of each row's value, empty where the row does not have the key.
-        unknown: the members of each row under keys that the protocol does not know; None for none.
-        Rows with something else than an object where an object belongs are refused.
+        others: the members of each row under keys that the protocol does not know.
+        originals: by key of Places.originals, as `texts`; None where no row has one.
+        What is no object where an object belongs becomes a member under its own key.
         """
         places = self._places
-        given = {key: column for key in self._keys if (column := _without_nulls(texts[key]))}
-        to_merge = self._check_objects(given, refusals)
+        given = {
+            key: column for key in self._keys if texts[key].size and (column := _without_nulls(texts[key]))
+        }
+        kept = {key: column for key, column in originals.items() if column}
+        to_merge = self._check_objects(given, self._with_originals if kept else self._usually)
         objects = [Piece(given[key]) for key in places.objects if key in given]
-        if any(unknown):
-            objects.append(Piece([_encode(members) if members else b"" for members in unknown]))
-            for key, name in places.renamed:
-                if key in given:
-                    to_merge.update(row for row, members in enumerate(unknown) if members and name in members)
-        to_merge.update(_rows_with_several(objects))
+        unknown = others.members
+        if others:
+            objects.append(Piece(others.written()))
+            taken = {name for key, name in places.renamed if key in given} | kept.keys()
+            if taken:
+                to_merge.update(
+                    row for row, members in enumerate(unknown) if members and not taken.isdisjoint(members)
+                )
+        to_merge.update(_rows_with_several(objects), others.repeated)
         before = [Piece(given[key], key) for key in places.named if key in given]
+        before += [Piece(column, key) for key, column in kept.items()]
         after = [Piece(given[key], name) for key, name in places.renamed if key in given]
         payloads = join_pieces([*before, *objects, *after], len(unknown))
         for row in to_merge:
-            payloads[row] = _merge(self._sources(given, unknown[row], row))
+            payloads[row] = _merge(self._sources(given, kept, unknown[row], row), others.repeated.get(row))
         return payloads
 
-    def _check_objects(self, given: dict[str, Column], refusals: Refusals) -> set[int]:
-        """Refuse, and take out, what is no object. Returns the rows in which an object has a taken key."""
+    def _check_objects(self, given: dict[str, Column], untaken: "_Untaken") -> set[int]:
+        """Make objects of what is none. Returns the rows in which an object has a taken key."""
         to_merge: set[int] = set()
         for key in self._places.objects:
             if key in given:
                 try:
-                    self._read_all_untaken(joined(list(filter(None, given[key]))))
+                    column = given[key]
+                    untaken.read_all(joined(column if all(column) else list(filter(None, column))))
                 except msgspec.DecodeError:
-                    given[key] = self._check_singly(given[key], key, to_merge, refusals)
+                    given[key] = _as_objects(given[key], key, untaken, to_merge)
         return to_merge
 
-    def _check_singly(self, column: Column, key: str, to_merge: set[int], refusals: Refusals) -> Column:
-        objects: list[Raw] = []
-        for row, text in enumerate(column):
-            if text and not bytes(text).startswith(b"{"):
-                refusals.refuse(row, key, "must be a JSON object")
-                objects.append(ABSENT)
-                continue
-            objects.append(text)
-            try:
-                self._read_untaken(text or b"{}")
-            except msgspec.DecodeError:
-                to_merge.add(row)
-        return objects
-
     def _sources(
-        self, given: Mapping[str, Column], unknown: Members | None, row: int
+        self, given: Mapping[str, Column], kept: Mapping[str, Column], unknown: Members | None, row: int
     ) -> Iterator[tuple[str, Members]]:
         """The places of one row that have members, by name, in order."""
         texts = {key: text for key, column in given.items() if (text := column[row])}
         for key in self._places.named:
             if key in texts:
                 yield key, {key: texts[key]}
+        for key, column in kept.items():
+            if column[row]:
+                yield key, {key: column[row]}
         for key in self._places.objects:
             if key in texts:
-                yield key, _members(texts[key])
+                members, earlier = members_of(texts[key])
+                yield key, members
+                if earlier:
+                    yield f"{key}.{_REPEATED}", earlier
         if unknown:
             yield _UNKNOWN, unknown
         for key, name in self._places.renamed:
@@ -121,9 +140,24 @@ class PayloadWriter:
                 yield key, {name: texts[key]}
 
 
-def _merge(sources: Iterable[tuple[str, Members]]) -> bytes:
+def _as_objects(column: Column, key: str, untaken: _Untaken, to_merge: set[int]) -> Column:
+    """The column with objects only; rows that have a key which is taken are added to `to_merge`."""
+    objects: list[Raw] = []
+    for row, text in enumerate(column):
+        if text and not bytes(text).startswith(b"{"):
+            objects.append(Raw(b'{"%b":%b}' % (key.encode(), text)))
+            continue
+        objects.append(text)
+        try:
+            untaken.read(text or b"{}")
+        except msgspec.DecodeError:
+            to_merge.add(row)
+    return objects
+
+
+def _merge(sources: Iterable[tuple[str, Members]], repeated: Members | None) -> bytes:
     merged: dict[str, Raw] = {}
-    shadowed: dict[str, dict[str, Raw]] = {}
+    shadowed: dict[str, dict[str, Raw]] = {_REPEATED: dict(repeated)} if repeated else {}
     for place, members in sources:
         if merged.keys().isdisjoint(members):
             merged.update(members)

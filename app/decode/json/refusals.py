@@ -1,6 +1,6 @@
 """Rows of a JSON batch that are refused alone, and how the values of one column are read from their text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -18,29 +18,72 @@ TOO_DEEP: Final = "nested too deeply to be read"
 
 
 class Refusals(dict[int, tuple[str, str]]):
-    """The field and the message by row; of several refusals of one row the first counts."""
+    """The field and the message by row; of several refusals of one row the first counts.
+
+    repairs: the rows of which something was repaired, by reason and field.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.repairs: dict[tuple[str, str], list[int]] = {}
+
+    def repaired(self, reason: str, field: str, rows: Iterable[int]) -> None:
+        """Note what was repaired in some rows, for the operator to see."""
+        self.repairs.setdefault((reason, field), []).extend(rows)
 
     def refuse(self, row: int, field: str, message: str) -> None:
         """Refuse row number `row` (0-based, in the columns being read) for what is in `field`."""
         self.setdefault(row, (field, message))
 
 
-def joined(texts: Sequence[Raw]) -> bytes:
-    """Many JSON values as one JSON array, so that one call can read them all."""
-    return b"[%b]" % b",".join(texts)
+ONE_BY_ONE: Final = 8
+"""Values that are read one by one, where they cannot be read together."""
 
 
-def read_one_by_one(
-    texts: Sequence[Raw], parse: Callable[[Raw], Value | None], field: str, refusals: Refusals
-) -> list[Value | None]:
-    """The slow way to read a column: `parse` each value, and refuse the rows where it raises ValueError."""
-    values: list[Value | None] = []
-    for row, text in enumerate(texts):
+def read_in_parts(
+    texts: Sequence[Raw],
+    together: Callable[[Sequence[Raw]], Sequence[Value] | None],
+    parse: Callable[[Raw], Value],
+    field: str,
+    refusals: Refusals,
+    *,
+    absent: Value,
+    first: int = 0,
+) -> list[Sequence[Value]]:
+    """A column in parts, in order: as few as can be read `together`, so that one odd value costs little.
+
+    together: the values of some texts, or None where it cannot read one of them.
+    parse: one value; raises ValueError for a row to be refused. absent: stands in rows that are refused.
+    first: the row of the first text.
+    """
+    if (values := together(texts)) is not None:
+        return [values]
+    if len(texts) <= ONE_BY_ONE:
+        return [_one_by_one(texts, parse, field, refusals, absent, first)]
+    middle = len(texts) // 2
+    return [
+        part
+        for start, some in ((0, texts[:middle]), (middle, texts[middle:]))
+        for part in read_in_parts(some, together, parse, field, refusals, absent=absent, first=first + start)
+    ]
+
+
+def _one_by_one(
+    texts: Sequence[Raw],
+    parse: Callable[[Raw], Value],
+    field: str,
+    refusals: Refusals,
+    absent: Value,
+    first: int,
+) -> list[Value]:
+    """Each value alone; the rows where `parse` raises ValueError are refused."""
+    values: list[Value] = []
+    for row, text in enumerate(texts, first):
         try:
             values.append(parse(text))
         except ValueError as error:
             refusals.refuse(row, field, str(error))
-            values.append(None)
+            values.append(absent)
     return values
 
 

@@ -1,6 +1,6 @@
 """Snapshots in JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 from msgspec import Raw
 
-from app.decode.json.members import Members, PayloadWriter, Places
+from app.decode.json.columns import Column, Others
+from app.decode.json.members import PayloadWriter, Places
 from app.decode.json.refusals import ABSENT, NULL, Refusals
 from app.decode.json.texts import read_required_texts
 from app.decode.json.timestamps import read_timestamps
+from app.submission import DecodePolicy
 
 _PAYLOADS: Final = PayloadWriter(Places(objects=("payload", "metrics")))
 
@@ -27,19 +29,20 @@ class SnapshotRow(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 def snapshot_columns(
-    texts: Mapping[str, Sequence[Raw]],
-    unknown: Sequence[Members | None],
+    texts: Mapping[str, Column],
+    others: Others,
     received_ms: np.ndarray,
     refusals: Refusals,
+    policy: DecodePolicy,
 ) -> dict[str, Any]:
     """The columns that a snapshot's JSON fills, by name; rows in `refusals` hold anything.
 
     texts: by key of SnapshotRow, the JSON text of each row's value.
-    unknown: the other members of each row. received_ms: int64[rows].
+    others: the other members of each row. received_ms: int64[rows].
     """
     return {
-        "timestamp": read_timestamps(texts["timestamp"], received_ms, refusals),
+        "timestamp": read_timestamps(texts["timestamp"], received_ms, refusals, policy.times),
         "source": pa.array(read_required_texts(texts["source"], "source", refusals), pa.string()),
         "entity": pa.array(read_required_texts(texts["entity"], "entity", refusals), pa.string()),
-        "payload": pa.array(_PAYLOADS.write(texts, unknown, refusals), pa.binary()),
+        "payload": pa.array(_PAYLOADS.write(texts, others), pa.binary()),
     }

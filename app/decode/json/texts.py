@@ -1,25 +1,32 @@
 """String values of JSON rows: free text, and words of a fixed set."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import msgspec
 from msgspec import Raw
 
-from app.decode.json.refusals import Refusals, joined, read_one_by_one
+from app.decode.json.columns import joined
+from app.decode.json.refusals import Refusals, read_in_parts
 
 _texts = msgspec.json.Decoder(list[str | None]).decode
 _text = msgspec.json.Decoder(str | None).decode
 
 
-def read_texts(texts: Sequence[Raw], field: str, refusals: Refusals) -> list[str | None]:
+def read_texts(texts: Sequence[Raw], field: str, refusals: Refusals) -> Sequence[str | None]:
     """The strings of one column, None where the value is null; rows with another type are refused.
 
     texts: the JSON text of each row's value, `null` where the row does not have the key.
     """
+    parts = read_in_parts(texts, _together, _parse, field, refusals, absent=None)
+    return list(chain.from_iterable(parts)) if len(parts) > 1 else parts[0]
+
+
+def _together(texts: Sequence[Raw]) -> list[str | None] | None:
     try:
         values: list[str | None] = _texts(joined(texts))
     except msgspec.DecodeError:
-        return read_one_by_one(texts, _parse, field, refusals)
+        return None
     return values
 
 

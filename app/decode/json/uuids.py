@@ -1,60 +1,81 @@
-"""Device and session ids: UUID texts to 16-byte columns."""
+"""Device and session ids: UUID texts to 16-byte columns, and names that are no UUIDs to ids of their own."""
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Raw
 
-from app.decode.json.refusals import Refusals, read_one_by_one
+from app.decode.json.columns import joined
+from app.decode.json.refusals import ABSENT, Refusals
+from app.decode.name_based_ids import name_based_id
 from app.kinds import ID_BYTES
 
 _NOT_A_UUID: Final = "must be a UUID: 32 hex digits, with hyphens as 8-4-4-4-12 or without"
-_UUID: Final = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_UUID: Final = re.compile(
+    r"(?:urn:uuid:|\{)?([0-9a-f]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?", re.IGNORECASE
+)
 _QUOTED_BYTES: Final = 38  # 36 and two quotes
+_STEP: Final = _QUOTED_BYTES + 1  # and what stands between two in an array
 _QUOTES: Final = [0, 37]
 _HYPHENS: Final = [9, 14, 19, 24]
+_DIGITS: Final = [at for at in range(1, 37) if at not in _HYPHENS]
+_PLAIN_BYTES: Final = 34  # without hyphens
 
-_text = msgspec.json.Decoder(str | None).decode
+_NO_DIGIT: Final = 255
+_VALUES: Final = np.array(
+    [int(chr(sign), 16) if chr(sign) in "0123456789abcdefABCDEF" else _NO_DIGIT for sign in range(256)],
+    np.uint8,
+)
+
+_text = msgspec.json.Decoder(str).decode
 
 
-def read_uuids(texts: Sequence[Raw], field: str, refusals: Refusals, *, required: bool) -> pa.Array:
-    """The UUIDs of one column.
+class Ids(NamedTuple):
+    """column: BINARY(16), null where there is no id.
+
+    originals: per row the JSON text of what is no UUID and must be kept, empty elsewhere; None for no row.
+    """
+
+    column: pa.Array
+    originals: list[Raw] | None = None
+
+
+def read_ids(texts: Sequence[Raw], field: str, refusals: Refusals, *, from_names: bool) -> Ids:
+    """The ids of one column.
 
     texts: the JSON text of each row's value; empty where the row does not have the key.
-    Returns an array of BINARY(16): null where the value is absent, null or an empty string, which is
-    refused when the field is `required`, and where it is refused for not being a UUID.
+    from_names: makes a name-based id of a text or a number that is no UUID, and none of any other value;
+        without it, rows with such values are refused. Absent, null and an empty text are null.
     """
-    text = b"".join(texts)
-    if not text and not required:
-        return pa.nulls(len(texts), pa.binary(ID_BYTES))
-    if (ids := _hyphenated(text)) is not None:
-        if len(ids) == ID_BYTES * len(texts):
-            return pa.FixedSizeBinaryArray.from_buffers(
-                pa.binary(ID_BYTES), len(texts), [None, pa.py_buffer(ids)]
-            )
-        if not required:
-            return _spread(ids, np.fromiter(map(len, texts), np.int64, len(texts)) != 0)
-    values = read_one_by_one(texts, _parse, field, refusals)
-    if required:
-        for row, value in enumerate(values):
-            if value is None:
-                refusals.refuse(row, field, "is required: a UUID")
-    return pa.array(values, pa.binary(ID_BYTES))
+    array = joined(texts)
+    if len(array) <= len(texts) + 1:
+        return Ids(pa.nulls(len(texts), pa.binary(ID_BYTES)))
+    if (ids := _hyphenated(array, len(texts))) is not None:
+        return Ids(
+            pa.FixedSizeBinaryArray.from_buffers(pa.binary(ID_BYTES), len(texts), [None, pa.py_buffer(ids)])
+        )
+    some = list(filter(None, texts))
+    if len(some) < len(texts) and (ids := _hyphenated(joined(some), len(some))) is not None:
+        present = np.fromiter(map(len, texts), np.int64, len(texts)) != 0
+        rows = np.zeros((len(present), ID_BYTES), np.uint8)
+        rows[present] = np.frombuffer(ids, np.uint8).reshape(-1, ID_BYTES)
+        return Ids(_column(rows, present))
+    return _Column(texts).read(field, refusals, from_names)
 
 
-def _hyphenated(text: bytes) -> bytes | None:
-    """The ids of the usual form, or None when a single one differs from it."""
-    count, rest = divmod(len(text), _QUOTED_BYTES)
-    if rest or not count:
+def _hyphenated(array: bytes, count: int) -> bytes | None:
+    """The ids of an array of so many in the usual form, or None when a single one differs from it."""
+    if len(array) != count * _STEP + 1:
         return None
-    grid = np.frombuffer(text, np.uint8).reshape(count, _QUOTED_BYTES)
+    grid = np.frombuffer(array, np.uint8, offset=1).reshape(count, _STEP)
     if not ((grid[:, _QUOTES] == ord('"')).all() and (grid[:, _HYPHENS] == ord("-")).all()):
         return None
-    digits = text.translate(None, b'"-')
+    digits = array.translate(None, b'"-[,]')
     try:
         ids = bytes.fromhex(digits.decode("ascii"))
     except ValueError:
@@ -63,25 +84,87 @@ def _hyphenated(text: bytes) -> bytes | None:
     return ids if len(digits) == 2 * len(ids) == 2 * ID_BYTES * count else None
 
 
-def _spread(ids: bytes, present: np.ndarray) -> pa.Array:
-    """`ids` in the rows that are `present`, null in the others."""
-    rows = np.zeros((len(present), ID_BYTES), np.uint8)
-    rows[present] = np.frombuffer(ids, np.uint8).reshape(-1, ID_BYTES)
-    validity = pa.py_buffer(np.packbits(present, bitorder="little"))
+class _Column:
+    """A column in which not every value has the usual form: the usual ones together, the others singly."""
+
+    def __init__(self, texts: Sequence[Raw]) -> None:
+        self._texts = texts
+        self._sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+        self._rows = np.zeros((len(texts), ID_BYTES), np.uint8)
+        self._present = np.zeros(len(texts), bool)
+
+    def read(self, field: str, refusals: Refusals, from_names: bool) -> Ids:
+        self._take(_QUOTED_BYTES, _DIGITS, _HYPHENS)
+        self._take(_PLAIN_BYTES, list(range(1, 33)), [])
+        originals: list[Raw] | None = None
+        known: dict[bytes, bytes | None] = {}
+        named = []
+        for row in np.flatnonzero(~self._present & (self._sizes != 0)).tolist():
+            raw = self._texts[row]
+            if (value := _value(raw)) is None:
+                continue
+            if not (found := _UUID.fullmatch(value)) and not from_names:
+                refusals.refuse(row, field, _NOT_A_UUID)
+                continue
+            if found:
+                identity: bytes | None = bytes.fromhex(found[1].replace("-", ""))
+            else:
+                if (written := bytes(raw)) not in known:
+                    known[written] = _of_name(written, value)
+                identity = known[written]
+                originals = originals or [ABSENT] * len(self._texts)
+                originals[row] = raw
+                named.append(row)
+            if identity is not None:
+                self._rows[row] = np.frombuffer(identity, np.uint8)
+                self._present[row] = True
+        if named:
+            refusals.repaired("name_based_id", field, named)
+        return Ids(_column(self._rows, self._present), originals)
+
+    def _take(self, size: int, digits: list[int], hyphens: list[int]) -> None:
+        """Read the values of this size that are quoted digits, with hyphens where they belong."""
+        rows = np.flatnonzero(self._sizes == size)
+        if not len(rows):
+            return
+        text = b"".join([self._texts[row] for row in rows.tolist()])
+        grid = np.frombuffer(text, np.uint8).reshape(len(rows), size)
+        values = _VALUES[grid[:, digits]]
+        right = (values != _NO_DIGIT).all(axis=1) & (grid[:, [0, size - 1]] == ord('"')).all(axis=1)
+        right &= (grid[:, hyphens] == ord("-")).all(axis=1)
+        self._rows[rows[right]] = (values[right, ::2] << 4) | values[right, 1::2]
+        self._present[rows[right]] = True
+
+
+def with_names(ids: Ids, names: Sequence[Raw]) -> Ids:
+    """The ids, with name-based ones where a row has none. names: per row a JSON text, or empty."""
+    filled: list[bytes | None] = []
+    known: dict[bytes, bytes | None] = {}
+    for identity, raw in zip(ids.column.to_pylist(), names, strict=True):
+        if identity is None and (name := _value(raw)):
+            written = bytes(raw)
+            if written not in known:
+                known[written] = _of_name(written, name)
+            identity = known[written]
+        filled.append(identity)
+    return Ids(pa.array(filled, pa.binary(ID_BYTES)), ids.originals)
+
+
+def _value(raw: Raw) -> str | None:
+    """A text, or what else stands there as it is written; None where that is nothing."""
+    written = bytes(raw)
+    if written.startswith(b'"'):
+        return _text(raw) or None
+    return None if written in (b"", b"null") else written.decode()
+
+
+def _of_name(written: bytes, value: str) -> bytes | None:
+    """The id of a text or a number; None of what names nobody: true, false, an array, an object."""
+    return None if written[:1] in b"tf[{" else name_based_id(value).bytes
+
+
+def _column(rows: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_]) -> pa.Array:
+    validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
     return pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(ID_BYTES), len(present), [validity, pa.py_buffer(rows)]
     )
-
-
-def _parse(raw: Raw) -> bytes | None:
-    if not len(raw):
-        return None
-    try:
-        text = _text(raw)
-    except msgspec.DecodeError:
-        raise ValueError(_NOT_A_UUID) from None
-    if not text:
-        return None
-    if not _UUID.fullmatch(text):
-        raise ValueError(_NOT_A_UUID)
-    return bytes.fromhex(text.replace("-", ""))

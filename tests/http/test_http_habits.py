@@ -1,0 +1,193 @@
+"""Requests as people and programs make them: what is meant is done, on every way in."""
+
+import gzip
+import json
+import socket
+from typing import Final
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from app.kinds import Kind
+from tests.support.flatbuffer_batches import hand_laid
+from tests.support.payloads import event, numbers
+from tests.support.service import KEYS, Service
+
+BACKENDS = ["directory", "workers"]
+CONFIG: Final = {"server": {"max_body_size": "100KB"}}
+LANES: Final = {"fast": "", "route": "TE: trailers\r\n"}
+
+
+def head(call: str, length: int, *lines: str, workspace: int = 1, version: str = "1.1") -> bytes:
+    fields = [
+        f"POST /v1/{call} HTTP/{version}",
+        "Host: x",
+        f"X-API-Key: {KEYS[workspace]}",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+        *lines,
+    ]
+    return ("\r\n".join(fields) + "\r\n\r\n").encode("latin-1")
+
+
+def talk(service: Service, request: bytes, *, half_close: bool = False, timeout: float = 10) -> bytes:
+    """All that comes back until the service closes."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=timeout) as client:
+        client.sendall(request)
+        if half_close:
+            client.shutdown(socket.SHUT_WR)
+        answer = b""
+        while chunk := client.recv(65_536):
+            answer += chunk
+    return answer
+
+
+def stored(service: Service, workspace: int) -> list[int]:
+    service.flush(workspace)
+    return sorted(numbers(service.table("events", workspace)))
+
+
+def test_what_curl_calls_a_form_is_json_where_it_is(service: Service, workspace: int) -> None:
+    form = "application/x-www-form-urlencoded"
+    sent = service.post("events", json.dumps(event(1)), workspace=workspace, content_type=form)
+    assert sent.status_code == 202, sent.text
+    refused = service.post("events", "a=1&b=2", workspace=workspace, content_type=form)
+    assert refused.status_code == 415
+    assert stored(service, workspace) == [1]
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+@pytest.mark.parametrize("call", ["events", "ingest"])
+def test_a_packed_body_is_recognised_without_its_header(
+    service: Service, workspace: int, lane: str, codec: str, call: str
+) -> None:
+    body = json.dumps([event(1), event(2)]).encode()
+    if call == "ingest":
+        rows = [{"event_type": "track", "event_name": "e", "payload": b'{"number":%d}' % n} for n in (1, 2)]
+        body = hand_laid(Kind.EVENTS, rows, bytes.fromhex(KEYS[workspace]))
+    packed = gzip.compress(body) if codec == "gzip" else bytes(pa.Codec("zstd").compress(body, asbytes=True))
+    headers = {"TE": "trailers"} if lane == "route" else {}
+    response = service.post(call, packed, workspace=workspace, headers=headers)
+    assert response.status_code == 202, response.text
+    assert stored(service, workspace) == [1, 2]
+
+
+@pytest.mark.parametrize("call", ["events", "logs", "ingest"])
+def test_a_slash_behind_the_path_changes_nothing(service: Service, call: str) -> None:
+    assert service.post(f"{call}/", b"", content_type="").json()["error"] == "malformed_batch"
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/ready", "/status", "/files", "/metrics", "/docs", "/openapi.json"]
+)
+def test_a_get_may_be_a_head_and_may_end_in_a_slash(service: Service, path: str) -> None:
+    got = service.admin("GET", path)
+    for method, form in (("HEAD", path), ("GET", path + "/"), ("HEAD", path + "/")):
+        response = service.admin(method, form)
+        assert response.status_code == got.status_code == 200, (method, form, response.text)
+        assert response.headers["content-type"] == got.headers["content-type"]
+        assert bool(response.content) == (method == "GET")
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+def test_probes_of_an_ingest_call_store_nothing(service: Service, workspace: int, method: str) -> None:
+    headers = {"X-API-Key": KEYS[workspace], "Content-Type": "application/json"}
+    response = service.http.request(method, "/v1/events", content=json.dumps(event(1)), headers=headers)
+    assert response.status_code == 200
+    assert "POST" in response.headers["allow"]
+    assert stored(service, workspace) == []
+
+
+def test_the_bare_address_leads_to_a_page(service: Service) -> None:
+    response = service.http.get("/", follow_redirects=True)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize(
+    "query", ["page=caf%C3%A9", "a=%ff%00&=&&", "a=%C3%89&wait=journal", "%FF=%zz", "a=%"]
+)
+def test_any_bytes_may_stand_in_a_query(service: Service, workspace: int, lane: str, query: str) -> None:
+    for key in (f"token={KEYS[workspace]}&", ""):
+        body = json.dumps(event(1)).encode()
+        lines = "" if key else f"X-API-Key: {KEYS[workspace]}\r\n"
+        request = (
+            f"POST /v1/events?{key}{query} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+            f"{lines}{LANES[lane]}Connection: close\r\n\r\n"
+        )
+        assert talk(service, request.encode() + body).startswith(b"HTTP/1.1 202 ")
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_client_that_closes_its_half_gets_its_answer(service: Service, workspace: int, lane: str) -> None:
+    body = json.dumps(event(1)).encode()
+    one = head("events", len(body), *LANES[lane].splitlines(), workspace=workspace) + body
+    for times in (1, 3):
+        answer = talk(service, one * times, half_close=True)
+        assert answer.count(b"HTTP/1.1 202 ") == times, answer
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize(
+    ("status", "lines", "workspace"),
+    [(413, (), 1), (415, ("Content-Type: image/png",), 1), (401, ("X-API-Key: 00",), 2)],
+)
+def test_a_refused_client_reads_why(
+    service: Service, version: str, status: int, lines: tuple[str, ...], workspace: int
+) -> None:
+    size = 3_000_000 if status == 413 else 90_000
+    fields = [
+        f"POST /v1/events HTTP/{version}", "Host: x", "Connection: close", f"Content-Length: {size}",
+        *(lines if status == 401 else [f"X-API-Key: {KEYS[workspace]}", *lines]),
+    ]  # fmt: skip
+    request = ("\r\n".join(fields) + "\r\n\r\n").encode() + b" " * size
+    answer = talk(service, request)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
+    problem = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert problem["code"] == problem["error"]
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_blanks_around_a_header_value_do_not_count(service: Service, workspace: int, lane: str) -> None:
+    body = json.dumps(event(1)).encode()
+    for value in ("k1", " k1", "\tk1 \t", "k1  "):
+        lines = [f"Idempotency-Key:{value}", "Connection: close", *LANES[lane].splitlines()]
+        assert b" 202 " in talk(service, head("events", len(body), *lines, workspace=workspace) + body)[:20]
+    assert stored(service, workspace) == [1]
+
+
+def test_one_idempotency_key_for_events_and_logs_are_two_things(service: Service, workspace: int) -> None:
+    key = {"Idempotency-Key": "one"}
+    assert service.post("events", json.dumps(event(1)), workspace=workspace, headers=key).status_code == 202
+    log = service.post("logs", json.dumps({"message": "m"}), workspace=workspace, headers=key)
+    assert (log.status_code, log.json().get("duplicate")) == (202, None)
+
+
+ERRORS: Final = {
+    "404": (404, lambda s: s.http.get("/nothing")),
+    "405": (405, lambda s: s.http.get("/v1/events")),
+    "401": (401, lambda s: s.http.post("/v1/events", content=b"{}")),
+    "400": (400, lambda s: s.post("events", b"")),
+    "413": (413, lambda s: s.post("events", b" " * 200_000)),
+    "207": (207, lambda s: s.post("events", json.dumps([event(1), {}]))),
+    "202": (202, lambda s: s.post("events", json.dumps(event(1)))),
+    "status": (200, lambda s: s.admin("GET", "/status")),
+    "files": (200, lambda s: s.admin("GET", "/files")),
+    "flush": (200, lambda s: s.admin("POST", "/flush")),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_answers_end_with_a_newline_and_errors_have_one_form(service: Service, name: str) -> None:
+    status, call = ERRORS[name]
+    response: httpx.Response = call(service)
+    assert response.status_code == status, response.text
+    assert response.content.endswith(b"}\n")
+    if status >= 400:
+        problem = response.json()
+        assert problem["code"] == problem["error"]
+        assert problem["message"]
+        assert problem["request_id"] == response.headers["x-request-id"]
