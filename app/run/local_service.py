@@ -388,7 +388,7 @@ class Service:
         replayed = 0
         for entry in journal.read(0):
             frame = codec.decode(entry.payload)
-            window.remember(entry.lsn, frame.header.receipts)
+            window.remember(entry.lsn, frame.header.receipts, frame.header.messages)
             writer.put(entry.lsn, frame.header.kind, frame.rows)
             replayed += frame.rows.num_rows
             if writer.buffered_bytes > most:

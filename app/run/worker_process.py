@@ -22,6 +22,7 @@ from app.api.forward import Forwarder
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS
 from app.api.tolerant_paths import TolerantPaths
+from app.clients.table import Table
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
 from app.run.application import add_ingest_calls, ingest_parts
@@ -90,12 +91,14 @@ class _Worker:
         http_metrics = HttpMetrics(registry)
         Instrumentator(registry=registry).add(http_metrics.count).instrument(self._app)
         self._paths = frozenset(call.path for call in INGEST_CALLS)
-        self._app.add_middleware(TolerantPaths, exact=(), calls=self._paths)
+        self._clients = Table()
+        self._app.add_middleware(TolerantPaths, exact=(), calls=self._clients)
         self.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
         self._forward = Forwarder(admin_address, ids)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        own = scope["type"] != "http" or scope["path"].rstrip("/") in self._paths
+        path = scope["path"] if scope["type"] == "http" else None
+        own = path is None or path.rstrip("/") in self._paths or self._clients.serves(path)
         await (self._app if own else self._forward)(scope, receive, send)
 
     def reload_keys(self) -> None:
