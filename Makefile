@@ -119,9 +119,9 @@ fbs: ## tests/fbs, from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler
 
 lock: $(RUNTIME) ## the requirements*.lock files, from pyproject.toml; LOCK_FLAGS=--upgrade for newer versions
 	$(BIN)/python $(PIP_INSTALL) uv==$(UV_VERSION)
-	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg -o requirements.lock
+	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
-	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --group test --group check -c requirements.lock -o requirements-test.lock
+	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query --group test --group check -c requirements.lock -o requirements-test.lock
 	$(COMPILE) pyproject.toml --group heavy -c requirements-test.lock -o requirements-heavy.lock
 	$(COMPILE) --group iceberg-engines -o requirements-iceberg.lock
 	$(COMPILE) --group clients -o requirements-clients.lock

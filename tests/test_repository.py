@@ -31,7 +31,8 @@ LAYERS: Final = {
     "catalog": {"api", "clients", "commit", "decode", "journal", "kafka", "workers", "run", "settings"},
     "kafka": {"api", "clients", "catalog", "workers", "run", "settings"},
     "workers": {"api", "clients", "publish", "catalog", "kafka", "run", "settings"},
-    "api": {"catalog", "kafka", "workers", "run", "settings"},
+    "query": {"api", "clients", "catalog", "kafka", "workers", "run", "settings"},
+    "api": {"query", "catalog", "kafka", "workers", "run", "settings"},
     "settings": {"run"},
 }
 """What no chain of imports may reach from a package, function-level imports included. run is above all."""
