@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 HEAVY_VENV := .venv-heavy
 ICEBERG_VENV := .venv-iceberg
+CLIENTS_VENV := .venv-clients
 BIN := $(VENV)/bin
 # A file of tests runs in one process, and there are as many processes as cores.
 PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
@@ -16,10 +17,11 @@ TEST := $(VENV)/.installed-test
 HEAVY := $(HEAVY_VENV)/.installed
 KAFKA := .kafka/.installed
 ICEBERG := .iceberg/.installed
+CLIENTS := $(CLIENTS_VENV)/.installed
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 
 .DEFAULT_GOAL := help
-.PHONY: help env run demo check test test-all bench openapi fbs lock clean \
+.PHONY: help env run demo check test test-all bench clients-page openapi fbs lock clean \
 	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
 	kafka-jars iceberg-engines
 
@@ -42,7 +44,7 @@ check: $(TEST) ## lint, formatting, types
 test: $(TEST) ## the tests, without those marked heavy
 	$(PYTEST) -m "not heavy"
 
-test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) ## all tests; needs java, chromium and kubectl too
+test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) $(CLIENTS) ## all tests; needs java, chromium and kubectl too
 	$(PYTEST)
 
 kafka-jars: $(KAFKA) ## an Apache Kafka broker for the tests, in .kafka; needs java and mvn
@@ -106,6 +108,9 @@ torture-iceberg: $(TEST) $(ICEBERG) ## ten minutes of two nodes on one Iceberg c
 torture-mutants: $(TEST) ## each protection taken away in turn: the suite must notice
 	$(BIN)/python -m tests.torture.mutants
 
+clients-page: $(RUNTIME) ## docs/clients.md, from the table of clients
+	$(BIN)/python -m tests.clients.page
+
 openapi: $(RUNTIME) ## openapi/openapi.json, from the code
 	$(BIN)/parquet-sink openapi openapi/openapi.json
 
@@ -114,17 +119,18 @@ fbs: ## tests/fbs, from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler
 
 lock: $(RUNTIME) ## the requirements*.lock files, from pyproject.toml; LOCK_FLAGS=--upgrade for newer versions
 	$(BIN)/python $(PIP_INSTALL) uv==$(UV_VERSION)
-	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg -o requirements.lock
+	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
-	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --group test --group check -c requirements.lock -o requirements-test.lock
+	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query --group test --group check -c requirements.lock -o requirements-test.lock
 	$(COMPILE) pyproject.toml --group heavy -c requirements-test.lock -o requirements-heavy.lock
 	$(COMPILE) --group iceberg-engines -o requirements-iceberg.lock
+	$(COMPILE) --group clients -o requirements-clients.lock
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links $(LOCK_FLAGS)
 
 clean: ## remove the virtual environments and caches
-	rm -rf $(VENV) $(HEAVY_VENV) $(ICEBERG_VENV) .kafka .iceberg .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(HEAVY_VENV) $(ICEBERG_VENV) $(CLIENTS_VENV) .kafka .iceberg .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(KAFKA): tests/support/kafka_jars.xml tests/support/kafka_jars.sha256
 	mvn --batch-mode --quiet --file tests/support/kafka_jars.xml $(MAVEN_COPY) \
@@ -160,6 +166,11 @@ $(RUNTIME): requirements.lock requirements-build.lock pyproject.toml
 
 $(TEST): $(RUNTIME) requirements-test.lock
 	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements-test.lock
+	@touch $@
+
+$(CLIENTS): requirements-clients.lock
+	$(call make_venv,$(CLIENTS_VENV))
+	$(CLIENTS_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements-clients.lock
 	@touch $@
 
 $(HEAVY): requirements-heavy.lock

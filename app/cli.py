@@ -16,9 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app.api.api_keys import KeyFileError
+from app.api.api_keys import ApiKeys, KeyFileError
+from app.kinds import Kind
+from app.query.formats import FORMATS
 from app.run.without_pandas import do_without_pandas
 from app.settings.settings import ConfigurationError, Settings, load
+from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
 
 LOST: Final = 4
@@ -76,6 +79,18 @@ def _parser() -> argparse.ArgumentParser:
         help="have this journal take over the files in the sink's path, whose own journal is gone",
     )
     adopt.set_defaults(command=_adopt, host=None, port=None)
+    query = commands.add_parser(
+        "query",
+        parents=[file],
+        help="ask SQL of the views events, logs and snapshots: files, and rows that are in no file yet",
+    )
+    query.add_argument("sql", help="DuckDB's SQL, as \"SELECT event_name, payload->>'plan' FROM events\"")
+    query.add_argument("--workspace", type=int, help="only this workspace's files are opened")
+    query.add_argument("--since", metavar="YYYY-MM-DD", help="only what was received from this day on (UTC)")
+    query.add_argument("--until", metavar="YYYY-MM-DD", help="only what was received up to this day (UTC)")
+    query.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    query.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    query.set_defaults(command=_query, host=None, port=None)
     openapi = commands.add_parser("openapi", help="write the OpenAPI document")
     openapi.add_argument("path", nargs="?", type=Path, help="default: standard output")
     openapi.set_defaults(command=_openapi)
@@ -102,10 +117,18 @@ def _serve(options: argparse.Namespace) -> int:
 def _check_config(options: argparse.Namespace) -> int:
     settings = _load(options)
     print(to_toml(settings), end="")
-    named = (settings.auth.api_keys_file, settings.server.tls_certificate, settings.server.tls_key)
-    for path in named:
-        if path is not None and not path.is_file():
-            print(f"parquet-sink: {path} is not there yet; serve needs it", file=sys.stderr)
+    for name in unmatched_variables(os.environ):
+        print(f"parquet-sink: {name} is no setting; they begin with PARQUET_SINK__", file=sys.stderr)
+    missing = [
+        path
+        for path in (settings.auth.api_keys_file, settings.server.tls_certificate, settings.server.tls_key)
+        if path is not None and not path.is_file()
+    ]
+    for path in missing:
+        print(f"parquet-sink: {path} is not there yet; serve needs it", file=sys.stderr)
+    keys_file = settings.auth.api_keys_file
+    if keys_file is not None and keys_file not in missing and not ApiKeys.load(keys_file):
+        raise ConfigurationError([f"auth.api_keys_file: {keys_file} holds no key"])
     return 0
 
 
@@ -142,6 +165,32 @@ def _repair(options: argparse.Namespace) -> int:
         print(f"given up: {damage}")
     print(f"recorded in {done.losses}; the damaged bytes are kept in {paths.segments / 'aside'}")
     return LOST
+
+
+def _query(options: argparse.Namespace) -> int:
+    from app.disk.durable_fs import DurableFS
+    from app.query.ask import QueryFailed, answer, connect
+    from app.query.snapshot import CannotAsk, Selection, Snapshot
+    from app.run.compose import sink_paths
+
+    settings = _load(options)
+    selection = Selection(options.workspace, options.since, options.until)
+    promoted = {
+        kind: [each.name for each in settings.sink.promote if each.kind == kind.value] for kind in Kind
+    }
+    try:
+        snapshot = Snapshot.take(DurableFS(), sink_paths(settings), selection)
+        try:
+            connection = connect(
+                snapshot, payload_is_json=settings.sink.data_format == "json", promoted=promoted
+            )
+            answer(connection, options.sql, options.format, options.output)
+        finally:
+            snapshot.close()
+    except (CannotAsk, QueryFailed, OSError) as error:
+        print(f"parquet-sink: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _adopt(options: argparse.Namespace) -> int:

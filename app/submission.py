@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import ClassVar
 
 import msgspec
 import pyarrow as pa
@@ -19,6 +20,31 @@ class WireFormat(Enum):
     JSON = "json"
 
 
+class RowRefusal(msgspec.Struct, frozen=True, gc=False):
+    """A row that was refused alone. `row` is 1-based (for JSON Lines: the line)."""
+
+    row: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class Messages(msgspec.Struct, frozen=True, gc=False):
+    """What the rows of a body were made of: messages of another protocol, numbered from 1.
+
+    numbers: of each row of the body, its message's. ids: of each row, ID_BYTES of a hash of the client's id
+    for the message, zeros where it has none; empty where no row has one. refused: what never became a row.
+    """
+
+    ID_BYTES: ClassVar[int] = 16
+
+    numbers: Sequence[int]
+    ids: bytes = b""
+    refused: Sequence[RowRefusal] = ()
+
+
 class Submission(msgspec.Struct, frozen=True, gc=False):
     """One batch as a client posted it, with what the HTTP layer knows about the request.
 
@@ -31,6 +57,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     received_ms: when the request came, ms since the epoch, UTC.
     trusted_forwarder: whether the sender may say in the batch what `source_ip` is.
     batch_id: the client's name for this batch (header Idempotency-Key), empty when it gave none.
+    messages: what the rows were made of, where `body` was made of a document of another protocol.
     """
 
     wire_format: WireFormat
@@ -42,17 +69,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     received_ms: int
     trusted_forwarder: bool = False
     batch_id: bytes = b""
-
-
-class RowRefusal(msgspec.Struct, frozen=True, gc=False):
-    """A row that was refused alone. `row` is 1-based (for JSON Lines: the line)."""
-
-    row: int
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}" if self.field else self.message
+    messages: Messages | None = None
 
 
 class Verdict(msgspec.Struct):
@@ -63,6 +80,7 @@ class Verdict(msgspec.Struct):
     refusals: one per rejected row, the first DecodePolicy.max_reported_refusals of them.
     error: why the whole batch was refused (then nothing of it is accepted), or None.
     batch_id: the FlatBuffer's own batch id, else the submission's; empty when there is none.
+    message_ids: of the accepted rows, in order, as app.commit.message_ids has them; empty for none.
     repaired: accepted rows of which something was repaired, by reason and field.
     """
 
@@ -72,6 +90,7 @@ class Verdict(msgspec.Struct):
     refusals: list[RowRefusal] = []
     error: RequestError | None = None
     batch_id: bytes = b""
+    message_ids: bytes = b""
     repaired: dict[tuple[str, str], int] = {}
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from app.settings.settings import ConfigurationError, Settings, load
+from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
@@ -336,3 +337,26 @@ def _leaf_sections(
         if isinstance(value, dict):
             found += _leaf_sections(value, (*name, key))
     return found
+
+
+@pytest.mark.parametrize("folder", ["source=web", "Workspace_ID=7"])
+def test_a_folder_that_engines_take_for_a_column_is_refused(folder: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="would read the folder"):
+        load(environ={"PARQUET_SINK__SINKS__PARQUET__PATH": str(tmp_path / folder / "files")})
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_bytes(b"\xef\xbb\xbf[server]\nport = 9000\n")
+    assert load(file, {}).server.port == 9000
+
+
+def test_variables_that_match_no_key_are_named() -> None:
+    environ = {
+        "PARQUET_SINK_PATH": "x",
+        "PARQUET_SINK_CONFIG": "x",
+        "PARQUET_SINK__SERVER__PORT": "1",
+        "PARQUET_SINK_SERVICE_HOST": "10.0.0.1",
+        "PARQUET_SINK_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+    }
+    assert unmatched_variables(environ) == ["PARQUET_SINK_PATH"]

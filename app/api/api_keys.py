@@ -13,6 +13,9 @@ from app.kinds import ID_BYTES
 MAX_KEY_FILE_BYTES: Final = 64 << 20
 """About a million keys. A larger file is taken for a mistake in the path."""
 
+WRONG_LINES_MAX: Final = 20
+"""Of a key file that are named one by one."""
+
 MAX_WORKSPACE_ID: Final = 2**32 - 1
 
 _log = logging.getLogger(__name__)
@@ -83,9 +86,10 @@ def parse_keys(text: str, source: str) -> dict[bytes, int]:
     """The workspaces by key of a key file's text.
 
     One `hexkey:workspace_id` or `hexkey:workspace_id:name` a line; blank lines and what follows a `#` do not
-    count. `source` names the file in messages. Raises KeyFileError for the first line that is wrong.
+    count. `source` names the file in messages. Raises KeyFileError with every line that is wrong.
     """
     workspaces: dict[bytes, int] = {}
+    wrong: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):
         entry = line.split("#", 1)[0].strip()
         if not entry:
@@ -95,8 +99,12 @@ def parse_keys(text: str, source: str) -> dict[bytes, int]:
             if key in workspaces:
                 raise ValueError("this key stands on an earlier line already; remove one of the two")
         except ValueError as error:
-            raise KeyFileError(f"{source}, line {number}: {error}") from None
-        workspaces[key] = workspace_id
+            wrong.append(f"{source}, line {number}: {error}")
+        else:
+            workspaces[key] = workspace_id
+    if wrong:
+        more = [] if len(wrong) <= WRONG_LINES_MAX else [f"and {len(wrong) - WRONG_LINES_MAX} more lines"]
+        raise KeyFileError("\n".join([*wrong[:WRONG_LINES_MAX], *more]))
     return workspaces
 
 

@@ -70,6 +70,21 @@ async def unpack_body(body: bytes, content_encoding: bytes | None, max_bytes: in
     return await asyncio.to_thread(decompress, body, encoding, max_bytes)
 
 
+async def is_one_line(receive: Receive, max_bytes: int) -> bool:
+    """Whether what is left of a body, at most `max_bytes`, goes on without a line's end."""
+    size = 0
+    while size <= max_bytes:
+        message = await receive()
+        chunk = _chunk(message)
+        size += len(chunk)
+        more = message.get("more_body", False)
+        if b"\n" in (chunk if more else chunk.rstrip()):
+            return False
+        if not more:
+            return True
+    return False
+
+
 def is_encoded(content_encoding: bytes | None) -> bool:
     """Whether a Content-Encoding changes anything."""
     return content_encoding is not None and content_encoding.strip().lower() not in (b"", b"identity")

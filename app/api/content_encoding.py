@@ -10,12 +10,15 @@ from typing import Final
 
 import pyarrow as pa
 
+from app.api.snappy import STREAM_START, unsnap
 from app.errors import BodyTooLarge, MalformedBatch, UnsupportedMedia
 
 MAX_ENCODINGS: Final = 2
 """Encodings on top of each other in one body."""
 
 _DEFLATE: Final = "deflate"
+_SNAPPY: Final = "snappy"
+_STARTS: Final = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (STREAM_START, _SNAPPY))
 _CODECS: Final = MappingProxyType({"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd", "br": "brotli"})
 _PIECE_BYTES: Final = 256 << 10
 
@@ -36,15 +39,26 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     for name in reversed(_names(encoding)):
         if not body:
             raise MalformedBatch(f"the body is empty, and cannot be {name}")
-        body = _inflate(body, max_bytes) if name == _DEFLATE else _read(body, name, max_bytes)
+        if name == _SNAPPY:
+            body = unsnap(body, max_bytes)
+        else:
+            body = _inflate(body, max_bytes) if name == _DEFLATE else _read(body, name, max_bytes)
     return body
+
+
+def encoding_of_bytes(body: bytes | bytearray) -> str:
+    """The encoding that a body's first bytes show, whatever its headers say; empty for none."""
+    for start, name in _STARTS:
+        if body.startswith(start):
+            return name
+    return ""
 
 
 def _names(encoding: str) -> list[str]:
     names = [name for part in encoding.split(",") if (name := part.strip().lower()) not in ("", "identity")]
     for name in names:
-        if name != _DEFLATE and name not in _CODECS:
-            supported = "send gzip, deflate, zstd, br or identity"
+        if name not in (_DEFLATE, _SNAPPY) and name not in _CODECS:
+            supported = "send gzip, deflate, zstd, br, snappy or identity"
             raise UnsupportedMedia(f"content encoding {name[:40]!r} is not supported: {supported}")
     if len(names) > MAX_ENCODINGS:
         raise UnsupportedMedia(

@@ -143,12 +143,16 @@ def rows_refused_response(rejected: int, refusals: Sequence[RowRefusal], request
     return json_answer(400, content, request_id)
 
 
-def receipt_response(receipt: Receipt, request_id: str, *, published: bool | None = None) -> HttpAnswer:
+def receipt_response(
+    receipt: Receipt, request_id: str, *, published: bool | None = None, only_200: bool = False
+) -> HttpAnswer:
     """202, 207 or 400, by how many rows were taken and refused.
 
     published: for `?wait=file`, whether the rows are in published files already; the answer then says so.
+    only_200: 200 in the place of 202 and 207, for clients that take these for errors.
     """
-    if receipt.rejected and not receipt.accepted:
+    status = receipt_status(receipt.accepted, receipt.rejected)
+    if status == 400:
         return rows_refused_response(receipt.rejected, receipt.refusals, request_id)
     content: dict[str, object] = {"accepted": receipt.accepted}
     if receipt.rejected:
@@ -159,7 +163,14 @@ def receipt_response(receipt: Receipt, request_id: str, *, published: bool | Non
     if published is not None:
         content["published"] = published
     content["request_id"] = request_id
-    return json_answer(207 if receipt.rejected else 202, content, request_id)
+    return json_answer(200 if only_200 else status, content, request_id)
+
+
+def receipt_status(accepted: int, rejected: int) -> int:
+    """202 for all rows taken, 207 for some, 400 for none."""
+    if not rejected:
+        return 202
+    return 207 if accepted else 400
 
 
 def error_response(error: errors.RequestError, request_id: str) -> HttpAnswer:

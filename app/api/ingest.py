@@ -8,7 +8,8 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from app.api.body import is_encoded, read_body, unpack_body
+from app.api.body import is_encoded, is_one_line, read_body, unpack_body
+from app.api.client_calls import ClientEndpoint
 from app.api.error_responses import HttpAnswer, error_response, methods_answer, request_id_of, send_answer
 from app.api.ingest_request import (
     IngestCall,
@@ -21,19 +22,32 @@ from app.api.ingest_request import (
     read_head,
     submission_of,
 )
-from app.errors import Overloaded, RequestError
+from app.errors import BodyTooLarge, MalformedBatch, Overloaded, RequestError
 from app.submission import Answer, Submission
+
+LINE_BYTES_MAX: Final = 64 << 20
+"""Of a body that is too large, to see whether it is one row, which cannot be sent in smaller batches."""
 
 UNPACKING_MAX: Final = 2
 """Compressed bodies of one call that are unpacked at a time: each may grow to IngestPolicy.max_body_bytes."""
 
 
+class OtherProtocol(Exception):
+    """A body that is none of this call's, and is read by another. body: unpacked."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self.body = body
+
+
 class IngestEndpoint:
     """One ingest call as an ASGI application."""
 
-    def __init__(self, call: IngestCall, parts: IngestParts) -> None:
+    def __init__(self, call: IngestCall, parts: IngestParts, elsewhere: ClientEndpoint | None = None) -> None:
+        """elsewhere: takes the bodies of other protocols that are posted to the same path."""
         self._call = call
         self._parts = parts
+        self._elsewhere = elsewhere
         self._unpacking = asyncio.Semaphore(UNPACKING_MAX)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,19 +56,34 @@ class IngestEndpoint:
             # Probes of shippers, and what is no preflight: those are answered before.
             await send_answer(send, methods_answer(request_id))
             return
+        elsewhere = self._elsewhere
+        if elsewhere is not None and elsewhere.takes_head(scope):
+            await elsewhere(scope, receive, send)
+            return
         try:
             answer = await self._answer(scope, receive, request_id)
+        except OtherProtocol as other:
+            assert elsewhere is not None
+            await elsewhere.replay(scope, other.body, send)
+            return
         except RequestError as error:
             answer = error_response(error, request_id)
         await send_answer(send, answer)
 
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> HttpAnswer:
         head = read_head(self._call, scope["headers"], scope["query_string"], self._parts.keys)
-        answer = await self._submit(scope, receive, head)
+        try:
+            answer = await self._submit(scope, receive, head)
+        except BodyTooLarge as error:
+            if head.is_tell and await is_one_line(receive, LINE_BYTES_MAX):
+                raise MalformedBatch(f"One row is all of this body. {error.message}") from None
+            raise
+        except RequestError as error:
+            answer = error
         published = None
         if head.wait == "file" and not isinstance(answer, RequestError) and answer.accepted:
             published = await self._parts.publish(head.credential.workspace_id)
-        return http_answer(answer, request_id, published=published)
+        return http_answer(answer, request_id, head, published=published)
 
     async def _submit(self, scope: Scope, receive: Receive, head: IngestHead) -> Answer:
         """The bytes of the request count as in flight from before they are read until it is answered."""
@@ -71,6 +100,8 @@ class IngestEndpoint:
             else:
                 parts.admission.resize(workspace_id, held, len(body))
             held = len(body)
+            if self._elsewhere is not None and self._elsewhere.takes_body(head.content_type, body):
+                raise OtherProtocol(body)
             check_form(head, body)
             submission = submission_of(self._call, head, body, scope["client"], scope["headers"], parts)
         except BaseException:

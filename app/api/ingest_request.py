@@ -1,5 +1,6 @@
 """What makes a request a submission, and an answer of it: the same for the ASGI route and the fast lane."""
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
@@ -13,7 +14,16 @@ from app.api.error_responses import HttpAnswer, RequestIds, error_response, rece
 from app.api.headers import RawHeaders
 from app.api.query import query_values
 from app.commit.admission import Admission
-from app.errors import OutcomeUnknown, RequestError, UnsupportedMedia
+from app.commit.settle import REPEAT_ID
+from app.errors import (
+    DiskFull,
+    OutcomeUnknown,
+    Overloaded,
+    Refused,
+    RequestError,
+    UnsupportedMedia,
+    WorkspaceOverShare,
+)
 from app.kinds import Kind
 from app.submission import Answer, Body, Reply, Submission, WireFormat
 
@@ -51,12 +61,14 @@ Wait = Literal["journal", "file"]
 class IngestPolicy(msgspec.Struct, frozen=True):
     """max_body_bytes: of one body, as it is sent and unpacked. body_timeout_s: for it to arrive.
     answer_timeout_s: for its group to become durable. publish_timeout_s: for `?wait=file`.
+    knows_repeats: whether batches of tell-js are known again by their bytes.
     """
 
     max_body_bytes: int = 10_000_000
     body_timeout_s: float = 30.0
     answer_timeout_s: float = 30.0
     publish_timeout_s: float = 60.0
+    knows_repeats: bool = True
 
 
 class IngestParts(msgspec.Struct, frozen=True):
@@ -97,20 +109,29 @@ INGEST_CALLS: Final = (
 
 
 class IngestHead(msgspec.Struct, frozen=True):
-    """What the head of a request says, checked."""
+    """What the head of a request says, checked.
+
+    only_200: the client takes no other status for success (`?status=200`).
+    is_tell: the client is tell-js, which numbers nothing, and drops what is answered 429.
+    drops_507: OpenTelemetry's clients, which may be at this path, too, drop what is answered 507.
+    """
 
     credential: Credential
     wait: Wait
     content_encoding: bytes | None
     content_length: int | None
     batch_id: bytes
+    content_type: bytes = b""
+    only_200: bool = False
+    is_tell: bool = False
+    drops_507: bool = False
     is_form: bool = False
 
 
 def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: ApiKeys) -> IngestHead:
     """Raises Unauthenticated, UnsupportedMedia, RequestError."""
     credential = authenticate(headers, query_string, keys)
-    content_type = batch_id = b""
+    content_type = batch_id = agent = b""
     content_encoding = content_length = None
     for name, value in headers:
         if name == b"content-type":
@@ -121,10 +142,23 @@ def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: 
             content_length = int(value)
         elif name == b"idempotency-key":
             batch_id = _batch_id(value, call)
+        elif name == b"user-agent":
+            agent = value
     is_form = content_type == FORM_CONTENT_TYPE and call.wire_format is WireFormat.JSON
     if content_type not in call.content_types and not is_form:
         raise UnsupportedMedia(_content_type_message(content_type, call.content_types))
-    return IngestHead(credential, _wait(query_string), content_encoding, content_length, batch_id, is_form)
+    return IngestHead(
+        credential,
+        _wait(query_string),
+        content_encoding,
+        content_length,
+        batch_id,
+        content_type,
+        _only_200(query_string),
+        not batch_id and _is_tell(call, content_type, query_string, agent),
+        call.kind is Kind.LOGS,
+        is_form,
+    )
 
 
 def packed_as(body: Body) -> bytes | None:
@@ -156,7 +190,7 @@ def submission_of(
         source_ip=address.source_ip,
         received_ms=time.time_ns() // 1_000_000,
         trusted_forwarder=address.trusted_forwarder,
-        batch_id=head.batch_id,
+        batch_id=_repeat_id(call, body) if head.is_tell and parts.policy.knows_repeats else head.batch_id,
     )
 
 
@@ -168,11 +202,18 @@ def answer_timed_out() -> OutcomeUnknown:
     )
 
 
-def http_answer(answer: Answer, request_id: str, *, published: bool | None = None) -> HttpAnswer:
+def http_answer(
+    answer: Answer, request_id: str, head: IngestHead, *, published: bool | None = None
+) -> HttpAnswer:
     """What the client is told. published: see receipt_response."""
+    dropped = (head.is_tell and isinstance(answer, WorkspaceOverShare)) or (
+        head.drops_507 and isinstance(answer, DiskFull)
+    )
+    if dropped and isinstance(answer, Refused):
+        answer = Overloaded(answer.message, retry_after_s=answer.retry_after_s, code=answer.code)
     if isinstance(answer, RequestError):
         return error_response(answer, request_id)
-    return receipt_response(answer, request_id, published=published)
+    return receipt_response(answer, request_id, published=published, only_200=head.only_200)
 
 
 def _batch_id(value: bytes, call: IngestCall) -> bytes:
@@ -192,6 +233,33 @@ def _wait(query_string: bytes) -> Wait:
     if values in ([], [b"journal"]):
         return "journal"
     raise RequestError("`wait` is `journal` or `file`.", code="invalid_parameter")
+
+
+def _is_tell(call: IngestCall, content_type: bytes, query_string: bytes, agent: bytes) -> bool:
+    """Browsers send text/plain with the key in the query, Node its own name as the agent."""
+    if call.kind not in (Kind.EVENTS, Kind.LOGS):
+        return False
+    if content_type == b"text/plain":
+        return b"token=" in query_string
+    return content_type == b"application/x-ndjson" and agent == b"node"
+
+
+def _repeat_id(call: IngestCall, body: Body) -> bytes:
+    """The id of a batch by its bytes; empty for rows without time and session, which may well be the same."""
+    if b'"session_id"' not in body or b'"timestamp"' not in body:
+        return b""
+    return REPEAT_ID + hashlib.blake2b(body, digest_size=16, person=call.path.encode()).digest()
+
+
+def _only_200(query_string: bytes) -> bool:
+    if b"status=" not in query_string:
+        return False
+    values = query_values(query_string, b"status")
+    if values in ([], [b"202"]):
+        return False
+    if values == [b"200"]:
+        return True
+    raise RequestError("`status` is `200` or `202`.", code="invalid_parameter")
 
 
 def _content_type_message(content_type: bytes, known: frozenset[bytes]) -> str:

@@ -32,9 +32,14 @@ class TolerantPaths:
                 path = bare
             if scope["method"] == "HEAD" and not path.startswith(_FILES) and path not in self._calls:
                 scope = {**scope, "method": "GET"}
-            if path == "/" and scope["method"] == "GET":
+            if path == "/" and scope["method"] == "GET" and not _wants_json(scope):
                 headers = [(b"location", START_PAGE), (b"content-length", b"0")]
                 await send({"type": "http.response.start", "status": 307, "headers": headers})
                 await send({"type": "http.response.body", "body": b""})
                 return
         await self._app(scope, receive, send)
+
+
+def _wants_json(scope: Scope) -> bool:
+    """Elasticsearch's agents ask the bare address what it is."""
+    return any(name == b"accept" and b"json" in value for name, value in scope["headers"])

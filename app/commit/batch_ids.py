@@ -14,10 +14,12 @@ from typing import Final
 
 import msgspec
 
+from app.commit.message_ids import MessageReceipt, MessageWindow
 from app.commit.payload import BatchReceipt
 from app.kinds import Kind
 
 DIGEST_BYTES: Final = 16
+MESSAGES_SHARE: Final = 4
 
 
 SAVED_HEADER: Final = b"parquet-sink batch ids 1\n"
@@ -30,10 +32,15 @@ class WindowDamaged(Exception):
 
 class DeduplicationPolicy(msgspec.Struct, frozen=True):
     """max_batches: ids that are remembered, shared by the workspaces that have any: one with more than its
-    share makes room first. max_lsn_distance: how many frames back they may lie."""
+    share makes room first. max_lsn_distance: how many frames back they may lie.
+    max_messages: ids of messages of one workspace; MESSAGES_SHARE as many of all together.
+    repeat_window_ms: how long a batch without an id counts as the same when its bytes are sent again.
+    """
 
     max_batches: int = 100_000
     max_lsn_distance: int = 10_000_000
+    max_messages: int = 100_000
+    repeat_window_ms: int = 60_000
 
 
 class RememberedBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -47,6 +54,7 @@ class SavedWindow(msgspec.Struct, frozen=True):
 
     through_lsn: int
     batches: list[tuple[int, BatchReceipt]]
+    messages: list[MessageReceipt] = []
 
 
 SAVED_WINDOWS: Final = msgspec.msgpack.Decoder(SavedWindow)
@@ -66,6 +74,7 @@ class DeduplicationWindow:
 
     def __init__(self, policy: DeduplicationPolicy) -> None:
         self._policy = policy
+        self.messages: Final = MessageWindow(policy.max_messages, MESSAGES_SHARE * policy.max_messages)
         self._batches: OrderedDict[tuple[int, bytes], RememberedBatch] = OrderedDict()
         self._ids: dict[int, OrderedDict[bytes, None]] = {}  # by workspace, oldest first
         self._lock = threading.Lock()
@@ -77,9 +86,16 @@ class DeduplicationWindow:
     def find(self, workspace_id: int, batch_id: bytes) -> RememberedBatch | None:
         return self._batches.get((workspace_id, batch_id))
 
-    def remember(self, lsn: int, receipts: Iterable[BatchReceipt]) -> None:
+    @property
+    def repeat_window_ms(self) -> int:
+        return self._policy.repeat_window_ms
+
+    def remember(
+        self, lsn: int, receipts: Iterable[BatchReceipt], messages: Iterable[MessageReceipt] = ()
+    ) -> None:
         """Takes in the receipts of the frame at `lsn`; the oldest ids leave when the window is full."""
         with self._lock:
+            self.messages.remember(messages)
             for receipt in receipts:
                 key = (receipt.workspace_id, receipt.batch_id)
                 if key in self._batches:
@@ -119,7 +135,7 @@ class DeduplicationWindow:
                 (seen.lsn, BatchReceipt(workspace_id, batch_id, seen.digest, seen.rows))
                 for (workspace_id, batch_id), seen in self._batches.items()
             ]
-            saved = msgspec.msgpack.encode(SavedWindow(self._last_lsn, batches))
+            saved = msgspec.msgpack.encode(SavedWindow(self._last_lsn, batches, self.messages.dump()))
         return SAVED_HEADER + zlib.crc32(saved).to_bytes(4, "little") + saved
 
     def load(self, saved: bytes) -> None:
@@ -134,4 +150,5 @@ class DeduplicationWindow:
             raise WindowDamaged(str(error)) from None
         for lsn, receipt in window.batches:
             self.remember(lsn, (receipt,))
+        self.messages.remember(window.messages)
         self._last_lsn = max(self._last_lsn, window.through_lsn)

@@ -1,26 +1,36 @@
 """How decoded rows become frames: those that are to be stored, divided by size."""
 
 from collections.abc import Callable, Iterator, Sequence
+from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
+from app.commit.message_ids import Repeated
 from app.submission import DecodedRows
 
 FRAME_ROWS_BYTES: Final = 64 << 20
 """Rows are divided among several frames beyond that; the rows of one batch are not."""
 
 
-def only_stored(rows: DecodedRows, stored: Sequence[bool]) -> DecodedRows:
-    """The rows of those batches alone that are to be stored."""
-    if all(stored[owner] for owner in rows.owners):
+def only_stored(
+    rows: DecodedRows, stored: Sequence[bool], repeated: Repeated = MappingProxyType({})
+) -> DecodedRows:
+    """The rows of those batches alone that are to be stored, without those that are stored already."""
+    if all(stored[owner] for owner in rows.owners) and repeated.keys().isdisjoint(rows.owners):
         return rows
     slices, owners, counts, start = [rows.rows.slice(0, 0)], [], [], 0
     for owner, count in zip(rows.owners, rows.counts, strict=True):
-        if stored[owner]:
-            slices.append(rows.rows.slice(start, count))
+        part = rows.rows.slice(start, count) if stored[owner] else None
+        if part is not None and owner in repeated:
+            kept = np.ones(count, bool)
+            kept[list(repeated[owner])] = False
+            part = part.filter(pa.array(kept))
+        if part is not None and part.num_rows:
+            slices.append(part)
             owners.append(owner)
-            counts.append(count)
+            counts.append(part.num_rows)
         start += count
     return DecodedRows(rows.kind, pa.concat_batches(slices), owners, counts)
 

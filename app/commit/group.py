@@ -18,13 +18,16 @@ from app.commit.payload import RowsFrameCodec
 from app.commit.refusals import refusal
 from app.commit.settle import (
     NO_BATCH,
+    REPEAT_ID,
     Outcome,
     ProposedBatch,
+    Seen,
     SettledFrame,
     answer_of,
     concluded,
     frame_of,
     judge,
+    repeated_rows,
 )
 from app.commit.store import NotStored
 from app.decode.flatbuffer.decode import decode_flatbuffers
@@ -63,6 +66,7 @@ class GroupCounts(msgspec.Struct):
     rejected_fields: Counter[str] = msgspec.field(default_factory=Counter)
     refused_codes: Counter[str] = msgspec.field(default_factory=Counter)
     duplicates: int = 0
+    repeated_messages: int = 0
     refused: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
     repaired: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
 
@@ -111,14 +115,16 @@ class Group:
         """Of the batches that are new, all where there are no outcomes yet; none too large for a frame."""
         for rows in self._decoded:
             if outcomes is not None:
-                rows = only_stored(rows, [outcome.is_new for outcome in outcomes])
+                new = [outcome.is_new for outcome in outcomes]
+                rows = only_stored(rows, new, repeated_rows(outcomes))
             yield from frames_of(rows)
 
     def settle(self, window: DeduplicationWindow, codec: RowsFrameCodec) -> list[SettledFrame]:
         """Answers the batches, and lays out the frames of those that are to be stored."""
-        outcomes = judge(self.batches, window, {})
+        outcomes = judge(self.batches, window, Seen())
         self.conclude(outcomes)
-        return [frame_of(rows, self.batches, codec) for rows in self.rows(outcomes)]
+        repeated = repeated_rows(outcomes)
+        return [frame_of(rows, self.batches, codec, repeated) for rows in self.rows(outcomes)]
 
     def conclude(
         self, outcomes: Sequence[Outcome], refused: Mapping[int, RequestError] = MappingProxyType({})
@@ -127,7 +133,7 @@ class Group:
         for index, (verdict, outcome) in enumerate(zip(self._verdicts, outcomes, strict=True)):
             answer = refused.get(index) or concluded(answer_of(verdict), outcome)
             self._answers.append(answer)
-            self._count(index, verdict, answer)
+            self._count(index, verdict, answer, len(outcome.repeated))
 
     def answers(self, sync_seconds: float) -> list[Answer]:
         return self._answers
@@ -135,8 +141,9 @@ class Group:
     def refused(self, why: NotStored) -> list[Answer]:
         return [refusal(why)] * len(self.replies)
 
-    def _count(self, index: int, verdict: Verdict, answer: Answer) -> None:
+    def _count(self, index: int, verdict: Verdict, answer: Answer, repeated: int) -> None:
         workspace_id = self.submissions[index].workspace_id
+        self.counts.repeated_messages += repeated
         if isinstance(answer, RequestError):
             self.counts.refused_codes[answer.code] += 1
             self.counts.refused[workspace_id, answer.code, ""] += 1
@@ -145,8 +152,8 @@ class Group:
         else:
             if verdict.rejected or verdict.repaired:
                 self._count_rows(workspace_id, verdict)
-            if answer.accepted:
-                self.counts.accepted[workspace_id, answer.kind] += answer.accepted
+            if stored := answer.accepted - repeated:
+                self.counts.accepted[workspace_id, answer.kind] += stored
 
     def _count_rows(self, workspace_id: int, verdict: Verdict) -> None:
         counts = self.counts
@@ -167,8 +174,14 @@ def _batch(submission: Submission, verdict: Verdict) -> ProposedBatch:
     answer = answer_of(verdict)
     if not isinstance(answer, Receipt) or not answer.accepted:
         return NO_BATCH
-    seen = digest(answer.kind, submission.body) if verdict.batch_id else b""
-    return ProposedBatch(submission.workspace_id, verdict.batch_id, seen, answer.accepted)
+    seen = b""
+    if verdict.batch_id.startswith(REPEAT_ID):
+        seen = submission.received_ms.to_bytes(8, "big")
+    elif verdict.batch_id:
+        seen = digest(answer.kind, submission.body)
+    return ProposedBatch(
+        submission.workspace_id, verdict.batch_id, seen, answer.accepted, verdict.message_ids
+    )
 
 
 def _decode(wire_format: WireFormat, submissions: list[Submission], policy: DecodePolicy) -> Decoded:

@@ -89,7 +89,7 @@ class JournalStore:
         # Before the writer has the rows: once they are published their frame may be trimmed, and only what
         # the window holds by then is saved.
         for lsn, frame in enumerate(frames, appended.first_lsn):
-            self._window.remember(lsn, frame.receipts)
+            self._window.remember(lsn, frame.receipts, frame.messages)
         with self._accepted.lock:
             self._accepted.rows.update(group.accepted)
             for lsn, frame in enumerate(frames, appended.first_lsn):

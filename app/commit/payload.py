@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 import pyarrow as pa
 
+from app.commit.message_ids import MessageReceipt
 from app.kinds import Kind
 
 JournalCodec = Literal["lz4", "zstd", "uncompressed"]
@@ -34,11 +35,12 @@ class BatchReceipt(msgspec.Struct, frozen=True, array_like=True):
     rows: int
 
 
-class RowsHeader(msgspec.Struct, frozen=True):
-    """The kind of the rows, and receipts for those of their batches that carry an id."""
+class RowsHeader(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The kind of the rows, and receipts for those of their batches and rows that carry an id."""
 
     kind: Kind
     receipts: Sequence[BatchReceipt] = ()
+    messages: Sequence[MessageReceipt] = ()
 
 
 class RowsFrame(msgspec.Struct, frozen=True):

@@ -7,7 +7,9 @@ Otherwise the frame is laid out anew without the rows of duplicates. To ask firs
 two exchanges a group, and ids reserved in between for a worker that may die.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -15,6 +17,7 @@ import pyarrow as pa
 
 from app.commit.batch_ids import DeduplicationWindow, RememberedBatch
 from app.commit.frames import only_stored
+from app.commit.message_ids import MessageReceipt, Repeated, without
 from app.commit.payload import BatchReceipt, RowsFrame, RowsFrameCodec, RowsHeader
 from app.errors import BatchIdReused
 from app.kinds import Kind
@@ -27,13 +30,20 @@ from app.submission import (
 
 
 class ProposedBatch(msgspec.Struct, frozen=True, array_like=True):
-    """A batch of which rows are to be stored. batch_id: empty where the batch has none, as is digest."""
+    """A batch of which rows are to be stored. batch_id: empty where the batch has none, as is digest.
+
+    message_ids: of each of the rows, as app.commit.message_ids has them; empty where no row has one.
+    """
 
     workspace_id: int
     batch_id: bytes
     digest: bytes
     rows: int
+    message_ids: bytes = b""
 
+
+REPEAT_ID: Final = b"repeat:"
+"""Begins the id of a batch that has none of its own, and is known again by its bytes for a while."""
 
 NO_BATCH: Final = ProposedBatch(0, b"", b"", 0)
 """In place of a batch that was refused, or of which no row was accepted."""
@@ -64,10 +74,12 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """Of one batch. stored_before: rows of the same batch accepted earlier, None where it is new.
 
     reused: its id was used for another payload, and nothing of it is stored.
+    repeated: places of rows, among those accepted, that are stored already and are left out.
     """
 
     stored_before: int | None = None
     reused: bool = False
+    repeated: Sequence[int] = ()
 
     @property
     def is_new(self) -> bool:
@@ -87,12 +99,21 @@ def read_proposal(proposal: Proposal) -> ReadProposal:
     return ReadProposal(proposal, [codec.decode(frame.payload) for frame in proposal.frames])
 
 
+class Seen:
+    """Ids of batches and messages that are stored together with those that are judged."""
+
+    def __init__(self) -> None:
+        self.batches: dict[tuple[int, bytes], RememberedBatch] = {}
+        self.messages: defaultdict[int, set[bytes]] = defaultdict(set)
+
+
 class SettledFrame(msgspec.Struct, frozen=True):
     """To be journalled; receipts: to be remembered once it is."""
 
     rows: DecodedRows
     receipts: Sequence[BatchReceipt]
     payload: Sequence[bytes | pa.Buffer]
+    messages: Sequence[MessageReceipt] = ()
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -102,12 +123,8 @@ class Settlement(msgspec.Struct, frozen=True):
     frames: Sequence[SettledFrame]
 
 
-def judge(
-    batches: Sequence[ProposedBatch],
-    window: DeduplicationWindow,
-    seen: dict[tuple[int, bytes], RememberedBatch],
-) -> list[Outcome]:
-    """One outcome a batch. seen: ids of batches that are stored together with these; it is added to."""
+def judge(batches: Sequence[ProposedBatch], window: DeduplicationWindow, seen: Seen) -> list[Outcome]:
+    """One outcome a batch. seen: is added to."""
     return [_outcome(batch, window, seen) for batch in batches]
 
 
@@ -117,28 +134,43 @@ def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> li
     A batch id that occurs in two of them is stored with the first.
     """
     codec = RowsFrameCodec()
-    seen: dict[tuple[int, bytes], RememberedBatch] = {}
+    seen = Seen()
     settled = []
     for read in proposals:
         proposal = read.proposal
         outcomes = judge(proposal.batches, window, seen)
-        new = [outcome.is_new for outcome in outcomes]
         frames = [
-            _settle_frame(frame, rows, proposal.batches, new, codec)
+            _settle_frame(frame, rows, proposal.batches, outcomes, codec)
             for frame, rows in zip(proposal.frames, read.frames, strict=True)
         ]
         settled.append(Settlement(outcomes, [frame for frame in frames if frame is not None]))
     return settled
 
 
-def frame_of(rows: DecodedRows, batches: Sequence[ProposedBatch], codec: RowsFrameCodec) -> SettledFrame:
-    """The frame of these rows; `rows.owners` are indexes of `batches`."""
+def repeated_rows(outcomes: Sequence[Outcome]) -> dict[int, Sequence[int]]:
+    """By batch, the places of its rows that are left out."""
+    return {index: outcome.repeated for index, outcome in enumerate(outcomes) if outcome.repeated}
+
+
+def frame_of(
+    rows: DecodedRows,
+    batches: Sequence[ProposedBatch],
+    codec: RowsFrameCodec,
+    repeated: Repeated = MappingProxyType({}),
+) -> SettledFrame:
+    """The frame of these rows; `rows.owners` are indexes of `batches`. repeated: what was left out."""
     receipts = [
         BatchReceipt(batch.workspace_id, batch.batch_id, batch.digest, count)
         for batch, count in zip((batches[owner] for owner in rows.owners), rows.counts, strict=True)
         if batch.batch_id
     ]
-    return SettledFrame(rows, receipts, codec.encode(RowsHeader(rows.kind, receipts), rows.rows))
+    messages = [
+        MessageReceipt(batches[owner].workspace_id, without(ids, repeated.get(owner, ())))
+        for owner in rows.owners
+        if (ids := batches[owner].message_ids)
+    ]
+    header = RowsHeader(rows.kind, receipts, messages)
+    return SettledFrame(rows, receipts, codec.encode(header, rows.rows), messages)
 
 
 def answer_of(verdict: Verdict) -> Answer:
@@ -151,7 +183,11 @@ def answer_of(verdict: Verdict) -> Answer:
 
 def concluded(answer: Answer, outcome: Outcome) -> Answer:
     """What a batch is answered, whether or not it is new."""
-    if not isinstance(answer, Receipt) or outcome.is_new:
+    if not isinstance(answer, Receipt):
+        return answer
+    if outcome.is_new:
+        if outcome.repeated and len(outcome.repeated) == answer.accepted:
+            return Receipt(answer.kind, answer.accepted, answer.rejected, answer.refusals, duplicate=True)
         return answer
     if outcome.stored_before is None:
         return BatchIdReused(
@@ -160,30 +196,42 @@ def concluded(answer: Answer, outcome: Outcome) -> Answer:
     return Receipt(answer.kind, outcome.stored_before, answer.rejected, answer.refusals, duplicate=True)
 
 
-def _outcome(
-    batch: ProposedBatch, window: DeduplicationWindow, seen: dict[tuple[int, bytes], RememberedBatch]
-) -> Outcome:
-    if not batch.batch_id:
-        return Outcome()
-    key = (batch.workspace_id, batch.batch_id)
-    this = RememberedBatch(0, batch.digest, batch.rows)
-    before = window.find(*key) or seen.setdefault(key, this)
-    if before is this:
-        return Outcome()
-    if before.digest != batch.digest:
-        return Outcome(reused=True)
-    return Outcome(stored_before=before.rows)
+def _outcome(batch: ProposedBatch, window: DeduplicationWindow, seen: Seen) -> Outcome:
+    if batch.batch_id:
+        key = (batch.workspace_id, batch.batch_id)
+        this = RememberedBatch(0, batch.digest, batch.rows)
+        before = seen.batches.get(key) or window.find(*key)
+        if before is not None and batch.batch_id.startswith(REPEAT_ID):
+            if _is_within(window.repeat_window_ms, before.digest, batch.digest):
+                return Outcome(stored_before=before.rows)
+        elif before is not None:
+            same = before.digest == batch.digest
+            return Outcome(stored_before=before.rows) if same else Outcome(reused=True)
+        seen.batches[key] = this
+    if batch.message_ids:
+        seen_messages = seen.messages[batch.workspace_id]
+        return Outcome(
+            repeated=window.messages.repeated(batch.workspace_id, batch.message_ids, seen_messages)
+        )
+    return Outcome()
+
+
+def _is_within(window_ms: int, before: bytes, now: bytes) -> bool:
+    """Of times of receipt, ms: the digests of batches whose id begins with REPEAT_ID."""
+    return int.from_bytes(now, "big") - int.from_bytes(before, "big") <= window_ms
 
 
 def _settle_frame(
     frame: ProposedFrame,
     proposed: RowsFrame,
     batches: Sequence[ProposedBatch],
-    new: Sequence[bool],
+    outcomes: Sequence[Outcome],
     codec: RowsFrameCodec,
 ) -> SettledFrame | None:
     rows = DecodedRows(frame.kind, proposed.rows, list(frame.owners), list(frame.counts))
-    if all(new[owner] for owner in frame.owners):
-        return SettledFrame(rows, proposed.header.receipts, [frame.payload])
-    rows = only_stored(rows, new)
-    return frame_of(rows, batches, codec) if rows.owners else None
+    if all(outcomes[owner].is_new and not outcomes[owner].repeated for owner in frame.owners):
+        header = proposed.header
+        return SettledFrame(rows, header.receipts, [frame.payload], header.messages)
+    repeated = repeated_rows(outcomes)
+    rows = only_stored(rows, [outcome.is_new for outcome in outcomes], repeated)
+    return frame_of(rows, batches, codec, repeated) if rows.owners else None

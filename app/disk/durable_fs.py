@@ -8,6 +8,7 @@ unchanged on both.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -224,6 +225,34 @@ class DurableFS:
             os.close(fd)
             raise
         return FileLock(fd)
+
+    def lock_directory(self, path: Path) -> FileLock:
+        """Lock a directory, without a file in it, until it is released or the process ends; LockHeld."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise LockHeld(path, "") from None
+        except OSError:
+            os.close(fd)
+            raise
+        return FileLock(fd)
+
+    def attribute(self, path: Path, name: str) -> bytes | None:
+        """An extended attribute; None where it is not set. OSError where the file system has none."""
+        try:
+            return os.getxattr(path, name)
+        except OSError as error:
+            if error.errno == errno.ENODATA:
+                return None
+            raise
+
+    def set_attribute(self, path: Path, name: str, value: bytes, *, replaces: bool) -> None:
+        """Set an extended attribute of a directory, durably. FileExistsError when it is set and may not be
+        replaced; OSError where the file system has none."""
+        os.setxattr(path, name, value, 0 if replaces else os.XATTR_CREATE)
+        self.sync_directory(path)
 
     def make_directory(self, path: Path) -> None:
         """`make_directories` of one."""

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from app.commit.batch_ids import DeduplicationWindow
 from app.commit.group import Group
-from app.commit.settle import Outcome, ProposedBatch, judge
+from app.commit.settle import Outcome, ProposedBatch, Seen, judge, repeated_rows
 from app.commit.store import AcceptedRows, NotStored
 from app.errors import Overloaded, RequestError
 from app.kafka.client import KafkaUnavailable
@@ -52,8 +52,14 @@ class RecordStore:
         """Kafka needs no word when nothing comes."""
 
     def store(self, group: Group) -> float:
-        outcomes = judge(group.batches, self._window, {})
-        layout = RecordLayout(group.batches, self._partition_of, self._record_bytes_max, self._records)
+        outcomes = judge(group.batches, self._window, Seen())
+        layout = RecordLayout(
+            group.batches,
+            self._partition_of,
+            self._record_bytes_max,
+            self._records,
+            repeated_rows(outcomes),
+        )
         layout.add(group.rows(outcomes))
         group.conclude(outcomes, _refused(group.batches, outcomes, layout.refused))
         began = time.monotonic()
@@ -61,7 +67,7 @@ class RecordStore:
             self._send(layout.outgoing)
         self._groups += 1
         for each in layout.outgoing:
-            self._window.remember(self._groups, each.receipts)
+            self._window.remember(self._groups, each.receipts, each.messages)
         with self._accepted.lock:
             self._accepted.rows.update(group.accepted)
         return time.monotonic() - began
@@ -79,8 +85,11 @@ def _refused(
 ) -> dict[int, RequestError]:
     """Those that were too large, and those of the same group that were taken for their duplicates."""
     refused = dict(too_large)
+    workspaces = {batches[index].workspace_id for index in too_large if batches[index].message_ids}
     ids = {(batches[index].workspace_id, batches[index].batch_id) for index in too_large}
     for index, (batch, outcome) in enumerate(zip(batches, outcomes, strict=True)):
-        if batch.batch_id and not outcome.is_new and (batch.workspace_id, batch.batch_id) in ids:
+        same_batch = not outcome.is_new and (batch.workspace_id, batch.batch_id) in ids
+        same_messages = bool(outcome.repeated) and batch.workspace_id in workspaces
+        if index not in too_large and (same_batch or same_messages):
             refused[index] = Overloaded("Send this batch again.", retry_after_s=1)
     return refused

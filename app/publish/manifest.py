@@ -105,6 +105,18 @@ class Manifest:
         manifest._good_bytes = good
         return manifest
 
+    @classmethod
+    def parse(cls, data: bytes, path: Path) -> "Manifest":
+        """What a log says, for whoever only reads it. Raises ManifestDamaged."""
+        manifest = cls(DurableFS(), path)
+        manifest._replay(data)
+        return manifest
+
+    def apply(self, commit: Commit) -> None:
+        """Take a commit as if the log had it; for a manifest that was parsed."""
+        with self._lock:
+            self._apply(commit)
+
     def files(self) -> Sequence[DataFile]:
         """All published files: an unchanging snapshot."""
         with self._lock:

@@ -1,7 +1,7 @@
 """A data tree belongs to one journal: else two services write the same files, or rows stay behind.
 
-The journal has an identity of its own, in its directory; the tree says which journal it belongs to, in a
-hidden file that no engine reads, one for each node id. The file is locked while the service runs.
+The journal has an identity of its own, in its directory; the tree says which journal it belongs to, one for
+each node id, where no engine reads it. It is locked while the service runs.
 """
 
 import contextlib
@@ -21,6 +21,8 @@ from app.publish.paths import SinkPaths
 log = logging.getLogger(__name__)
 
 OWNER_NAME: Final = ".owner"
+OWNER_ATTRIBUTE: Final = "user.parquet_sink.owner"
+NO_ATTRIBUTES: Final = frozenset({errno.ENOTSUP, errno.EPERM, errno.ENOSPC, errno.E2BIG, errno.ENOSYS})
 NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})
 
 
@@ -69,7 +71,8 @@ class Tree(Protocol):
 
 
 class LocalTree:
-    """A directory."""
+    """A directory. Its owner stands in an extended attribute of it; in a hidden file where the file system
+    has no attributes, and where several nodes write, each of which has a lock of its own."""
 
     def __init__(self, fs: DurableFS, root: Path) -> None:
         self._fs = fs
@@ -80,14 +83,27 @@ class LocalTree:
         return str(self._root)
 
     def read_owner(self, node: str | None) -> bytes | None:
-        try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return self._fs.read(self._root / owner_name(node))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        if node is None:
+            with contextlib.suppress(OSError):
+                return self._fs.attribute(self._root, OWNER_ATTRIBUTE)
+        return None
 
     def write_owner(self, node: str | None, data: bytes, *, replaces: bool) -> bool:
-        path = self._root / owner_name(node)
         self._fs.make_directory(self._root)
+        if node is None and not self._fs.exists(self._root / OWNER_NAME):
+            try:
+                self._fs.set_attribute(self._root, OWNER_ATTRIBUTE, data, replaces=replaces)
+                return True
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in NO_ATTRIBUTES:
+                    raise
+        return self._write_file(self._root / owner_name(node), data, replaces)
+
+    def _write_file(self, path: Path, data: bytes, replaces: bool) -> bool:
         if replaces:
             self._fs.write_atomically(path, data)
             return True
@@ -104,8 +120,9 @@ class LocalTree:
         return True
 
     def lock_owner(self, node: str | None) -> FileLock | None:
+        path = self._root / owner_name(node)
         try:
-            return self._fs.lock(self._root / owner_name(node), None)
+            return self._fs.lock(path, None) if self._fs.exists(path) else self._fs.lock_directory(self._root)
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
@@ -193,7 +210,7 @@ def _owner(tree: Tree, node: str | None) -> Owner | None:
         return msgspec.json.decode(data, type=Owner)
     except msgspec.DecodeError:
         raise TreeRefused(
-            f"{tree.name}/{owner_name(node)} cannot be read, so it is not known which journal the files "
+            f"the owner of {tree.name} cannot be read, so it is not known which journal the files "
             "belong to; if it is this one: parquet-sink adopt"
         ) from None
 

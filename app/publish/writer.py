@@ -282,6 +282,7 @@ class Writer:
             if everything or due(rows.numbers(), self._policy, now_ms, wall_ms) is not None:
                 chosen.add(rows.partition)
         chosen.update(buffers[index].partition for index in self._relieve(buffers, now_ms))
+        chosen.update(trouble.partition for trouble in self.troubles())
         return [
             rows.partition
             for rows in sorted(buffers, key=_first_lsn)

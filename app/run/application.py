@@ -16,6 +16,7 @@ from starlette.routing import Route
 from app.api.admin_auth import AdminAuth
 from app.api.api_keys import ApiKeys
 from app.api.client_address import ClientAddresses
+from app.api.client_calls import ClientCalls, ClientEndpoint
 from app.api.connection.fast_lane import FastLane
 from app.api.docs import docs_router
 from app.api.error_responses import RequestIds, install_error_responses
@@ -31,6 +32,7 @@ from app.api.metrics import metrics_router
 from app.api.openapi.document import openapi_document
 from app.api.status import status_router
 from app.api.tolerant_paths import TolerantPaths
+from app.clients.table import Table
 from app.commit.admission import Admission
 from app.metrics import Metrics
 from app.run.compose import AnyService, build_service
@@ -79,6 +81,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
+    app.state.keys = keys
     submit = service.submit if crew is None else crew.refuse
     parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":
@@ -88,7 +91,7 @@ def create_app(
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
-    app.add_middleware(TolerantPaths, exact=exact, calls={call.path for call in INGEST_CALLS})
+    app.add_middleware(TolerantPaths, exact=exact, calls=Table())
     app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
     app.openapi = cache(lambda: openapi_document(app))  # type: ignore[method-assign]
     return app
@@ -115,6 +118,7 @@ def ingest_parts(
             max_body_bytes=server.max_body_size,
             body_timeout_s=server.request_timeout,
             answer_timeout_s=server.request_timeout,
+            knows_repeats=settings.ingest.repeat_window > 0,
         ),
     )
 
@@ -124,16 +128,29 @@ def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> No
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.server.cors_origins,
-        allow_methods=["POST"],
+        allow_methods=["GET", "HEAD", "POST", "PUT"],
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "Retry-After"],
         max_age=7200,
     )
+    shared, table = ClientCalls(parts), Table()
     for call in INGEST_CALLS:
-        endpoint = IngestEndpoint(call, parts)
-        app.router.routes.append(
-            Route(call.path, endpoint, methods=["POST", "HEAD", "OPTIONS"], middleware=[cors])
-        )
+        path = table.at(call.path)
+        endpoint = IngestEndpoint(call, parts, ClientEndpoint(path, shared) if path is not None else None)
+        own = path.methods if path is not None else ()
+        methods = tuple(dict.fromkeys(("POST", *own)))
+        app.router.routes.append(Route(call.path, endpoint, methods=[*methods, "OPTIONS"], middleware=[cors]))
+    for path in table:
+        if not path.shared:
+            methods = path.methods
+            app.router.routes.append(
+                Route(
+                    path.path,
+                    ClientEndpoint(path, shared),
+                    methods=[*methods, "OPTIONS"],
+                    middleware=[cors],
+                )
+            )
 
 
 def _add_admin_calls(

@@ -275,7 +275,7 @@ class KafkaService:
                 {"partition": each.partition, "lag": each.lag, "problem": each.problem} for each in threads
             ],
             "buffer": {"rows": self.buffered_rows(), "bytes": self.buffered_bytes()},
-            "deduplication": {"batches": len(parts.window)},
+            "deduplication": {"batches": len(parts.window), "messages": len(parts.window.messages)},
             "files": len(parts.published.files()),
             "last_flush_ms": parts.flusher.last_flush_ms,
             "problem": parts.writers.problem() if parts.writers is not None else None,

@@ -16,7 +16,8 @@ from app.run.start_patience import StartStopped
 log = logging.getLogger(__name__)
 
 SPACE_INTERVAL_S: Final = 1.0
-KEYS_INTERVAL_S: Final = 5.0
+KEYS_INTERVAL_S: Final = 0.5
+"""A key that was added or taken away counts within a second."""
 
 
 @asynccontextmanager

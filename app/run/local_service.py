@@ -205,10 +205,10 @@ class Service:
         self._metrics.recovery_cut_bytes.set(journal.recovery.torn_bytes)
         self._metrics.recovery_seconds.set(time.monotonic() - began)
         log.info(
-            "ready after %.1f s: %d rows read from the journal, %d of them not in files yet",
-            time.monotonic() - began,
+            "ready: %d rows read from the journal, %d of them not in files yet, in %.1f s",
             replayed,
             writer.buffered_rows,
+            time.monotonic() - began,
         )
         self.gate.open()
 
@@ -390,7 +390,7 @@ class Service:
         replayed = 0
         for entry in journal.read(0):
             frame = codec.decode(entry.payload)
-            window.remember(entry.lsn, frame.header.receipts)
+            window.remember(entry.lsn, frame.header.receipts, frame.header.messages)
             writer.put(entry.lsn, frame.header.kind, frame.rows)
             replayed += frame.rows.num_rows
             if writer.buffered_bytes > most:

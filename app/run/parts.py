@@ -54,7 +54,7 @@ def status_json(parts: Parts, catalog: object) -> dict[str, object]:
             "open_partitions": parts.writer.open_partitions,
             "oldest_row_age_s": parts.writer.oldest_age_s,
         },
-        "deduplication": {"batches": len(parts.window)},
+        "deduplication": {"batches": len(parts.window), "messages": len(parts.window.messages)},
         "files": len(parts.manifest.files()),
         "catalog": catalog,
         "last_flush_ms": parts.writer.last_flush_ms,

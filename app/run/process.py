@@ -1,8 +1,10 @@
 """What each process of the service does first, and how its HTTP server is configured."""
 
+import contextlib
 import logging
 import math
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import pyarrow as pa
 import uvicorn
 
 from app.api.connection.fast_lane import FastLane
+from app.run.log_output import StandardError
 from app.settings.settings import Settings
 
 SWITCH_INTERVAL_S: Final = 0.0005
@@ -26,8 +29,17 @@ POOL_VARIABLE: Final = "ARROW_DEFAULT_MEMORY_POOL"
 def prepare_process() -> None:
     """What each process of the service does first."""
     _log_to_stderr()
+    _raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _choose_memory_pool()
+
+
+def _raise_descriptor_limit() -> None:
+    """A soft limit of 1,024 is for programs that use `select`; connections and files need more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _choose_memory_pool() -> None:
@@ -65,7 +77,7 @@ def _log_to_stderr() -> None:
         "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S"
     )
     formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
+    handler = StandardError()
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

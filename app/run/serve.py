@@ -4,7 +4,6 @@ import json
 import logging
 import multiprocessing
 import secrets
-import signal
 import socket
 import ssl
 from multiprocessing.process import BaseProcess
@@ -20,6 +19,7 @@ from app.run.application import create_app
 from app.run.crew import Crew
 from app.run.development_key import development_key
 from app.run.process import prepare_process, uvicorn_config
+from app.run.signals import handle_signals
 from app.run.told import cannot_start
 from app.run.worker_entry import run_worker
 from app.settings.settings import ConfigurationError, Settings
@@ -54,6 +54,8 @@ def serve(settings: Settings) -> int:
         settings.sink.directory.resolve() if settings.sink.directory else settings.sink.path,
     )
     if key is not None:
+        for handler in logging.getLogger().handlers:
+            handler.flush()  # so that the lines stand in their order where both go to one terminal
         print(_first_steps(url, key, settings.auth.api_keys_file), flush=True)
     return _run(settings, listener)
 
@@ -79,8 +81,7 @@ def _run(settings: Settings, listener: socket.socket) -> int:
     server = uvicorn.Server(uvicorn_config(app, app.state.fast_lane, settings, inner=inner is not None))
     # uvicorn has handlers of its own while it serves. It raises the signal once more when it has stopped:
     # without a handler that would kill the process, with uvicorn's it would look like being told twice.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: request_exit())
+    handle_signals(request_exit, app.state.keys.reload_if_changed)
     try:
         server.run(sockets=[inner or listener])
     except SystemExit:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -23,6 +22,7 @@ from app.api.forward import Forwarder
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS
 from app.api.tolerant_paths import TolerantPaths
+from app.clients.table import Table
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
 from app.run.application import add_ingest_calls, ingest_parts
@@ -31,6 +31,7 @@ from app.run.lifespan import KEYS_INTERVAL_S, repeatedly
 from app.run.observers import CommitObserver
 from app.run.pipelines import pipeline_of_batches
 from app.run.process import prepare_process, uvicorn_config
+from app.run.signals import handle_signals
 from app.settings.plan import connection_policy, policies
 from app.settings.settings import Settings
 from app.workers.merged_metrics import families_of
@@ -48,9 +49,8 @@ def serve_worker(settings: Settings, connection: socket.socket, admin_address: s
     config = uvicorn_config(worker, worker.fast_lane, settings)
     config.limit_concurrency = max(settings.server.max_connections // settings.server.workers, 1)
     server = uvicorn.Server(config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Until uvicorn has its own, while nothing is accepted; and uvicorn repeats them when all is done.
-        signal.signal(number, lambda *_: os._exit(0))
+    # Until uvicorn has its own, while nothing is accepted; and uvicorn repeats them when all is done.
+    handle_signals(lambda: os._exit(0), worker.reload_keys)
     server.run(sockets=worker.listeners)
 
 
@@ -91,13 +91,18 @@ class _Worker:
         http_metrics = HttpMetrics(registry)
         Instrumentator(registry=registry).add(http_metrics.count).instrument(self._app)
         self._paths = frozenset(call.path for call in INGEST_CALLS)
-        self._app.add_middleware(TolerantPaths, exact=(), calls=self._paths)
+        self._clients = Table()
+        self._app.add_middleware(TolerantPaths, exact=(), calls=self._clients)
         self.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
         self._forward = Forwarder(admin_address, ids)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        own = scope["type"] != "http" or scope["path"].rstrip("/") in self._paths
+        path = scope["path"] if scope["type"] == "http" else None
+        own = path is None or path.rstrip("/") in self._paths or self._clients.serves(path)
         await (self._app if own else self._forward)(scope, receive, send)
+
+    def reload_keys(self) -> None:
+        self._keys.reload_if_changed()
 
     def _note(self, state: State) -> None:
         self._levels = state.levels

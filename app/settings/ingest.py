@@ -1,4 +1,4 @@
-"""`[ingest]`: what is made of values that clients send."""
+"""`[ingest]`: what is made of what clients send."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -42,4 +42,8 @@ class IngestSettings(Section):
     ids: Literal["name-based", "strict"] = Field(
         default="name-based",
         description="an id that is no UUID: makes one of it, or refuses the row",
+    )
+    repeat_window: Annotated[float, DurationText("0s")] = Field(
+        default=parse_duration("60s"),
+        description="how long tell-js batches, which have no ids, are known again by their bytes; 0s: never",
     )

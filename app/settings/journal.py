@@ -43,6 +43,9 @@ class JournalSettings(KafkaSettings, Section):
     )
     min_free_inodes: int = Field(default=1000, ge=0, description="the same for free inodes")
     deduplication_batches: AtLeastOne = Field(default=100_000, description="batch ids remembered")
+    deduplication_messages: AtLeastOne = Field(
+        default=100_000, description="message ids remembered of one workspace; four times as many of all"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -63,7 +63,11 @@ def policies(settings: Settings) -> Policies:
             max_batches=journal.max_group_batches,
         ),
         group_buffered_bytes_max=2 * sink.max_buffered_size,
-        deduplication=DeduplicationPolicy(max_batches=journal.deduplication_batches),
+        deduplication=DeduplicationPolicy(
+            max_batches=journal.deduplication_batches,
+            max_messages=journal.deduplication_messages,
+            repeat_window_ms=int(settings.ingest.repeat_window * 1000),
+        ),
         journal=JournalPolicy(acknowledge=journal.acknowledge, segment_bytes=journal.segment_size),
         writer=WriterPolicy(
             rotation=Rotation(sink.rotation),

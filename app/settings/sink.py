@@ -9,7 +9,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.kinds import Kind
+from app.kinds import COLUMNS, Kind
 from app.object_store.policy import OBJECT_BYTES_MAX
 from app.object_store.url import StoreUrl, is_url, parse_url
 from app.parquet.promotion import (
@@ -128,4 +128,17 @@ class ParquetSinkSettings(Section):
         if self.data_format != "json" and (self.payload_type == "json" or self.promote):
             raise ValueError('payload_type = "json" and promote need data_format = "json"')
         refuse_conflicts([each.promotion for each in self.promote])
+        _refuse_column_folders(str(self.path if self.directory is None else self.directory.absolute()))
         return self
+
+
+def _refuse_column_folders(path: str) -> None:
+    """DuckDB and ClickHouse take `name=value` in a path for a column, before the file's own."""
+    columns = {name for names in COLUMNS.values() for name in names}
+    for folder in path.replace("://", "/").split("/"):
+        name, equals, _ = folder.partition("=")
+        if equals and name.lower() in columns:
+            raise ValueError(
+                f'path: engines would read the folder "{folder}" as the column {name}, in place of the one '
+                "in the files; use a folder of another name"
+            )

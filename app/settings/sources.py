@@ -1,6 +1,7 @@
 """Where configuration values come from, and what to tell an operator about a wrong one."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,9 @@ from typing import Any, Final
 DEFAULT_FILE: Final = "parquet-sink.toml"
 FILE_VARIABLE: Final = "PARQUET_SINK_CONFIG"
 VARIABLE_PREFIX: Final = "PARQUET_SINK__"
+
+_OF_KUBERNETES: Final = re.compile(r"PARQUET_SINK(_\w+)?_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)")
+"""It makes such for each Service whose name begins with parquet-sink."""
 
 Key = tuple[str | int, ...]
 
@@ -77,6 +81,18 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], st
             yield key, variable, environ[variable]
 
 
+def unmatched_variables(environ: Mapping[str, str]) -> list[str]:
+    """Variables that look as if they were meant for the service, and are not read."""
+    return [
+        name
+        for name in sorted(environ)
+        if name.startswith("PARQUET_SINK_")
+        and not name.startswith(VARIABLE_PREFIX)
+        and name != FILE_VARIABLE
+        and not _OF_KUBERNETES.fullmatch(name)
+    ]
+
+
 def _flags(flags: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], str, str]]:
     for dotted, text in flags.items():
         key = tuple(dotted.split("."))
@@ -94,7 +110,7 @@ def _find(config: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError([f"{file}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:

@@ -73,9 +73,9 @@ def test_three_encodings_are_refused() -> None:
         decompress(b"", "gzip, gzip, gzip", MB)
 
 
-@pytest.mark.parametrize("encoding", ["snappy", "compress", "gzip, lz4", "\x00" * 500])
+@pytest.mark.parametrize("encoding", ["lzma", "compress", "gzip, lz4", "\x00" * 500])
 def test_an_unknown_encoding_is_refused_with_those_that_are_known(encoding: str) -> None:
-    with pytest.raises(UnsupportedMedia, match="send gzip, deflate, zstd, br or identity") as refused:
+    with pytest.raises(UnsupportedMedia, match="send gzip, deflate, zstd, br, snappy or identity") as refused:
         decompress(b"", encoding, MB)
     assert len(refused.value.message) < 300
 

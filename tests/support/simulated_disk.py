@@ -404,6 +404,12 @@ class SimulatedFS(DurableFS):
 
         return self.step("lock", path, act)
 
+    def attribute(self, path: Path, name: str) -> bytes | None:
+        raise OSError(errno.ENOTSUP, "no extended attributes", str(path))
+
+    def set_attribute(self, path: Path, name: str, value: bytes, *, replaces: bool) -> None:
+        raise OSError(errno.ENOTSUP, "no extended attributes", str(path))
+
     def _mkdir(self, path: Path) -> None:
         def act() -> None:
             directory = self.disk.directory(path.parent)

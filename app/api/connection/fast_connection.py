@@ -68,7 +68,7 @@ class Request:
         """The reply, on the event loop."""
         self.release()
         if self.connection is not None:
-            self.connection.answer(self, http_answer(answer, self.request_id))
+            self.connection.answer(self, http_answer(answer, self.request_id, self.ingest))
 
     def release(self) -> None:
         self.shared.parts.admission.leave(self.ingest.credential.workspace_id, self.held)
@@ -184,12 +184,12 @@ class FastConnection(asyncio.BufferedProtocol):
             self._close()
         elif request.submitted:
             request.connection = None
-            self.answer(request, http_answer(answer_timed_out(), request.request_id))
+            self.answer(request, http_answer(answer_timed_out(), request.request_id, request.ingest))
         else:
             request.release()
             self._last_answer = True
             error = body_timeout(self._shared.policy.request_timeout_s)
-            self.answer(request, http_answer(error, request.request_id))
+            self.answer(request, http_answer(error, request.request_id, request.ingest))
 
     # --- requests -----------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class FastConnection(asyncio.BufferedProtocol):
             self._shared.parts.admission.enter(request.ingest.credential.workspace_id, request.held)
         except Refused as error:
             self._skip(request, bytes(data[end + len(HEAD_END) : size]))
-            self.answer(request, http_answer(error, request.request_id))
+            self.answer(request, http_answer(error, request.request_id, request.ingest))
         else:
             self._request = request
             self._receive(request, data, end + len(HEAD_END), size)
@@ -271,8 +271,8 @@ class FastConnection(asyncio.BufferedProtocol):
     def _submit(self, body: Body) -> None:
         request, parts, self._body = self._request, self._shared.parts, None
         assert request is not None
-        if packed_as(body) is not None:
-            # Not as its head says: the ASGI route unpacks it.
+        if packed_as(body) is not None or not self._shared.is_plain(request.head.call, request.ingest, body):
+            # Not as its head says: the ASGI route unpacks it, or reads it as another protocol's.
             self._request = None
             request.release()
             self._hand_on(b"".join((self._known_head, HEAD_END, body, self._waiting)))

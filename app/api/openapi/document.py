@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from app.api.openapi.admin import admin_paths
 from app.api.openapi.answers import component_responses, component_schemas
+from app.api.openapi.clients import client_paths
 from app.api.openapi.ingest import ingest_paths
 from app.api.openapi.rows import JsonObject, row_schema
 from app.kinds import Kind
@@ -14,6 +15,7 @@ from app.kinds import Kind
 
 def openapi_document(app: FastAPI) -> JsonObject:
     """The document of an application: title and version are the application's."""
+    native = ingest_paths() | admin_paths()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -25,10 +27,11 @@ def openapi_document(app: FastAPI) -> JsonObject:
         "servers": [{"url": "/"}],
         "tags": [
             {"name": "ingest", "description": "Batches in."},
+            {"name": "clients", "description": "Batches in, in the protocols of other clients."},
             {"name": "files", "description": "Parquet out."},
             {"name": "operation", "description": "For whoever runs the service."},
         ],
-        "paths": ingest_paths() | admin_paths(),
+        "paths": native | client_paths(native),
         "components": {
             "schemas": {kind.value: row_schema(kind) for kind in Kind}
             | component_schemas()

@@ -9,7 +9,7 @@ from app.api.openapi.answers import error_answers, json_response
 from app.api.openapi.rows import JsonObject, row_examples
 from app.kinds import Kind
 
-_ENCODINGS = ("gzip", "zstd", "deflate", "br")
+_ENCODINGS = ("gzip", "zstd", "deflate", "br", "snappy")
 _LINES_FIRST = ("application/json", "application/x-ndjson")
 
 _KEYS: list[JsonObject] = [{"bearerKey": []}, {"headerKey": []}, {"basicKey": []}, {"queryKey": []}]
@@ -83,6 +83,12 @@ def _parameters() -> list[JsonObject]:
             "in": "query",
             "description": "When to answer: when the rows are durable, or when they are in published files.",
             "schema": {"type": "string", "enum": ["journal", "file"], "default": "journal"},
+        },
+        {
+            "name": "status",
+            "in": "query",
+            "description": "200: the status of success, for clients that take 202 and 207 for errors.",
+            "schema": {"type": "string", "enum": ["200", "202"], "default": "202"},
         },
         {
             "name": "Idempotency-Key",

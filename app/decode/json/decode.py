@@ -19,7 +19,7 @@ from app.decode.json.snapshots import SnapshotRow, snapshot_columns
 from app.errors import BodyTooLarge, RequestError
 from app.kinds import ID_BYTES, Kind
 from app.schema import SCHEMAS
-from app.submission import Decoded, DecodedRows, DecodePolicy, RowRefusal, Submission, Verdict
+from app.submission import Decoded, DecodedRows, DecodePolicy, Messages, RowRefusal, Submission, Verdict
 
 PIECE_BYTES: Final = 256 << 10
 """Bodies that are decoded together: enough to share the cost of a call, and little enough that their rows
@@ -66,7 +66,33 @@ def decode_json(submissions: Sequence[Submission], policy: DecodePolicy) -> Deco
         ]
         if pieces:
             groups.append(_concatenate(kind, pieces))
+    for submission, verdict in zip(submissions, verdicts, strict=True):
+        if submission.messages is not None and verdict.error is None:
+            _number_messages(verdict, submission.messages)
     return Decoded(verdicts, groups)
+
+
+def _number_messages(verdict: Verdict, messages: Messages) -> None:
+    """Refusals by the numbers of the client's messages, with those that never became rows.
+
+    All of them are named: some protocols have an answer for each message.
+    """
+    if messages.ids:
+        verdict.message_ids = _without(messages.ids, {refusal.row - 1 for refusal in verdict.refusals})
+    named = [
+        RowRefusal(messages.numbers[refusal.row - 1], refusal.field, refusal.message)
+        for refusal in verdict.refusals
+    ]
+    verdict.refusals = sorted([*named, *messages.refused], key=lambda refusal: refusal.row)
+    verdict.rejected += len(messages.refused)
+
+
+def _without(ids: bytes, rows: set[int]) -> bytes:
+    """The ids without those of some rows."""
+    if not rows:
+        return ids
+    size = Messages.ID_BYTES
+    return b"".join(ids[row * size : (row + 1) * size] for row in range(len(ids) // size) if row not in rows)
 
 
 def _in_pieces(owners: list[int], submissions: Sequence[Submission]) -> Iterator[list[int]]:
@@ -115,10 +141,11 @@ class _Piece:
     def _read(self, owners: list[int]) -> dict[int, Reading]:
         readings = {}
         for owner in owners:
+            submission = self._submissions[owner]
+            if submission.messages is not None and not submission.body:
+                continue
             try:
-                readings[owner] = self._reader.read(
-                    bytes(self._submissions[owner].body), self._policy.max_rows
-                )
+                readings[owner] = self._reader.read(bytes(submission.body), self._policy.max_rows)
             except RequestError as error:
                 self._verdicts[owner].error = error
         return readings
@@ -196,7 +223,8 @@ class _Piece:
                     numbers = row_numbers(bytes(self._submissions[owner].body), reading)
                     named.extend(RowRefusal(numbers[row - start], *refusals[row]) for row in by_value)
                 named.sort(key=lambda refusal: refusal.row)
-                verdict.refusals = named[: self._policy.max_reported_refusals]
+                limit = self._policy.max_reported_refusals
+                verdict.refusals = named if self._submissions[owner].messages is not None else named[:limit]
             counts.append(verdict.accepted)
             start += size
         self._account_repairs(sizes, refusals)

@@ -1,0 +1,352 @@
+"""One endpoint for all calls of app.clients: authenticate, admit, read, translate, submit, wait, answer.
+
+What a body becomes and how an answer reads is the family's business; that it is durable before it is answered
+is the same for all: see app.api.ingest.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Message, Receive, Scope, Send
+
+from app.api.auth import HOW_TO_SEND_A_KEY, Credential
+from app.api.body import is_encoded, read_body
+from app.api.client_keys import client_credential
+from app.api.content_encoding import decompress, encoding_of_bytes
+from app.api.error_responses import (
+    REQUEST_ID_HEADER,
+    HttpAnswer,
+    error_response,
+    receipt_status,
+    request_id_of,
+    send_answer,
+)
+from app.api.headers import RawHeaders
+from app.api.ingest_request import IngestParts, answer_timed_out
+from app.clients.call import Call, ClientAnswer, ClientRequest, Document, Outcome, Rows
+from app.clients.table import Path
+from app.errors import (
+    DecoderFailed,
+    MalformedBatch,
+    Overloaded,
+    RequestError,
+    Unauthenticated,
+    UnsupportedMedia,
+)
+from app.submission import Answer, Messages, RowRefusal, Submission, WireFormat
+
+NOBODY: Final = -1
+"""The workspace of bodies whose key is not known yet, since it stands in them."""
+
+INLINE_BYTES_MAX: Final = 64 << 10
+"""Bodies up to that are translated on the event loop, where a thread costs more than they do."""
+
+TRANSLATING_MAX: Final = 2
+"""Larger bodies that are unpacked and translated at a time."""
+
+SNIFFED_BYTES: Final = 4096
+"""Of a body, to tell protocols apart that share a path."""
+
+_OF_THE_BODY: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+
+ENCODINGS_MAX: Final = 2
+"""Encodings on top of each other that the bytes themselves show."""
+
+_SHOWN_BY_BYTES: Final = frozenset({"gzip", "x-gzip", "zstd"})
+
+_log = logging.getLogger(__name__)
+
+
+class ClientCalls:
+    """What all client endpoints share."""
+
+    def __init__(self, parts: IngestParts) -> None:
+        self.parts = parts
+        self.translating = asyncio.Semaphore(TRANSLATING_MAX)
+
+    def unpack(self, data: bytes, encoding: str) -> bytes:
+        return decompress(data, encoding or encoding_of_bytes(data), self.parts.policy.max_body_bytes)
+
+    def unpack_body(self, body: bytes, encoding: str) -> bytes:
+        """Without the encodings of the header, where it has them, and of what its bytes show.
+
+        A header that says gzip over bytes that are none is what a proxy leaves that has unpacked them.
+        """
+        if encoding and not (encoding in _SHOWN_BY_BYTES and not encoding_of_bytes(body)):
+            body = self.unpack(body, encoding)
+        for _ in range(ENCODINGS_MAX):
+            if not encoding_of_bytes(body):
+                break
+            body = self.unpack(body, "")
+        return body
+
+
+class ClientEndpoint:
+    """All that is served at one path, as an ASGI application."""
+
+    def __init__(self, path: Path, shared: ClientCalls) -> None:
+        self._path = path
+        self._shared = shared
+        self._parts = shared.parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = request_id_of(scope, self._parts.request_ids)
+        request = _request(scope, self._shared)
+        fixed = self._path.fixed_of(request.method)
+        if fixed is not None:
+            answer = fixed.answer(request)
+        elif request.method == "HEAD":
+            answer = ClientAnswer(200)
+        else:
+            answer = await self._answer(_Exchange(request, scope), receive)
+        await send_answer(send, _http(answer, request_id))
+
+    def takes_head(self, scope: Scope) -> bool:
+        """On a path that is a native call too: whether the head alone shows that the request comes here."""
+        method: str = scope["method"]
+        if method != "POST":
+            return True
+        content_type = _header(scope["headers"], b"content-type").partition(b";")[0].strip().lower()
+        return self._path.call_of(method, content_type.decode("latin-1"), b"") is not None
+
+    def takes_body(self, content_type: bytes, body: bytes | bytearray) -> bool:
+        """The same for a body, unpacked or as it came."""
+        return (
+            self._path.call_of("POST", content_type.decode("latin-1"), bytes(body[:SNIFFED_BYTES]))
+            is not None
+        )
+
+    async def replay(self, scope: Scope, body: bytes, send: Send) -> None:
+        """Takes a request whose body has been read and unpacked."""
+        headers = [pair for pair in scope["headers"] if pair[0] not in _OF_THE_BODY]
+        headers.append((b"content-length", b"%d" % len(body)))
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self({**scope, "headers": headers}, receive, send)
+
+    async def _answer(self, exchange: "_Exchange", receive: Receive) -> ClientAnswer:
+        first = self._path.call_of(exchange.request.method, exchange.content_type, b"")
+        exchange.call = first or self._path.calls[0]
+        try:
+            outcome = await self._outcome(exchange, receive)
+        except RequestError as error:
+            outcome = outcome_of_error(error)
+        return exchange.call.family.answer(outcome, exchange.request, exchange.document)
+
+    async def _outcome(self, exchange: "_Exchange", receive: Receive) -> Outcome:
+        parts, policy = self._parts, self._parts.policy
+        request = exchange.request
+        exchange.credential = client_credential(request.headers, request.query, None, parts.keys)
+        length = request.headers.get("content-length", "")
+        held = int(length) if length.isdecimal() and len(length) < 19 else policy.max_body_bytes
+        exchange.hold(parts, min(held, policy.max_body_bytes))
+        try:
+            headers: RawHeaders = exchange.scope["headers"]
+            body = await read_body(receive, headers, policy.max_body_bytes, policy.body_timeout_s)
+            return await self.taken(exchange, body)
+        finally:
+            exchange.release(parts)
+
+    async def taken(self, exchange: "_Exchange", body: bytes) -> Outcome:
+        """What becomes of a body whose bytes are held."""
+        parts = self._parts
+        if len(body) <= INLINE_BYTES_MAX and not exchange.is_packed(body):
+            document = self._translated(exchange, body)
+        else:
+            try:
+                async with asyncio.timeout(parts.policy.answer_timeout_s):
+                    await self._shared.translating.acquire()
+            except TimeoutError:
+                raise Overloaded("Too many bodies wait to be read; send it again.", retry_after_s=2) from None
+            try:
+                document = await asyncio.to_thread(self._translated, exchange, body)
+            finally:
+                self._shared.translating.release()
+        exchange.document = document
+        if document.key is not None or exchange.credential is None:
+            request = exchange.request
+            credential = client_credential(request.headers, request.query, document.key, parts.keys)
+            if credential is None:
+                raise Unauthenticated(f"No API key was sent; {HOW_TO_SEND_A_KEY}.")
+            exchange.move(parts, credential)
+        submissions = [_submission(exchange, rows, document, parts) for rows in document.rows]
+        if not any(submission.body or _refused(submission) for submission in submissions):
+            return Outcome(receipt_status(0, 0))
+        exchange.pass_on(parts, sum(len(submission.body) for submission in submissions))
+        return _together(await asyncio.gather(*(self._committed(each) for each in submissions)))
+
+    def _translated(self, exchange: "_Exchange", body: bytes) -> Document:
+        request = exchange.request
+        body = self._shared.unpack_body(body, request.headers.get("content-encoding", "").strip().lower())
+        call = self._path.call_of(request.method, exchange.content_type, body)
+        if call is None:
+            raise UnsupportedMedia(f"Content-Type `{exchange.content_type[:100]}` is not read here.")
+        exchange.call = call
+        exchange.request = request = msgspec.structs.replace(request, body=body)
+        try:
+            document = call.family.read(request)
+        except RecursionError:
+            raise MalformedBatch("the body is nested too deeply to be read") from None
+        except RequestError:
+            raise
+        except Exception:
+            _log.exception("A body of %s could not be translated", call.family.name)
+            raise DecoderFailed("The body met a defect of the service.") from None
+        if document.refused and not document.rows:
+            raise MalformedBatch(str(document.refused[0]))
+        return document
+
+    async def _committed(self, submission: Submission) -> Answer:
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def reply(answer: Answer) -> None:
+            self._parts.admission.leave(submission.workspace_id, len(submission.body))
+            if not answered.done():
+                answered.set_result(answer)
+
+        try:
+            self._parts.submit(submission, reply)
+        except RequestError as error:
+            reply(error)
+        try:
+            async with asyncio.timeout(self._parts.policy.answer_timeout_s):
+                return await answered
+        except TimeoutError:
+            return answer_timed_out()
+
+
+class _Exchange:
+    """One request on its way: what is known of it so far, and the bytes that it holds."""
+
+    def __init__(self, request: ClientRequest, scope: Scope) -> None:
+        self.request = request
+        self.scope = scope
+        self.content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self.call: Call
+        self.document: Document | None = None
+        self.credential: Credential | None = None
+        self._held = 0
+        self._holds = False
+
+    @property
+    def workspace_id(self) -> int:
+        return NOBODY if self.credential is None else self.credential.workspace_id
+
+    def is_packed(self, body: bytes) -> bool:
+        encoding = self.request.headers.get("content-encoding", "").encode("latin-1")
+        return is_encoded(encoding) or bool(encoding_of_bytes(body))
+
+    def hold(self, parts: IngestParts, size: int) -> None:
+        parts.admission.enter(self.workspace_id, size)
+        self._held, self._holds = size, True
+
+    def move(self, parts: IngestParts, credential: Credential) -> None:
+        """The key has been found: the bytes count for its workspace from now on."""
+        if self._holds and credential.workspace_id != self.workspace_id:
+            self.release(parts)
+            self.credential = credential
+            self.hold(parts, self._held)
+        self.credential = credential
+
+    def pass_on(self, parts: IngestParts, size: int) -> None:
+        """So many bytes are held by the submissions from now on, each until it is answered."""
+        parts.admission.resize(self.workspace_id, self._held, size)
+        self._holds = False
+
+    def release(self, parts: IngestParts) -> None:
+        if self._holds:
+            self._holds = False
+            parts.admission.leave(self.workspace_id, self._held)
+
+
+def _header(headers: RawHeaders, wanted: bytes) -> bytes:
+    return next((value for name, value in headers if name == wanted), b"")
+
+
+def _request(scope: Scope, shared: ClientCalls) -> ClientRequest:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    return ClientRequest(
+        scope["method"],
+        scope["path"],
+        scope.get("path_params", {}),
+        query,
+        headers,
+        time.time_ns() // 1_000_000,
+        shared.unpack,
+    )
+
+
+def _submission(exchange: _Exchange, rows: Rows, document: Document, parts: IngestParts) -> Submission:
+    assert exchange.credential is not None
+    scope = exchange.scope
+    address = parts.addresses.of(scope["client"], scope["headers"])
+    first = rows is document.rows[0]
+    return Submission(
+        wire_format=WireFormat.JSON,
+        kind=rows.kind,
+        body=b"[%b]" % b",".join(rows.lines) if rows.lines else b"",
+        api_key=exchange.credential.api_key,
+        workspace_id=exchange.credential.workspace_id,
+        source_ip=address.source_ip,
+        received_ms=exchange.request.received_ms,
+        trusted_forwarder=address.trusted_forwarder,
+        batch_id=document.batch_id and document.batch_id + b":" + rows.kind.encode(),
+        messages=Messages(
+            rows.numbers, _hashed(exchange.call.family.name, rows.ids), document.refused if first else ()
+        ),
+    )
+
+
+def _hashed(family: str, ids: list[bytes]) -> bytes:
+    """Ids of messages as they are remembered; families do not share theirs."""
+    if not any(ids):
+        return b""
+    family_name, size, none = family[:16].encode(), Messages.ID_BYTES, bytes(Messages.ID_BYTES)
+    return b"".join(
+        [blake2b(each, digest_size=size, person=family_name).digest() if each else none for each in ids]
+    )
+
+
+def _refused(submission: Submission) -> bool:
+    return submission.messages is not None and bool(submission.messages.refused)
+
+
+def _together(answers: list[Answer]) -> Outcome:
+    """The outcome of all kinds of rows that one body holds; an error of one is the error of all."""
+    accepted = rejected = 0
+    refusals: list[RowRefusal] = []
+    for answer in answers:
+        if isinstance(answer, RequestError):
+            return outcome_of_error(answer)
+        accepted += answer.accepted
+        rejected += answer.rejected
+        refusals += answer.refusals
+    refusals.sort(key=lambda refusal: refusal.row)
+    return Outcome(
+        receipt_status(accepted, rejected), accepted=accepted, rejected=rejected, refusals=refusals
+    )
+
+
+def outcome_of_error(error: RequestError) -> Outcome:
+    answer = error_response(error, "")
+    retry_after = next((int(value) for name, value in answer.headers if name == b"retry-after"), None)
+    return Outcome(answer.status, error.code, error.message, retry_after)
+
+
+def _http(answer: ClientAnswer, request_id: str) -> HttpAnswer:
+    headers: RawHeaders = [(REQUEST_ID_HEADER, request_id.encode("ascii"))]
+    if answer.status != 204:
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+        headers.append((b"content-type", answer.content_type.encode("latin-1")))
+    extra: Mapping[str, str] = answer.headers
+    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in extra.items()]
+    return HttpAnswer(answer.status, headers, answer.body)

@@ -1,0 +1,205 @@
+"""Elasticsearch's bulk call: lines of actions, and the documents that they index."""
+
+import hashlib
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from app.clients.call import (
+    Call,
+    ClientAnswer,
+    ClientRequest,
+    Document,
+    Family,
+    FixedCall,
+    Guide,
+    Outcome,
+    encoded,
+    patient_status,
+    retry_headers,
+)
+from app.clients.lenient_json import Members, quoted, read_object, repaired, text_of, unreadable
+from app.clients.log_objects import LogRow, add_object, event_line, is_event
+from app.errors import MalformedBatch
+from app.kinds import Kind
+
+_STORING: Final = frozenset({"index", "create"})
+_ACTIONS: Final = frozenset({*_STORING, "update", "delete"})
+_PRODUCT: Final = {"x-elastic-product": "Elasticsearch"}
+_TYPE: Final = "application/json"
+_DIGEST_BYTES: Final = 8
+_VERSION: Final = "8.17.0"
+"""As which agents take this service for one that they can send to."""
+
+_members = msgspec.json.Decoder(Members).decode
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One action of a request, for the answer to name it."""
+
+    action: str
+    index: str
+    id: str
+
+
+def read(request: ClientRequest) -> Document:
+    """Actions, numbered from 1. Raises MalformedBatch where it cannot be told what an action is."""
+    document = Document()
+    items: list[Item] = []
+    default = request.parameters.get("index", "")
+    lines = iter([line for line in repaired(request.body).split(b"\n") if line.strip()])
+    for line in lines:
+        action, meta = _action(line, len(items) + 1)
+        number = len(items) + 1
+        given = text_of(meta.get("_id"))
+        item = Item(
+            action, text_of(meta.get("_index")) or default, given or f"{request.received_ms:x}-{number}"
+        )
+        items.append(item)
+        content = next(lines, None) if action != "delete" else None
+        if action not in _STORING:
+            document.refuse(number, "", f"`{action}` is not possible here: what is stored is not changed")
+        elif content is None:
+            document.refuse(number, "", "the document is missing")
+        else:
+            _add(document, number, item, content, given)
+    if not items:
+        raise MalformedBatch("the body holds no actions")
+    document.of(Kind.LOGS)
+    document.notes = items
+    return document
+
+
+def _action(line: bytes, number: int) -> tuple[str, Members]:
+    action = read_object(line)
+    name = next(iter(action), "")
+    if len(action) != 1 or name not in _ACTIONS:
+        raise MalformedBatch(
+            f"action {number} is none: expected one of index and create, and its document on the next line"
+        )
+    meta = bytes(action[name])
+    return name, read_object(meta) if meta != b"null" else {}
+
+
+def _add(document: Document, number: int, item: Item, content: bytes, given: str | None) -> None:
+    try:
+        record: Members = _members(content)
+    except msgspec.ValidationError:
+        document.refuse(number, "", "a document must be one JSON object")
+        return
+    except (msgspec.DecodeError, RecursionError) as error:
+        document.refuse(number, "", unreadable(error))
+        return
+    message_id = b""
+    if given is not None:
+        # The same id with another document is a change, and not the same message.
+        digest = hashlib.blake2b(content.strip(), digest_size=_DIGEST_BYTES).digest()
+        message_id = b"%b\0%b\0%b" % (item.index.encode(), given.encode(), digest)
+    if is_event(record):
+        record["_index"] = Raw(quoted(item.index))
+        if given is not None:
+            record["_id"] = Raw(quoted(given))
+        document.of(Kind.EVENTS).add(number, event_line(record), message_id)
+        return
+    row = LogRow()
+    add_object(row, record)
+    if item.index:
+        row.add("_index", quoted(item.index))
+    if given is not None:
+        row.add("_id", quoted(given))
+    document.of(Kind.LOGS).add(number, row.line(), message_id)
+
+
+def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
+    """200 with what became of each action; errors as Elasticsearch words them."""
+    if outcome.is_receipt and document is not None:
+        return ClientAnswer(200, encoded(_items(outcome, document.notes)), _TYPE, _PRODUCT)
+    status = patient_status(outcome.status)
+    kind = {401: "security_exception", 403: "security_exception", 429: "es_rejected_execution_exception"}
+    reason = {"type": kind.get(status, f"{outcome.code}_exception"), "reason": outcome.message}
+    content = {"error": {"root_cause": [reason], **reason}, "status": status}
+    return ClientAnswer(status, encoded(content), _TYPE, _PRODUCT | retry_headers(outcome))
+
+
+def _items(outcome: Outcome, items: list[Item]) -> dict[str, object]:
+    refused = {refusal.row: str(refusal) for refusal in outcome.refusals}
+    told = []
+    for number, item in enumerate(items, 1):
+        base: dict[str, object] = {"_index": item.index, "_id": item.id}
+        if number in refused:
+            error = {"type": "document_parsing_exception", "reason": refused[number]}
+            base |= {"status": 400, "error": error}
+        else:
+            shards = {"total": 1, "successful": 1, "failed": 0}
+            base |= {"_version": 1, "result": "created", "_shards": shards, "status": 201}
+        told.append({item.action: base})
+    return {"took": 1, "errors": bool(outcome.rejected), "items": told}
+
+
+def about(request: ClientRequest) -> ClientAnswer:
+    version = {
+        "number": _VERSION,
+        "build_flavor": "default",
+        "build_type": "docker",
+        "build_hash": "0",
+        "build_date": "2026-01-01T00:00:00.000Z",
+        "build_snapshot": False,
+        "lucene_version": "9.12.0",
+        "minimum_wire_compatibility_version": "7.17.0",
+        "minimum_index_compatibility_version": "7.0.0",
+    }
+    content = {
+        "name": "parquet-sink",
+        "cluster_name": "parquet-sink",
+        "cluster_uuid": "parquet-sink",
+        "version": version,
+        "tagline": "You Know, for Search",
+    }
+    return ClientAnswer(200, encoded(content), _TYPE, _PRODUCT)
+
+
+def licence(request: ClientRequest) -> ClientAnswer:
+    content = {"license": {"status": "active", "uid": "parquet-sink", "type": "basic"}}
+    return ClientAnswer(200, encoded(content), _TYPE, _PRODUCT)
+
+
+def health(request: ClientRequest) -> ClientAnswer:
+    return ClientAnswer(200, encoded({"cluster_name": "parquet-sink", "status": "green"}), _TYPE, _PRODUCT)
+
+
+def acknowledged(request: ClientRequest) -> ClientAnswer:
+    """What agents set up before they send: there is nothing to be set up here."""
+    return ClientAnswer(200, encoded({"acknowledged": True}), _TYPE, _PRODUCT)
+
+
+BULK: Final = Family(
+    "elasticsearch",
+    "Elasticsearch _bulk",
+    read,
+    answer,
+    Guide(
+        "elasticsearch-py 9.5; Filebeat, Logstash and Fluent Bit's `es` by their documentation",
+        "user name (or password) of HTTP Basic, or `Authorization: ApiKey`",
+        "`_index` and `_id` with the same document",
+        "from elasticsearch import Elasticsearch, helpers\n"
+        'sink = Elasticsearch("https://sink.example.com", basic_auth=("KEY", ""))\n'
+        'helpers.bulk(sink, [{"_index": "app", "_id": "1", "message": "started"}])',
+    ),
+)
+
+CALLS: Final = (
+    Call("/_bulk", BULK, ("POST", "PUT")),
+    Call("/{index}/_bulk", BULK, ("POST", "PUT")),
+)
+_SETTING_UP: Final = (
+    *("/_index_template/{name}", "/_template/{name}", "/_component_template/{name}", "/_ilm/policy/{name}"),
+    *("/_ingest/pipeline/{name}", "/_data_stream/{name}", "/_alias/{name}", "/_security/user/{name}"),
+)
+FIXED: Final = (
+    FixedCall("/", about, ("GET", "HEAD")),
+    FixedCall("/_license", licence, ("GET", "HEAD")),
+    FixedCall("/_xpack", licence, ("GET", "HEAD")),
+    FixedCall("/_cluster/health", health, ("GET", "HEAD")),
+    *(FixedCall(path, acknowledged, ("GET", "HEAD", "PUT", "POST")) for path in _SETTING_UP),
+)

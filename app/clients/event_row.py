@@ -1,0 +1,49 @@
+"""Writes one event in the native format."""
+
+from msgspec import Raw
+
+from app.clients.ids import uuid_or_named
+from app.clients.lenient_json import Members, is_given, quoted, text_of
+
+
+class EventRow:
+    """Members are written in the order in which they are added."""
+
+    def __init__(self, type_name: str) -> None:
+        self._pieces = [b'"type":"%b"' % type_name.encode()]
+        self._properties: list[bytes] = []
+
+    def event(self, name: Raw | None) -> None:
+        if name is not None:
+            self._pieces.append(b'"event":%b' % name)
+
+    def timestamp(self, milliseconds: int | None) -> None:
+        if milliseconds is not None:
+            self._pieces.append(b'"timestamp":%d' % milliseconds)
+
+    def device(self, *candidates: Raw | None) -> str | None:
+        """The id of the first that says something: a UUID as it is, or a name's. Returns its text."""
+        for candidate in candidates:
+            if (text := text_of(candidate)) is not None:
+                self._pieces.append(b'"device_id":' + uuid_or_named(text))
+                return text
+        return None
+
+    def session(self, value: Raw | None) -> None:
+        if (text := text_of(value)) is not None:
+            self._pieces.append(b'"session_id":' + uuid_or_named(text))
+
+    def add(self, name: str, value: Raw | None) -> None:
+        """A member beside the properties, where it says something."""
+        if is_given(value):
+            self._pieces.append(b"%b:%b" % (quoted(name), value))
+
+    def properties(self, members: Members) -> None:
+        """Members of the payload."""
+        for name, value in members.items():
+            self._properties.append(b"%b:%b" % (quoted(name), value))
+
+    def line(self) -> bytes:
+        if self._properties:
+            self._pieces.append(b'"properties":{%b}' % b",".join(self._properties))
+        return b"{%b}" % b",".join(self._pieces)

@@ -1,0 +1,141 @@
+"""Amazon Data Firehose to an HTTP endpoint: records of base64, each with one or many log lines."""
+
+import base64
+import binascii
+from typing import Final
+
+from msgspec import Raw
+
+from app.clients.call import (
+    Call,
+    ClientAnswer,
+    ClientRequest,
+    Document,
+    Family,
+    Guide,
+    Outcome,
+    encoded,
+    patient_status,
+    refused_text,
+    retry_headers,
+)
+from app.clients.lenient_json import (
+    Members,
+    quoted,
+    read_elements,
+    read_object,
+    read_stream,
+    repaired,
+    text_of,
+)
+from app.clients.log_objects import LogRow, add_object, event_line, is_event
+from app.clients.times import moment_ms
+from app.errors import BodyTooLarge, MalformedBatch
+from app.kinds import Kind
+
+
+def read(request: ClientRequest) -> Document:
+    """Records, numbered from 1; each may give several rows. Raises MalformedBatch."""
+    document = Document()
+    top = read_object(request.body)
+    request_id = text_of(top.get("requestId")) or ""
+    document.notes = request_id
+    document.batch_id = f"firehose:{request_id}".encode() if request_id else b""
+    records = top.get("records")
+    if records is None:
+        raise MalformedBatch("the body has no `records`")
+    document.of(Kind.LOGS)
+    unpacked_bytes = 0
+    for number, record in read_elements(records, document):
+        content = _content(request, document, number, record)
+        unpacked_bytes += len(content)
+        if unpacked_bytes > UNPACKED_BYTES_MAX:
+            raise BodyTooLarge("the records hold too much once they are unpacked; send smaller batches")
+        _add(document, number, content)
+    return document
+
+
+UNPACKED_BYTES_MAX: Final = 64 << 20
+"""Of all records of a request together: each alone stays within the limit for one body."""
+
+
+def _content(request: ClientRequest, document: Document, number: int, record: Members) -> bytes:
+    text = text_of(record.get("data"))
+    try:
+        return request.unpack(base64.b64decode(text or "", validate=True), "").strip()
+    except (binascii.Error, ValueError):
+        document.refuse(number, "data", "must be base64")
+    except MalformedBatch as error:
+        document.refuse(number, "data", error.message)
+    return b""
+
+
+def _add(document: Document, number: int, content: bytes) -> None:
+    if content[:1] not in (b"{", b"["):
+        for line in content.splitlines():
+            if line.strip():
+                row = LogRow()
+                row.message(quoted(repaired(line).decode()))
+                document.of(Kind.LOGS).add(number, row.line())
+        return
+    objects = Document()
+    for _, record in read_stream(content.strip(b"[]") if content[:1] == b"[" else content, objects):
+        if "logEvents" in record and "logGroup" in record:
+            _add_log_events(document, number, record)
+        elif text_of(record.get("messageType")) == "CONTROL_MESSAGE":
+            continue
+        elif is_event(record):
+            document.of(Kind.EVENTS).add(number, event_line(record))
+        else:
+            row = LogRow()
+            add_object(row, record)
+            document.of(Kind.LOGS).add(number, row.line())
+    for refusal in objects.refused:
+        document.refuse(number, refusal.field, refusal.message)
+
+
+def _add_log_events(document: Document, number: int, record: Members) -> None:
+    """CloudWatch Logs: many events of one group and stream."""
+    if text_of(record.get("messageType")) == "CONTROL_MESSAGE":
+        return
+    group, stream = text_of(record.get("logGroup")), text_of(record.get("logStream"))
+    events = record.get("logEvents")
+    for _, event in read_elements(events if events is not None else Raw(b"[]"), document):
+        row = LogRow()
+        row.message(event.pop("message", None))
+        row.timestamp(moment_ms(event.pop("timestamp", None)))
+        row.source(stream)
+        row.service(group)
+        row.add_all(event)
+        document.of(Kind.LOGS).add(number, row.line())
+
+
+def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
+    """The request's own id, the time, and why it failed if it did."""
+    request_id = (
+        document.notes if document is not None else request.headers.get("x-amz-firehose-request-id", "")
+    )
+    content: dict[str, object] = {"requestId": request_id, "timestamp": request.received_ms}
+    if outcome.is_receipt and not outcome.all_refused:
+        return ClientAnswer(200, encoded(content))
+    content["errorMessage"] = outcome.message or refused_text(outcome)
+    return ClientAnswer(patient_status(outcome.status), encoded(content), headers=retry_headers(outcome))
+
+
+FIREHOSE: Final = Family(
+    "firehose",
+    "Amazon Data Firehose",
+    read,
+    answer,
+    Guide(
+        "by its documentation: HTTP endpoint destination; CloudWatch Logs records are taken apart",
+        "the destination's access key (`X-Amz-Firehose-Access-Key`)",
+        "the request's id",
+        "HttpEndpointDestinationConfiguration:\n"
+        "  EndpointConfiguration:\n"
+        "    Url: https://sink.example.com/firehose\n"
+        "    AccessKey: KEY",
+    ),
+)
+
+CALLS: Final = (Call("/firehose", FIREHOSE),)

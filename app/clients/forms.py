@@ -1,0 +1,33 @@
+"""Bodies of browsers: JSON as it is, as base64, or as either in a form's `data`."""
+
+import base64
+import binascii
+from typing import Final
+from urllib.parse import parse_qs
+
+from app.clients.call import ClientRequest
+from app.errors import MalformedBatch
+
+_FIELDS_MAX: Final = 100
+
+
+def json_of(request: ClientRequest) -> tuple[bytes, dict[str, str]]:
+    """The JSON text of a body, and the form's other fields. Raises MalformedBatch, BodyTooLarge."""
+    body = request.body.strip()
+    if body[:1] in (b"{", b"["):
+        return body, {}
+    fields: dict[str, str] = {}
+    if b"data=" in body[:1000] or "form" in request.headers.get("content-type", ""):
+        try:
+            parsed = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MAX)
+        except ValueError:
+            raise MalformedBatch("the body is no form of ASCII fields") from None
+        fields = {name: values[-1] for name, values in parsed.items()}
+        body = fields.pop("data", "").encode("utf-8", "surrogatepass").strip()
+    if body[:1] in (b"{", b"["):
+        return body, fields
+    try:
+        decoded = base64.b64decode(body.replace(b" ", b"+"), validate=True)
+    except binascii.Error:
+        raise MalformedBatch("the body is neither JSON nor base64 of it, nor a form with `data`") from None
+    return request.unpack(decoded, "").strip(), fields

@@ -1,0 +1,237 @@
+"""JSON of clients, read so that one bad value never costs its neighbours.
+
+The usual case is one call of msgspec, which leaves the values as the client's bytes. Only what it refuses is
+looked at piece by piece: bare NaN and infinities become null, half a surrogate pair and bytes that are no
+UTF-8 become U+FFFD, and an element that still cannot be read is refused alone.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final, TypeGuard
+
+import msgspec
+from msgspec import Raw
+
+from app.clients.call import Document
+from app.errors import MalformedBatch
+
+Members = dict[str, Raw]
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+"""Possessive, so that a string without an end is given up at once."""
+
+_TOKENS: Final = re.compile(_STRING + rb"|[\[\]{},:]", re.DOTALL)
+_CONSTANTS: Final = re.compile(_STRING + rb"|-?\bInfinity\b|\bNaN\b|-?\binf\b|\bnan\b", re.DOTALL)
+_ESCAPES: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_REPLACEMENT: Final = rb"\ufffd"
+
+_members = msgspec.json.Decoder(Members).decode
+_lists = msgspec.json.Decoder(list[Members]).decode
+_text = msgspec.json.Decoder(str).decode
+
+
+def read_object(body: bytes) -> Members:
+    """The members of a body that is one object. Raises MalformedBatch."""
+    try:
+        return _members(_checked(body))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        pass
+    return _object_of(repaired(body), "the body")
+
+
+def read_elements(array: bytes | Raw, document: Document) -> Iterator[tuple[int, Members]]:
+    """Number (from 1) and members of each object of an array, or of the one object that stands in its place.
+
+    What is no object is refused in `document`. Raises MalformedBatch for what is neither array nor object.
+    """
+    try:
+        yield from enumerate(_lists(_checked(array)), 1)
+        return
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        text = repaired(bytes(array)).strip()
+    if text.startswith(b"{"):
+        yield 1, _object_of(text, "the body")
+        return
+    for number, element in enumerate(elements(text), 1):
+        try:
+            yield number, _members(element)
+        except msgspec.ValidationError:
+            document.refuse(number, "", "a message must be one JSON object")
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            document.refuse(number, "", unreadable(error))
+
+
+def read_stream(body: bytes, document: Document) -> Iterator[tuple[int, Members]]:
+    """Number and members of objects that follow each other, on lines or without anything between them."""
+    for number, element in enumerate(_values(repaired(body)), 1):
+        try:
+            yield number, _members(element)
+        except msgspec.ValidationError:
+            document.refuse(number, "", "a message must be one JSON object")
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            document.refuse(number, "", unreadable(error))
+
+
+def _checked(text: bytes | Raw) -> bytes | Raw:
+    """The text, seen to be UTF-8: values left as bytes are not looked at. Raises UnicodeDecodeError."""
+    raw = bytes(text)
+    if not raw.isascii():
+        str(raw, "utf-8")
+    return text
+
+
+def unreadable(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply to be read"
+    return f"not valid JSON: {error}"
+
+
+def repaired(text: bytes) -> bytes:
+    """The text with what is no JSON, and meant all the same, replaced."""
+    text = text.removeprefix(_BYTE_ORDER_MARK)
+    if not text.isascii():
+        text = text.decode("utf-8", "replace").encode()
+    if b"\\ud" in text or b"\\uD" in text:
+        text = _ESCAPES.sub(lambda match: _REPLACEMENT if match[1] else match[0], text)
+    if b"NaN" in text or b"Infinity" in text or b"nan" in text or b"inf" in text:
+        text = _CONSTANTS.sub(lambda match: match[0] if match[0][:1] == b'"' else b"null", text)
+    return text
+
+
+def elements(array: bytes) -> list[bytes]:
+    """The texts of an array's elements, by brackets alone. Raises MalformedBatch when it has no end."""
+    if not array.startswith(b"["):
+        raise MalformedBatch("expected a JSON array of messages")
+    return [array[start:end] for start, end in _parts(array, 0)]
+
+
+def text_of(value: Raw | None) -> str | None:
+    """A string, or a number or boolean as it is written; None for absent, null, empty and for structures."""
+    if value is None or not len(value):
+        return None
+    raw = bytes(value)
+    first = raw[:1]
+    if first == b'"':
+        try:
+            return _text(raw) or None
+        except msgspec.DecodeError:
+            return None
+    if first in b"{[" or raw == b"null":
+        return None
+    return raw.decode("ascii", "replace")
+
+
+def is_given(value: Raw | None) -> TypeGuard[Raw]:
+    """Whether a member says something: it is there, and neither null nor an empty string."""
+    return value is not None and bytes(value) not in (b"null", b'""', b"")
+
+
+def is_object(value: Raw | None) -> TypeGuard[Raw]:
+    return value is not None and bytes(value)[:1] == b"{"
+
+
+def quoted(text: str) -> bytes:
+    """A JSON string; half a surrogate pair becomes U+FFFD."""
+    try:
+        return msgspec.json.encode(text)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(sound(text))
+
+
+def sound(text: str) -> str:
+    """The text with half surrogate pairs replaced by U+FFFD, and whole ones joined."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON can hold: what `json.loads` or a protocol buffer gave, made sound."""
+    if isinstance(value, str):
+        return value if value.isascii() else sound(value)
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {sound(str(key)): plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value
+
+
+def _object_of(text: bytes, what: str) -> Members:
+    text = text.strip()
+    if not text.startswith(b"{"):
+        raise MalformedBatch(f"{what} must be one JSON object")
+    try:
+        return _members(text)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    members: Members = {}
+    for start, end in _parts(text, 0):
+        match = _TOKENS.match(text, start)
+        colon = text.find(b":", match.end(), end) if match else -1
+        if match is None or colon < 0:
+            raise MalformedBatch(f"{what} is not valid JSON")
+        try:
+            members[_text(match[0])] = Raw(text[colon + 1 : end].strip())
+        except msgspec.DecodeError as error:
+            raise MalformedBatch(f"{what} is not valid JSON: {error}") from None
+    return members
+
+
+def _parts(text: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Where the parts of an array or object lie between its brackets and commas, blanks left out."""
+    depth, begin = 0, start + 1
+    for match in _TOKENS.finditer(text, start):
+        token = text[match.start()]
+        if token in b"[{":
+            depth += 1
+        elif token in b"]}":
+            depth -= 1
+            if not depth:
+                if text[begin : match.start()].strip():
+                    yield _stripped(text, begin, match.start())
+                if text[match.end() :].strip():
+                    raise MalformedBatch("something follows the end of the body")
+                return
+        elif token == ord(",") and depth == 1:
+            yield _stripped(text, begin, match.start())
+            begin = match.end()
+    raise MalformedBatch("the body is cut off: it has no end")
+
+
+def _values(text: bytes) -> Iterator[bytes]:
+    """Objects or arrays one after the other; anything else between them, to the end of its line."""
+    position, size = 0, len(text)
+    while position < size:
+        if text[position] in b" \t\r\n,":
+            position += 1
+        elif text[position] in b"{[":
+            end = _end_of(text, position)
+            yield text[position:end]
+            position = end
+        else:
+            end = text.find(b"\n", position)
+            end = size if end < 0 else end
+            yield text[position:end].strip()
+            position = end
+
+
+def _end_of(text: bytes, start: int) -> int:
+    depth = 0
+    for match in _TOKENS.finditer(text, start):
+        token = text[match.start()]
+        if token in b"[{":
+            depth += 1
+        elif token in b"]}":
+            depth -= 1
+            if not depth:
+                return match.end()
+    return len(text)
+
+
+def _stripped(text: bytes, start: int, end: int) -> tuple[int, int]:
+    part = text[start:end]
+    return start + len(part) - len(part.lstrip()), end - (len(part) - len(part.rstrip()))

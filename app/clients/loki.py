@@ -1,0 +1,141 @@
+"""Loki's push: streams of lines with labels, as JSON or as a snappy protocol buffer."""
+
+from typing import Any, Final
+
+import msgspec
+
+from app.clients import loki_protobuf
+from app.clients.call import (
+    Call,
+    ClientAnswer,
+    ClientRequest,
+    Document,
+    Family,
+    FixedCall,
+    Guide,
+    Outcome,
+    patient_status,
+    refused_text,
+    retry_headers,
+)
+from app.clients.lenient_json import plain, repaired, unreadable
+from app.clients.log_objects import LogRow, level_of
+from app.errors import MalformedBatch
+from app.kinds import Kind
+
+_LEVELS: Final = ("level", "severity", "detected_level")
+_SOURCES: Final = ("host", "hostname", "instance")
+_SERVICES: Final = ("service", "service_name", "job", "app")
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read(request: ClientRequest) -> Document:
+    """Lines, numbered over all streams. Raises MalformedBatch."""
+    document = Document()
+    rows = document.of(Kind.LOGS)
+    number = 0
+    for labels, entries in _streams(request):
+        for entry in entries:
+            number += 1
+            problem = _problem(entry)
+            if problem:
+                document.refuse(number, "values", problem)
+            else:
+                rows.add(number, _line(labels, entry))
+    return document
+
+
+def _streams(request: ClientRequest) -> list[tuple[dict[str, Any], list[Any]]]:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if "protobuf" in content_type:
+        return loki_protobuf.streams(request)
+    try:
+        parsed = _decode(request.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        try:
+            parsed = _decode(repaired(request.body))
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise MalformedBatch(f"the body is {unreadable(error)}") from None
+    streams = parsed.get("streams") if isinstance(parsed, dict) else None
+    if not isinstance(streams, list):
+        raise MalformedBatch("the body must be one JSON object with `streams`, an array")
+    found = []
+    for stream in streams:
+        if not isinstance(stream, dict):
+            raise MalformedBatch("a stream must be one JSON object")
+        labels, values = stream.get("stream", {}), stream.get("values", [])
+        if not isinstance(labels, dict) or not isinstance(values, list):
+            raise MalformedBatch("a stream has `stream`, an object, and `values`, an array")
+        found.append((labels, values))
+    return found
+
+
+def _problem(entry: Any) -> str:
+    if not isinstance(entry, list | tuple) or len(entry) < 2:
+        return "must be [nanoseconds, line]"
+    try:
+        int(entry[0])
+    except (TypeError, ValueError, OverflowError):
+        return "the time must be nanoseconds since the epoch"
+    return "" if entry[1] is not None else "the line must be a text"
+
+
+def _line(labels: dict[str, Any], entry: Any) -> bytes:
+    row = LogRow()
+    row.message(_encode(plain(entry[1])))
+    row.level(next((level for name in _LEVELS if (level := level_of(_text(labels.get(name))))), None))
+    row.timestamp(int(entry[0]) // 1_000_000)
+    row.source(_first(labels, _SOURCES))
+    row.service(_first(labels, _SERVICES))
+    if labels:
+        row.add("labels", _encode(plain(labels)))
+    if len(entry) > 2 and isinstance(entry[2], dict):
+        for name, value in entry[2].items():
+            row.add(str(name), _encode(plain(value)))
+    return row.line()
+
+
+def _first(labels: dict[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((text for name in names if (text := _text(labels.get(name)))), None)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None if value is None else str(value)
+
+
+def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
+    """Exactly 204 for what is stored; lines that are refused cannot be named there."""
+    if outcome.is_receipt and not outcome.all_refused:
+        return ClientAnswer(204)
+    message = outcome.message or refused_text(outcome)
+    status = patient_status(outcome.status)
+    return ClientAnswer(status, message.encode(), "text/plain; charset=utf-8", retry_headers(outcome))
+
+
+def ready(request: ClientRequest) -> ClientAnswer:
+    return ClientAnswer(200, b"ready\n", "text/plain; charset=utf-8")
+
+
+LOKI: Final = Family(
+    "loki",
+    "Loki push",
+    read,
+    answer,
+    Guide(
+        "python-logging-loki 0.3, pino-loki 2, winston-loki 6; "
+        "Promtail and Grafana Alloy by their documentation",
+        "user name of HTTP Basic, or `Authorization: Bearer`; `X-Scope-OrgID` is no key",
+        "none: lines have no numbers",
+        'loki.write "sink" {\n'
+        "  endpoint {\n"
+        '    url = "https://sink.example.com/loki/api/v1/push"\n'
+        '    basic_auth { username = "KEY" password = "" }\n'
+        "  }\n"
+        "}",
+    ),
+)
+
+CALLS: Final = (Call("/loki/api/v1/push", LOKI), Call("/api/prom/push", LOKI))
+FIXED: Final = (FixedCall("/loki/ready", ready),)

@@ -1,0 +1,208 @@
+"""Every acknowledged row once, at one moment: the files that are published and the journal's tail.
+
+Reads what a service has on its disk, whether it runs or not, and writes nothing. The tail is read first and
+the manifest after it, so a row that is published meanwhile is in the files, and left out of the tail. A file
+is opened in the version that the manifest names; a version that is newer is waited for to be named.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+import pyarrow as pa
+
+from app.commit.payload import RowsFrameCodec
+from app.disk.durable_fs import DurableFS
+from app.journal.frame import FrameType
+from app.journal.scan import read_head
+from app.journal.segment import list_segments
+from app.journal.segment_reader import SegmentReader
+from app.kinds import Kind
+from app.parquet.data_file import DataFile, FileState
+from app.parquet.division import split
+from app.parquet.partition import Rotation
+from app.publish.intent import IntentDamaged, read_intent
+from app.publish.manifest import Commit, Manifest
+from app.publish.paths import SinkPaths
+from app.schema import SCHEMAS
+
+PINNED_FILES_MAX: Final = 500
+"""Of files that may still grow; those that are sealed never change, and are opened by their names."""
+
+TRIES_MAX: Final = 500
+PAUSE_S: Final = 0.01
+"""A file has its new version some milliseconds before the manifest says so."""
+
+TAIL_BYTES_MAX: Final = 4 << 30
+"""Of rows that are in no file yet: they are held in memory."""
+
+
+class CannotAsk(Exception):
+    """There is nothing to be asked, or it cannot be read. The message says what to do."""
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What is looked at. since, until: dates of receipt, YYYY-MM-DD, both included."""
+
+    workspace_id: int | None = None
+    since: str | None = None
+    until: str | None = None
+
+    def takes(self, file: DataFile) -> bool:
+        return (
+            (self.workspace_id is None or file.workspace_id == self.workspace_id)
+            and (self.since is None or file.date >= self.since)
+            and (self.until is None or file.date <= self.until)
+        )
+
+
+class _NotYet(Exception):
+    """A file has a version that the manifest does not name."""
+
+
+class Snapshot:
+    """files: by kind, names to open them by while this is open. tail: rows that are in none of them."""
+
+    def __init__(self, files: dict[Kind, list[str]], tail: dict[Kind, pa.Table], pinned: list[int]) -> None:
+        self.files = files
+        self.tail = tail
+        self._pinned = pinned
+
+    @classmethod
+    def take(cls, fs: DurableFS, paths: SinkPaths, selection: Selection) -> Self:
+        """Raises CannotAsk; OSError."""
+        if paths.data is None:
+            raise CannotAsk("files on an object store: ask them as docs/queries.md says")
+        if not fs.exists(paths.manifest):
+            raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
+        frames = list(_unpublished(fs, paths, _manifest(fs, paths)))
+        for _ in range(TRIES_MAX):
+            manifest = _manifest(fs, paths)
+            pinned: list[int] = []
+            try:
+                return cls(
+                    _open(paths.data, manifest, selection, pinned), _tail(frames, manifest, selection), pinned
+                )
+            except _NotYet:
+                _close(pinned)
+                time.sleep(PAUSE_S)
+            except BaseException:
+                _close(pinned)
+                raise
+        raise CannotAsk("the files are not what the manifest says; the log of the service tells why")
+
+    def close(self) -> None:
+        _close(self._pinned)
+        self._pinned = []
+
+
+def _manifest(fs: DurableFS, paths: SinkPaths) -> Manifest:
+    """As it is now, with what a killed service had given its place but not noted."""
+    manifest = Manifest.parse(fs.read(paths.manifest), paths.manifest)
+    with contextlib.suppress(IntentDamaged):
+        intent = read_intent(fs, paths)
+        if intent is not None and intent.commit.id > manifest.last_commit and paths.data is not None:
+            root = paths.data
+            missing = {
+                file.partition for file in intent.commit.files if _size(root / file.path) != file.bytes
+            }
+            placed = [file for file in intent.commit.files if file.partition not in missing]
+            manifest.apply(Commit(id=intent.commit.id, files=placed))
+    return manifest
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _unpublished(
+    fs: DurableFS, paths: SinkPaths, manifest: Manifest
+) -> Iterator[tuple[int, Kind, pa.RecordBatch]]:
+    """(LSN, kind, rows) of frames of which the manifest does not have all rows."""
+    codec, size = RowsFrameCodec(), 0
+    with contextlib.suppress(FileNotFoundError):
+        segments = list_segments(fs, paths.segments)
+        for _, path in segments:
+            with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
+                for lsn, payload in _entries(fs, path):
+                    frame = codec.decode(payload)
+                    rows = _without_published(frame.rows, frame.header.kind, lsn, manifest)
+                    if rows is not None:
+                        size += rows.nbytes
+                        if size > TAIL_BYTES_MAX:
+                            raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
+                        yield lsn, frame.header.kind, rows
+
+
+def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
+    """Of one segment, up to its end or to what is being written right now."""
+    head = read_head(fs, path)
+    if head is None:
+        return
+    end = fs.stat(path).size
+    reader, offset = SegmentReader(fs, path), 0
+    while (frame := reader.frame_at(offset, head.salt, end)) is not None:
+        if frame.header.type == FrameType.ENTRY:
+            yield frame.header.lsn, frame.payload
+        offset = frame.end
+
+
+def _without_published(
+    rows: pa.RecordBatch, kind: Kind, lsn: int, manifest: Manifest, selection: Selection | None = None
+) -> pa.RecordBatch | None:
+    left = []
+    for hourly, some in split(rows, kind, Rotation.HOURLY):
+        daily = msgspec.structs.replace(hourly, hour=None)
+        if any(manifest.is_published(each, lsn) for each in (hourly, daily)):
+            continue
+        if selection is None or (
+            (selection.workspace_id in (None, daily.workspace_id))
+            and (selection.since is None or daily.date >= selection.since)
+            and (selection.until is None or daily.date <= selection.until)
+        ):
+            left.append(some)
+    return pa.concat_batches(left) if left else None
+
+
+def _tail(
+    frames: list[tuple[int, Kind, pa.RecordBatch]], manifest: Manifest, selection: Selection
+) -> dict[Kind, pa.Table]:
+    found: dict[Kind, list[pa.RecordBatch]] = {kind: [] for kind in Kind}
+    for lsn, kind, rows in frames:
+        left = _without_published(rows, kind, lsn, manifest, selection)
+        if left is not None:
+            found[kind].append(left)
+    return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
+
+
+def _open(root: Path, manifest: Manifest, selection: Selection, pinned: list[int]) -> dict[Kind, list[str]]:
+    names: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+    for file in manifest.files():
+        if file.state is not FileState.PUBLISHED or not selection.takes(file):
+            continue
+        path = root / file.path
+        if file.sealed or len(pinned) >= PINNED_FILES_MAX:
+            if path.exists():
+                names[file.kind].append(str(path))
+            continue
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # somebody removed it
+        pinned.append(descriptor)
+        if os.fstat(descriptor).st_size != file.bytes:
+            raise _NotYet
+        names[file.kind].append(f"/proc/self/fd/{descriptor}")
+    return names
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,33 @@
+"""What a process of the service does with signals: two end it after a drain, none kills it by the way."""
+
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any, Final
+
+log = logging.getLogger(__name__)
+
+ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+IGNORED: Final = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+
+
+def handle_signals(end: Callable[[], None], reload: Callable[[], object]) -> None:
+    """end: asks for a drain. reload: reads again what can be read again (SIGHUP)."""
+
+    def on_end(number: int, _: Any) -> None:
+        if number == signal.SIGQUIT:  # the others are the usual way
+            log.warning("SIGQUIT: stopping as with SIGTERM")
+        end()
+
+    def on_reload(*_: Any) -> None:
+        log.info("SIGHUP: reading the key file again; other settings count from the next start")
+        reload()
+
+    def on_ignored(number: int, _: Any) -> None:
+        log.warning("%s means nothing here and is ignored", signal.Signals(number).name)
+
+    for number in ENDING:
+        signal.signal(number, on_end)
+    signal.signal(signal.SIGHUP, on_reload)
+    for number in IGNORED:
+        signal.signal(number, on_ignored)

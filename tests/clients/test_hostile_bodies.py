@@ -1,0 +1,98 @@
+"""Bodies of other protocols, damaged in many ways: no 500, no hang, and the service goes on."""
+
+import json
+import random
+from typing import Final
+
+import pytest
+
+from tests.clients.bodies import FAMILIES, Family
+from tests.clients.captures import Capture, captures, clients, with_key
+from tests.clients.test_status_table import send
+from tests.support.service import KEYS, Service
+
+CONFIG = {"server": {"max_body_size": "256KB"}}
+SEED: Final = 20261127
+DAMAGES: Final = 40
+PIECES: Final = (
+    *(b'"', b"{", b"[", b"]}", b"\\ud83d", b"NaN", b"-Infinity", b"null", b"1e400", b"9" * 400),
+    *(b"\xff", b"\x00", b",", b":", b"true", b'"x"', b"\r\n", b"[[[[", b"\xf0\x9f", b"-", b"0.1e"),
+)
+"""What damage puts in the place of something else."""
+
+NESTED: Final = b'{"a":' * 20_000
+VALUES: Final = (None, True, 7, -1.5, "text", [], [1], {}, {"a": 1}, "", 10**30, "x" * 1000)
+
+
+def damaged(body: bytes, rng: random.Random) -> bytes:
+    body = bytearray(body)
+    for _ in range(rng.randint(1, 4)):
+        start = rng.randrange(len(body) + 1)
+        end = min(len(body), start + rng.choice((0, 1, 2, 10, 200)))
+        body[start:end] = rng.choice(PIECES)
+    return bytes(body)
+
+
+def plain_captures() -> list[Capture]:
+    return [
+        capture
+        for client in clients()
+        for capture in list(captures(client))[-2:]
+        if capture.method in ("POST", "PUT") and capture.body
+    ]
+
+
+@pytest.mark.parametrize("capture", plain_captures(), ids=lambda capture: capture.name)
+def test_damaged_bodies_are_no_defect_of_the_service(service: Service, capture: Capture) -> None:
+    rng = random.Random(f"{SEED} {capture.name}")
+    for _ in range(DAMAGES):
+        body = damaged(capture.body, rng)
+        response = service.http.request(capture.method, capture.target, headers=capture.headers, content=body)
+        assert response.status_code < 500, (response.text, body)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_members_of_any_type_are_no_defect(service: Service, family: Family) -> None:
+    """Each member of a message in turn, and of what is around it, holds each kind of value."""
+    if family.bad is None:
+        return
+    for value in VALUES:
+        message = family.message(1)
+        for name in message if isinstance(message, dict) else range(len(message)):
+            changed = json.loads(json.dumps(message))
+            changed[name] = value
+            response = send(service.http, family, family.wrap([changed, family.message(2)], KEYS[1]))
+            assert response.status_code < 500, (name, value, response.text)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b"null", b"7", NESTED, b"[" * 50_000, b'{"batch":[' + NESTED], ids=range(8)
+)
+def test_bodies_that_are_nothing(service: Service, family: Family, body: bytes) -> None:
+    response = send(service.http, family, body)
+
+    assert response.status_code < 500, response.text
+
+
+@pytest.mark.parametrize("odd", [b"NaN", b'"\\ud83d"', b"1e400", b'"\xff"', b"-Infinity", b"9" * 300])
+def test_an_odd_value_costs_no_neighbour(service: Service, workspace: int, odd: bytes) -> None:
+    for family in FAMILIES:
+        if family.name in ("segment", "posthog", "amplitude", "mixpanel"):
+            key = KEYS[workspace]
+            body = family.body([f"{odd!r}-{n}" for n in (1, 2, 3)], key)  # type: ignore[arg-type]  # text
+            body = body.replace(b'"number": "', b'"odd": %b, "number": "' % odd, 1)
+            response = send(service.http, family, body, key)
+            assert response.status_code == 200, response.text
+    service.flush()
+    assert service.table("events", workspace).num_rows == 12
+
+
+def test_the_same_request_with_another_key_is_another_workspaces(service: Service, workspace: int) -> None:
+    """A key in a compressed body counts as much as one in a header."""
+    (capture,) = captures("posthog-node")
+    response = with_key(capture, KEYS[workspace]).post(service.http)
+
+    assert response.status_code == 200
+    service.flush()
+    assert service.table("events", workspace).num_rows > 5
