@@ -1,6 +1,7 @@
 """GET /docs: the API as a page that needs nothing but this service."""
 
 from collections.abc import Callable
+from functools import cache
 
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse
@@ -11,11 +12,12 @@ from app.api.openapi.rows import JsonObject
 
 
 def docs_router(document: Callable[[], JsonObject]) -> APIRouter:
-    """document: the OpenAPI document to show. FastAPI's own page must be off (`docs_url=None`)."""
+    """document: the OpenAPI document to show, once. FastAPI's own page must be off (`docs_url=None`)."""
     router = APIRouter()
+    page = cache(lambda: render_docs_page(document()))
 
     @router.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(render_docs_page(document()), headers=PAGE_HEADERS)
+        return HTMLResponse(page(), headers=PAGE_HEADERS)
 
     return router

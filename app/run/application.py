@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def create_app(
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
     app.add_middleware(TolerantPaths, exact=exact, calls=Table())
     app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
-    app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]
+    app.openapi = cache(lambda: openapi_document(app))  # type: ignore[method-assign]
     return app
 
 
@@ -173,7 +174,7 @@ def _add_admin_calls(
     app.include_router(status_router(service.status, auth.authorise_admin))
     reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
     app.include_router(health_router(reasons, ids))
-    app.include_router(docs_router(lambda: openapi_document(app)))
+    app.include_router(docs_router(lambda: app.openapi()))
     if settings.sink.metrics_enabled:
         merged = registry if crew is None else crew.merged(registry)
         app.include_router(metrics_router(merged, auth.authorise_admin))

@@ -40,6 +40,7 @@ from app.run.gate import STARTING, Gate
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.pipelines import pipeline_of_batches
 from app.run.start_patience import StartStopped
+from app.run.summary import Summary
 from app.submission import DecodePolicy, Reply, Submission
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class KafkaService:
         self._policies = policies
         self._metrics = metrics
         self._clock_ms = clock_ms
+        self._summary = Summary()
         self._parts: Parts | None = None
         self._stop = threading.Event()
         self.admission = Admission(
@@ -303,10 +305,10 @@ class KafkaService:
         return self._parts.writers.problem() if self._parts and self._parts.writers else None
 
     def log_summary(self) -> None:
-        """One line about what the service does."""
+        """One line about what the service does; none where nothing has changed since the last."""
         if self._parts is None:
             return
-        log.info(
+        self._summary.say(
             "accepted %d rows; buffered %d rows, %.1f MB; lag %d records",
             sum(self._parts.accepted.rows.values()),
             self.buffered_rows(),

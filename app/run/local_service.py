@@ -53,6 +53,7 @@ from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_json
 from app.run.pipelines import NewPipeline, pipeline_of_batches
 from app.run.start_patience import StartPatience
+from app.run.summary import Summary
 from app.run.told import CannotStart, cannot_start, say
 from app.settings.plan import Policies
 from app.submission import Reply, Submission
@@ -98,6 +99,7 @@ class Service:
         self._identity: Identity | None = None
         self._tree_lock: FileLock | None = None
         self._parts: Parts | None = None
+        self._summary = Summary()
         self._lock: FileLock | None = None
         self._closed = False
         reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
@@ -321,11 +323,11 @@ class Service:
         return self._parts.writer.open_partitions if self._parts else 0
 
     def log_summary(self) -> None:
-        """One line about what the service holds."""
+        """One line about what the service holds; none where nothing has changed since the last."""
         if self._parts is None:
             return
         levels = self.levels()
-        log.info(
+        self._summary.say(
             "accepted %d rows; buffered %d rows, %.1f MB; journal %.1f MB; oldest row %.0f s; files %d",
             sum(self._parts.accepted.rows.values()),
             self.buffered_rows(),

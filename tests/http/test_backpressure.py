@@ -106,7 +106,8 @@ def test_a_body_that_has_no_room_once_it_is_unpacked_is_to_be_sent_again(tmp_pat
     packed = gzip.compress(json.dumps(event(1)).encode() + b" " * 90_000)
     with running_service(tmp_path, config) as service:
         with socket.create_connection(("127.0.0.1", service.port), timeout=10) as slow:
-            head = f"POST /v1/events HTTP/1.1\r\nX-API-Key: {KEYS[2]}\r\nContent-Length: 100000\r\n\r\n"
+            fields = ["Host: x", f"X-API-Key: {KEYS[2]}", "Content-Length: 100000"]
+            head = "\r\n".join(["POST /v1/events HTTP/1.1", *fields, "", ""])
             slow.sendall(head.encode() + b" ")
             service.wait_until(lambda: inflight_bytes(service) == 100_000, 10)
 
@@ -131,7 +132,7 @@ def test_many_small_bodies_that_unpack_to_large_ones_do_not_fill_the_memory(tmp_
     }
     packed = gzip.compress(json.dumps(event(1, filling="x" * 4_000_000)).encode())
     request = (
-        f"POST /v1/events HTTP/1.1\r\nX-API-Key: {KEYS[1]}\r\nContent-Encoding: gzip\r\n"
+        f"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEYS[1]}\r\nContent-Encoding: gzip\r\n"
         f"Content-Length: {len(packed)}\r\nConnection: close\r\n\r\n"
     ).encode() + packed
     with running_service(tmp_path, config) as service:

@@ -47,7 +47,7 @@ def test_rows_go_where_they_were_received(late_service: Service, before: str, af
 
 @pytest.mark.parametrize("late_service", ["daily"], indirect=True)
 def test_a_clients_clock_opens_no_partition(late_service: Service) -> None:
-    timestamps = [0, 1, 951_782_400_000, 4_102_444_800_000, 253_402_300_799_999]
+    timestamps = [0, 100_000_000_000, 951_782_400_000, 1_772_323_200_000, 1_803_859_200_000]
     for call in ("events", "logs", "snapshots"):
         late_service.post_json(call, [ROW_OF[call](1, timestamp=timestamp) for timestamp in timestamps])
     late_service.flush()
