@@ -146,7 +146,8 @@ def take_tree(
     if owner is None:
         _refuse_left_behind(fs, known, tree, node)
         known = known or new_identity(fs, paths, tree)
-        if not tree.write_owner(node, _owned_by(known, paths), replaces=False):
+        torn = tree.read_owner(node) is not None
+        if not tree.write_owner(node, _owned_by(known, paths), replaces=torn):
             owner = _owner(tree, node)
     if owner is not None and (known is None or owner.journal != known.journal):
         raise TreeRefused(_owned_by_another(tree, owner, node))
@@ -203,16 +204,12 @@ def read_identity(fs: DurableFS, paths: SinkPaths) -> Identity | None:
 
 
 def _owner(tree: Tree, node: str | None) -> Owner | None:
+    """None where there is none, or none that can be read: a first start that was cut off has left that."""
     data = tree.read_owner(node)
-    if not data:
-        return None
     try:
-        return msgspec.json.decode(data, type=Owner)
+        return msgspec.json.decode(data, type=Owner) if data else None
     except msgspec.DecodeError:
-        raise TreeRefused(
-            f"the owner of {tree.name} cannot be read, so it is not known which journal the files "
-            "belong to; if it is this one: parquet-sink adopt"
-        ) from None
+        return None
 
 
 def _owned_by(identity: Identity, paths: SinkPaths) -> bytes:

@@ -195,7 +195,11 @@ def _read_row(number: int, row: Any, kind: Kind, received_ms: int) -> Row:
         _explain(row)
     fields = _Fields(row, received_ms)
     columns = {Kind.EVENTS: _event, Kind.LOGS: _log, Kind.SNAPSHOTS: _snapshot}[kind](fields, received_ms)
-    unknown = {key.removesuffix(" "): row[key] for key in row if key == "service " or key not in KNOWN[kind]}
+    unknown = {
+        "service" if key == "service " else key: row[key]
+        for key in row
+        if key == "service " or key not in KNOWN[kind]
+    }
     columns["payload"] = _merge(
         {
             Kind.EVENTS: lambda: [

@@ -97,13 +97,6 @@ MUTANTS: Final = (
         JOURNAL_ERROR,
     ),
     Mutant(
-        "recovery: the manifest is read from the page cache",
-        "app/publish/manifest.py",
-        "        fs.drop_cached(path)\n",
-        "",
-        WHOLE_SYNCS,
-    ),
-    Mutant(
         "atomic write: the file is not synced",
         "app/disk/durable_fs.py",
         "            file.sync()\n",
@@ -134,7 +127,7 @@ MUTANTS: Final = (
     Mutant(
         "renamed files: their directories are not synced",
         "app/publish/local_directory.py",
-        "        self._fs.sync_directories(directories)\n",
+        "        self._fs.sync_directories(list(dict.fromkeys(in_place)))\n",
         "",
         WHOLE_POWER,
     ),
@@ -290,7 +283,7 @@ MUTANTS: Final = (
     Mutant(
         "replay: batch ids are not remembered",
         "app/run/local_service.py",
-        "            window.remember(entry.lsn, frame.header.receipts)\n",
+        "            window.remember(entry.lsn, frame.header.receipts, frame.header.messages)\n",
         "",
         DUPLICATES,
     ),
