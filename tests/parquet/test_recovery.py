@@ -244,6 +244,25 @@ def test_a_manifest_that_is_not_what_it_was_is_read_from_the_files(tmp_path: Pat
     assert all_timestamps(bench.data) == list(range(40))
 
 
+def test_a_file_of_another_journal_is_left_alone(tmp_path: Path) -> None:
+    """Somebody has copied it here; what it says of frames is about other frames."""
+    bench = Bench(tmp_path / "own")
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    other = Bench(tmp_path / "other", policy=WriterPolicy())
+    other.writer._publisher._stager._policy = msgspec.structs.replace(other.policy, journal="another")
+    for lsn in range(1, 6):
+        other.put(lsn, event_rows(100 + lsn, 1))
+        other.flush()
+    copied = FILE.replace("events", "events-0007")
+    (bench.data / copied).write_bytes((other.data / FILE).read_bytes())
+
+    assert bench.start().unknown_files == [copied]
+    bench.put(2, event_rows(10, 10))
+    bench.flush()
+    assert published(bench.data)[FILE] == list(range(20))
+
+
 def test_a_torn_last_record_is_cut_at_every_length(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.put(1, event_rows(0, 10))

@@ -30,6 +30,7 @@ STORE: Final = "tests.object_store.fault_campaign --faults 30 --seed 1"
 ADMISSION: Final = "pytest tests/test_admission.py"
 WRITER: Final = "pytest tests/parquet/test_writer.py tests/parquet/test_recovery.py"
 GROUP_COMMIT: Final = "pytest tests/test_commit.py"
+FAULTS: Final = "pytest tests/http/test_faults.py"
 PROPOSALS: Final = "pytest tests/workers/test_proposal.py"
 DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
 
@@ -290,8 +291,8 @@ MUTANTS: Final = (
     *once_a_store(
         "duplicates: the payload is not compared",
         "app/commit/settle.py",
-        "    if before.digest != batch.digest:\n",
-        "    if False:\n",
+        "            same = before.digest == batch.digest\n",
+        "            same = True\n",
     ),
     *once_a_store(
         "a group that was not stored is answered as durable",
@@ -323,16 +324,52 @@ MUTANTS: Final = (
     Mutant(
         "workers: batch ids of groups under way are not compared",
         "app/commit/settle.py",
-        "or seen.setdefault(key, this)",
-        "or this",
+        "seen.batches.get(key) or window.find(*key)",
+        "window.find(*key)",
         PROPOSALS,
     ),
     Mutant(
         "workers: a frame is journalled with its duplicates",
         "app/commit/settle.py",
-        "    if all(new[owner] for owner in frame.owners):\n",
+        "    if all(outcomes[owner].is_new and not outcomes[owner].repeated for owner in frame.owners):\n",
         "    if True:\n",
         PROPOSALS,
+    ),
+    # --- a fault stays where it is ---
+    Mutant(
+        "tree: files of another journal are taken for one's own",
+        "app/publish/ownership.py",
+        "    if owner is not None and (known is None or owner.journal != known.journal):\n",
+        "    if False:\n",
+        f"{FAULTS} -k second_service_on_one_tree",
+    ),
+    Mutant(
+        "partitions: one whose file cannot have its name holds up the others",
+        "app/publish/publisher.py",
+        "        except NotPlaced as error:\n            self._leave_out(pending, error)\n            return []\n",
+        "",
+        f"{FAULTS} -k cannot_be_written_harms_itself_alone",
+    ),
+    Mutant(
+        "files: a footer that cannot be read ends the writer",
+        "app/publish/stage.py",
+        "        except (OSError, pa.ArrowException, _Changed) as error:\n",
+        "        except _Changed as error:\n",
+        f"{FAULTS} -k flipped_in_todays_footer",
+    ),
+    Mutant(
+        "manifest: files of another journal are adopted",
+        "app/publish/reconcile.py",
+        "        return said.journal in known.journals and (",
+        "        return (",
+        WRITER,
+    ),
+    Mutant(
+        "manifest: rows that a lost file had are not published again",
+        "app/publish/manifest.py",
+        "            return not any(lsn in gap for gap in self._gaps.get(partition, ()))\n\n    def was_lost",
+        "            return True\n\n    def was_lost",
+        WRITER,
     ),
     # --- names, locks, bounds ---
     Mutant("create: an existing file is overwritten", "app/disk/durable_fs.py", " | os.O_EXCL", "", FS),
