@@ -189,10 +189,16 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed, or is not carried out. The connection ends."""
-        if not self._closing:
+        if self._closing:
+            return
+        under_way = self.cycle is not None and not self.cycle.response_complete
+        if under_way:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if not (under_way and self.cycle.response_started):
             self._real.write(self._refuse(self._status))
-            self._whole = False
-            self._finish()
+        self._whole = False
+        self._finish()
 
     def shutdown(self) -> None:
         if self._closing:
