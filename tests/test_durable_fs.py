@@ -89,9 +89,12 @@ def test_a_missing_file_is_an_error(fs: DurableFS, directory: Path, call: str) -
 
 def test_a_staged_parquet_file_is_written_renamed_and_read(fs: DurableFS, directory: Path) -> None:
     table = pa.table({"a": range(1000)})
-    with fs.create_for_parquet(directory / "staged") as sink:
-        pq.write_table(table, sink)
-    fs.sync_file(directory / "staged")
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content)
+    file = fs.create(directory / "staged")
+    file.write([memoryview(content.getvalue())])
+    file.sync()
+    file.close()
     fs.rename(directory / "staged", directory / "final")
     fs.sync_directory(directory)
     with fs.open_for_read(directory / "final") as source:

@@ -60,14 +60,13 @@ Wait = Literal["journal", "file"]
 
 class IngestPolicy(msgspec.Struct, frozen=True):
     """max_body_bytes: of one body, as it is sent and unpacked. body_timeout_s: for it to arrive.
-    answer_timeout_s: for its group to become durable. publish_timeout_s: for `?wait=file`.
+    answer_timeout_s: for its group to become durable.
     knows_repeats: whether batches of tell-js are known again by their bytes.
     """
 
     max_body_bytes: int = 10_000_000
     body_timeout_s: float = 30.0
     answer_timeout_s: float = 30.0
-    publish_timeout_s: float = 60.0
     knows_repeats: bool = True
 
 

@@ -10,15 +10,12 @@ The journal itself knows none of this, and any Arrow tool reads the stream behin
 
 import struct
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 import pyarrow as pa
 
 from app.commit.message_ids import MessageReceipt
 from app.kinds import Kind
-
-JournalCodec = Literal["lz4", "zstd", "uncompressed"]
 
 _LENGTH = struct.Struct("<I")
 
@@ -77,10 +74,8 @@ class _Pieces:
 class RowsFrameCodec:
     """Turns rows into a journal payload and back. Holds prebuilt encoders: one instance a thread."""
 
-    def __init__(self, compression: JournalCodec = "lz4") -> None:
-        self._options = pa.ipc.IpcWriteOptions(
-            compression=None if compression == "uncompressed" else compression, use_threads=False
-        )
+    def __init__(self) -> None:
+        self._options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
         self._headers = msgspec.msgpack.Encoder()
         self._header_decoder = msgspec.msgpack.Decoder(RowsHeader)
 

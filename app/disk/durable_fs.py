@@ -35,7 +35,7 @@ class DurableFS:
     """The operations on files that the journal and publishing are built from. Safe from any thread.
 
     Files that grow:    create, open_append → DurableFile (write, datasync, sync, truncate, close)
-    Staged data files:  create_for_parquet or clone + open_append, then sync_file, rename, sync_directory
+    Staged data files:  create or clone + open_append, then sync_file, rename, sync_directory
     Names:              rename, unlink, make_directory, sync_directory, sync_file, write_atomically
     Many at once:       sync_files, sync_directories, make_directories, kept_alive
     Reading:            read, open_for_read, map_for_read, stat, exists, list_directory, drop_cached
@@ -60,13 +60,6 @@ class DurableFS:
         """An existing file, to be continued at its end; FileNotFoundError when there is none."""
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         return DurableFile(fd, path, os.fstat(fd).st_size)
-
-    def create_for_parquet(self, path: Path) -> pa.NativeFile:
-        """A new file that pyarrow writes natively; an existing one is emptied.
-
-        The caller closes it (OSError when that fails) and then calls `sync_file(path)`.
-        """
-        return pa.OSFile(str(path), mode="wb")
 
     def clone(self, source: Path, destination: Path, size: int) -> None:
         """Create `destination` with the first `size` bytes of `source`, sharing blocks where possible.

@@ -40,7 +40,6 @@ from app.run.crew import Crew
 from app.run.lifespan import running
 from app.run.local_service import Service
 from app.settings.plan import connection_policy
-from app.settings.server import is_loopback
 from app.settings.settings import Settings
 from app.submission import Reply, Submission
 
@@ -166,7 +165,7 @@ def _add_admin_calls(
     auth = AdminAuth(
         keys,
         token.get_secret_value() if token else None,
-        bound_to_loopback=is_loopback(settings.server.host),
+        bound_to_loopback=settings.server.on_loopback,
     )
     app.include_router(
         flush_router(service.flush, service.problem, auth.authorise, settings.server.request_timeout)

@@ -104,13 +104,3 @@ class AuthSettings(Section):
     admin_token: Annotated[SecretStr, AfterValidator(checked_token)] | None = Field(
         default=None, description="bearer token for the admin calls, across workspaces"
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address to listen on."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

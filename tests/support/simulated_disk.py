@@ -5,7 +5,7 @@ process (`Crash`), after which every call through the mount raises `Crash` again
 disk anew (the process was killed: the page cache is intact), or take `disk.after_power_loss(rng)`: unsynced
 writes are dropped, reordered and torn at 512 bytes, unsynced names vanish, come back, or are renamed back.
 
-Data files of pyarrow work as with `DurableFS`: `create_for_parquet`, `open_for_read`, `clone` are here too.
+Data files of pyarrow work as with `DurableFS`: `open_for_read`, `clone` are here too.
 """
 
 import contextlib
@@ -175,36 +175,6 @@ class SimulatedHandle(DurableFile):
             raise SyncFailed("close", self.path, error) from error
 
 
-class _PythonSink:
-    """What pyarrow writes a staged data file into."""
-
-    def __init__(self, handle: SimulatedHandle) -> None:
-        self._handle = handle
-        self.closed = False
-
-    def write(self, data: Buffer) -> int:
-        # pyarrow's destructors still write after a crash; a dead process does nothing.
-        return len(memoryview(data)) if self._handle._fs.dead else self._handle.write([data])
-
-    def tell(self) -> int:
-        return self._handle.size
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self.closed = True
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-
 class SimulatedLock(FileLock):
     def __init__(self, disk: SimulatedDisk, path: Path) -> None:
         super().__init__(-1)
@@ -288,13 +258,6 @@ class SimulatedFS(DurableFS):
 
     def open_append(self, path: Path) -> DurableFile:
         return self.step("open_append", path, lambda: SimulatedHandle(self, path, self.disk.file(path)))
-
-    def create_for_parquet(self, path: Path) -> pa.NativeFile:
-        if self.exists(path):
-            self.unlink(path)
-        handle = self.create(path)
-        assert isinstance(handle, SimulatedHandle)
-        return pa.PythonFile(_PythonSink(handle), mode="w")
 
     def clone(self, source: Path, destination: Path, size: int) -> None:
         def act() -> None:

@@ -72,11 +72,6 @@ class JoinedBodies:
         """16 bytes each, shape (n,)."""
         return self._ids[at]
 
-    def bytes12(self, at: Positions) -> npt.NDArray[np.uint8]:
-        """12 bytes each, shape (n, 12)."""
-        bytes_: npt.NDArray[np.uint8] = self._at_every_byte("V12")[at].view(np.uint8)
-        return bytes_.reshape(-1, 12)
-
     def u2_run(self, at: Positions, count: int) -> npt.NDArray[np.uint16]:
         """`count` (at most 24) numbers of two bytes from each position on, shape (n, count)."""
         run: npt.NDArray[np.uint16] = self._at_every_byte(f"V{2 * count}")[at].view("<u2")
