@@ -79,7 +79,8 @@ class IngestEndpoint:
                 raise MalformedBatch(f"One row is all of this body. {error.message}") from None
             raise
         except RequestError as error:
-            answer = error
+            # Its traceback holds the body, and this frame would hold the traceback until a collection.
+            answer = error.with_traceback(None)
         published = None
         if head.wait == "file" and not isinstance(answer, RequestError) and answer.accepted:
             published = await self._parts.publish(head.credential.workspace_id)

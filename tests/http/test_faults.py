@@ -9,8 +9,9 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -271,7 +272,8 @@ def test_a_partition_that_cannot_be_written_harms_itself_alone(own_service: Serv
     post(own_service, 0, 1)
     post(own_service, 0, workspace=NEIGHBOUR)
 
-    own_service.flush(NEIGHBOUR)
+    everyone = own_service.admin("POST", "/flush")
+    assert everyone.json()["error"] == "publish_failed", "one commit of both"
     assert numbers(own_service.table(workspace=NEIGHBOUR)) == [0]
     harmed = own_service.admin("POST", "/flush", params={"workspace_id": "1"})
     assert harmed.status_code == 503, harmed.text
@@ -292,6 +294,37 @@ def test_a_partition_that_cannot_be_written_harms_itself_alone(own_service: Serv
     own_service.flush()
     assert everything(own_service) == {1: [0, 1], NEIGHBOUR: [0, 1]}
     assert "is published again" in own_service.stderr
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Path]:
+    """A directory on another file system than the tests' own."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
+def test_a_folder_that_leads_to_another_file_system_harms_itself_alone(
+    own_service: Service, elsewhere: Path
+) -> None:
+    """Its files are staged, and cannot have their names: the others of the same commit can."""
+    own_service.parquet.mkdir(exist_ok=True)
+    link = own_service.parquet / "1"
+    link.symlink_to(elsewhere)
+    post(own_service, 0)
+    post(own_service, 0, workspace=NEIGHBOUR)
+
+    everyone = own_service.admin("POST", "/flush")
+    assert everyone.json()["error"] == "publish_failed"
+    assert numbers(own_service.table(workspace=NEIGHBOUR)) == [0]
+    own_service.kill9()
+    own_service.start()
+    post(own_service, 1, workspace=NEIGHBOUR)
+    own_service.flush(NEIGHBOUR)
+
+    link.unlink()
+    own_service.wait_until(lambda: own_service.status()["problem"] is None, 30)
+    own_service.flush()
+    assert everything(own_service) == {1: [0], NEIGHBOUR: [0, 1]}
 
 
 def test_what_waits_for_a_partition_that_fails_is_told_that_it_is_durable(own_service: Service) -> None:

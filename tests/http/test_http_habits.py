@@ -168,7 +168,7 @@ def test_one_idempotency_key_for_events_and_logs_are_two_things(service: Service
 
 ERRORS: Final = {
     "404": (404, lambda s: s.http.get("/nothing")),
-    "405": (405, lambda s: s.http.get("/v1/events")),
+    "405": (405, lambda s: s.http.delete("/v1/events")),
     "401": (401, lambda s: s.http.post("/v1/events", content=b"{}")),
     "400": (400, lambda s: s.post("events", b"")),
     "413": (413, lambda s: s.post("events", b" " * 200_000)),

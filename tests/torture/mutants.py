@@ -344,11 +344,19 @@ MUTANTS: Final = (
         f"{FAULTS} -k second_service_on_one_tree",
     ),
     Mutant(
+        "partitions: one that cannot be staged holds up the others",
+        "app/publish/publisher.py",
+        "                self._failed_alone(rows.partition, error)\n                left.append(rows)\n",
+        "                self._failed(error)\n                left += taken[index:]\n                break\n",
+        f"{FAULTS} -k cannot_be_written_harms_itself_alone",
+    ),
+    Mutant(
         "partitions: one whose file cannot have its name holds up the others",
         "app/publish/publisher.py",
-        "        except NotPlaced as error:\n            self._leave_out(pending, error)\n            return []\n",
+        "        except NotPlaced as error:\n"
+        "            self._leave_out(pending, error)\n            return []\n",
         "",
-        f"{FAULTS} -k cannot_be_written_harms_itself_alone",
+        f"{FAULTS} -k another_file_system",
     ),
     Mutant(
         "files: a footer that cannot be read ends the writer",

@@ -16,6 +16,11 @@ class ClosingTransport:
         self._asked = True
         self._close()
 
+    def write(self, data: bytes) -> None:
+        """Nothing follows what was said last."""
+        if not self._asked:
+            self._transport.write(data)
+
     def is_closing(self) -> bool:
         return self._asked or bool(self._transport.is_closing())
 

@@ -88,13 +88,13 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._dropped > LINGER_BYTES_MAX:
                 self._end()
             return
-        if not self._in_head:
-            self._wire_bytes += len(data)
+        self._wire_bytes += len(data)
         super().data_received(data)
         if self._closing:
             return
         if not self._in_head:
-            allowed = FRAMING_FACTOR * self._body_bytes + self._policy.max_header_bytes
+            # The first piece may begin with the head itself.
+            allowed = FRAMING_FACTOR * self._body_bytes + 2 * self._policy.max_header_bytes
             if not self._whole and self._wire_bytes > allowed:
                 self.send_400_response("")
             return
@@ -129,7 +129,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._whole = True, False
-        self._head_bytes = self._header_bytes = 0
+        self._head_bytes = self._header_bytes = self._wire_bytes = 0
         self._wait(self._policy.request_timeout_s)
 
     def on_url(self, url: bytes) -> None:
@@ -161,7 +161,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if version == "1.0" and b"transfer-encoding" in names:
             self._give_up(400)
         self._in_head = False
-        self._head_bytes = self._body_bytes = self._wire_bytes = 0
+        self._head_bytes = self._body_bytes = 0
         self.deadline = None
         self.app = self._full if self._is_full() else self._usual
         super().on_headers_complete()
@@ -189,10 +189,16 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed, or is not carried out. The connection ends."""
-        if not self._closing:
+        if self._closing:
+            return
+        under_way = self.cycle is not None and not self.cycle.response_complete
+        if under_way:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if not (under_way and self.cycle.response_started):
             self._real.write(self._refuse(self._status))
-            self._whole = False
-            self._finish()
+        self._whole = False
+        self._finish()
 
     def shutdown(self) -> None:
         if self._closing:

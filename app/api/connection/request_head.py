@@ -75,7 +75,7 @@ def read_plain_head(head: bytes, calls: Mapping[bytes, IngestCall]) -> PlainHead
             return None
         seen.add(name)
         headers.append((name, value))
-    if content_length < 0:
+    if content_length < 0 or b"host" not in seen:
         return None
     return PlainHead(call, request[2] or b"", headers, content_length)
 
