@@ -18,8 +18,8 @@ from app.errors import MalformedBatch
 Members = dict[str, Raw]
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
-"""Possessive, so that a string without an end is given up at once."""
+_STRING: Final = rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)'
+"""Possessive, and one without an end goes to the end of the text: so each byte is looked at once."""
 
 _TOKENS: Final = re.compile(_STRING + rb"|[\[\]{},:]", re.DOTALL)
 _CONSTANTS: Final = re.compile(_STRING + rb"|-?\bInfinity\b|\bNaN\b|-?\binf\b|\bnan\b", re.DOTALL)

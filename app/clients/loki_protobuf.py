@@ -11,7 +11,8 @@ from app.clients.call import ClientRequest
 from app.errors import MalformedBatch
 
 _Field: Final = descriptor_pb2.FieldDescriptorProto
-_LABEL: Final = re.compile(r'\s*([^\s=!~{},"]+)\s*=\s*"((?:[^"\\]++|\\.)*+)"\s*,?')
+_LABEL: Final = re.compile(r'(?<![^\s,{])([^\s=!~{},"]++)\s*+=\s*+"((?:[^"\\]++|\\.)*+)"')
+"""A name begins behind a comma, a brace or a blank, so a long one is not tried from each of its letters."""
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r"}
 
 # Strings as bytes: one that is no UTF-8 would otherwise cost the whole request.

@@ -13,7 +13,8 @@ BOTH: Final = "half_surrogate_pair_and_not_a_number"
 
 _SUSPICIOUS: Final = re.compile(rb"\\u[dD][89a-fA-F]|NaN|Infinity")
 
-# Each match is all text up to a fault, and the fault; text without one is run through once.
+# Each match is all text up to a fault, and the fault; text without one is run through once. A string without
+# an end goes to the end of its line: else each quotation mark in it would be tried as a beginning.
 _HALF_PAIR: Final = re.compile(
     rb"((?:[^\\]++"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -22,7 +23,8 @@ _HALF_PAIR: Final = re.compile(
     re.DOTALL,
 )
 _NOT_A_NUMBER: Final = re.compile(
-    rb'((?:[^"NI-]++|"(?:[^"\\\n]++|\\[^\n])*+"|-(?!Infinity)|N(?!aN)|I(?!nfinity)|")*+)(?:NaN|-?Infinity)'
+    rb'((?:[^"NI-]++|"(?:[^"\\\n]++|\\[^\n]?)*+(?:"|(?=\n)|\Z)|-(?!Infinity)|N(?!aN)|I(?!nfinity))*+)'
+    rb"(?:NaN|-?Infinity)"
 )
 _LAST_HALF: Final = (b"\n\\ud800", b"\\ufffd")
 _LAST_NAN: Final = (b"\nNaN", b"null")

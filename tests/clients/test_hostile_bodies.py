@@ -1,11 +1,16 @@
 """Bodies of other protocols, damaged in many ways: no 500, no hang, and the service goes on."""
 
+import contextlib
 import json
 import random
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import pytest
 
+from app.clients.lenient_json import read_object
+from app.clients.loki_protobuf import labels
+from app.errors import MalformedBatch
 from tests.clients.bodies import FAMILIES, Family
 from tests.clients.captures import Capture, captures, clients, with_key
 from tests.clients.test_status_table import send
@@ -96,3 +101,20 @@ def test_the_same_request_with_another_key_is_another_workspaces(service: Servic
     assert response.status_code == 200
     service.flush()
     assert service.table("events", workspace).num_rows > 5
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (read_object, b'{"a":1,' + b'"\\' * 500_000),
+        (read_object, b'{"batch":[' + b'{"a":"\\' * 200_000),
+        (labels, "{" + "a" * 500_000 + "}"),
+        (labels, "{" + 'a="\\' * 200_000 + "}"),
+    ],
+    ids=["escapes", "objects", "a long name", "values"],
+)
+def test_what_never_ends_is_run_through_once(read: Callable[[Any], object], text: Any) -> None:
+    """A body is read on the event loop where it is small, and by a thread that others wait for."""
+    with contextlib.suppress(MalformedBatch):
+        read(text)

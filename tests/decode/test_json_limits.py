@@ -115,3 +115,12 @@ def test_a_submission_over_the_limit_leaves_its_neighbours_alone() -> None:
     assert (decoded.groups[0].owners, decoded.groups[0].counts) == ([0, 3, 4], [2, 3, 1])
     assert decoded.groups[0].rows.num_rows == 6
     assert set(decoded.groups[0].rows["payload"].to_pylist()) == {b"{}"}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("start", [b'"', b'NaN,"y":"'])
+def test_strings_that_never_end_are_run_through_once(start: bytes) -> None:
+    """Each escaped quotation mark could be the beginning of another one: in turn, they would take hours."""
+    body = b'{"type":"track","event":"a","properties":{"x":' + start + b'"\\' * 2_000_000
+    decoded = decode_json([submission(body)], DecodePolicy())
+    assert (decoded.verdicts[0].accepted, decoded.verdicts[0].rejected) in ((0, 1), (0, 0))
