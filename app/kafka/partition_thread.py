@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +12,7 @@ from app.kafka.commit_log import PartitionLost
 from app.kafka.pipeline import Pipeline
 from app.kafka.policy import KafkaPolicy
 from app.kafka.reader import PartitionReader
+from app.kinds import Kind
 from app.publish.observer import Observer
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,10 @@ class PartitionThread:
     @property
     def buffered_rows(self) -> int:
         return 0 if self._pipeline is None else self._pipeline.rows
+
+    def buffered_by(self) -> Counter[tuple[int, Kind]]:
+        """Rows that were read and are in no file, by workspace and kind."""
+        return Counter() if self._pipeline is None else self._pipeline.buffered_by()
 
     @property
     def oldest_ms(self) -> int | None:

@@ -1,6 +1,7 @@
 """Records of one Kafka partition into entries of its commit log and data files. Knows no Kafka client."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -13,6 +14,7 @@ from app.kafka.encoder import Encoded, Encoder
 from app.kafka.entry import Entry
 from app.kafka.place import Place
 from app.kafka.record import Record, RecordCodec, RowsRecord
+from app.kinds import Kind
 from app.parquet.division import split
 from app.parquet.partition import Rotation
 from app.publish.buffer import Buffers
@@ -87,6 +89,13 @@ class Pipeline:
     def position(self) -> int:
         """The next offset to be read."""
         return self._position
+
+    def buffered_by(self) -> Counter[tuple[int, Kind]]:
+        """Rows that were read and are in no file, by workspace and kind. From any thread, about."""
+        found: Counter[tuple[int, Kind]] = Counter()
+        for rows in self._buffers.snapshot():
+            found[rows.partition.workspace_id, rows.partition.kind] += rows.rows
+        return found
 
     @property
     def oldest_ms(self) -> int | None:

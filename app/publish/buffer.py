@@ -101,6 +101,10 @@ class Buffers:
     def __iter__(self) -> Iterator[PartitionRows]:
         return iter(self._open.values())
 
+    def snapshot(self) -> list[PartitionRows]:
+        """All open partitions, for a reader on another thread."""
+        return list(self._open.values())
+
     def get(self, partition: Partition) -> PartitionRows | None:
         return self._open.get(partition)
 

@@ -7,6 +7,7 @@ close:  front end (what was submitted is replicated) → flushes → writers (wh
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
@@ -27,10 +28,11 @@ from app.kafka.pipeline import RecordsLost
 from app.kafka.place import Place
 from app.kafka.policy import KafkaPolicy, Role
 from app.kafka.producer import Sender
-from app.kafka.published import Published
+from app.kafka.published import Account, Published
 from app.kafka.record_store import RecordStore
 from app.kafka.topic import Topic, look_at
 from app.kafka.writers import WriterParts, Writers
+from app.kinds import Kind
 from app.metrics import Metrics
 from app.object_store.store import ObjectStore
 from app.parquet.data_file import DataFile
@@ -249,21 +251,32 @@ class KafkaService:
         return bool(done) and flushed.exception() is None
 
     def status(self) -> dict[str, object]:
-        """What the logs say of all rows, and what this process knows of its own part."""
+        """What the logs say of all rows, and what this process knows of its own part.
+
+        buffered: rows that this process has read and not published; those that nobody has read yet are the
+        lag. accepted: published, buffered and quarantined. accepted_here: acknowledged by this process.
+        """
         parts = self._open_parts()
         with parts.accepted.lock:
             accepted = dict(parts.accepted.rows)
-        rows = [
-            {
-                "workspace_id": workspace_id,
-                "kind": kind.value,
-                "accepted_here": accepted.get((workspace_id, kind), 0),
-                "published": account.published,
-                "quarantined": account.quarantined,
-            }
-            for (workspace_id, kind), account in sorted(parts.published.account().items())
-        ]
         threads = parts.writers.threads() if parts.writers is not None else []
+        buffered = sum((each.buffered_by() for each in threads), Counter[tuple[int, Kind]]())
+        written = parts.published.account()
+        nothing = Account()
+        rows = []
+        for key in sorted({*accepted, *buffered, *written}):
+            account = written.get(key, nothing)
+            rows.append(
+                {
+                    "workspace_id": key[0],
+                    "kind": key[1].value,
+                    "accepted": account.published + buffered[key] + account.quarantined,
+                    "accepted_here": accepted.get(key, 0),
+                    "published": account.published,
+                    "buffered": buffered[key],
+                    "quarantined": account.quarantined,
+                }
+            )
         return {
             "role": self._policies.role.value,
             "rows": rows,
