@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app.api.api_keys import ApiKeys, KeyFileError
+from app.api.api_keys import MAX_WORKSPACE_ID, ApiKeys, KeyFileError
 from app.kinds import Kind
 from app.query.formats import FORMATS
 from app.run.without_pandas import do_without_pandas
@@ -25,6 +25,9 @@ from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
 
 LOST: Final = 4
+
+DEVELOPMENT_KEYS: Final = "api-keys.txt"
+"""What `serve` makes where no key file is configured."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +82,23 @@ def _parser() -> argparse.ArgumentParser:
         help="have this journal take over the files in the sink's path, whose own journal is gone",
     )
     adopt.set_defaults(command=_adopt, host=None, port=None)
+    keys = commands.add_parser(
+        "keys", help="list, add, rotate and revoke API keys; a running service follows"
+    )
+    actions = keys.add_subparsers(title="actions", required=True, metavar="ACTION", dest="action")
+    of_file = argparse.ArgumentParser(add_help=False, parents=[file])
+    of_file.add_argument(
+        "--file", type=Path, metavar="FILE", help=f"default: auth.api_keys_file, else {DEVELOPMENT_KEYS}"
+    )
+    actions.add_parser("list", parents=[of_file], help="the keys of the file, shortened")
+    add = actions.add_parser("add", parents=[of_file], help="print a new key and put it into the file")
+    add.add_argument("--workspace", type=_workspace, required=True, help="0 to 4294967295")
+    add.add_argument("--name", default="", help="for people")
+    rotate = actions.add_parser("rotate", parents=[of_file], help="a second key for the same workspace")
+    revoke = actions.add_parser("revoke", parents=[of_file], help="take a key out of the file")
+    for action in (rotate, revoke):
+        action.add_argument("key", help="the key or its beginning")
+    keys.set_defaults(command=_keys, host=None, port=None)
     query = commands.add_parser(
         "query",
         parents=[file],
@@ -99,6 +119,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _description() -> str:
     return "Takes batches of events, logs and snapshots over HTTP and lands them as Parquet files."
+
+
+def _workspace(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:11]) > MAX_WORKSPACE_ID:
+        raise argparse.ArgumentTypeError(f"a workspace is a number from 0 to {MAX_WORKSPACE_ID}")
+    return int(text)
 
 
 def _load(options: argparse.Namespace) -> Settings:
@@ -165,6 +191,27 @@ def _repair(options: argparse.Namespace) -> int:
         print(f"given up: {damage}")
     print(f"recorded in {done.losses}; the damaged bytes are kept in {paths.segments / 'aside'}")
     return LOST
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from app.api.key_file import add_key, list_keys, revoke_key, rotate_key
+
+    path = options.file or _load(options).auth.api_keys_file or Path(DEVELOPMENT_KEYS)
+    try:
+        if options.action == "list":
+            for line in list_keys(path):
+                print(f"{line.shown}  workspace {line.workspace_id}  {line.name}".rstrip())
+        elif options.action == "add":
+            print(add_key(path, options.workspace, options.name))
+        elif options.action == "rotate":
+            key, old = rotate_key(path, options.key)
+            print(key)
+            print(f"{old.shown} counts, too, until: parquet-sink keys revoke {old.key[:8]}", file=sys.stderr)
+        else:
+            print(f"revoked {revoke_key(path, options.key).shown}", file=sys.stderr)
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error.strerror}") from None
+    return 0
 
 
 def _query(options: argparse.Namespace) -> int:
