@@ -197,6 +197,7 @@ def _keys(options: argparse.Namespace) -> int:
     from app.api.key_file import add_key, list_keys, revoke_key, rotate_key
 
     path = options.file or _load(options).auth.api_keys_file or Path(DEVELOPMENT_KEYS)
+    os.umask(0o077)  # nobody else reads the file while it is written, either
     try:
         if options.action == "list":
             for line in list_keys(path):
