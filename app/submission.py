@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 import pyarrow as pa
@@ -13,6 +13,10 @@ from app.kinds import Kind
 
 Body = bytes | bytearray
 """A batch as it was received; nobody changes it any more."""
+
+
+HEADER_BATCH_ID: Final = b"key:"
+"""Before an Idempotency-Key, so that it cannot equal an id that a FlatBuffer carries."""
 
 
 class WireFormat(Enum):

@@ -25,7 +25,7 @@ from app.errors import (
     WorkspaceOverShare,
 )
 from app.kinds import Kind
-from app.submission import Answer, Body, Reply, Submission, WireFormat
+from app.submission import HEADER_BATCH_ID, Answer, Body, Reply, Submission, WireFormat
 
 FLATBUFFER_CONTENT_TYPES: Final = frozenset(
     {b"application/x-flatbuffers", b"application/octet-stream", b"application/x-tell", b""}
@@ -52,9 +52,6 @@ _PACKED: Final = ((b"\x1f\x8b\x08", b"gzip"), (b"\x28\xb5\x2f\xfd", b"zstd"))
 _OFFSET_BYTES: Final = 4
 
 BATCH_ID_BYTES_MAX: Final = 255
-HEADER_BATCH_ID: Final = b"key:"
-"""Before an Idempotency-Key, so that it cannot equal an id that a FlatBuffer carries."""
-
 Wait = Literal["journal", "file"]
 
 
@@ -140,7 +137,7 @@ def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: 
         elif name == b"content-length" and value.isdigit() and len(value) < 19:
             content_length = int(value)
         elif name == b"idempotency-key":
-            batch_id = _batch_id(value, call)
+            batch_id = _batch_id(value)
         elif name == b"user-agent":
             agent = value
     is_form = content_type == FORM_CONTENT_TYPE and call.wire_format is WireFormat.JSON
@@ -215,12 +212,10 @@ def http_answer(
     return receipt_response(answer, request_id, published=published, only_200=head.only_200)
 
 
-def _batch_id(value: bytes, call: IngestCall) -> bytes:
+def _batch_id(value: bytes) -> bytes:
     if len(value) > BATCH_ID_BYTES_MAX:
         raise RequestError(f"Idempotency-Key is longer than {BATCH_ID_BYTES_MAX} bytes; send a shorter one.")
-    # One key for events and for logs names two batches.
-    kind = b"" if call.kind is None else call.kind.value.encode()
-    return HEADER_BATCH_ID + kind + b":" + value if value else b""
+    return HEADER_BATCH_ID + value if value else b""
 
 
 def _wait(query_string: bytes) -> Wait:

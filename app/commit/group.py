@@ -35,6 +35,7 @@ from app.decode.json.decode import decode_json
 from app.errors import DecoderFailed, RequestError
 from app.kinds import Kind
 from app.submission import (
+    HEADER_BATCH_ID,
     Answer,
     Decoded,
     DecodedRows,
@@ -174,14 +175,15 @@ def _batch(submission: Submission, verdict: Verdict) -> ProposedBatch:
     answer = answer_of(verdict)
     if not isinstance(answer, Receipt) or not answer.accepted:
         return NO_BATCH
-    seen = b""
-    if verdict.batch_id.startswith(REPEAT_ID):
+    batch_id, seen = verdict.batch_id, b""
+    if batch_id.startswith(REPEAT_ID):
         seen = submission.received_ms.to_bytes(8, "big")
-    elif verdict.batch_id:
+    elif batch_id:
         seen = digest(answer.kind, submission.body)
-    return ProposedBatch(
-        submission.workspace_id, verdict.batch_id, seen, answer.accepted, verdict.message_ids
-    )
+    if batch_id.startswith(HEADER_BATCH_ID):
+        # One key for events and for logs names two batches; a FlatBuffer's kind is known only now.
+        batch_id = HEADER_BATCH_ID + answer.kind.value.encode() + b":" + batch_id[len(HEADER_BATCH_ID) :]
+    return ProposedBatch(submission.workspace_id, batch_id, seen, answer.accepted, verdict.message_ids)
 
 
 def _decode(wire_format: WireFormat, submissions: list[Submission], policy: DecodePolicy) -> Decoded:

@@ -42,7 +42,12 @@ def sent(first: int, count: int) -> list[dict[str, Any]]:
         properties["cart"] = {"price": "free" if number % 7 == 0 else number / 4}
         if number % 5:
             properties["page"] = f"/p/{number % 3}"
-        row = {"type": "track", "event": "view", "timestamp": 1000 + number, "properties": properties}
+        row = {
+            "type": "track",
+            "event": "view",
+            "timestamp": 1_700_000_000_000 + number,
+            "properties": properties,
+        }
         rows.append(row | {"device_id": f"00000000-0000-4000-8000-{number:012d}"})
     return rows
 

@@ -233,13 +233,6 @@ MUTANTS: Final = (
     ),
     # --- order and intent ---
     Mutant(
-        "publish: no intent",
-        "app/publish/intent.py",
-        "        self._fs.write_atomically(self._paths.intent, encode_intent(intent))\n",
-        "",
-        WHOLE_FAULT,
-    ),
-    Mutant(
         "recovery: an intent is not rolled forward",
         "app/publish/interrupted.py",
         "                self._finish(intent)\n",
