@@ -32,11 +32,16 @@ class BatchReceipt(msgspec.Struct, frozen=True, array_like=True):
     rows: int
 
 
-class RowsHeader(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The kind of the rows, and receipts for those of their batches and rows that carry an id."""
+class KindHeader(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The kind of the rows, and receipts for those of their batches that carry an id."""
 
     kind: Kind
     receipts: Sequence[BatchReceipt] = ()
+
+
+class RowsHeader(KindHeader, frozen=True, omit_defaults=True, kw_only=True):
+    """messages: receipts for those of the rows that carry an id of their own."""
+
     messages: Sequence[MessageReceipt] = ()
 
 

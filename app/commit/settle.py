@@ -169,7 +169,7 @@ def frame_of(
         for owner in rows.owners
         if (ids := batches[owner].message_ids)
     ]
-    header = RowsHeader(rows.kind, receipts, messages)
+    header = RowsHeader(rows.kind, receipts, messages=messages)
     return SettledFrame(rows, receipts, codec.encode(header, rows.rows), messages)
 
 
