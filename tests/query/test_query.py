@@ -98,6 +98,8 @@ def test_a_wrong_question_is_told_what_is_wrong(service: Service, sql: str, said
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
 def test_each_acknowledged_row_is_there_once_at_every_moment(own_service: Service) -> None:
     """Random batches, flushes under way, kills; the service is asked while it runs and while it is down."""
     chance = random.Random(20_261_122)
