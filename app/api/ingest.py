@@ -95,7 +95,9 @@ class IngestEndpoint:
         parts.admission.enter(workspace_id, held)
         try:
             body = await read_body(receive, scope["headers"], policy.max_body_bytes, policy.body_timeout_s)
-            encoding = head.content_encoding if is_encoded(head.content_encoding) else packed_as(body)
+            encoding = (
+                head.content_encoding if is_encoded(head.content_encoding) else packed_as(self._call, body)
+            )
             if encoding is not None:
                 body = await self._unpacked(body, encoding, workspace_id, held)
             else:

@@ -10,6 +10,7 @@ import msgspec
 from app.api.api_keys import ApiKeys
 from app.api.auth import Credential, authenticate
 from app.api.client_address import Client, ClientAddresses
+from app.api.content_encoding import encoding_of_bytes
 from app.api.error_responses import HttpAnswer, RequestIds, error_response, receipt_response
 from app.api.headers import RawHeaders
 from app.api.query import query_values
@@ -45,9 +46,6 @@ JSON_CONTENT_TYPES: Final = frozenset(
 
 FORM_CONTENT_TYPE: Final = b"application/x-www-form-urlencoded"
 """What curl says of any body that is given with -d. Read as JSON where the body is JSON."""
-
-_PACKED: Final = ((b"\x1f\x8b\x08", b"gzip"), (b"\x28\xb5\x2f\xfd", b"zstd"))
-"""How bodies begin that were packed: no JSON does, and no FlatBuffer of less than 500 kB."""
 
 _OFFSET_BYTES: Final = 4
 
@@ -157,13 +155,14 @@ def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: 
     )
 
 
-def packed_as(body: Body) -> bytes | None:
+def packed_as(call: IngestCall, body: Body) -> bytes | None:
     """The content encoding of a body that was packed, whatever its head says of it; None if it was not."""
-    for start, encoding in _PACKED:
-        # The first four bytes of a FlatBuffer are an offset within it.
-        if body.startswith(start) and int.from_bytes(body[:_OFFSET_BYTES], "little") >= len(body):
-            return encoding
-    return None
+    encoding = encoding_of_bytes(body)
+    if not encoding:
+        return None
+    # A FlatBuffer may begin with any bytes: the first four are an offset within it.
+    is_offset = int.from_bytes(body[:_OFFSET_BYTES], "little") < len(body)
+    return None if call.wire_format is WireFormat.FLATBUFFER and is_offset else encoding.encode()
 
 
 def check_form(head: IngestHead, body: Body) -> None:

@@ -4,7 +4,6 @@ Afterwards the files below `{path}` are what the manifest says, and whatever the
 still in the journal. Can itself be interrupted anywhere; run twice, the second changes nothing.
 """
 
-import contextlib
 import logging
 from pathlib import Path
 
@@ -216,9 +215,9 @@ class _Recovery:
         directory = self._destination.grows_in
         if directory is not None:
             aside = self._paths.quarantine / f"interrupted-{path.replace('/', '-')}"
-            with contextlib.suppress(OSError):
-                self._fs.rename(directory / path, aside)
-                self._fs.sync_directory((directory / path).parent)
+            # Not suppressed: a file that stays would have its rows twice.
+            self._fs.rename(directory / path, aside)
+            self._fs.sync_directory((directory / path).parent)
 
 
 def _known(path: Path | None) -> Path:

@@ -1,7 +1,9 @@
 """Content types, content encodings and the three shapes of a JSON body; browsers' requests."""
 
+import base64
 import gzip
 import json
+import random
 import zlib
 
 import httpx
@@ -169,3 +171,12 @@ def preflight(service: Service, call: str, origin: str) -> httpx.Response:
             "Access-Control-Request-Headers": "authorization,content-type",
         },
     )
+
+
+def test_a_large_packed_body_without_its_header_is_recognised(service: Service, workspace: int) -> None:
+    """Of more than half a megabyte, where its first bytes could be an offset of a FlatBuffer."""
+    filling = base64.b64encode(random.Random(1).randbytes(600_000)).decode()
+    packed = gzip.compress(json.dumps([event(1, filling=filling)]).encode())
+    assert len(packed) > 560_000
+    response = service.post("events", packed, workspace=workspace)
+    assert response.status_code == 202, response.text

@@ -271,7 +271,8 @@ class FastConnection(asyncio.BufferedProtocol):
     def _submit(self, body: Body) -> None:
         request, parts, self._body = self._request, self._shared.parts, None
         assert request is not None
-        if packed_as(body) is not None or not self._shared.is_plain(request.head.call, request.ingest, body):
+        call = request.head.call
+        if packed_as(call, body) is not None or not self._shared.is_plain(call, request.ingest, body):
             # Not as its head says: the ASGI route unpacks it, or reads it as another protocol's.
             self._request = None
             request.release()

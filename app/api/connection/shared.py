@@ -4,7 +4,6 @@ from typing import Final
 
 from app.api.client_calls import SNIFFED_BYTES
 from app.api.connection.guarded_protocol import ConnectionPolicy
-from app.api.content_encoding import encoding_of_bytes
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS, IngestCall, IngestHead, IngestParts
 from app.clients.table import Table
@@ -26,11 +25,9 @@ class Shared:
         self.received = bytearray(RECEIVE_BYTES)
 
     def is_plain(self, call: IngestCall, head: IngestHead, body: Body) -> bool:
-        """Whether a body is what the call itself reads: neither packed nor of another protocol."""
+        """Whether a body that is not packed is what the call itself reads, and of no other protocol."""
         if call.wire_format is not WireFormat.JSON:
             return True
-        if encoding_of_bytes(body):
-            return False
         path = self.clients.at(call.path)
         start = bytes(body[:SNIFFED_BYTES])
         return path is None or path.call_of("POST", head.content_type.decode("latin-1"), start) is None
