@@ -10,6 +10,7 @@ from pydantic import (
 )
 
 from app.kinds import COLUMNS, Kind
+from app.metrics import WORKSPACES_MAX
 from app.object_store.policy import OBJECT_BYTES_MAX
 from app.object_store.url import StoreUrl, is_url, parse_url
 from app.parquet.promotion import (
@@ -79,6 +80,12 @@ class ParquetSinkSettings(Section):
     metrics_enabled: bool = Field(default=True, description="a summary line in the log, and GET /metrics")
     metrics_interval: Annotated[float, DurationText("100ms")] = Field(
         default=parse_duration("10s"), description="how often that line"
+    )
+    metrics_workspaces: int = Field(
+        default=WORKSPACES_MAX,
+        ge=0,
+        le=100_000,
+        description="workspaces with series of their own in GET /metrics; all others share one",
     )
     flush_interval: Annotated[float, DurationText("10ms")] = Field(
         default=parse_duration("60s"),

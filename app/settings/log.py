@@ -1,0 +1,31 @@
+"""`[log]`: how log lines look, and which are written."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from app.settings.fields import Section
+
+Level = Literal["debug", "info", "warning", "error"]
+
+_NAME = re.compile(r"[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*")
+
+
+def _names(levels: dict[str, Level]) -> dict[str, Level]:
+    for name in levels:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f'"{name}" is not the name of a logger, as "app.api" or "uvicorn"')
+    return levels
+
+
+class LogSettings(Section):
+    """`[log]`: on standard error."""
+
+    format: Literal["console", "json"] = Field(
+        default="console", description="console: lines for people; json: one JSON object a line"
+    )
+    level: Level = Field(default="info", description="lines below it are not written")
+    levels: Annotated[dict[str, Level], AfterValidator(_names)] = Field(
+        default={}, description='other levels by the name of a logger, as { "app.publish" = "debug" }'
+    )
