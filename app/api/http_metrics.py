@@ -73,7 +73,8 @@ class HttpMetrics(Collector):
         registry.register(self)  # before the metrics, so that a scrape finds them up to date
         self._requests = Counter(
             "http_requests_total",
-            "Requests by method, class of status and handler. 5xx rising: look at the log; 4xx: a client is broken.",
+            "Requests by method, class of status and handler. 5xx rising: look at the log; 4xx: a client is "
+            "broken.",
             ("method", "status", "handler"),
             registry=registry,
         )

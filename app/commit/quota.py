@@ -8,30 +8,16 @@ sent, and the rate holds over time.
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from app.commit.quota_policy import Policies, QuotaPolicy
 from app.commit.usage import DAY_MS, day_of
 from app.errors import QuotaExceeded
 
 RETRY_AFTER_S_MAX: Final = 86_400
-
-
-class QuotaPolicy(msgspec.Struct, frozen=True):
-    """rows_per_second: over time. burst_rows: how many may come at once. bytes_per_day: of texts and payloads
-    of a UTC day. inflight_share: of what may be in flight altogether. None: no limit of this kind.
-    """
-
-    rows_per_second: float | None = None
-    burst_rows: float = 0.0
-    bytes_per_day: int | None = None
-    inflight_share: float | None = None
-
-
-Policies = Mapping[int | None, QuotaPolicy]
-"""By workspace; None is for those that have none of their own."""
 
 
 class Excess(msgspec.Struct, frozen=True, array_like=True):

@@ -18,7 +18,8 @@ from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
 from app.commit.group import Group
 from app.commit.group_queue import GroupPolicy
 from app.commit.pipeline import Pipeline
-from app.commit.quota import QuotaPolicy, Quotas
+from app.commit.quota import Quotas
+from app.commit.quota_policy import QuotaPolicy
 from app.commit.store import AcceptedRows
 from app.commit.usage import UsageByDay
 from app.errors import Overloaded

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from app.commit.quota import Excess, QuotaPolicy
+from app.commit.quota import Excess
+from app.commit.quota_policy import QuotaPolicy
 from app.settings.plan import policies
 from app.settings.settings import Settings
 

@@ -9,7 +9,7 @@ from app.api.connection.guarded_protocol import ConnectionPolicy
 from app.commit.admission import AdmissionPolicy
 from app.commit.batch_ids import DeduplicationPolicy
 from app.commit.group_queue import GroupPolicy
-from app.commit.quota import QuotaPolicy
+from app.commit.quota_policy import QuotaPolicy
 from app.decode.time_range import TimeRange
 from app.journal.policy import JournalPolicy
 from app.parquet.layout import Layout

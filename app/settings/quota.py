@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from app.api.api_keys import MAX_WORKSPACE_ID
-from app.commit.quota import QuotaPolicy
+from app.commit.quota_policy import QuotaPolicy
 from app.settings.fields import Section
 from app.settings.quantities import SizeText
 

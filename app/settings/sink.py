@@ -10,7 +10,6 @@ from pydantic import (
 )
 
 from app.kinds import COLUMNS, Kind
-from app.metrics import WORKSPACES_MAX
 from app.object_store.policy import OBJECT_BYTES_MAX
 from app.object_store.url import StoreUrl, is_url, parse_url
 from app.parquet.promotion import (
@@ -82,7 +81,7 @@ class ParquetSinkSettings(Section):
         default=parse_duration("10s"), description="how often that line"
     )
     metrics_workspaces: int = Field(
-        default=WORKSPACES_MAX,
+        default=100,
         ge=0,
         le=100_000,
         description="workspaces with series of their own in GET /metrics; all others share one",
