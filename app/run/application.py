@@ -83,6 +83,7 @@ def create_app(
     )
     app.state.service = service
     app.state.keys = keys
+    app.state.metrics = metrics
     submit = service.submit if crew is None else crew.refuse
     parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":

@@ -7,6 +7,7 @@ from app.commit.admission import AdmissionPolicy
 from app.metrics import Metrics
 from app.run.kafka_service import KafkaService
 from app.run.local_service import Service
+from app.run.tls import ReloadedTls
 from app.settings.settings import Settings
 
 
@@ -17,6 +18,14 @@ def observe_build(metrics: Metrics) -> None:
         1,
         version=version("parquet-sink"),
         python=platform.python_version(),
+    )
+
+
+def observe_certificate(metrics: Metrics, tls: ReloadedTls) -> None:
+    metrics.observe(
+        "tls_certificate_end_seconds",
+        "When the TLS certificate in force ends, seconds since the epoch. Within two weeks: renew it.",
+        lambda: tls.end_s,
     )
 
 

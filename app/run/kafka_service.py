@@ -130,7 +130,7 @@ class KafkaService:
         """
         topic = self._until_there()
         for warning in topic.warnings:
-            log.warning("%s", warning)
+            log.warning("the topic: %s", warning)
         policies, kafka = self._policies, self._policies.kafka
         published = Published(self._place, kafka.topic, topic.partitions)
         sender = Sender(kafka, topic.message_bytes_max)

@@ -18,6 +18,7 @@ from app.publish.ownership import TreeRefused
 from app.run.application import create_app
 from app.run.crew import Crew
 from app.run.development_key import development_key
+from app.run.gauges import observe_certificate
 from app.run.listening import listen
 from app.run.log_lines import LevelsInForce
 from app.run.process import prepare_process, tls_of, uvicorn_config
@@ -89,8 +90,10 @@ def _run(
         [LevelsInForce(settings.log), lambda new: service.quotas.replace(policies(new).quotas)]
     )
     watched = [keys.reload_if_changed, reload.if_changed]
-    if tls is not None and inner is None:
+    if tls is not None:
+        # With workers, theirs are in use, which look at the same files.
         watched.append(tls.reload_if_changed)
+        observe_certificate(app.state.metrics, tls)
     app.state.watched = watched
     try:
         app.state.service.lock()
@@ -108,7 +111,7 @@ def _run(
     def reload_all() -> None:
         keys.reload_if_changed()
         reload.now()
-        if tls is not None and inner is None:
+        if tls is not None:
             tls.reload()
 
     handle_signals(request_exit, reload_all)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from app.run.certificate_end import certificate_end
 from app.run.watched_files import WatchedFiles
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class TlsFiles(msgspec.Struct, frozen=True):
 class ReloadedTls:
     """`context` is the server's for its whole life; each handshake goes on with the newest certificates.
 
-    Connections that are open stay as they are.
+    Connections that are open stay as they are. end_s: when the newest one ends, seconds since the epoch.
     """
 
     def __init__(self, files: TlsFiles) -> None:
@@ -40,6 +41,7 @@ class ReloadedTls:
         self._files = files
         self._watched = WatchedFiles([files.certificate, files.key, files.client_ca])
         self._newest = files.context()
+        self.end_s = self._end()
         self.context = files.context()
         self.context.sni_callback = self._take_newest
 
@@ -51,10 +53,19 @@ class ReloadedTls:
     def reload(self) -> None:
         try:
             self._newest = self._files.context()
+            self.end_s = self._end()
         except (ssl.SSLError, OSError) as error:
             log.error("the certificate is not reloaded, the old one stays in force: %s", error)
         else:
             log.info("the certificate was reloaded from %s", self._files.certificate)
+
+    def _end(self) -> float:
+        """When the certificate ends, seconds since the epoch; 0 where that cannot be read."""
+        try:
+            return certificate_end(self._files.certificate.read_text("ascii", "replace"))
+        except (ValueError, OSError) as error:
+            log.warning("%s: its end cannot be read: %s", self._files.certificate, error)
+            return 0.0
 
     def _take_newest(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         """Called in each handshake, also where the client names no host."""
