@@ -10,6 +10,7 @@ from app.commit.batch_ids import DeduplicationWindow
 from app.commit.payload import RowsFrameCodec
 from app.commit.settle import SettledFrame
 from app.commit.store import AcceptedRows, NotStored
+from app.commit.usage import Usage
 from app.journal.failures import JournalFull
 from app.kinds import Kind
 
@@ -61,12 +62,14 @@ class JournalStore:
         window: DeduplicationWindow,
         accepted: AcceptedRows,
         max_delay_s: float,
+        usage: Usage,
     ) -> None:
         self._journal = journal
         self._writer = writer
         self._window = window
         self._accepted = accepted
         self._max_delay_s = max_delay_s
+        self._usage = usage
         self._codec = RowsFrameCodec()
 
     def wait_for_room(self) -> None:
@@ -88,6 +91,7 @@ class JournalStore:
         # the window holds by then is saved.
         for lsn, frame in enumerate(frames, appended.first_lsn):
             self._window.remember(lsn, frame.receipts, frame.messages)
+            self._usage.add(lsn, frame.rows.kind, frame.rows.rows)
         with self._accepted.lock:
             self._accepted.rows.update(group.accepted)
             for lsn, frame in enumerate(frames, appended.first_lsn):

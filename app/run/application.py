@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from app.api.access_log import AccessLog, AccessLogged
 from app.api.admin_auth import AdminAuth
 from app.api.api_keys import ApiKeys
 from app.api.client_address import ClientAddresses
@@ -32,6 +33,7 @@ from app.api.metrics import metrics_router
 from app.api.openapi.document import openapi_document
 from app.api.status import status_router
 from app.api.tolerant_paths import TolerantPaths
+from app.api.usage import usage_router
 from app.clients.table import Table
 from app.commit.admission import Admission
 from app.metrics import Metrics
@@ -58,7 +60,7 @@ def create_app(
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    metrics = Metrics(registry)
+    metrics = Metrics(registry, settings.sink.metrics_workspaces)
     if crew is None:
         service = build_service(settings, metrics, request_exit)
     else:
@@ -81,6 +83,7 @@ def create_app(
     )
     app.state.service = service
     app.state.keys = keys
+    app.state.metrics = metrics
     submit = service.submit if crew is None else crew.refuse
     parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":
@@ -91,7 +94,10 @@ def create_app(
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
     app.add_middleware(TolerantPaths, exact=exact, calls=Table())
-    app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
+    access = AccessLog(enabled=settings.server.access_log)
+    if access.enabled:
+        app.add_middleware(AccessLogged, ids=ids, access=access)
+    app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings), access)
     app.openapi = cache(lambda: openapi_document(app))  # type: ignore[method-assign]
     return app
 
@@ -172,6 +178,8 @@ def _add_admin_calls(
     )
     app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
     app.include_router(status_router(service.status, auth.authorise_admin))
+    knows_bytes = settings.journal.type == "local"
+    app.include_router(usage_router(service.usage_of, auth.authorise, knows_bytes=knows_bytes))
     reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
     app.include_router(health_router(reasons, ids))
     app.include_router(docs_router(lambda: app.openapi()))
