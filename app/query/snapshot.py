@@ -73,13 +73,15 @@ class Snapshot:
         self._pinned = pinned
 
     @classmethod
-    def take(cls, fs: DurableFS, paths: SinkPaths, selection: Selection) -> Self:
+    def take(
+        cls, fs: DurableFS, paths: SinkPaths, selection: Selection, tail_bytes_max: int = TAIL_BYTES_MAX
+    ) -> Self:
         """Raises CannotAsk; OSError."""
         if paths.data is None:
             raise CannotAsk("files on an object store: ask them as docs/queries.md says")
         if not fs.exists(paths.manifest):
             raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
-        frames = list(_unpublished(fs, paths, _manifest(fs, paths)))
+        frames = list(_unpublished(fs, paths, _manifest(fs, paths), selection, tail_bytes_max))
         for _ in range(TRIES_MAX):
             manifest = _manifest(fs, paths)
             pinned: list[int] = []
@@ -123,7 +125,7 @@ def _size(path: Path) -> int:
 
 
 def _unpublished(
-    fs: DurableFS, paths: SinkPaths, manifest: Manifest
+    fs: DurableFS, paths: SinkPaths, manifest: Manifest, selection: Selection, bytes_max: int
 ) -> Iterator[tuple[int, Kind, pa.RecordBatch]]:
     """(LSN, kind, rows) of frames of which the manifest does not have all rows."""
     codec, size = RowsFrameCodec(), 0
@@ -133,10 +135,10 @@ def _unpublished(
             with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
                 for lsn, payload in _entries(fs, path):
                     frame = codec.decode(payload)
-                    rows = _without_published(frame.rows, frame.header.kind, lsn, manifest)
+                    rows = _without_published(frame.rows, frame.header.kind, lsn, manifest, selection)
                     if rows is not None:
                         size += rows.nbytes
-                        if size > TAIL_BYTES_MAX:
+                        if size > bytes_max:
                             raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
                         yield lsn, frame.header.kind, rows
 
@@ -155,14 +157,14 @@ def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
 
 
 def _without_published(
-    rows: pa.RecordBatch, kind: Kind, lsn: int, manifest: Manifest, selection: Selection | None = None
+    rows: pa.RecordBatch, kind: Kind, lsn: int, manifest: Manifest, selection: Selection
 ) -> pa.RecordBatch | None:
     left = []
     for hourly, some in split(rows, kind, Rotation.HOURLY):
         daily = msgspec.structs.replace(hourly, hour=None)
         if any(manifest.is_published(each, lsn) for each in (hourly, daily)):
             continue
-        if selection is None or (
+        if (
             (selection.workspace_id in (None, daily.workspace_id))
             and (selection.since is None or daily.date >= selection.since)
             and (selection.until is None or daily.date <= selection.until)

@@ -1,7 +1,7 @@
 """The application: its routes, its error answers, its life. Nothing happens at import."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -30,11 +30,13 @@ from app.api.ingest import IngestEndpoint
 from app.api.ingest_request import INGEST_CALLS, IngestParts, IngestPolicy
 from app.api.metrics import metrics_router
 from app.api.openapi.document import openapi_document
+from app.api.sql import QueryEndpoint
 from app.api.status import status_router
 from app.api.tolerant_paths import TolerantPaths
 from app.clients.table import Table
 from app.commit.admission import Admission
 from app.metrics import Metrics
+from app.run.asking import Asking
 from app.run.compose import AnyService, build_service
 from app.run.crew import Crew
 from app.run.lifespan import running
@@ -67,9 +69,15 @@ def create_app(
         crew.serve(service, metrics)
     ids = RequestIds()
 
-    def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
+    asking = Asking(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         sink = settings.sink
-        return running(app, service, keys, sink.metrics_interval if sink.metrics_enabled else None, crew)
+        interval = sink.metrics_interval if sink.metrics_enabled else None
+        async with running(app, service, keys, interval, crew):
+            yield
+            await asking.close()
 
     app = FastAPI(
         title="Parquet Sink",
@@ -85,7 +93,7 @@ def create_app(
     parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":
         add_ingest_calls(app, settings, parts)
-    _add_admin_calls(app, settings, service, keys, ids, registry, crew)
+    _add_admin_calls(app, settings, service, keys, ids, registry, crew, asking)
     install_error_responses(app, ids)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
@@ -160,6 +168,7 @@ def _add_admin_calls(
     ids: RequestIds,
     registry: CollectorRegistry,
     crew: Crew | None,
+    asking: Asking,
 ) -> None:
     token = settings.auth.admin_token
     auth = AdminAuth(
@@ -171,6 +180,8 @@ def _add_admin_calls(
         flush_router(service.flush, service.problem, auth.authorise, settings.server.request_timeout)
     )
     app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
+    questions = QueryEndpoint(asking.ask, asking.absent, auth.authorise, settings.server.request_timeout)
+    app.router.routes.append(Route("/query", questions, methods=["POST"]))
     app.include_router(status_router(service.status, auth.authorise_admin))
     reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
     app.include_router(health_router(reasons, ids))

@@ -20,6 +20,7 @@ from app.settings.complaints import complaints
 from app.settings.fields import Section
 from app.settings.ingest import IngestSettings
 from app.settings.journal import JournalSettings
+from app.settings.query import QuerySettings
 from app.settings.server import AuthSettings, ServerSettings
 from app.settings.sink import ParquetSinkSettings
 from app.settings.sources import ConfigurationError, Sources, read_sources
@@ -36,6 +37,7 @@ class Settings(WithCatalog, Section):
     auth: AuthSettings = AuthSettings()
     journal: JournalSettings = JournalSettings()
     ingest: IngestSettings = IngestSettings()
+    query: QuerySettings = QuerySettings()
     sinks: dict[str, ParquetSinkSettings] = Field(
         default={"parquet": ParquetSinkSettings(path=Path(DEFAULT_SINK_PATH))}
     )

@@ -26,6 +26,11 @@ _ERROR_TEXTS: tuple[tuple[type[errors.RequestError], str, str], ...] = (
         "unsupported_media_type",
         "A Content-Type or Content-Encoding that is not read.",
     ),
+    (
+        errors.QueryLimit,
+        "query_limit",
+        "The question costs more than one may: time, memory, or rows and bytes of its answer.",
+    ),
     (errors.WorkspaceOverShare, "workspace_over_share", "This workspace holds its share: send again later."),
     (errors.Overloaded, "overloaded", "At a limit, starting or draining: send again later."),
     (errors.DiskFull, "disk_full", "The disk is nearly full: send again later."),
