@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from app.api.api_keys import MAX_WORKSPACE_ID, ApiKeys, KeyFileError
+from app.console.load import add_load
+from app.console.target import CommandFailed
 from app.kinds import Kind
 from app.query.formats import FORMATS
 from app.run.without_pandas import do_without_pandas
@@ -39,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"parquet-sink: {line}", file=sys.stderr)
         return 1
+    except CommandFailed as error:
+        print(f"parquet-sink: {error}", file=sys.stderr)
+        return error.code
     if code not in (0, 1):
         # A thread may hang on the failed disk; the process ends all the same.
         logging.shutdown()
@@ -111,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--format", choices=FORMATS, default="table", help="default: table")
     query.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
     query.set_defaults(command=_query, host=None, port=None)
+    add_load(commands)
     openapi = commands.add_parser("openapi", help="write the OpenAPI document")
     openapi.add_argument("path", nargs="?", type=Path, help="default: standard output")
     openapi.set_defaults(command=_openapi)
