@@ -57,7 +57,7 @@ def build_service(
         new_pipeline=new_pipeline,
     )
     metrics.observe("journal_bytes", "Size of the journal.", lambda: service.levels().journal_bytes)
-    metrics.observe("buffered_bytes", "Rows not yet in files.", lambda: service.levels().buffered_bytes)
+    metrics.observe("buffered_bytes", "Memory of rows that are not in files yet.", service.buffered_bytes)
     metrics.observe("buffered_rows", "The same, in rows.", service.buffered_rows)
     metrics.observe("open_partitions", "Partitions with buffered rows.", service.open_partitions)
     metrics.observe("oldest_row_age_seconds", "Age of the oldest row not in a file.", service.oldest_age_s)

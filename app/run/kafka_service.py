@@ -301,7 +301,7 @@ class KafkaService:
 
     def levels(self) -> Levels:
         """Rows that wait are in Kafka: nothing here fills up."""
-        return Levels(buffered_bytes=0, journal_bytes=0, free_bytes=ROOM, free_inodes=ROOM)
+        return Levels(journal_bytes=0, free_bytes=ROOM, free_inodes=ROOM)
 
     def buffered_bytes(self) -> int:
         return self._parts.writers.buffered_bytes() if self._parts and self._parts.writers else 0

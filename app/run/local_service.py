@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,6 @@ from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow, WindowDamaged
 from app.commit.journal_store import JournalStore
-from app.commit.payload import RowsFrameCodec
 from app.commit.store import AcceptedRows
 from app.disk.data_directory_lock import lock_data_directory
 from app.disk.durable_fs import DurableFS
@@ -52,6 +52,7 @@ from app.run.gate import STARTING, Gate
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_json
 from app.run.pipelines import NewPipeline, pipeline_of_batches
+from app.run.replay import read_back, replay
 from app.run.start_patience import StartPatience
 from app.run.summary import Summary
 from app.run.told import CannotStart, cannot_start, say
@@ -109,7 +110,7 @@ class Service:
             self.levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
-            buffered_of=self.buffered_bytes_of,
+            journal_of=self.journal_bytes_of,
         )
         self.gate = Gate(self.admission, REFUSED_STARTS, on_fatal)
 
@@ -183,16 +184,18 @@ class Service:
             on_trim=lambda lsn: self._trim(journal, window, lsn),
             on_fatal=self.fail,
             journal_bytes=lambda: journal.size_bytes,
+            read_back=partial(read_back, journal),
         )
         writer.start()
-        replayed = self._replay(journal, window, writer)
+        memory_bytes = self._policies.writer.max_buffered_bytes // 2
+        replayed = replay(journal, window, writer, memory_bytes, self._patience)
         # Until the writer has looked at them, rows that are in files already count as buffered, too.
         writer.flush(partitions=()).result()
         accepted = AcceptedRows()
         for key, line in writer.account().items():
             accepted.rows[key] = line.buffered + line.published + line.quarantined
         pipeline = self._new_pipeline(
-            JournalStore(journal, writer, window, accepted, self._policies.group_buffered_bytes_max),
+            JournalStore(journal, writer, window, accepted, self._policies.max_delay_s),
             self._policies.group,
             self._policies.decode,
             CommitObserver(self._metrics),
@@ -299,22 +302,26 @@ class Service:
         """What stands against the limits of admission now."""
         parts = self._parts
         return Levels(
-            buffered_bytes=parts.writer.buffered_bytes if parts else 0,
             journal_bytes=parts.journal.size_bytes if parts else 0,
             free_bytes=self._disks.space.free_bytes,
             free_inodes=self._disks.space.free_inodes,
         )
 
-    def buffered_bytes_of(self, workspace_id: int) -> int:
-        return self._parts.writer.buffered_bytes_of(workspace_id) if self._parts else 0
+    def journal_bytes_of(self, workspace_id: int) -> int:
+        """About what the journal holds of one workspace, of rows that wait for their file."""
+        parts = self._parts
+        return int(parts.journal.size_bytes * parts.writer.waiting_share_of(workspace_id)) if parts else 0
 
     def crowded(self, limit_bytes: int) -> list[int]:
-        """The workspaces of which more bytes wait for their file."""
-        if self._parts is None or self._parts.writer.buffered_bytes <= limit_bytes:
+        """The workspaces whose rows take more of the journal."""
+        if self._parts is None or self._parts.journal.size_bytes <= limit_bytes:
             return []
         return [
-            each for each in self._parts.accepted.workspaces() if self.buffered_bytes_of(each) > limit_bytes
+            each for each in self._parts.accepted.workspaces() if self.journal_bytes_of(each) > limit_bytes
         ]
+
+    def buffered_bytes(self) -> int:
+        return self._parts.writer.buffered_bytes if self._parts else 0
 
     def buffered_rows(self) -> int:
         return self._parts.writer.buffered_rows if self._parts else 0
@@ -331,7 +338,7 @@ class Service:
             "accepted %d rows; buffered %d rows, %.1f MB; journal %.1f MB; oldest row %.0f s; files %d",
             sum(self._parts.accepted.rows.values()),
             self.buffered_rows(),
-            levels.buffered_bytes / 1e6,
+            self.buffered_bytes() / 1e6,
             levels.journal_bytes / 1e6,
             self.oldest_age_s(),
             len(self._parts.manifest.files()),
@@ -382,17 +389,3 @@ class Service:
     @property
     def _window_path(self) -> Path:
         return self._paths.state / "deduplication"
-
-    def _replay(self, journal: Journal, window: DeduplicationWindow, writer: Writer) -> int:
-        """Hands the journal's rows to the writer, which drops what is published; returns their number."""
-        codec = RowsFrameCodec()
-        most = self._policies.admission.max_buffered_bytes // 2
-        replayed = 0
-        for entry in journal.read(0):
-            frame = codec.decode(entry.payload)
-            window.remember(entry.lsn, frame.header.receipts, frame.header.messages)
-            writer.put(entry.lsn, frame.header.kind, frame.rows)
-            replayed += frame.rows.num_rows
-            if writer.buffered_bytes > most:
-                self._patience.until_done(writer.flush())
-        return replayed

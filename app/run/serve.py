@@ -109,8 +109,8 @@ def _crew(settings: Settings, listener: socket.socket, inner: socket.socket) -> 
         process.start()
         return process
 
-    server, sink = settings.server, settings.sink
-    share_bytes = int(sink.max_buffered_size * server.workspace_share)
+    server = settings.server
+    share_bytes = int(settings.journal.max_size * server.workspace_share)
     return Crew(server.workers, listener, spawn, server.drain_timeout + STOPPING_S, share_bytes)
 
 

@@ -63,7 +63,7 @@ class _Worker:
         self._channel = channel
         self.listeners: list[socket.socket] = []
         self._told = threading.Event()
-        self._levels = Levels(0, 0, 1 << 62, 1 << 62)
+        self._levels = Levels(0, 1 << 62, 1 << 62)
         self._crowded: frozenset[int] = frozenset()
         registry = CollectorRegistry()
         metrics = Metrics(registry)
@@ -74,7 +74,7 @@ class _Worker:
             lambda: self._levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
-            buffered_of=lambda workspace: (workspace in self._crowded) * (share.max_buffered_bytes + 1),
+            journal_of=lambda workspace: (workspace in self._crowded) * (share.max_journal_bytes + 1),
         )
         metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: self.admission.inflight_bytes)
         self._store = RemoteStore(channel, self._note, lambda: families_of(registry), lambda: os._exit(LOST))
