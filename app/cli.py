@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from app.api.api_keys import MAX_WORKSPACE_ID, ApiKeys, KeyFileError
+from app.console.admin import add_admin
 from app.console.load import add_load
+from app.console.tail import add_tail
 from app.console.target import CommandFailed
 from app.kinds import Kind
 from app.query.formats import FORMATS
@@ -117,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
     query.set_defaults(command=_query, host=None, port=None)
     add_load(commands)
+    add_tail(commands)
+    add_admin(commands)
     openapi = commands.add_parser("openapi", help="write the OpenAPI document")
     openapi.add_argument("path", nargs="?", type=Path, help="default: standard output")
     openapi.set_defaults(command=_openapi)

@@ -21,6 +21,7 @@ from app.commit.journal_store import JournalStore
 from app.commit.pipeline import Pipeline
 from app.commit.settle import read_proposal
 from app.commit.store import AcceptedRows, Store
+from app.commit.tap import unwatched
 from app.errors import BatchIdReused, DiskFull, OutcomeUnknown, Overloaded
 from app.journal.failures import JournalFailed, JournalFull
 from app.journal.journal import Appended
@@ -87,7 +88,7 @@ class Setting:
         self.pipeline = self.pipeline_over(self.new_store())
 
     def new_store(self) -> Store[Any]:
-        return JournalStore(self.journal, self.writer, self.window, AcceptedRows(), 0.0)
+        return JournalStore(self.journal, self.writer, self.window, AcceptedRows(), 0.0, unwatched)
 
     def pipeline_over(self, store: Store[Any]) -> Pipeline[Submission, Group]:
         return Pipeline(

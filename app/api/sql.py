@@ -76,7 +76,7 @@ class QueryEndpoint:
         if self._ask is None:
             raise NotFound(self._absent, code="query_not_available")
         query_string = scope["query_string"]
-        workspace_id = access.narrow(_workspace(query_string))
+        workspace_id = access.narrow(workspace_of(query_values(query_string, b"workspace_id")))
         since, until = (_date(query_string, name) for name in ("since", "until"))
         form = _form(query_string, header(scope["headers"], b"accept") or b"")
         body = await read_body(receive, scope["headers"], SQL_BYTES_MAX, self._timeout_s)
@@ -165,8 +165,9 @@ def _last(values: Sequence[bytes]) -> str:
     return values[-1].decode("latin-1").strip() if values else ""
 
 
-def _workspace(query_string: bytes) -> int | None:
-    text = _last(query_values(query_string, b"workspace_id"))
+def workspace_of(values: Sequence[bytes]) -> int | None:
+    """Of values of a query parameter: the workspace that the last one names. Raises RequestError."""
+    text = _last(values)
     if not text:
         return None
     if not text.isdigit() or not text.isascii() or int(text[:11]) > MAX_WORKSPACE_ID:

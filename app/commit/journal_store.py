@@ -1,7 +1,7 @@
 """The journal of this process as a store: append, sync, remember batch ids, hand over to the writer."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import pyarrow as pa
@@ -50,6 +50,7 @@ class JournalStore:
 
     max_delay_s: how long a group is held back while the writer is behind. So clients that wait for their
     answers come at the writer's pace; what comes faster than that waits in the journal.
+    watch: is shown rows that are durable, and must not block.
     """
 
     stores_at_once: Final = 1
@@ -61,12 +62,14 @@ class JournalStore:
         window: DeduplicationWindow,
         accepted: AcceptedRows,
         max_delay_s: float,
+        watch: Callable[[Kind, pa.RecordBatch], None],
     ) -> None:
         self._journal = journal
         self._writer = writer
         self._window = window
         self._accepted = accepted
         self._max_delay_s = max_delay_s
+        self._watch = watch
         self._codec = RowsFrameCodec()
 
     def wait_for_room(self) -> None:
@@ -92,4 +95,6 @@ class JournalStore:
             self._accepted.rows.update(group.accepted)
             for lsn, frame in enumerate(frames, appended.first_lsn):
                 self._writer.put(lsn, frame.rows.kind, frame.rows.rows)
+        for frame in frames:
+            self._watch(frame.rows.kind, frame.rows.rows)
         return appended.sync_seconds

@@ -32,6 +32,7 @@ from app.api.metrics import metrics_router
 from app.api.openapi.document import openapi_document
 from app.api.sql import QueryEndpoint
 from app.api.status import status_router
+from app.api.tail import TailEndpoint
 from app.api.tolerant_paths import TolerantPaths
 from app.clients.table import Table
 from app.commit.admission import Admission
@@ -47,10 +48,13 @@ from app.submission import Reply, Submission
 
 
 def create_app(
-    settings: Settings, request_exit: Callable[[], None] = lambda: None, crew: Crew | None = None
+    settings: Settings,
+    request_exit: Callable[[], None] = lambda: None,
+    crew: Crew | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
     """request_exit: asks the server to end when the service cannot go on (app.state.service.fatal says why).
-    crew: the processes that take batches, where this one does not.
+    crew: the processes that take batches, where this one does not. is_stopping: whether the server is to end.
 
     Raises KeyFileError when the key file cannot be used.
     """
@@ -61,15 +65,14 @@ def create_app(
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     metrics = Metrics(registry)
+    asking = Asking(settings)
     if crew is None:
-        service = build_service(settings, metrics, request_exit)
+        service = build_service(settings, metrics, request_exit, watch=asking.tap.offer)
     else:
-        service = build_service(settings, metrics, request_exit, crew.new_pipeline)
+        service = build_service(settings, metrics, request_exit, crew.new_pipeline, asking.tap.offer)
         assert isinstance(service, Service), "settings see to that"
         crew.serve(service, metrics)
     ids = RequestIds()
-
-    asking = Asking(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -93,7 +96,7 @@ def create_app(
     parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":
         add_ingest_calls(app, settings, parts)
-    _add_admin_calls(app, settings, service, keys, ids, registry, crew, asking)
+    _add_admin_calls(app, settings, service, keys, ids, registry, crew, asking, is_stopping)
     install_error_responses(app, ids)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
@@ -169,6 +172,7 @@ def _add_admin_calls(
     registry: CollectorRegistry,
     crew: Crew | None,
     asking: Asking,
+    is_stopping: Callable[[], bool],
 ) -> None:
     token = settings.auth.admin_token
     auth = AdminAuth(
@@ -182,6 +186,8 @@ def _add_admin_calls(
     app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
     questions = QueryEndpoint(asking.ask, asking.absent, auth.authorise, settings.server.request_timeout)
     app.router.routes.append(Route("/query", questions, methods=["POST"]))
+    tail = TailEndpoint(asking.watched, asking.not_watched, auth.authorise, is_stopping)
+    app.router.routes.append(Route("/tail", tail, methods=["GET"]))
     app.include_router(status_router(service.status, auth.authorise_admin))
     reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
     app.include_router(health_router(reasons, ids))

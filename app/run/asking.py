@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from importlib.util import find_spec
 
 from app.api.sql import Ask, Head
+from app.commit.tap import Tap
 from app.query.processes import Processes
 from app.query.snapshot import Selection
 from app.settings.plan import lake_of, query_policy
@@ -16,12 +17,19 @@ NOT_INSTALLED = (
 )
 SWITCHED_OFF = "SQL over HTTP is switched off here: query.enabled is false."
 NO_JOURNAL = "With a Kafka journal, no node has the rows that are in no file yet; ask the files: GET /files."
+NOT_HERE = "With a Kafka journal, no node sees all rows as they are accepted; consume the topic instead."
 
 
 class Asking:
-    """ask: None where questions are not answered, for the reason `absent`."""
+    """ask: None where questions are not answered, for the reason `absent`.
+
+    tap: is offered rows that are accepted; watched: the same, None where there are none, for `not_watched`.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.tap = Tap(settings.query.max_listeners)
+        self.not_watched = NOT_HERE if settings.journal.type == "kafka" else ""
+        self.watched = None if self.not_watched else self.tap
         self.absent = _why_not(settings)
         self._processes = None if self.absent else Processes(query_policy(settings), lake_of(settings))
 

@@ -19,6 +19,7 @@ from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow, WindowDamaged
 from app.commit.journal_store import JournalStore
 from app.commit.store import AcceptedRows
+from app.commit.tap import Watch, unwatched
 from app.disk.data_directory_lock import lock_data_directory
 from app.disk.durable_fs import DurableFS
 from app.disk.file_lock import FileLock
@@ -83,7 +84,9 @@ class Service:
         store: ObjectStore | None = None,
         catalog: Catalog | None = None,
         new_pipeline: NewPipeline = pipeline_of_batches,
+        watch: Watch = unwatched,
     ) -> None:
+        self._watch = watch
         self._new_writer = new_writer
         self._new_pipeline = new_pipeline
         self._catalog = catalog or NoCatalog()
@@ -195,7 +198,7 @@ class Service:
         for key, line in writer.account().items():
             accepted.rows[key] = line.buffered + line.published + line.quarantined
         pipeline = self._new_pipeline(
-            JournalStore(journal, writer, window, accepted, self._policies.max_delay_s),
+            JournalStore(journal, writer, window, accepted, self._policies.max_delay_s, self._watch),
             self._policies.group,
             self._policies.decode,
             CommitObserver(self._metrics),

@@ -69,7 +69,7 @@ def _run(settings: Settings, listener: socket.socket) -> int:
         _check_certificate(settings)
         inner = _inner_socket()
         crew = _crew(settings, listener, inner)
-    app = create_app(settings, request_exit, crew)
+    app = create_app(settings, request_exit, crew, lambda: server.should_exit)
     try:
         app.state.service.lock()
     except DataDirectoryInUse as error:

@@ -92,6 +92,7 @@ def data_file_example() -> JsonObject:
         "max_timestamp": 1790003599000,
         "compression": "snappy",
         "created_at": "2026-09-21T14:00:00.000Z",
+        "updated_at": "2026-09-21T14:04:00.000Z",
         "sealed": False,
     }
 
@@ -189,6 +190,7 @@ def _data_file_schema() -> JsonObject:
         max_timestamp=milliseconds,
         compression=_text("Of its pages."),
         created_at={"type": "string", "format": "date-time", "description": "When it was first published."},
+        updated_at={"type": "string", "format": "date-time", "description": "When it was last published."},
         sealed={"type": "boolean", "description": "The file never changes again."},
     )
 

@@ -5,6 +5,8 @@ from app.api.api_keys import MAX_WORKSPACE_ID
 from app.api.openapi.answers import error_answers
 from app.api.openapi.rows import JsonObject
 from app.api.sql import FORMS
+from app.api.watched_rows import COLUMNS
+from app.kinds import Kind
 
 SECURITY: list[JsonObject] = [
     {"adminToken": []},
@@ -18,7 +20,7 @@ SECURITY: list[JsonObject] = [
 
 def question_paths() -> JsonObject:
     """`paths` of the calls that show rows."""
-    return {"/query": {"post": _ask()}}
+    return {"/query": {"post": _ask()}, "/tail": {"get": _tail()}}
 
 
 def _query(name: str, description: str, schema: JsonObject) -> JsonObject:
@@ -85,6 +87,43 @@ def _ask() -> JsonObject:
                 errors.NotFound,
                 errors.BodyTooLarge,
                 errors.QueryLimit,
+                errors.Overloaded,
+            ),
+        },
+    }
+
+
+def _tail() -> JsonObject:
+    text = {"type": "string"}
+    row = (
+        'data: {"kind":"events","timestamp":"2026-09-21T14:00:00.000Z",'
+        '"received_at":"2026-09-21T14:00:01.042Z","workspace":1,'
+        '"event_type":"track","event_name":"signed_up","device_id":null,"session_id":null,'
+        '"source_ip":"192.0.2.7","payload":{"plan":"pro"}}\n\n'
+    )
+    return {
+        "operationId": "tail",
+        "tags": ["files"],
+        "summary": "Watch rows as they are accepted",
+        "description": "Server-sent events: each row is one without a name, its data is JSON. Who reads too "
+        "slowly misses rows, and gets an event `missed` with their number. Filters are joined by *and*.",
+        "security": [*SECURITY, {"queryKey": []}],
+        "parameters": [
+            _workspace(),
+            _query("kind", f"Only this kind; several with commas: {', '.join(Kind)}.", text),
+            *(_query(column, "Only rows that have this value there.", text) for column in COLUMNS),
+            _query("contains", "Only rows whose payload has this text, as it is stored.", text),
+        ],
+        "responses": {
+            "200": {
+                "description": "Rows, until either side ends it.",
+                "content": {"text/event-stream": {"schema": text, "example": row}},
+            },
+            **error_answers(
+                errors.MalformedBatch,
+                errors.Unauthenticated,
+                errors.Forbidden,
+                errors.NotFound,
                 errors.Overloaded,
             ),
         },
