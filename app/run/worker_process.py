@@ -26,6 +26,7 @@ from app.clients.table import Table
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
 from app.run.application import add_ingest_calls, ingest_parts
+from app.run.collector import look_less_often
 from app.run.gate import STARTING
 from app.run.lifespan import KEYS_INTERVAL_S, repeatedly
 from app.run.observers import CommitObserver
@@ -128,6 +129,7 @@ class _Worker:
         self._store.start()
         self._pipeline.start(asyncio.get_running_loop())
         await asyncio.to_thread(self._told.wait)
+        look_less_often()
         keys = asyncio.create_task(repeatedly(KEYS_INTERVAL_S, self._keys.reload_if_changed))
         try:
             yield
