@@ -18,11 +18,11 @@ from typing import Final
 
 from app.api.api_keys import MAX_WORKSPACE_ID, ApiKeys, KeyFileError
 from app.console.admin import add_admin
+from app.console.ask import Ask, add_query, ask_service, carry_out
 from app.console.load import add_load
 from app.console.tail import add_tail
 from app.console.target import CommandFailed
 from app.kinds import Kind
-from app.query.formats import FORMATS
 from app.run.without_pandas import do_without_pandas
 from app.settings.settings import ConfigurationError, Settings, load
 from app.settings.sources import unmatched_variables
@@ -106,17 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     for action in (rotate, revoke):
         action.add_argument("key", help="the key or its beginning")
     keys.set_defaults(command=_keys, host=None, port=None)
-    query = commands.add_parser(
-        "query",
-        parents=[file],
-        help="ask SQL of the views events, logs and snapshots: files, and rows that are in no file yet",
-    )
-    query.add_argument("sql", help="DuckDB's SQL, as \"SELECT event_name, payload->>'plan' FROM events\"")
-    query.add_argument("--workspace", type=int, help="only this workspace's files are opened")
-    query.add_argument("--since", metavar="YYYY-MM-DD", help="only what was received from this day on (UTC)")
-    query.add_argument("--until", metavar="YYYY-MM-DD", help="only what was received up to this day (UTC)")
-    query.add_argument("--format", choices=FORMATS, default="table", help="default: table")
-    query.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    query = add_query(commands, file)
     query.set_defaults(command=_query, host=None, port=None)
     add_load(commands)
     add_tail(commands)
@@ -226,6 +216,11 @@ def _keys(options: argparse.Namespace) -> int:
 
 
 def _query(options: argparse.Namespace) -> int:
+    return carry_out(options, ask_service(options) if options.url else _ask_directory(options))
+
+
+def _ask_directory(options: argparse.Namespace) -> Ask:
+    """Asks what the configuration names; each question sees what is there at its moment."""
     from app.disk.durable_fs import DurableFS
     from app.query.ask import QueryFailed, answer, connect
     from app.query.snapshot import CannotAsk, Selection, Snapshot
@@ -236,19 +231,20 @@ def _query(options: argparse.Namespace) -> int:
     promoted = {
         kind: [each.name for each in settings.sink.promote if each.kind == kind.value] for kind in Kind
     }
-    try:
-        snapshot = Snapshot.take(DurableFS(), sink_paths(settings), selection)
+    payload_is_json = settings.sink.data_format == "json"
+
+    def ask(sql: str, form: str, output: Path | None) -> None:
         try:
-            connection = connect(
-                snapshot, payload_is_json=settings.sink.data_format == "json", promoted=promoted
-            )
-            answer(connection, options.sql, options.format, options.output)
-        finally:
-            snapshot.close()
-    except (CannotAsk, QueryFailed, OSError) as error:
-        print(f"parquet-sink: {error}", file=sys.stderr)
-        return 1
-    return 0
+            snapshot = Snapshot.take(DurableFS(), sink_paths(settings), selection)
+            try:
+                connection = connect(snapshot, payload_is_json=payload_is_json, promoted=promoted)
+                answer(connection, sql, form, output)
+            finally:
+                snapshot.close()
+        except (CannotAsk, QueryFailed, OSError) as error:
+            raise CommandFailed(str(error)) from None
+
+    return ask
 
 
 def _adopt(options: argparse.Namespace) -> int:

@@ -1,12 +1,12 @@
 """Questions in SQL, answered by DuckDB over a snapshot: `parquet-sink query`."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from app.kinds import Kind
+from app.query.forms import encode
 from app.query.snapshot import CannotAsk, Snapshot
 from app.query.views import MACROS, read_parquet, view
 
@@ -56,35 +56,15 @@ def _write(relation: "DuckDBPyRelation", form: str, output: Path | None) -> None
         raise CannotAsk(f"{form} is no text for a terminal: name a file with --output")
     if form == "parquet":
         relation.write_parquet(str(output))
-    elif form == "arrow":
-        import pyarrow as pa
-
-        table = relation.to_arrow_table()
-        with pa.OSFile(str(output), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
-            stream.write_table(table)
-    else:
-        text = _text(relation, form)
-        if output is None:
-            sys.stdout.write(text)
-        else:
-            output.write_text(text, "utf-8")
-
-
-def _text(relation: "DuckDBPyRelation", form: str) -> str:
+        return
     if form == "table":
-        return f"{relation.limit(TABLE_ROWS_MAX)}\n"
-    names = relation.columns
-    rows: list[tuple[Any, ...]] = relation.fetchall()
-    if form == "csv":
-        import csv
-        import io
-
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(rows)
-        return out.getvalue()
-    objects = [dict(zip(names, row, strict=True)) for row in rows]
-    if form == "json":
-        return json.dumps(objects, default=str, ensure_ascii=False, indent=2) + "\n"
-    return "".join(json.dumps(each, default=str, ensure_ascii=False) + "\n" for each in objects)
+        parts = [f"{relation.limit(TABLE_ROWS_MAX)}\n".encode()]
+    else:
+        parts = encode(relation, form).parts
+    if output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.writelines(parts)
+        sys.stdout.buffer.flush()
+    else:
+        with output.open("wb") as file:
+            file.writelines(parts)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any, Final
 
 import httpx
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.support.payloads import event, log_line
 from tests.support.payloads import snapshot as snapshot_row
-from tests.support.service import KEYS, Service, running_service
+from tests.support.service import ADMIN_TOKEN, KEYS, REPOSITORY, Service, running_service
 
 ROWS_MAX: Final = 500
 
@@ -314,6 +316,86 @@ def test_a_question_ends_when_its_client_leaves_and_has_a_low_priority(tmp_path:
             service.wait_until(lambda: list(priorities(service).values()) == ["12"], 20)
             (endless,) = priorities(service)
         service.wait_until(lambda: endless not in priorities(service), 20)
+
+
+def run_query(
+    service: Service, *arguments: str, stdin: str = "", from_file: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    where = (
+        ["--config", str(service.directory / "parquet-sink.toml")]
+        if from_file
+        else ["--url", service.base_url, "--key", KEYS[1]]
+    )
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", "query", *arguments, *where],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        input=stdin,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_the_command_asks_a_service_or_a_directory_alike(
+    asked: Service, tmp_path: Path, from_file: bool
+) -> None:
+    sql = "SELECT payload, payload->>'n' AS n FROM events WHERE workspace = 1 ORDER BY timestamp"
+
+    def asks(*arguments: str, stdin: str = "") -> str:
+        done = run_query(asked, *arguments, stdin=stdin, from_file=from_file)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    expected = [{"payload": {"n": n}, "n": str(n)} for n in range(OWN_ROWS)]
+    assert json.loads(asks(sql, "--format", "json")) == expected
+    assert [json.loads(line) for line in asks("-", "--format", "ndjson", stdin=sql).splitlines()] == expected
+    assert asks(sql, "--format", "csv").splitlines()[1] == '"{""n"": 0}",0'
+    assert '{"n": 2}' in asks(sql)
+    for form in ("parquet", "arrow"):
+        asks(sql, "--format", form, "--output", str(tmp_path / form))
+    assert pq.read_table(tmp_path / "parquet").column("n").to_pylist() == ["0", "1", "2"]
+    with pa.OSFile(str(tmp_path / "arrow")) as file:
+        assert pa.ipc.open_stream(file).read_all().num_rows == OWN_ROWS
+    wrong = run_query(asked, "SELECT nothing FROM events", from_file=from_file)
+    assert (wrong.returncode, "nothing" in wrong.stderr) == (1, True)
+
+
+def test_a_shell_answers_question_after_question(asked: Service) -> None:
+    typed = ".tables\n.format csv\nSELECT count(*) AS n\n  FROM events;\nSELEC;\nSELECT 7 AS last"
+    done = run_query(asked, "-i", stdin=typed)
+    assert done.returncode == 0
+    assert "device_id" in done.stdout
+    assert done.stdout.endswith(f"n\n{OWN_ROWS}\nlast\n7\n")
+    assert "syntax error" in done.stderr
+    assert run_query(asked).returncode == 2
+
+
+def test_the_other_commands_show_what_the_service_holds(asked: Service) -> None:
+    def said(*arguments: str) -> str:
+        where = ["--url", asked.base_url, "--token", ADMIN_TOKEN]
+        done = subprocess.run(
+            [sys.executable, "-m", "app.cli", *arguments, *where],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert json.loads(said("flush", "--json"))["flushed_rows"] > 0
+    listed = json.loads(said("files", "--json"))
+    assert {file["path"] for file in listed} == {file["path"] for file in asked.files()}
+    newest = max(file["updated_at"] for file in listed)
+    assert json.loads(said("files", "--json", "--updated-since", newest))
+    assert json.loads(said("files", "--json", "--updated-since", "2099-01-01T00:00:00Z")) == []
+    assert "2/" in said("files", "--kind", "logs", "--limit", "1000")
+    assert json.loads(said("status", "--json")) == asked.status()
+    assert f"{NEIGHBOURS_ROWS:,}" in said("status")
+    assert "0 rows written" in said("flush")
 
 
 @pytest.mark.parametrize(("section", "reason"), [({"enabled": False}, "query.enabled")])
