@@ -19,6 +19,8 @@ from typing import Final
 from app.api.api_keys import MAX_WORKSPACE_ID, ApiKeys, KeyFileError
 from app.console.admin import add_admin
 from app.console.ask import Ask, add_query, ask_service, carry_out
+from app.console.completion import SHELLS, script, words_of
+from app.console.init import add_init
 from app.console.load import add_load
 from app.console.tail import add_tail
 from app.console.target import CommandFailed
@@ -29,6 +31,8 @@ from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
 
 LOST: Final = 4
+
+ENGINE_NAMES: Final = ("duckdb", "polars", "clickhouse", "spark", "pyarrow")
 
 DEVELOPMENT_KEYS: Final = "api-keys.txt"
 """What `serve` makes where no key file is configured."""
@@ -111,6 +115,23 @@ def _parser() -> argparse.ArgumentParser:
     add_load(commands)
     add_tail(commands)
     add_admin(commands)
+    sql = commands.add_parser(
+        "sql",
+        parents=[file],
+        help="print what makes an engine see the files",
+        description="Prints views or lines for an engine, with the paths that the configuration names.",
+    )
+    sql.add_argument("engine", choices=ENGINE_NAMES)
+    sql.set_defaults(command=_sql, host=None, port=None)
+    add_init(commands)
+    completion = commands.add_parser(
+        "completion",
+        help="print a completion script for a shell",
+        description='bash: eval "$(parquet-sink completion bash)" in .bashrc; zsh the same in .zshrc; '
+        "fish: parquet-sink completion fish > ~/.config/fish/completions/parquet-sink.fish",
+    )
+    completion.add_argument("shell", choices=SHELLS)
+    completion.set_defaults(command=_completion)
     openapi = commands.add_parser("openapi", help="write the OpenAPI document")
     openapi.add_argument("path", nargs="?", type=Path, help="default: standard output")
     openapi.set_defaults(command=_openapi)
@@ -245,6 +266,26 @@ def _ask_directory(options: argparse.Namespace) -> Ask:
             raise CommandFailed(str(error)) from None
 
     return ask
+
+
+def _sql(options: argparse.Namespace) -> int:
+    from app.console.engines import ENGINES
+
+    sink = _load(options).sink
+    directory = sink.directory.absolute() if sink.directory else None
+    kinds = [
+        kind
+        for kind in Kind
+        if directory is None or next(directory.glob(f"**/{kind.value}*.parquet"), None) is not None
+    ]
+    place = str(sink.path if directory is None else directory)
+    print(ENGINES[options.engine](place, kinds, payload_is_json=sink.data_format == "json"))
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    print(script(options.shell, *words_of(_parser())), end="")
+    return 0
 
 
 def _adopt(options: argparse.Namespace) -> int:
