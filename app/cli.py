@@ -149,16 +149,21 @@ def _workspace(text: str) -> int:
 
 
 def _load(options: argparse.Namespace) -> Settings:
+    return load(options.config, os.environ, _flags(options))
+
+
+def _flags(options: argparse.Namespace) -> dict[str, str]:
     given = {"server.host": options.host, "server.port": options.port}
-    return load(options.config, os.environ, {key: text for key, text in given.items() if text is not None})
+    return {key: text for key, text in given.items() if text is not None}
 
 
 def _serve(options: argparse.Namespace) -> int:
     do_without_pandas()
     # The other commands are quick because they do not import the service.
+    from app.run.reload import Source
     from app.run.serve import serve
 
-    return serve(_load(options))
+    return serve(_load(options), Source(options.config, _flags(options)))
 
 
 def _check_config(options: argparse.Namespace) -> int:
@@ -168,7 +173,12 @@ def _check_config(options: argparse.Namespace) -> int:
         print(f"parquet-sink: {name} is no setting; they begin with PARQUET_SINK__", file=sys.stderr)
     missing = [
         path
-        for path in (settings.auth.api_keys_file, settings.server.tls_certificate, settings.server.tls_key)
+        for path in (
+            settings.auth.api_keys_file,
+            settings.server.tls_certificate,
+            settings.server.tls_key,
+            settings.server.tls_client_ca,
+        )
         if path is not None and not path.is_file()
     ]
     for path in missing:

@@ -76,6 +76,12 @@ class WorkspaceOverShare(Refused):
     code = "workspace_over_share"
 
 
+class QuotaExceeded(WorkspaceOverShare):
+    """One workspace has sent more than its quota lets it."""
+
+    code = "quota_exceeded"
+
+
 class Overloaded(Refused):
     """The service as a whole is at one of its limits, is starting, or is draining."""
 

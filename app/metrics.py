@@ -1,9 +1,11 @@
 """Every metric of the service's own, with its unit and what to do when it moves.
 
 The HTTP metrics come from prometheus-fastapi-instrumentator. Labels are bounded: kinds, fields, reasons, and
-the first hundred workspaces of which there is something to say; never anything that a client chooses.
+as many workspaces as `metrics_workspaces` says; never anything that a client chooses. docs/operations.md
+lists them all, held against this by a test.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -15,11 +17,36 @@ _GROUP_ROWS: Final = (1, 10, 100, 500, 1_000, 5_000, 20_000, 100_000)
 _SYNC_SECONDS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
 _FLUSH_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 
+WORKSPACES_MAX: Final = 100
+"""Workspaces that have labels of their own where no other number is given."""
+
+OTHER_WORKSPACES: Final = "other"
+
+
+class WorkspaceLabels:
+    """The first workspaces of which there is something to say have labels of their own, all others one.
+
+    A workspace keeps its label, so that no counter ever falls.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._known: set[int] = set()
+
+    def of(self, workspace_id: int) -> str:
+        if workspace_id not in self._known:
+            with self._lock:
+                if workspace_id not in self._known and len(self._known) >= self._most:
+                    return OTHER_WORKSPACES
+                self._known.add(workspace_id)
+        return str(workspace_id)
+
 
 class Metrics:
-    """One attribute a metric, registered where the composition root says."""
+    """One attribute a metric, registered where the composition root says. workspaces_max: with own labels."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, workspaces_max: int = WORKSPACES_MAX) -> None:
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(f"parquet_sink_{name}", text, labels, registry=registry)
 
@@ -27,6 +54,7 @@ class Metrics:
             return Histogram(f"parquet_sink_{name}", text, buckets=buckets, registry=registry)
 
         self._registry = registry
+        self.workspaces = WorkspaceLabels(workspaces_max)
         self.batches_received = counter(
             "batches_received",
             "Batches that reached decoding, accepted or not. Flat: clients stopped sending.",
@@ -37,10 +65,11 @@ class Metrics:
             Kind.SNAPSHOTS: counter("snapshot_rows_written", "Snapshot rows in published files."),
         }
         self.bytes_written = counter(
-            "bytes_written", "Compressed bytes on disk, without the part of a file that was there before."
+            "bytes_written",
+            "Compressed bytes written to data files; what a file held before it grew is not counted again.",
         )
         self.files_created = counter(
-            "files_created", "Data files started. Fast growth: max_file_size too small."
+            "files_created", "Data files started. Fast growth: max_file_size is too small."
         )
         self.write_errors = counter(
             "write_errors", "Publishing attempts that failed and are tried again. Any: look at the disk."
@@ -54,6 +83,16 @@ class Metrics:
             "Batches refused whole because they could not be read. Rising: a client is broken.",
         )
         self.rows_accepted = counter("rows_accepted", "Rows acknowledged, durable in the journal.", ("kind",))
+        self.workspace_rows = counter(
+            "workspace_rows_accepted",
+            "Rows acknowledged, by workspace; GET /usage has the exact account of each day.",
+            ("workspace",),
+        )
+        self.workspace_bytes = counter(
+            "workspace_bytes_accepted",
+            "Bytes of the texts and payloads of acknowledged rows, before compression, by workspace.",
+            ("workspace",),
+        )
         self.rows_rejected = counter(
             "rows_rejected",
             "Rows refused alone, by the field at fault. Rising: a client is broken.",
@@ -78,7 +117,8 @@ class Metrics:
         )
         self.backpressure_refusals = counter(
             "backpressure_refusals",
-            "Requests told to come again (429, 503, 507), by reason. Rising: add disk or a node.",
+            "Requests told to come again (429, 503, 507), by reason. Rising: add disk or a node; for "
+            "quota_exceeded: a workspace sends more than its quota.",
             ("reason",),
         )
         self.duplicate_batches = counter(
@@ -93,23 +133,28 @@ class Metrics:
             "Rising: the type in the configuration is not what clients send.",
             ("kind", "column"),
         )
-        self.catalog_files = counter("catalog_files", "Files registered in tables.")
+        self.catalog_files = counter("catalog_files", "Data files registered in tables of the catalog.")
         self.catalog_errors = counter(
-            "catalog_errors", "Registrations that failed and are tried again. Rising: look at the catalog."
+            "catalog_errors",
+            "Registrations of data files in tables that failed and are tried again. Rising: look at the "
+            "catalog.",
         )
-        self.group_rows = histogram("commit_group_rows", "Rows in one group commit.", _GROUP_ROWS)
+        self.group_rows = histogram("commit_group_rows", "Rows made durable by one sync.", _GROUP_ROWS)
         self.group_batches = histogram(
             "commit_group_batches",
-            "Batches in one group commit. High: the disk is slower than the clients.",
+            "Batches made durable by one sync. High: the disk is slower than the clients.",
             (1, 2, 4, 8, 16, 32, 64, 128, 512, 2_048),
         )
         self.sync_seconds = histogram(
             "journal_sync_seconds",
-            "Time of one fdatasync of the journal. Rising: the disk is busy or failing.",
+            "Time of one fdatasync of the journal, seconds. Rising: the disk is busy or failing.",
             _SYNC_SECONDS,
         )
         self.flush_seconds = histogram(
-            "flush_seconds", "Time of one publish of buffered rows.", _FLUSH_SECONDS
+            "flush_seconds",
+            "Time from staging to commit of one publish of buffered rows, seconds. Rising: the disk or the "
+            "object store is slow.",
+            _FLUSH_SECONDS,
         )
         self.recovery_rows = Gauge(
             "parquet_sink_recovery_rows", "Rows the last start replayed from the journal.", registry=registry
@@ -123,6 +168,20 @@ class Metrics:
             registry=registry,
         )
 
+    def count_rows(self, workspace_id: int, rows: int) -> None:
+        """Rows of a workspace that are durable."""
+        self.workspace_rows.labels(self.workspaces.of(workspace_id)).inc(rows)
+
+    def count_usage(self, workspace_id: int, rows: int, size: int) -> None:
+        """The same, and how many bytes they are."""
+        self.count_rows(workspace_id, rows)
+        self.workspace_bytes.labels(self.workspaces.of(workspace_id)).inc(size)
+
     def observe(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Adds a gauge that is read at each scrape: a level that some part of the service knows."""
         Gauge(f"parquet_sink_{name}", text, registry=self._registry).set_function(read)
+
+    def state(self, name: str, text: str, value: float, **labels: str) -> None:
+        """Adds a gauge that stays as it is: a limit, or what this process is."""
+        gauge = Gauge(f"parquet_sink_{name}", text, tuple(labels), registry=self._registry)
+        (gauge.labels(**labels) if labels else gauge).set(value)

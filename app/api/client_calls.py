@@ -21,8 +21,10 @@ from app.api.client_keys import client_credential
 from app.api.content_encoding import decompress, encoding_of_bytes
 from app.api.error_responses import (
     REQUEST_ID_HEADER,
+    WORKSPACE_KEY,
     HttpAnswer,
     error_response,
+    fields_of,
     receipt_status,
     request_id_of,
     send_answer,
@@ -104,7 +106,7 @@ class ClientEndpoint:
         elif request.method == "HEAD":
             answer = ClientAnswer(200)
         else:
-            answer = await self._answer(_Exchange(request, scope), receive)
+            answer = await self._answer(_Exchange(request, scope, request_id), receive)
         await send_answer(send, _http(answer, request_id))
 
     def takes_head(self, scope: Scope) -> bool:
@@ -198,7 +200,11 @@ class ClientEndpoint:
         except RequestError:
             raise
         except Exception:
-            _log.exception("A body of %s could not be translated", call.family.name)
+            _log.exception(
+                "a body of %s could not be translated",
+                call.family.name,
+                extra=fields_of(exchange.request_id, exchange.scope),
+            )
             raise DecoderFailed("The body met a defect of the service.") from None
         if document.refused and not document.rows:
             raise MalformedBatch(str(document.refused[0]))
@@ -226,8 +232,9 @@ class ClientEndpoint:
 class _Exchange:
     """One request on its way: what is known of it so far, and the bytes that it holds."""
 
-    def __init__(self, request: ClientRequest, scope: Scope) -> None:
+    def __init__(self, request: ClientRequest, scope: Scope, request_id: str) -> None:
         self.request = request
+        self.request_id = request_id
         self.scope = scope
         self.content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         self.call: Call
@@ -245,6 +252,8 @@ class _Exchange:
         return is_encoded(encoding) or bool(encoding_of_bytes(body))
 
     def hold(self, parts: IngestParts, size: int) -> None:
+        if self.credential is not None:
+            self.scope[WORKSPACE_KEY] = self.credential.workspace_id
         parts.admission.enter(self.workspace_id, size)
         self._held, self._holds = size, True
 

@@ -72,6 +72,9 @@ CLIENT_LEFT: Final = 499
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 _REQUEST_ID_KEY: Final = "parquet_sink.request_id"
+WORKSPACE_KEY: Final = "parquet_sink.workspace_id"
+"""In the scope of a request, once its key has been read."""
+
 _SANE_REQUEST_ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,64}", re.ASCII)
 
 _log = logging.getLogger(__name__)
@@ -105,6 +108,11 @@ def request_id_of(scope: Scope, ids: RequestIds) -> str:
     if known is None:
         known = scope[_REQUEST_ID_KEY] = ids.of(scope["headers"])
     return known
+
+
+def fields_of(request_id: str, scope: Scope | None) -> dict[str, object]:
+    """What a line of the log says of the request that it concerns: `extra`."""
+    return {"request_id": request_id, "workspace_id": scope.get(WORKSPACE_KEY) if scope else None}
 
 
 def json_answer(
@@ -199,9 +207,9 @@ def refused_head_response(status: int, request_id: str) -> HttpAnswer:
     return json_answer(status, content, request_id, [(b"connection", b"close")])
 
 
-def unexpected_response(error: BaseException, request_id: str) -> HttpAnswer:
+def unexpected_response(error: BaseException, request_id: str, scope: Scope | None = None) -> HttpAnswer:
     """500 for a fault of the service: logged with its traceback, no details to the client."""
-    _log.error("request %s failed unexpectedly", request_id, exc_info=error)
+    _log.error("a request failed unexpectedly", exc_info=error, extra=fields_of(request_id, scope))
     content = _error_content(
         "internal_error",
         "The service failed at this request; its log says more under the request id.",
@@ -238,16 +246,16 @@ class AnswerErrors:
         try:
             await self._app(scope, receive, send_with_id)
         except (ClientDisconnected, ClientDisconnect):
-            _log.debug("request %s: the client went away", request_id)
+            _log.debug("the client went away", extra=fields_of(request_id, scope))
             if not started:
                 # Nobody gets it, but it is counted: a request without an answer counts as a 500.
                 await send({"type": "http.response.start", "status": CLIENT_LEFT, "headers": []})
                 await send({"type": "http.response.body", "body": b""})
         except Exception as error:
             if started:
-                _log.error("request %s broke off", request_id, exc_info=error)
+                _log.error("an answer broke off", exc_info=error, extra=fields_of(request_id, scope))
                 raise
-            await send_answer(send_with_id, _answer_to(error, request_id))
+            await send_answer(send_with_id, _answer_to(error, request_id, scope))
 
 
 async def send_answer(send: Send, answer: HttpAnswer) -> None:
@@ -260,7 +268,7 @@ def install_error_responses(app: FastAPI, ids: RequestIds) -> None:
     """Make `app` answer every error in the service's own form."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        answer = _answer_to(error, request_id_of(request.scope, ids))
+        answer = _answer_to(error, request_id_of(request.scope, ids), request.scope)
         response = Response(answer.body, answer.status)
         response.raw_headers = list(answer.headers)
         return response
@@ -270,14 +278,14 @@ def install_error_responses(app: FastAPI, ids: RequestIds) -> None:
     app.add_middleware(AnswerErrors, ids=ids)
 
 
-def _answer_to(error: Exception, request_id: str) -> HttpAnswer:
+def _answer_to(error: Exception, request_id: str, scope: Scope) -> HttpAnswer:
     if isinstance(error, errors.RequestError):
         return error_response(error, request_id)
     if isinstance(error, RequestValidationError):
         return error_response(errors.RequestError(_invalid(error), code="invalid_parameter"), request_id)
     if isinstance(error, HTTPException):
         return _routing_answer(error, request_id)
-    return unexpected_response(error, request_id)
+    return unexpected_response(error, request_id, scope)
 
 
 def _routing_answer(error: HTTPException, request_id: str) -> HttpAnswer:

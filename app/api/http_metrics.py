@@ -1,6 +1,6 @@
 """The HTTP metrics of prometheus-fastapi-instrumentator, counted for the ASGI route and for the fast lane.
 
-Names, labels and buckets are those of the instrumentator's own default. The fast lane counts in plain numbers
+Names and labels are those of the instrumentator's own default. The fast lane counts in plain numbers
 and adds them up here once in a while: the five observations of a request cost more than reading it.
 """
 
@@ -17,10 +17,36 @@ from prometheus_client.registry import Collector
 from prometheus_fastapi_instrumentator.metrics import Info
 
 HIGH_RESOLUTION_S: Final = (
-    *(0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 7.5, 10, 30, 60),
+    *(
+        0.001,
+        0.0025,
+        0.005,
+        0.01,
+        0.025,
+        0.05,
+        0.075,
+        0.1,
+        0.25,
+        0.5,
+        0.75,
+        1,
+        1.5,
+        2,
+        2.5,
+        3,
+        3.5,
+        4,
+        4.5,
+        5,
+        7.5,
+        10,
+        30,
+        60,
+    ),
     float("inf"),
 )
-LOW_RESOLUTION_S: Final = (0.1, 0.5, 1, float("inf"))
+LOW_RESOLUTION_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, float("inf"))
+"""A batch is durable within milliseconds: 5 ms is where a slow disk shows first."""
 
 
 class Tally(msgspec.Struct):
@@ -47,31 +73,32 @@ class HttpMetrics(Collector):
         registry.register(self)  # before the metrics, so that a scrape finds them up to date
         self._requests = Counter(
             "http_requests_total",
-            "Total number of requests by method, status and handler.",
+            "Requests by method, class of status and handler. 5xx rising: look at the log; 4xx: a client is "
+            "broken.",
             ("method", "status", "handler"),
             registry=registry,
         )
         self._request_bytes = Summary(
             "http_request_size_bytes",
-            "Content length of incoming requests by handler. Only value of header is respected.",
+            "Bytes of request bodies by handler, as their Content-Length says.",
             ("handler",),
             registry=registry,
         )
         self._response_bytes = Summary(
             "http_response_size_bytes",
-            "Content length of outgoing responses by handler. Only value of header is respected.",
+            "Bytes of response bodies by handler, as their Content-Length says.",
             ("handler",),
             registry=registry,
         )
         self._latency = Histogram(
             "http_request_duration_highr_seconds",
-            "Latency with many buckets but no API specific labels.",
+            "Seconds from a request's head to its answer, of all handlers together, in many buckets.",
             buckets=HIGH_RESOLUTION_S,
             registry=registry,
         )
         self._latency_by_handler = Histogram(
             "http_request_duration_seconds",
-            "Latency with only few buckets by handler.",
+            "Seconds from a request's head to its answer, by handler. Rising: the disk's sync is slow.",
             ("method", "handler"),
             buckets=LOW_RESOLUTION_S,
             registry=registry,

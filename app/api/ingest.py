@@ -10,7 +10,14 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.body import is_encoded, is_one_line, read_body, unpack_body
 from app.api.client_calls import ClientEndpoint
-from app.api.error_responses import HttpAnswer, error_response, methods_answer, request_id_of, send_answer
+from app.api.error_responses import (
+    WORKSPACE_KEY,
+    HttpAnswer,
+    error_response,
+    methods_answer,
+    request_id_of,
+    send_answer,
+)
 from app.api.ingest_request import (
     IngestCall,
     IngestHead,
@@ -72,6 +79,7 @@ class IngestEndpoint:
 
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> HttpAnswer:
         head = read_head(self._call, scope["headers"], scope["query_string"], self._parts.keys)
+        scope[WORKSPACE_KEY] = head.credential.workspace_id
         try:
             answer = await self._submit(scope, receive, head)
         except BodyTooLarge as error:

@@ -6,9 +6,11 @@ its body is read until it is answered, so the sum over all clients is bounded ho
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
+from app.commit.quota import Excess
 from app.errors import DiskFull, Overloaded, Refused, WorkspaceOverShare
 
 
@@ -39,11 +41,29 @@ class Levels(msgspec.Struct, frozen=True):
     free_inodes: int
 
 
+class Limits(Protocol):
+    """What single workspaces may do, beyond what is the same for all."""
+
+    def excess(self, workspace_id: int) -> Excess | None: ...
+    def share_of(self, workspace_id: int) -> float | None: ...
+
+
+class NoQuotas:
+    """No workspace has limits of its own."""
+
+    def excess(self, workspace_id: int) -> Excess | None:
+        return None
+
+    def share_of(self, workspace_id: int) -> float | None:
+        return None
+
+
 class Admission:
     """Counts what is in flight and refuses what is too much. Used on the event loop alone.
 
     closed: the reason why nothing is taken at all (starting, draining, failed), or None.
     journal_of: the part of the journal that rows of one workspace take which wait for their file.
+    quotas: limits of single workspaces.
     """
 
     def __init__(
@@ -53,8 +73,10 @@ class Admission:
         on_refusal: Callable[[str], None],
         closed: str | None = None,
         journal_of: Callable[[int], int] = lambda workspace_id: 0,
+        quotas: Limits | None = None,
     ) -> None:
         self._policy = policy
+        self._quotas = quotas or NoQuotas()
         self._levels = levels
         self._on_refusal = on_refusal
         self._journal_of = journal_of
@@ -108,6 +130,8 @@ class Admission:
         refusal = self._refusal_of_all() or self._refusal_of_bytes(workspace_id, size)
         if refusal is not None:
             return refusal
+        if (excess := self._quotas.excess(workspace_id)) is not None:
+            return excess.error
         if self._journal_of(workspace_id) > self._policy.max_workspace_journal_bytes:
             return WorkspaceOverShare(
                 "Too many rows of this workspace wait for their file; send the batch again.", retry_after_s=2
@@ -117,11 +141,18 @@ class Admission:
     def _refusal_of_bytes(self, workspace_id: int, size: int) -> Refused | None:
         if self._inflight + size > self._policy.max_inflight_bytes:
             return Overloaded("Too many bytes are in flight; send the batch again.", retry_after_s=1)
-        if self._by_workspace[workspace_id] + size > self._policy.max_workspace_inflight_bytes:
+        if self._by_workspace[workspace_id] + size > self._workspace_inflight_max(workspace_id, size):
             return WorkspaceOverShare(
                 "This workspace has too many bytes in flight; send fewer batches at a time.", retry_after_s=1
             )
         return None
+
+    def _workspace_inflight_max(self, workspace_id: int, size: int) -> int:
+        """One batch by itself is let in however small the share."""
+        share = self._quotas.share_of(workspace_id)
+        if share is None:
+            return self._policy.max_workspace_inflight_bytes
+        return max(int(self._policy.max_inflight_bytes * share), size)
 
     def _refusal_of_all(self) -> Refused | None:
         if self.closed is not None:

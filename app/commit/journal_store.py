@@ -1,7 +1,7 @@
 """The journal of this process as a store: append, sync, remember batch ids, hand over to the writer."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import pyarrow as pa
@@ -10,6 +10,8 @@ from app.commit.batch_ids import DeduplicationWindow
 from app.commit.payload import RowsFrameCodec
 from app.commit.settle import SettledFrame
 from app.commit.store import AcceptedRows, NotStored
+from app.commit.tap import Watch
+from app.commit.usage import Usage
 from app.journal.failures import JournalFull
 from app.kinds import Kind
 
@@ -62,7 +64,8 @@ class JournalStore:
         window: DeduplicationWindow,
         accepted: AcceptedRows,
         max_delay_s: float,
-        watch: Callable[[Kind, pa.RecordBatch], None],
+        usage: Usage,
+        watch: Watch,
     ) -> None:
         self._journal = journal
         self._writer = writer
@@ -70,6 +73,7 @@ class JournalStore:
         self._accepted = accepted
         self._max_delay_s = max_delay_s
         self._watch = watch
+        self._usage = usage
         self._codec = RowsFrameCodec()
 
     def wait_for_room(self) -> None:
@@ -91,6 +95,7 @@ class JournalStore:
         # the window holds by then is saved.
         for lsn, frame in enumerate(frames, appended.first_lsn):
             self._window.remember(lsn, frame.receipts, frame.messages)
+            self._usage.add(lsn, frame.rows.kind, frame.rows.rows)
         with self._accepted.lock:
             self._accepted.rows.update(group.accepted)
             for lsn, frame in enumerate(frames, appended.first_lsn):

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from app.api.access_log import AccessLog, AccessLogged
 from app.api.admin_auth import AdminAuth
 from app.api.api_keys import ApiKeys
 from app.api.client_address import ClientAddresses
@@ -34,6 +35,7 @@ from app.api.sql import QueryEndpoint
 from app.api.status import status_router
 from app.api.tail import TailEndpoint
 from app.api.tolerant_paths import TolerantPaths
+from app.api.usage import usage_router
 from app.clients.table import Table
 from app.commit.admission import Admission
 from app.metrics import Metrics
@@ -64,8 +66,8 @@ def create_app(
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    metrics = Metrics(registry)
     asking = Asking(settings)
+    metrics = Metrics(registry, settings.sink.metrics_workspaces)
     if crew is None:
         service = build_service(settings, metrics, request_exit, watch=asking.tap.offer)
     else:
@@ -92,6 +94,7 @@ def create_app(
     )
     app.state.service = service
     app.state.keys = keys
+    app.state.metrics = metrics
     submit = service.submit if crew is None else crew.refuse
     parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":
@@ -102,7 +105,10 @@ def create_app(
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
     app.add_middleware(TolerantPaths, exact=exact, calls=Table())
-    app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
+    access = AccessLog(enabled=settings.server.access_log)
+    if access.enabled:
+        app.add_middleware(AccessLogged, ids=ids, access=access)
+    app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings), access)
     app.openapi = cache(lambda: openapi_document(app))  # type: ignore[method-assign]
     return app
 
@@ -189,6 +195,8 @@ def _add_admin_calls(
     tail = TailEndpoint(asking.watched, asking.not_watched, auth.authorise, is_stopping)
     app.router.routes.append(Route("/tail", tail, methods=["GET"]))
     app.include_router(status_router(service.status, auth.authorise_admin))
+    knows_bytes = settings.journal.type == "local"
+    app.include_router(usage_router(service.usage_of, auth.authorise, knows_bytes=knows_bytes))
     reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
     app.include_router(health_router(reasons, ids))
     app.include_router(docs_router(lambda: app.openapi()))

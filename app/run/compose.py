@@ -15,6 +15,7 @@ from app.metrics import Metrics
 from app.object_store.client import StoreMisconfigured
 from app.object_store.store import ObjectStore
 from app.publish.paths import SinkPaths
+from app.run.gauges import observe_build, observe_kafka_service, observe_service
 from app.run.kafka_service import KafkaPolicies, KafkaService
 from app.run.local_service import Service
 from app.run.observers import CatalogObserver
@@ -47,12 +48,14 @@ def build_service(
 
     watch: is shown rows that were accepted; with a Kafka journal it is not.
     """
+    observe_build(metrics)
     if settings.journal.type == "kafka":
         return _build_kafka_service(settings, metrics, request_exit)
+    plan = policies(settings)
     service = Service(
         DurableFS(),
         sink_paths(settings),
-        policies(settings),
+        plan,
         metrics,
         now_ms,
         monotonic_ms,
@@ -62,25 +65,7 @@ def build_service(
         new_pipeline=new_pipeline,
         watch=watch,
     )
-    metrics.observe("journal_bytes", "Size of the journal.", lambda: service.levels().journal_bytes)
-    metrics.observe("buffered_bytes", "Memory of rows that are not in files yet.", service.buffered_bytes)
-    metrics.observe("buffered_rows", "The same, in rows.", service.buffered_rows)
-    metrics.observe("open_partitions", "Partitions with buffered rows.", service.open_partitions)
-    metrics.observe("oldest_row_age_seconds", "Age of the oldest row not in a file.", service.oldest_age_s)
-    metrics.observe(
-        "publish_failing_seconds",
-        "How long publishing has failed, of one partition or of all; 0 when it works. Above a minute: look "
-        "at the log and GET /status.",
-        service.problem_age_s,
-    )
-    metrics.observe(
-        "lost_rows",
-        "Published rows whose file is gone or changed, and that the journal had no more. Any: GET /status "
-        "names the files.",
-        service.lost_rows,
-    )
-    metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: service.admission.inflight_bytes)
-    metrics.observe("free_bytes", "Free space of the fullest disk.", lambda: service.levels().free_bytes)
+    observe_service(metrics, service, plan.admission, settings)
     return service
 
 
@@ -105,13 +90,10 @@ def _build_kafka_service(
         local.writer,
         local.drain_timeout_s,
         local.publish_timeout_s,
+        local.quotas,
     )
     service = KafkaService(place, kafka_policies, metrics, now_ms, request_exit, store)
-    metrics.observe("kafka_lag", "Records not in files, of this writer's partitions.", service.lag)
-    metrics.observe("buffered_bytes", "Rows read and not yet in files.", service.buffered_bytes)
-    metrics.observe("buffered_rows", "The same, in rows.", service.buffered_rows)
-    metrics.observe("oldest_row_age_seconds", "Age of the oldest row not in a file.", service.oldest_age_s)
-    metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: service.admission.inflight_bytes)
+    observe_kafka_service(metrics, service, local.admission, settings)
     return service
 
 
@@ -137,8 +119,14 @@ def table_catalog(settings: Settings, store: ObjectStore | None, metrics: Metric
         )
     except CatalogMisconfigured as error:
         raise ConfigurationError([f"catalog.type: {error}"]) from None
-    metrics.observe("catalog_lag_files", "Files not in a table.", lambda: registrar.lag().files)
-    metrics.observe("catalog_lag_commits", "The same, in commits.", lambda: registrar.lag().commits)
+    metrics.observe(
+        "catalog_lag_files", "Data files not in a table of the catalog yet.", lambda: registrar.lag().files
+    )
+    metrics.observe(
+        "catalog_lag_commits",
+        "Commits of data files that are not in a table of the catalog yet.",
+        lambda: registrar.lag().commits,
+    )
     metrics.observe(
         "catalog_lag_seconds",
         "Age of the oldest file that is not in a table. Rising: look at the catalog; no row is at risk.",

@@ -13,6 +13,7 @@ from app.commit.admission import Levels
 from app.commit.group_queue import GroupPolicy
 from app.commit.journal_store import JournalStore
 from app.commit.pipeline import Observer, Pipeline
+from app.commit.quota import Excess
 from app.errors import Overloaded
 from app.metrics import Metrics
 from app.run.local_service import Service
@@ -92,6 +93,9 @@ class Crew:
 
     def crowded(self) -> Sequence[int]:
         return self._service.crowded(self._share_bytes)
+
+    def in_excess(self) -> Sequence[Excess]:
+        return self._service.quotas.in_excess()
 
     def propose(self, waiting: Waiting, reply: Callable[[Settled | Failed], None]) -> None:
         if self._pipeline is None:

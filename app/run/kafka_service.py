@@ -8,7 +8,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 import msgspec
@@ -18,7 +18,10 @@ from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
 from app.commit.group import Group
 from app.commit.group_queue import GroupPolicy
 from app.commit.pipeline import Pipeline
+from app.commit.quota import Quotas
+from app.commit.quota_policy import QuotaPolicy
 from app.commit.store import AcceptedRows
+from app.commit.usage import UsageByDay
 from app.errors import Overloaded
 from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
 from app.kafka.commit_log import CommitLogDamaged
@@ -43,6 +46,7 @@ from app.run.observers import CommitObserver, PublishObserver
 from app.run.pipelines import pipeline_of_batches
 from app.run.start_patience import StartStopped
 from app.run.summary import Summary
+from app.run.usage_files import usage_of_files
 from app.submission import DecodePolicy, Reply, Submission
 
 log = logging.getLogger(__name__)
@@ -68,6 +72,7 @@ class KafkaPolicies(msgspec.Struct, frozen=True):
     writer: WriterPolicy
     drain_timeout_s: float
     publish_timeout_s: float
+    quotas: Mapping[int | None, QuotaPolicy] = {}
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -103,11 +108,13 @@ class KafkaService:
         self._summary = Summary()
         self._parts: Parts | None = None
         self._stop = threading.Event()
+        self.quotas = Quotas(policies.quotas, clock_ms, clock_ms)
         self.admission = Admission(
             policies.admission,
             self.levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
+            quotas=self.quotas,
         )
         self.gate = Gate(self.admission, REFUSALS, on_fatal)
 
@@ -123,7 +130,7 @@ class KafkaService:
         """
         topic = self._until_there()
         for warning in topic.warnings:
-            log.warning("%s", warning)
+            log.warning("the topic: %s", warning)
         policies, kafka = self._policies, self._policies.kafka
         published = Published(self._place, kafka.topic, topic.partitions)
         sender = Sender(kafka, topic.message_bytes_max)
@@ -178,10 +185,14 @@ class KafkaService:
             sender, topic.partition_of, topic.frame_bytes_max, window, accepted, self._note_outage
         )
         pipeline = pipeline_of_batches(
-            store, self._policies.group, decode, CommitObserver(self._metrics), self.fail
+            store, self._policies.group, decode, CommitObserver(self._metrics, self._count_rows), self.fail
         )
         pipeline.start(loop)
         return pipeline
+
+    def _count_rows(self, workspace_id: int, rows: int) -> None:
+        self.quotas.charge(workspace_id, rows)
+        self._metrics.count_rows(workspace_id, rows)
 
     def _note_outage(self, problem: str) -> None:
         """Batches are refused at once, and not after a time-out each, until Kafka answers."""
@@ -308,6 +319,11 @@ class KafkaService:
 
     def buffered_rows(self) -> int:
         return self._parts.writers.buffered_rows() if self._parts and self._parts.writers else 0
+
+    def usage_of(self, days: Sequence[str]) -> UsageByDay:
+        """Rows that are in files, by day; those that are in Kafka are not counted yet."""
+        published = usage_of_files(self._open_parts().published.files())
+        return {day: published[day] for day in days if day in published}
 
     def lag(self) -> int:
         """Records in Kafka that are not in files, of this writer's partitions."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -17,8 +17,8 @@ from app.run.start_patience import StartStopped
 log = logging.getLogger(__name__)
 
 SPACE_INTERVAL_S: Final = 1.0
-KEYS_INTERVAL_S: Final = 0.5
-"""A key that was added or taken away counts within a second."""
+WATCH_INTERVAL_S: Final = 0.5
+"""Files are looked at so often: a key, a quota or a certificate that was changed counts within a second."""
 
 
 @asynccontextmanager
@@ -34,8 +34,10 @@ async def running(
     tasks = [
         asyncio.create_task(_open(service)),
         asyncio.create_task(repeatedly(SPACE_INTERVAL_S, service.check_space)),
-        asyncio.create_task(repeatedly(KEYS_INTERVAL_S, keys.reload_if_changed)),
     ]
+    # What `serve` says is watched: keys, and with them configuration and certificates.
+    watched: Sequence[Callable[[], object]] = getattr(app.state, "watched", None) or [keys.reload_if_changed]
+    tasks += [asyncio.create_task(repeatedly(WATCH_INTERVAL_S, each)) for each in watched]
     if summary_interval_s is not None:
         tasks.append(asyncio.create_task(repeatedly(summary_interval_s, service.log_summary)))
     try:

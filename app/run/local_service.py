@@ -14,12 +14,15 @@ from pathlib import Path
 
 import msgspec
 
+from app.api.usage import usage_lines
 from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
-from app.commit.batch_ids import DeduplicationWindow, WindowDamaged
+from app.commit.batch_ids import DeduplicationWindow
 from app.commit.journal_store import JournalStore
+from app.commit.quota import Quotas
 from app.commit.store import AcceptedRows
 from app.commit.tap import Watch, unwatched
+from app.commit.usage import Usage, UsageByDay, day_of
 from app.disk.data_directory_lock import lock_data_directory
 from app.disk.durable_fs import DurableFS
 from app.disk.file_lock import FileLock
@@ -53,10 +56,11 @@ from app.run.gate import STARTING, Gate
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_json
 from app.run.pipelines import NewPipeline, pipeline_of_batches
-from app.run.replay import read_back, replay
+from app.run.replay import Replay, load_window, read_back
 from app.run.start_patience import StartPatience
 from app.run.summary import Summary
 from app.run.told import CannotStart, cannot_start, say
+from app.run.usage_files import UsageFiles
 from app.settings.plan import Policies
 from app.submission import Reply, Submission
 
@@ -108,12 +112,16 @@ class Service:
         self._closed = False
         reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
         self._disks = Disks(fs, paths, reserve, policies.admission)
+        self._usage_files = UsageFiles(fs, paths.state)
+        self.usage = Usage(self._usage_files.read, self._count_usage)
+        self.quotas = Quotas(policies.quotas, clock_ms, timer_ms, self.usage.bytes_of)
         self.admission = Admission(
             policies.admission,
             self.levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
             journal_of=self.journal_bytes_of,
+            quotas=self.quotas,
         )
         self.gate = Gate(self.admission, REFUSED_STARTS, on_fatal)
 
@@ -154,7 +162,8 @@ class Service:
         journal_is_new = not self._fs.exists(self._paths.segments)
         try:
             manifest, report = self._patience.until_store_answers(
-                lambda: self._recover(accepts_unnamed=not journal_is_new), self._note_outage
+                lambda: self._recover(accepts_unnamed=not journal_is_new),
+                partial(self.gate.close, AWAITING_STORE),
             )
         except OSError as error:
             raise CannotStart(cannot_start(error)) from error
@@ -174,7 +183,7 @@ class Service:
                 *journal.recovery.lost_lsns,
                 self._policies.journal.acknowledge,
             )
-        window = self._load_window()
+        window = load_window(self._fs, self._window_path, self._policies.deduplication)
         writer = self._new_writer(
             self._writer_policy(),
             self._fs,
@@ -190,15 +199,19 @@ class Service:
             read_back=partial(read_back, journal),
         )
         writer.start()
-        memory_bytes = self._policies.writer.max_buffered_bytes // 2
-        replayed = replay(journal, window, writer, memory_bytes, self._patience)
+        rotation = self._policies.writer.rotation
+        replayed = Replay(journal, window, self.usage, self._usage_files, manifest, rotation).run(
+            writer, self._patience, self._policies.writer.max_buffered_bytes // 2
+        )
         # Until the writer has looked at them, rows that are in files already count as buffered, too.
         writer.flush(partitions=()).result()
         accepted = AcceptedRows()
         for key, line in writer.account().items():
             accepted.rows[key] = line.buffered + line.published + line.quarantined
         pipeline = self._new_pipeline(
-            JournalStore(journal, writer, window, accepted, self._policies.max_delay_s, self._watch),
+            JournalStore(
+                journal, writer, window, accepted, self._policies.max_delay_s, self.usage, self._watch
+            ),
             self._policies.group,
             self._policies.decode,
             CommitObserver(self._metrics),
@@ -283,7 +296,9 @@ class Service:
 
     def status(self) -> dict[str, object]:
         """The account and the levels, as GET /status answers them."""
-        return status_json(self._open_parts(), self._catalog.status())
+        parts, today = self._open_parts(), day_of(self._clock_ms())
+        status = status_json(parts, self._catalog.status())
+        return status | {"usage": usage_lines(today, self.usage.day(today), None)}
 
     def oldest_age_s(self) -> float:
         """Of the oldest row that is not in a published file; 0 when all are."""
@@ -300,6 +315,10 @@ class Service:
     def lost_rows(self) -> int:
         """Rows that were published and are in no file any more."""
         return sum(file.lost_rows for file in self._parts.manifest.lost()) if self._parts else 0
+
+    def usage_of(self, days: Sequence[str]) -> UsageByDay:
+        """What was accepted, by day."""
+        return {day: amounts for day in days if (amounts := self.usage.day(day))}
 
     def levels(self) -> Levels:
         """What stands against the limits of admission now."""
@@ -361,26 +380,14 @@ class Service:
             raise Overloaded("The service is starting; try again.", retry_after_s=2)
         return self._parts
 
-    def _note_outage(self) -> None:
-        self.gate.close(AWAITING_STORE)
-
-    def _load_window(self) -> DeduplicationWindow:
-        window = DeduplicationWindow(self._policies.deduplication)
-        if self._fs.exists(self._window_path):
-            try:
-                window.load(self._fs.read(self._window_path))
-            except (WindowDamaged, OSError) as error:
-                log.warning(
-                    "%s cannot be read (%s): batches that were sent before this start may be stored a second "
-                    "time if they are sent again now",
-                    self._window_path,
-                    error,
-                )
-        return window
+    def _count_usage(self, workspace_id: int, rows: int, size: int) -> None:
+        self.quotas.charge(workspace_id, rows)
+        self._metrics.count_usage(workspace_id, rows, size)
 
     def _trim(self, journal: Journal, window: DeduplicationWindow, lsn: int) -> None:
-        """Saves the batch ids before the frames that carry them go. Called by the writer."""
+        """Saves batch ids and usage before the frames that carry them go. Called by the writer."""
         if journal.frees(lsn):
+            self._usage_files.save(self.usage)
             self._fs.write_atomically(self._window_path, window.dump())
         try:
             journal.trim(lsn)

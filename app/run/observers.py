@@ -2,15 +2,13 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from app.commit.group import GroupCounts
 from app.kinds import Kind
 from app.metrics import Metrics
 from app.schema import SCHEMAS
-
-WORKSPACES_MAX: Final = 100
-"""Workspaces that have labels of their own; the refusals of further ones are counted together."""
 
 WARNING_INTERVAL_S: Final = 60.0
 WARNINGS_MAX: Final = 100
@@ -20,12 +18,19 @@ log = logging.getLogger(__name__)
 
 
 class CommitObserver:
-    """Counts group commits; called on the commit thread, once a group."""
+    """Counts group commits; called on the commit thread, once a group.
 
-    def __init__(self, metrics: Metrics) -> None:
+    on_rows(workspace, rows): called for the rows of each workspace, where nothing else counts them.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        on_rows: Callable[[int, int], None] = lambda workspace_id, rows: None,
+    ) -> None:
         self._metrics = metrics
+        self._on_rows = on_rows
         self._fields = frozenset(name for schema in SCHEMAS.values() for name in schema.names)
-        self._workspaces: set[int] = set()
         self._warned: dict[tuple[int, str], float] = {}
 
     def group_committed(self, counts: GroupCounts, sync_seconds: float) -> None:
@@ -34,8 +39,9 @@ class CommitObserver:
         metrics.group_batches.observe(counts.batches)
         metrics.duplicate_batches.inc(counts.duplicates)
         by_kind = dict.fromkeys(Kind, 0)
-        for (_, kind), rows in counts.accepted.items():
+        for (workspace_id, kind), rows in counts.accepted.items():
             by_kind[kind] += rows
+            self._on_rows(workspace_id, rows)
         for kind, rows in by_kind.items():
             if rows:
                 metrics.rows_accepted.labels(kind.value).inc(rows)
@@ -48,18 +54,11 @@ class CommitObserver:
         for metric, counted in ((metrics.refusals, counts.refused), (metrics.rows_repaired, counts.repaired)):
             for (workspace_id, reason, field), rows in counted.items():
                 label = field if not field or field in self._fields else "other"
-                metric.labels(self._workspace(workspace_id), reason, label).inc(rows)
+                metric.labels(metrics.workspaces.of(workspace_id), reason, label).inc(rows)
         self._warn(counts)
         for code, batches in counts.refused_codes.items():
             metrics.batches_refused.labels(code).inc(batches)
             metrics.decode_errors.inc(batches)
-
-    def _workspace(self, workspace_id: int) -> str:
-        if workspace_id not in self._workspaces:
-            if len(self._workspaces) >= WORKSPACES_MAX:
-                return "other"
-            self._workspaces.add(workspace_id)
-        return str(workspace_id)
 
     def _warn(self, counts: GroupCounts) -> None:
         """One line for each workspace and reason, at most once in WARNING_INTERVAL_S."""
@@ -77,6 +76,7 @@ class CommitObserver:
                 reason,
                 f" in {field[:40]!r}" if field else "",
                 count,
+                extra={"workspace_id": workspace_id},
             )
 
 

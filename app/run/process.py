@@ -5,17 +5,21 @@ import logging
 import math
 import os
 import resource
+import ssl
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import pyarrow as pa
 import uvicorn
+from prometheus_client import disable_created_metrics
 
 from app.api.connection.fast_lane import FastLane
+from app.run.log_lines import formatter_of, set_levels
 from app.run.log_output import StandardError
-from app.settings.settings import Settings
+from app.run.tls import ReloadedTls, TlsFiles
+from app.settings.log import LogSettings
+from app.settings.settings import ConfigurationError, Settings
 
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long one thread may keep the interpreter from another. The event loop's turns are short; the commit
@@ -26,9 +30,10 @@ POOL_VARIABLE: Final = "ARROW_DEFAULT_MEMORY_POOL"
 """Arrow's own way to name its allocator; who sets it is obeyed."""
 
 
-def prepare_process() -> None:
+def prepare_process(settings: Settings) -> None:
     """What each process of the service does first."""
-    _log_to_stderr()
+    _log_to_stderr(settings.log)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     _raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _choose_memory_pool()
@@ -48,10 +53,29 @@ def _choose_memory_pool() -> None:
         pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
+def tls_of(settings: Settings) -> ReloadedTls | None:
+    """None where there is no TLS. Raises ConfigurationError."""
+    server = settings.server
+    if server.tls_certificate is None or server.tls_key is None:
+        return None
+    for path in filter(None, (server.tls_certificate, server.tls_key, server.tls_client_ca)):
+        if not path.is_file():
+            raise ConfigurationError(
+                [f"server.tls_certificate, server.tls_key, server.tls_client_ca: {path} is not a file"]
+            )
+    try:
+        return ReloadedTls(TlsFiles(server.tls_certificate, server.tls_key, server.tls_client_ca))
+    except (ssl.SSLError, OSError) as error:
+        names = "server.tls_certificate, server.tls_key" + (
+            ", server.tls_client_ca" if server.tls_client_ca is not None else ""
+        )
+        raise ConfigurationError([f"{names}: {error}"]) from None
+
+
 def uvicorn_config(
-    app: Callable[..., Any], lane: FastLane, settings: Settings, *, inner: bool = False
+    app: Callable[..., Any], lane: FastLane, settings: Settings, tls: ReloadedTls | None
 ) -> uvicorn.Config:
-    """inner: for requests that a worker has accepted, and taken out of TLS."""
+    """tls: None also for requests that a worker has accepted, and taken out of TLS."""
     server = settings.server
     return uvicorn.Config(
         app,
@@ -67,17 +91,12 @@ def uvicorn_config(
         limit_concurrency=server.max_connections,
         timeout_keep_alive=math.ceil(server.keep_alive_timeout),
         timeout_graceful_shutdown=math.ceil(server.drain_timeout),
-        ssl_certfile=None if inner else server.tls_certificate,
-        ssl_keyfile=None if inner else server.tls_key,
+        ssl_context_factory=None if tls is None else lambda config, default: tls.context,
     )
 
 
-def _log_to_stderr() -> None:
-    formatter = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S"
-    )
-    formatter.converter = time.gmtime
+def _log_to_stderr(settings: LogSettings) -> None:
     handler = StandardError()
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    handler.setFormatter(formatter_of(settings))
+    logging.basicConfig(handlers=[handler])
+    set_levels(settings)

@@ -5,7 +5,7 @@ import logging
 import multiprocessing
 import secrets
 import socket
-import ssl
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
@@ -18,10 +18,16 @@ from app.publish.ownership import TreeRefused
 from app.run.application import create_app
 from app.run.crew import Crew
 from app.run.development_key import development_key
-from app.run.process import prepare_process, uvicorn_config
+from app.run.gauges import observe_certificate
+from app.run.listening import listen
+from app.run.log_lines import LevelsInForce
+from app.run.process import prepare_process, tls_of, uvicorn_config
+from app.run.reload import Apply, Reload, Source
 from app.run.signals import handle_signals
+from app.run.tls import ReloadedTls
 from app.run.told import cannot_start
 from app.run.worker_entry import run_worker
+from app.settings.plan import policies
 from app.settings.settings import ConfigurationError, Settings
 
 STOPPED: Final = 0
@@ -37,14 +43,18 @@ STOPPING_S: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, source: Source) -> int:
     """Serves until SIGTERM or SIGINT, or until the service stops itself; returns the exit code.
+
+    source: what `settings` were read from, and are read from again.
 
     Raises ConfigurationError and KeyFileError for what is found wrong before it serves.
     """
-    prepare_process()
+    prepare_process(settings)
+    configured = settings
     settings, key = _with_keys(settings)
-    listener = _listen(settings)
+    tls = tls_of(settings)
+    listener = listen(settings)
     url = _url(settings, listener)
     log.info(
         "listening on %s, journal in %s (acknowledge = %s), files in %s",
@@ -57,19 +67,34 @@ def serve(settings: Settings) -> int:
         for handler in logging.getLogger().handlers:
             handler.flush()  # so that the lines stand in their order where both go to one terminal
         print(_first_steps(url, key, settings.auth.api_keys_file), flush=True)
-    return _run(settings, listener)
+    return _run(settings, listener, tls, lambda apply: Reload(source, configured, apply), source)
 
 
-def _run(settings: Settings, listener: socket.socket) -> int:
+def _run(
+    settings: Settings,
+    listener: socket.socket,
+    tls: ReloadedTls | None,
+    new_reload: Callable[[Sequence[Apply]], Reload],
+    source: Source,
+) -> int:
     def request_exit() -> None:
         server.should_exit = True
 
     crew = inner = None
     if settings.server.workers > 1:
-        _check_certificate(settings)
         inner = _inner_socket()
-        crew = _crew(settings, listener, inner)
+        crew = _crew(settings, listener, inner, source)
     app = create_app(settings, request_exit, crew, lambda: server.should_exit)
+    service, keys = app.state.service, app.state.keys
+    reload = new_reload(
+        [LevelsInForce(settings.log), lambda new: service.quotas.replace(policies(new).quotas)]
+    )
+    watched = [keys.reload_if_changed, reload.if_changed]
+    if tls is not None:
+        # With workers, theirs are in use, which look at the same files.
+        watched.append(tls.reload_if_changed)
+        observe_certificate(app.state.metrics, tls)
+    app.state.watched = watched
     try:
         app.state.service.lock()
     except DataDirectoryInUse as error:
@@ -78,16 +103,22 @@ def _run(settings: Settings, listener: socket.socket) -> int:
         raise ConfigurationError([str(error)]) from None
     except OSError as error:
         raise ConfigurationError([cannot_start(error)]) from None
-    server = uvicorn.Server(uvicorn_config(app, app.state.fast_lane, settings, inner=inner is not None))
+    config = uvicorn_config(app, app.state.fast_lane, settings, None if inner is not None else tls)
+    server = uvicorn.Server(config)
     # uvicorn has handlers of its own while it serves. It raises the signal once more when it has stopped:
     # without a handler that would kill the process, with uvicorn's it would look like being told twice.
-    handle_signals(request_exit, app.state.keys.reload_if_changed)
+
+    def reload_all() -> None:
+        keys.reload_if_changed()
+        reload.now()
+        if tls is not None:
+            tls.reload()
+
+    handle_signals(request_exit, reload_all)
     try:
         server.run(sockets=[inner or listener])
     except SystemExit:
         log.error("the service could not start")
-    except ssl.SSLError as error:
-        raise ConfigurationError([f"server.tls_certificate, server.tls_key: {error}"]) from None
     if app.state.service.fatal is not None:
         return FAILED
     if not server.started:
@@ -99,12 +130,12 @@ def _run(settings: Settings, listener: socket.socket) -> int:
     return STOPPED
 
 
-def _crew(settings: Settings, listener: socket.socket, inner: socket.socket) -> Crew:
+def _crew(settings: Settings, listener: socket.socket, inner: socket.socket, source: Source) -> Crew:
     """Worker processes that accept on `listener`, and forward what is not a batch to `inner`."""
     context = multiprocessing.get_context("spawn")
 
     def spawn(index: int, connection: socket.socket) -> BaseProcess:
-        arguments = (settings, connection, inner.getsockname())
+        arguments = (settings, connection, inner.getsockname(), source)
         process = context.Process(target=run_worker, args=arguments, name=f"worker-{index}", daemon=True)
         process.start()
         return process
@@ -122,21 +153,8 @@ def _inner_socket() -> socket.socket:
     return inner
 
 
-def _check_certificate(settings: Settings) -> None:
-    """Workers load it; what is wrong with it is to be said once, before they start."""
-    certificate, key = settings.server.tls_certificate, settings.server.tls_key
-    if certificate is not None:
-        try:
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
-        except (ssl.SSLError, OSError) as error:
-            raise ConfigurationError([f"server.tls_certificate, server.tls_key: {error}"]) from None
-
-
 def _with_keys(settings: Settings) -> tuple[Settings, str | None]:
     """Settings that name a key file which can be read; and the development key where that was used."""
-    for path in (settings.server.tls_certificate, settings.server.tls_key):
-        if path is not None and not path.is_file():
-            raise ConfigurationError([f"server.tls_certificate, server.tls_key: {path} is not a file"])
     if settings.auth.api_keys_file is not None:
         if not ApiKeys.load(settings.auth.api_keys_file):
             raise ConfigurationError([f"auth.api_keys_file: {settings.auth.api_keys_file} holds no key"])
@@ -150,17 +168,6 @@ def _with_keys(settings: Settings) -> tuple[Settings, str | None]:
         ) from None
     auth = settings.auth.model_copy(update={"api_keys_file": path})
     return settings.model_copy(update={"auth": auth}), key
-
-
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.server.host, settings.server.port
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=settings.server.backlog)
-    except OSError as error:
-        raise ConfigurationError(
-            [f"server.host, server.port: cannot listen on {host} port {port}: {error.strerror}"]
-        ) from None
 
 
 def _url(settings: Settings, listener: socket.socket) -> str:

@@ -20,7 +20,7 @@ def handle_signals(end: Callable[[], None], reload: Callable[[], object]) -> Non
         end()
 
     def on_reload(*_: Any) -> None:
-        log.info("SIGHUP: reading the key file again; other settings count from the next start")
+        log.info("SIGHUP: reading keys, certificates and the configuration again")
         reload()
 
     def on_ignored(number: int, _: Any) -> None:

@@ -32,9 +32,9 @@ def cannot_start(error: OSError) -> str:
 def say(report: RecoveryReport) -> None:
     """One line for each thing that was found, with a count where there are many."""
     for broken in report.files.broken:
-        log.error("%s", _broken(broken))
+        log.error("found at the start: %s", _broken(broken))
     for line in _others(report):
-        log.warning("%s", line)
+        log.warning("noticed at the start: %s", line)
 
 
 def lines(report: RecoveryReport) -> list[str]:

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.types import Receive, Scope, Send
 
+from app.api.access_log import AccessLog, AccessLogged
 from app.api.api_keys import ApiKeys
 from app.api.connection.fast_lane import FastLane
 from app.api.error_responses import RequestIds, install_error_responses
@@ -28,11 +29,15 @@ from app.metrics import Metrics
 from app.run.application import add_ingest_calls, ingest_parts
 from app.run.collector import look_less_often
 from app.run.gate import STARTING
-from app.run.lifespan import KEYS_INTERVAL_S, repeatedly
+from app.run.lifespan import WATCH_INTERVAL_S, repeatedly
+from app.run.log_lines import LevelsInForce
 from app.run.observers import CommitObserver
 from app.run.pipelines import pipeline_of_batches
-from app.run.process import prepare_process, uvicorn_config
+from app.run.process import prepare_process, tls_of, uvicorn_config
+from app.run.reload import Reload, Source
 from app.run.signals import handle_signals
+from app.run.tls import ReloadedTls
+from app.run.told_quotas import ToldQuotas
 from app.settings.plan import connection_policy, policies
 from app.settings.settings import Settings
 from app.workers.merged_metrics import families_of
@@ -43,22 +48,32 @@ LOST: Final = 1
 """The exit code of a worker whose service is gone, or that has a defect."""
 
 
-def serve_worker(settings: Settings, connection: socket.socket, admin_address: str | bytes) -> None:
+def serve_worker(
+    settings: Settings, connection: socket.socket, admin_address: str | bytes, source: Source
+) -> None:
     """Serves until SIGTERM; ends at once when the other end of `connection` does."""
-    prepare_process()
-    worker = _Worker(settings, Channel(connection, ToWorker), admin_address)
-    config = uvicorn_config(worker, worker.fast_lane, settings)
+    prepare_process(settings)
+    tls = tls_of(settings)
+    worker = _Worker(settings, Channel(connection, ToWorker), admin_address, source, tls)
+    config = uvicorn_config(worker, worker.fast_lane, settings, tls)
     config.limit_concurrency = max(settings.server.max_connections // settings.server.workers, 1)
     server = uvicorn.Server(config)
     # Until uvicorn has its own, while nothing is accepted; and uvicorn repeats them when all is done.
-    handle_signals(lambda: os._exit(0), worker.reload_keys)
+    handle_signals(lambda: os._exit(0), worker.reload)
     server.run(sockets=worker.listeners)
 
 
 class _Worker:
     """The ASGI application, and what stands behind it. listeners: filled when it is started."""
 
-    def __init__(self, settings: Settings, channel: Channel, admin_address: str | bytes) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        channel: Channel,
+        admin_address: str | bytes,
+        source: Source,
+        tls: ReloadedTls | None,
+    ) -> None:
         assert settings.auth.api_keys_file is not None, "the service has seen to that"
         self._keys = ApiKeys.load(settings.auth.api_keys_file)
         self._channel = channel
@@ -67,8 +82,16 @@ class _Worker:
         self._levels = Levels(0, 1 << 62, 1 << 62)
         self._crowded: frozenset[int] = frozenset()
         registry = CollectorRegistry()
-        metrics = Metrics(registry)
+        metrics = Metrics(registry, settings.sink.metrics_workspaces)
         every = policies(settings)
+        self._quotas = ToldQuotas(every.quotas)
+        # The main process says what changed.
+        self._reload = Reload(
+            source, source.load(), [LevelsInForce(settings.log), self._quotas.replace], says=False
+        )
+        self._watched = [self._keys.reload_if_changed, self._reload.if_changed]
+        if tls is not None:
+            self._watched.append(tls.reload_if_changed)
         share = _share(every.admission, settings.server.workers, settings.server.max_body_size)
         self.admission = Admission(
             share,
@@ -76,8 +99,13 @@ class _Worker:
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
             journal_of=lambda workspace: (workspace in self._crowded) * (share.max_journal_bytes + 1),
+            quotas=self._quotas,
         )
-        metrics.observe("inflight_bytes", "Bodies not answered yet.", lambda: self.admission.inflight_bytes)
+        metrics.observe(
+            "inflight_bytes",
+            "Bytes of request bodies that are being received or wait for their answer.",
+            lambda: self.admission.inflight_bytes,
+        )
         self._store = RemoteStore(channel, self._note, lambda: families_of(registry), lambda: os._exit(LOST))
         self._pipeline = pipeline_of_batches(
             self._store, every.group, every.decode, CommitObserver(metrics), self._fail
@@ -94,7 +122,10 @@ class _Worker:
         self._paths = frozenset(call.path for call in INGEST_CALLS)
         self._clients = Table()
         self._app.add_middleware(TolerantPaths, exact=(), calls=self._clients)
-        self.fast_lane = FastLane(parts, http_metrics, connection_policy(settings))
+        access = AccessLog(enabled=settings.server.access_log)
+        if access.enabled:
+            self._app.add_middleware(AccessLogged, ids=ids, access=access)
+        self.fast_lane = FastLane(parts, http_metrics, connection_policy(settings), access)
         self._forward = Forwarder(admin_address, ids)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,12 +133,14 @@ class _Worker:
         own = path is None or path.rstrip("/") in self._paths or self._clients.serves(path)
         await (self._app if own else self._forward)(scope, receive, send)
 
-    def reload_keys(self) -> None:
-        self._keys.reload_if_changed()
+    def reload(self) -> None:
+        for reload in self._watched:
+            reload()
 
     def _note(self, state: State) -> None:
         self._levels = state.levels
         self._crowded = frozenset(state.crowded)
+        self._quotas.told(state.in_excess)
         self.admission.closed = state.closed
         self._told.set()
 
@@ -130,13 +163,14 @@ class _Worker:
         self._pipeline.start(asyncio.get_running_loop())
         await asyncio.to_thread(self._told.wait)
         look_less_often()
-        keys = asyncio.create_task(repeatedly(KEYS_INTERVAL_S, self._keys.reload_if_changed))
+        watching = [asyncio.create_task(repeatedly(WATCH_INTERVAL_S, each)) for each in self._watched]
         try:
             yield
         finally:
-            keys.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keys
+            for task in watching:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             await asyncio.to_thread(self._pipeline.close)
 
 

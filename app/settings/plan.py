@@ -1,5 +1,6 @@
 """What the parts of a service are told, all together."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Final
 
@@ -9,6 +10,7 @@ from app.api.connection.guarded_protocol import ConnectionPolicy
 from app.commit.admission import AdmissionPolicy
 from app.commit.batch_ids import DeduplicationPolicy
 from app.commit.group_queue import GroupPolicy
+from app.commit.quota_policy import QuotaPolicy
 from app.decode.time_range import TimeRange
 from app.journal.policy import JournalPolicy
 from app.parquet.layout import Layout
@@ -16,6 +18,7 @@ from app.parquet.partition import Rotation
 from app.publish.rotation import WriterPolicy
 from app.query.policy import Lake, QueryPolicy
 from app.settings.ingest import parse_date
+from app.settings.quota import quota_policies
 from app.settings.settings import Settings
 from app.submission import DecodePolicy
 
@@ -39,6 +42,7 @@ class Policies(msgspec.Struct, frozen=True):
     reserve_bytes: int
     drain_timeout_s: float
     publish_timeout_s: float
+    quotas: Mapping[int | None, QuotaPolicy] = {}
 
 
 def policies(settings: Settings) -> Policies:
@@ -92,6 +96,7 @@ def policies(settings: Settings) -> Policies:
         reserve_bytes=journal.reserve_size,
         drain_timeout_s=server.drain_timeout,
         publish_timeout_s=server.request_timeout,
+        quotas=quota_policies(settings.quota),
     )
 
 

@@ -26,6 +26,10 @@ class ServerSettings(Section):
     port: int = Field(default=8080, ge=0, le=65535, description="TCP port; 0 takes any free one")
     tls_certificate: NamedPath | None = Field(default=None, description="PEM file with the certificate chain")
     tls_key: NamedPath | None = Field(default=None, description="PEM file with its private key")
+    tls_client_ca: NamedPath | None = Field(
+        default=None, description="PEM file; clients must then show a certificate that it has signed"
+    )
+    access_log: bool = Field(default=False, description="a line in the log for each request")
     max_body_size: Annotated[int, SizeText("1KB")] = Field(
         default=parse_size("10MB"), description="one request body, as sent and after decompression"
     )
@@ -91,6 +95,8 @@ class ServerSettings(Section):
     def _fits_together(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together; set both or neither")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key")
         if self.max_expanded_size < self.max_body_size:
             raise ValueError("max_expanded_size is below max_body_size")
         if self.max_inflight_size < self.workers * self.max_body_size:

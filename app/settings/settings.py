@@ -20,7 +20,9 @@ from app.settings.complaints import complaints
 from app.settings.fields import Section
 from app.settings.ingest import IngestSettings
 from app.settings.journal import JournalSettings
+from app.settings.log import LogSettings
 from app.settings.query import QuerySettings
+from app.settings.quota import QuotaSettings, refuse_second_quotas
 from app.settings.server import AuthSettings, ServerSettings
 from app.settings.sink import ParquetSinkSettings
 from app.settings.sources import ConfigurationError, Sources, read_sources
@@ -38,6 +40,8 @@ class Settings(WithCatalog, Section):
     journal: JournalSettings = JournalSettings()
     ingest: IngestSettings = IngestSettings()
     query: QuerySettings = QuerySettings()
+    log: LogSettings = LogSettings()
+    quota: list[QuotaSettings] = Field(default=[], max_length=100_000, description="limits of workspaces")
     sinks: dict[str, ParquetSinkSettings] = Field(
         default={"parquet": ParquetSinkSettings(path=Path(DEFAULT_SINK_PATH))}
     )
@@ -52,6 +56,9 @@ class Settings(WithCatalog, Section):
     def _fits_together(self) -> Self:
         if len(self.sinks) != 1:
             raise ValueError(f"sinks: exactly one [sinks.<name>] is supported, not {len(self.sinks)}")
+        refuse_second_quotas(self.quota)
+        if self.journal.type == "kafka" and any(each.bytes_per_day is not None for each in self.quota):
+            raise ValueError("quota: with Kafka no process knows a workspace's day; leave bytes_per_day out")
         if self.server.workers > 1 and self.journal.type == "kafka":
             raise ValueError('server.workers: with Kafka, start more processes of role = "ingest" instead')
         if not self.server.on_loopback and self.auth.api_keys_file is None:

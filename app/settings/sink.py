@@ -80,6 +80,12 @@ class ParquetSinkSettings(Section):
     metrics_interval: Annotated[float, DurationText("100ms")] = Field(
         default=parse_duration("10s"), description="how often that line"
     )
+    metrics_workspaces: int = Field(
+        default=100,
+        ge=0,
+        le=100_000,
+        description="workspaces with series of their own in GET /metrics; all others share one",
+    )
     flush_interval: Annotated[float, DurationText("10ms")] = Field(
         default=parse_duration("60s"),
         description="a file lags behind at most this, or 1/16 of its partition's age; "

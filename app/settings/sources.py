@@ -12,6 +12,11 @@ DEFAULT_FILE: Final = "parquet-sink.toml"
 FILE_VARIABLE: Final = "PARQUET_SINK_CONFIG"
 VARIABLE_PREFIX: Final = "PARQUET_SINK__"
 
+FILE_SUFFIX: Final = "file"
+"""Of a variable that names a file with the value: PARQUET_SINK__AUTH__ADMIN_TOKEN__FILE."""
+
+SECRET_BYTES_MAX: Final = 64 << 10
+
 _OF_KUBERNETES: Final = re.compile(r"PARQUET_SINK(_\w+)?_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)")
 """It makes such for each Service whose name begins with parquet-sink."""
 
@@ -78,7 +83,24 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], st
     for variable in sorted(environ):
         if variable.startswith(VARIABLE_PREFIX):
             key = tuple(variable.removeprefix(VARIABLE_PREFIX).lower().split("__"))
-            yield key, variable, environ[variable]
+            if key[-1] == FILE_SUFFIX:
+                yield key[:-1], variable, _secret(Path(environ[variable]), variable)
+            else:
+                yield key, variable, environ[variable]
+
+
+def _secret(path: Path, variable: str) -> str:
+    """The text of a mounted secret, without the line feed that editors put behind it."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(SECRET_BYTES_MAX + 1)
+        if len(raw) > SECRET_BYTES_MAX:
+            raise ConfigurationError([f"{variable}: {path} is larger than {SECRET_BYTES_MAX} bytes"])
+        return raw.decode().rstrip("\r\n")
+    except OSError as error:
+        raise ConfigurationError([f"{variable}: {path} cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{variable}: {path} is not UTF-8 text"]) from None
 
 
 def unmatched_variables(environ: Mapping[str, str]) -> list[str]:
@@ -97,6 +119,11 @@ def _flags(flags: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], str, str
     for dotted, text in flags.items():
         key = tuple(dotted.split("."))
         yield key, f"--{key[-1]}", text
+
+
+def file_in_use(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that counts, whether or not it can be read."""
+    return _find(config, environ)
 
 
 def _find(config: Path | None, environ: Mapping[str, str]) -> Path | None:

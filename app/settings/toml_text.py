@@ -1,6 +1,7 @@
 """The configuration in force, as TOML that the service would read again; secrets are masked."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ def to_toml(settings: Settings) -> str:
 
 def _tables(values: dict[str, Any], name: tuple[str, ...]) -> Iterator[str]:
     tables = {key: value for key, value in values.items() if isinstance(value, dict)}
-    if len(tables) < len(values):
+    if name and len(tables) < len(values):
         yield f"\n[{'.'.join(name)}]"
     for key, value in values.items():
         if key not in tables:
@@ -28,12 +29,17 @@ def _line(key: str, value: Any) -> str:
         return f"# {key} is not set"
     if key == "admin_token":
         return f"# {key} is set, and not shown"
-    return f"{key} = {_value(value)}"
+    return f"{_key(key)} = {_value(value)}"
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key)
 
 
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {_value(each)}' for key, each in value.items())} }}"
+        members = (f"{key} = {_value(each)}" for key, each in value.items() if each is not None)
+        return f"{{ {', '.join(members)} }}"
     return json.dumps(value, ensure_ascii=False)

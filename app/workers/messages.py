@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from app.commit.admission import Levels
+from app.commit.quota import Excess
 from app.commit.settle import Outcome, Proposal
 from app.commit.store import WhyNot
 
@@ -91,12 +92,13 @@ class Published(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 class State(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """What admission goes by. closed: why nothing is taken, or None. crowded: workspaces over their share of
-    the buffer. version: rises when `closed` changes."""
+    the buffer. in_excess: workspaces that have used up their quota. version: rises when `closed` changes."""
 
     version: int
     closed: str | None
     levels: Levels
     crowded: Sequence[int]
+    in_excess: Sequence[Excess] = ()
 
 
 class Measure(msgspec.Struct, frozen=True, array_like=True, tag=True):

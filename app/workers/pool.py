@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Final, Protocol
 
 from app.commit.admission import Levels
+from app.commit.quota import Excess
 from app.commit.settle import read_proposal
 from app.workers.merged_metrics import added, counted
 from app.workers.messages import (
@@ -60,6 +61,7 @@ class Owner(Protocol):
     def closed(self) -> str | None: ...
     def levels(self) -> Levels: ...
     def crowded(self) -> Sequence[int]: ...
+    def in_excess(self) -> Sequence[Excess]: ...
     def propose(self, waiting: Waiting, reply: Callable[[Any], None]) -> None: ...
     def publish(self, workspace_id: int) -> "Future[bool]": ...
     def fail(self, error: BaseException) -> None: ...
@@ -223,7 +225,8 @@ class Pool:
         self._owner.publish(message.workspace_id).add_done_callback(tell)
 
     def _state(self) -> State:
-        return State(self._version, self._closed_before, self._owner.levels(), self._owner.crowded())
+        owner = self._owner
+        return State(self._version, self._closed_before, owner.levels(), owner.crowded(), owner.in_excess())
 
     def tell_state(self) -> None:
         """What admission goes by, to all of them."""

@@ -45,7 +45,7 @@ class Lane:
         self.handed_over: list[str] = []
         self.answering = True
         self.arrived = asyncio.Event()
-        levels = Levels(0, 0, 1 << 40, 1 << 40)
+        levels = Levels(0, 1 << 40, 1 << 40)
         self.admission = Admission(
             AdmissionPolicy(max_inflight_bytes=inflight_bytes), lambda: levels, lambda code: None
         )

@@ -41,7 +41,8 @@ KEYS: Final[Mapping[int, str]] = {
 ADMIN_TOKEN: Final = "an-admin-token-for-tests"
 FLATBUFFER: Final = "application/x-flatbuffers"
 
-Config = Mapping[str, Mapping[str, Any]]
+Config = Mapping[str, Any]
+"""Sections by name: of a table its keys, of an array of tables a list of these."""
 
 
 class DidNotStart(AssertionError):
@@ -71,7 +72,7 @@ class Service:
         self._stderr = directory / "stderr.txt"
         self._process: subprocess.Popen[bytes] | None = None
         self._config_file = directory / "parquet-sink.toml"
-        self._write_config(config or {})
+        self.configure(config or {})
 
     def __enter__(self) -> Self:
         return self
@@ -93,6 +94,10 @@ class Service:
     @property
     def stderr(self) -> str:
         return self._stderr.read_text(errors="replace") if self._stderr.exists() else ""
+
+    def configure(self, config: Config) -> None:
+        """Replaces the configuration file, as an operator does."""
+        self._write_config(config)
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Starts the process and does not wait until it is ready."""
@@ -235,14 +240,17 @@ class Service:
     def _write_config(self, config: Config) -> None:
         keys = self.directory / "api-keys.txt"
         keys.write_text("".join(f"{key}:{workspace}:test-{workspace}\n" for workspace, key in KEYS.items()))
-        sections: dict[str, dict[str, Any]] = {
+        sections: dict[str, Any] = {
             "server": {"host": "127.0.0.1", "port": self.port},
             "auth": {"api_keys_file": str(keys), "admin_token": ADMIN_TOKEN},
             "journal": {"path": str(self.journal)},
             "sinks.parquet": {"type": "parquet", "path": str(self.parquet)},
         }
         for section, values in config.items():
-            sections.setdefault(section, {}).update(values)
+            if isinstance(values, list):
+                sections[section] = values
+            else:
+                sections.setdefault(section, {}).update(values)
         self._config_file.write_text(to_toml(sections))
 
 
@@ -254,8 +262,10 @@ def to_toml(sections: Config) -> str:
     """Sections of strings, numbers, booleans and lists of them, as TOML."""
     lines: list[str] = []
     for section, values in sections.items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        header = f"[[{section}]]" if isinstance(values, list) else f"[{section}]"
+        for table in values if isinstance(values, list) else [values]:
+            lines.append(header)
+            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
     return "\n".join(lines) + "\n"
 
 

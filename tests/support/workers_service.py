@@ -9,10 +9,10 @@ from tests.support.service import Config, Service
 class WorkersService(Service):
     """Otherwise as configured."""
 
-    def __init__(self, directory: Path, config: Config | None = None, clock: str | None = None) -> None:
-        sections: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (config or {}).items()}
+    def configure(self, config: Config) -> None:
+        sections: dict[str, Any] = dict(config)
         sections["server"] = {"workers": 2, **sections.get("server", {})}
-        super().__init__(directory, sections, clock)
+        super().configure(sections)
 
     def worker_pids(self) -> list[int]:
         """Of the processes that take batches."""

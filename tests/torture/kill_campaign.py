@@ -38,7 +38,7 @@ from tests.support.s3_server import CREDENTIALS, running_s3_server
 from tests.support.service import ADMIN_TOKEN, KEYS, Config, NewService, Service
 from tests.support.workers_service import WorkersService
 from tests.torture.ledger import MARK, Batch, Ledger, Outcome
-from tests.torture.oracle import fingerprints, violations
+from tests.torture.oracle import fingerprints, usage_violations, violations
 from tests.torture.strike import Strike, strike_process, strike_workers
 
 CLIENTS: Final = 6
@@ -278,6 +278,8 @@ def _judge(service: Service, ledger: Ledger, result: Result) -> None:
         for line in account
         if line["accepted"] != line["published"] + line["buffered"] + line["quarantined"]
     ]
+    usage = _usage(service)
+    result.violations += usage_violations(usage, service.parquet)
     service.kill9()
     before = fingerprints(service.parquet)
     for _ in range(2):
@@ -289,6 +291,16 @@ def _judge(service: Service, ledger: Ledger, result: Result) -> None:
         result.violations.append("a second recovery changed the files")
     if service.tables is not None:
         result.violations += table_violations(ledger.batches, service.tables)
+    service.start()
+    if _usage(service) != usage:
+        result.violations.append("a second recovery changed the usage")
+    service.kill9()
+
+
+def _usage(service: Service) -> list[tuple[int, ...]]:
+    """Workspace and rows of each kind, a line a workspace and day."""
+    lines = service.admin("GET", "/usage").json()["usage"]
+    return [(line["workspace_id"], line["events"], line["logs"], line["snapshots"]) for line in lines]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

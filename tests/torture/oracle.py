@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 from tests.torture.ledger import MARK, Batch, Outcome
 
+KINDS = ("events", "logs", "snapshots")
+
 
 def rows_in_files(data: Path) -> Counter[tuple[str, int, int]]:
     """How often each (kind, workspace, row number) stands in the files. Raises what pyarrow raises."""
@@ -54,6 +56,21 @@ def compare(batches: Sequence[Batch], found: Counter[tuple[str, int, int]]) -> l
             wrong.append(f"{named}: without an answer, and {present} of its rows are there")
     wrong += [f"a row nobody sent: {row}" for row in found]
     return wrong
+
+
+def usage_violations(usage: Sequence[tuple[int, ...]], data: Path) -> list[str]:
+    """usage: workspace and rows of events, logs and snapshots, a line a day. Held against the files."""
+    told: Counter[tuple[str, int]] = Counter()
+    for workspace, *rows in usage:
+        told.update({(kind, workspace): count for kind, count in zip(KINDS, rows, strict=True) if count})
+    found: Counter[tuple[str, int]] = Counter()
+    for (kind, workspace, _), count in rows_in_files(data).items():
+        found[kind, workspace] += count
+    return [
+        f"usage says {told[key]} {key[0]} of workspace {key[1]}, and the files hold {found[key]}"
+        for key in sorted({*told, *found})
+        if told[key] != found[key]
+    ]
 
 
 def fingerprints(data: Path) -> dict[str, str]:

@@ -93,6 +93,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self._refuse = refuse
         self._hand_over = hand_over
         self._transport: asyncio.Transport
+        self._is_tls = False
         self._client: tuple[str, int] | None = None
         self._request: Request | None = None
         self._body: bytearray | None = None
@@ -114,6 +115,7 @@ class FastConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
         self._client = get_remote_addr(transport)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what uvicorn uses of it
         self.deadline = self._loop.time() + self._shared.policy.request_timeout_s
@@ -130,7 +132,7 @@ class FastConnection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> bytearray | memoryview:
         if self._body is not None:
             return memoryview(self._body)[self._filled :]
-        return self._shared.received
+        return self._shared.view
 
     def buffer_updated(self, count: int) -> None:
         if self._body is not None:
@@ -155,7 +157,8 @@ class FastConnection(asyncio.BufferedProtocol):
         """A client may close its half when it has sent all: it still gets the answer it waits for."""
         self._last_answer = not self._waiting
         self._ended = True
-        return self._request is not None and self._request.submitted
+        # Over TLS there is no such half: its end is the connection's.
+        return not self._is_tls and self._request is not None and self._request.submitted
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -228,7 +231,8 @@ class FastConnection(asyncio.BufferedProtocol):
         """The answer, and the end; what is still on its way is dropped, so that the answer can be read."""
         self._transport.write(self._refuse(status))
         self._refused = True
-        self._transport.write_eof()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
         self.deadline = self._loop.time() + LINGER_S
 
     def _plain(self, head: bytes) -> tuple[PlainHead, IngestHead] | None:
@@ -303,8 +307,19 @@ class FastConnection(asyncio.BufferedProtocol):
             answer.status,
             request.held,
             len(answer.body),
-            time.perf_counter() - request.began,
+            seconds := time.perf_counter() - request.began,
         )
+        if shared.access.enabled:
+            shared.access.note(
+                "POST",
+                request.head.call.path,
+                answer.status,
+                size=request.held,
+                seconds=seconds,
+                request_id=request.request_id,
+                client=self._client,
+                workspace_id=request.ingest.credential.workspace_id,
+            )
         if not keep_alive:
             self._transport.close()
             self.deadline = self._loop.time() + shared.policy.request_timeout_s

@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from app.api.access_log import AccessLog
 from app.api.connection.fast_connection import FastConnection, rendered
 from app.api.connection.guarded_protocol import ConnectionPolicy, GuardedProtocol
 from app.api.connection.shared import Shared
@@ -24,11 +25,13 @@ class FastLane:
     """Given to uvicorn as its protocol class (`http=`).
 
     Plain ingest requests are carried by FastConnection, all else by GuardedProtocol, which is uvicorn's own
-    with limits. Over TLS everything is.
+    with limits.
     """
 
-    def __init__(self, parts: IngestParts, metrics: HttpMetrics, policy: ConnectionPolicy) -> None:
-        self._shared = Shared(parts, metrics, policy)
+    def __init__(
+        self, parts: IngestParts, metrics: HttpMetrics, policy: ConnectionPolicy, access: AccessLog
+    ) -> None:
+        self._shared = Shared(parts, metrics, policy, access)
         shortest_s = min(policy.request_timeout_s, policy.keep_alive_s)
         self._sweep_s = min(max(shortest_s / 4, SWEEP_SECONDS_MIN), SWEEP_SECONDS_MAX)
         self._sweeper: asyncio.TimerHandle | None = None
@@ -53,8 +56,6 @@ class FastLane:
                 self._shared.policy, refuse, self._full, config, server_state, app_state, loop
             )
 
-        if config.is_ssl:
-            return hand_over()
         return FastConnection(self._shared, config.limit_concurrency, server_state, loop, refuse, hand_over)
 
     async def _full(self, scope: Scope, receive: Receive, send: Send) -> None:

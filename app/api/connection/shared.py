@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from app.api.access_log import AccessLog
 from app.api.client_calls import SNIFFED_BYTES
 from app.api.connection.guarded_protocol import ConnectionPolicy
 from app.api.http_metrics import HttpMetrics
@@ -16,13 +17,17 @@ RECEIVE_BYTES: Final = 64 << 10
 class Shared:
     """calls: the ingest calls by path. received: where bytes of a head or a small body arrive."""
 
-    def __init__(self, parts: IngestParts, metrics: HttpMetrics, policy: ConnectionPolicy) -> None:
+    def __init__(
+        self, parts: IngestParts, metrics: HttpMetrics, policy: ConnectionPolicy, access: AccessLog
+    ) -> None:
         self.parts = parts
         self.metrics = metrics
+        self.access = access
         self.policy = policy
         self.clients = Table()
         self.calls = {call.path.encode(): call for call in INGEST_CALLS}
         self.received = bytearray(RECEIVE_BYTES)
+        self.view = memoryview(self.received)
 
     def is_plain(self, call: IngestCall, head: IngestHead, body: Body) -> bool:
         """Whether a body that is not packed is what the call itself reads, and of no other protocol."""

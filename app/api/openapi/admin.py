@@ -6,6 +6,7 @@ from app.api.files.listing import CURSOR_CHARACTERS_MAX, LIMIT_DEFAULT, LIMIT_MA
 from app.api.files.routes import PARQUET_MEDIA_TYPE
 from app.api.openapi.answers import data_file_example, error_answers, json_response
 from app.api.openapi.rows import JsonObject
+from app.api.usage import DAYS_DEFAULT
 from app.kinds import Kind
 
 _ADMIN: list[JsonObject] = [{"adminToken": []}, {}]
@@ -25,6 +26,7 @@ def admin_paths() -> JsonObject:
         "/files/{path}": {"get": _get_file(), "head": _head_file(), "parameters": [_path_parameter()]},
         "/flush": {"post": _flush()},
         "/status": {"get": _status()},
+        "/usage": {"get": _usage()},
         "/metrics": {"get": _metrics()},
         "/health": {"get": _health()},
         "/ready": {"get": _ready()},
@@ -176,6 +178,29 @@ def _status() -> JsonObject:
         "responses": {
             "200": answer,
             **error_answers(errors.Unauthenticated, errors.Forbidden, errors.Overloaded),
+        },
+    }
+
+
+def _usage() -> JsonObject:
+    line = {"workspace_id": 1, "date": "2026-09-21", "events": 120, "logs": 0, "snapshots": 0}
+    day = {"type": "string", "format": "date"}
+    example = {"from": "2026-09-01", "to": "2026-09-30", "usage": [line | {"rows": 120, "bytes": 20480}]}
+    return {
+        "operationId": "usage",
+        "tags": ["operation"],
+        "summary": "How much each workspace has had accepted, by day",
+        "description": "Equal to the rows in the files, over kills and restarts, and kept when retention "
+        "removes files. Days are UTC days of receipt.",
+        "security": _ADMIN_OR_KEY,
+        "parameters": [
+            _query("from", f"The first day; without it {DAYS_DEFAULT} days up to `to`.", day),
+            _query("to", "The last day; without it today.", day),
+            _workspace(),
+        ],
+        "responses": {
+            "200": json_response("One line a workspace and day.", "Usage", {"month": example}),
+            **_refusals(errors.Overloaded),
         },
     }
 

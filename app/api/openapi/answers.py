@@ -49,6 +49,7 @@ def component_schemas() -> JsonObject:
         "DataFile": _data_file_schema(),
         "FilePage": _page_schema(),
         "FlushResult": _flush_schema(),
+        "Usage": _usage_schema(),
     }
 
 
@@ -212,3 +213,20 @@ def _flush_schema() -> JsonObject:
         flushed_rows=_count("Rows that this flush published."),
         files={"type": "array", "items": {"$ref": "#/components/schemas/DataFile"}},
     )
+
+
+def _usage_schema() -> JsonObject:
+    day = {"type": "string", "format": "date"}
+    line = _object(
+        ("workspace_id", "date", *(kind.value for kind in Kind), "rows", "bytes"),
+        workspace_id=_count("Whose rows they are."),
+        date=day,
+        **{kind.value: _count(f"Rows of {kind.value}.") for kind in Kind},
+        rows=_count("All rows."),
+        bytes={
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "description": "Of their texts and payloads, before compression; null with a Kafka journal.",
+        },
+    )
+    return _object(("from", "to", "usage"), **{"from": day}, to=day, usage={"type": "array", "items": line})

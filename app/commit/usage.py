@@ -1,0 +1,213 @@
+"""How much each workspace has had accepted, by day: what a bill is made of. Equal to the rows in the files.
+
+Counted from the frames of the journal, each once: when it is durable, and when a start reads it again. Before
+frames are trimmed the days that changed are saved, each with the LSN through which it is counted; a start
+loads them and counts what the journal has beyond. So a kill at any moment counts nothing twice and misses
+nothing, and what retention removes from the files later stays counted.
+"""
+
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.kinds import Kind
+
+DAY_MS: Final = 86_400_000
+
+COUNTED: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
+    {
+        Kind.EVENTS: ("event_name", "payload"),
+        Kind.LOGS: ("source", "service", "payload"),
+        Kind.SNAPSHOTS: ("source", "entity", "payload"),
+    }
+)
+"""The columns whose bytes count: what a client has written, as it stands in the files before compression."""
+
+_EPOCH: Final = date(1970, 1, 1)
+_CRC_DIGITS: Final = 8
+
+
+class Amount(msgspec.Struct, array_like=True):
+    """bytes: of the texts and payloads of these rows, see COUNTED."""
+
+    rows: int = 0
+    bytes: int = 0
+
+
+UsageByDay = Mapping[str, Mapping[tuple[int, Kind], Amount]]
+"""By day, then by workspace and kind."""
+
+
+class DayUsage(msgspec.Struct):
+    """A UTC day. through: no frame up to this LSN is to be counted again. amounts: by workspace and kind."""
+
+    through: int = 0
+    amounts: dict[tuple[int, Kind], Amount] = {}
+
+    def add(self, workspace_id: int, kind: Kind, rows: int, size: int) -> None:
+        amount = self.amounts.setdefault((workspace_id, kind), Amount())
+        amount.rows += rows
+        amount.bytes += size
+
+
+class UsageDamaged(ValueError):
+    """A saved day cannot be read."""
+
+
+class _Saved(msgspec.Struct):
+    through: int
+    rows: list[tuple[int, Kind, int, int]]
+
+
+def dump_day(day: DayUsage) -> bytes:
+    """CRC-32 of the rest (8 hex digits), a space, JSON, a line feed."""
+    rows = [(workspace, kind, each.rows, each.bytes) for (workspace, kind), each in day.amounts.items()]
+    body = msgspec.json.encode(_Saved(day.through, rows))
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def load_day(data: bytes) -> DayUsage:
+    """Raises UsageDamaged."""
+    body = data[_CRC_DIGITS + 1 : -1]
+    if data[:_CRC_DIGITS] != b"%08x" % zlib.crc32(body):
+        raise UsageDamaged("its checksum is wrong")
+    saved = msgspec.json.decode(body, type=_Saved)
+    amounts = {(workspace, kind): Amount(rows, size) for workspace, kind, rows, size in saved.rows}
+    return DayUsage(saved.through, amounts)
+
+
+def day_of(received_ms: int) -> str:
+    """The UTC day as YYYY-MM-DD."""
+    return (_EPOCH + timedelta(days=received_ms // DAY_MS)).isoformat()
+
+
+class Usage:
+    """The account. Any thread; frames are added in the order of their LSNs.
+
+    stored: reads what was saved of a day, an empty one where nothing was. on_counted(workspace, rows, bytes):
+    called for what is new, not for what a start reads again.
+    """
+
+    def __init__(
+        self,
+        stored: Callable[[str], DayUsage],
+        on_counted: Callable[[int, int, int], None] = lambda workspace_id, rows, size: None,
+    ) -> None:
+        self._stored = stored
+        self._on_counted = on_counted
+        self._lock = threading.Lock()
+        self._days: dict[str, DayUsage] = {}
+        self._changed: set[str] = set()
+        self._through = 0
+
+    def add(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
+        """Count a frame that is durable now."""
+        counted = list(parts(kind, rows))
+        with self._lock:
+            self._through = lsn
+            for day, workspace_id, count, size in counted:
+                self._day(day).add(workspace_id, kind, count, size)
+                self._changed.add(day)
+        for _, workspace_id, count, size in counted:
+            self._on_counted(workspace_id, count, size)
+
+    def add_again(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
+        """Count a frame that a start reads, where it is not counted yet."""
+        with self._lock:
+            self._through = lsn
+            for day, workspace_id, count, size in parts(kind, rows):
+                known = self._day(day)
+                if lsn > known.through:
+                    known.add(workspace_id, kind, count, size)
+                    self._changed.add(day)
+
+    def add_published(self, day: str, workspace_id: int, kind: Kind, rows: int) -> None:
+        """Count rows of files that were written before there was an account; their bytes are not known."""
+        with self._lock:
+            self._day(day).add(workspace_id, kind, rows, 0)
+            self._changed.add(day)
+
+    def end_replay(self, last_lsn: int, days: Iterable[str]) -> None:
+        """The journal has been read. days: to be looked at for frames that were counted and that it has lost.
+
+        Their LSNs are used again, so what is saved must not say that they are counted.
+        """
+        with self._lock:
+            self._through = last_lsn
+            for day in days:
+                known = self._day(day)
+                if known.through > last_lsn:
+                    known.through = last_lsn
+                    self._changed.add(day)
+
+    def save(self, write: Callable[[str, bytes], None]) -> None:
+        """Write the days that changed, by `write`. Past days are not kept here once they are saved."""
+        with self._lock:
+            days = sorted(self._changed)
+        for day in days:
+            with self._lock:
+                self._days[day].through = self._through
+                data = dump_day(self._days[day])
+                self._changed.discard(day)
+            try:
+                write(day, data)
+            except BaseException:
+                with self._lock:
+                    self._changed.add(day)
+                raise
+        with self._lock:
+            newest = max(self._days, default="")
+            for day in [day for day in self._days if day < newest and day not in self._changed]:
+                del self._days[day]
+
+    def day(self, day: str) -> Mapping[tuple[int, Kind], Amount]:
+        """Reads the disk for a day that is past."""
+        with self._lock:
+            known = self._days.get(day)
+            if known is not None:
+                return {key: Amount(each.rows, each.bytes) for key, each in known.amounts.items()}
+        return self._stored(day).amounts
+
+    def bytes_of(self, workspace_id: int, day: str) -> int:
+        """What one workspace has had accepted on a day, of all kinds."""
+        with self._lock:
+            amounts = self._day(day).amounts
+            return sum(each.bytes for kind in Kind if (each := amounts.get((workspace_id, kind))))
+
+    def _day(self, day: str) -> DayUsage:
+        known = self._days.get(day)
+        if known is None:
+            known = self._days[day] = self._stored(day)
+        return known
+
+
+def parts(kind: Kind, rows: pa.RecordBatch) -> Iterator[tuple[str, int, int, int]]:
+    """Day, workspace, rows and bytes of the runs of a frame; no statement runs per row."""
+    if not rows.num_rows:
+        return
+    workspaces = _numbers(rows, "workspace_id")
+    days = _numbers(rows, "batch_timestamp") // DAY_MS
+    starts = np.flatnonzero((workspaces[1:] != workspaces[:-1]) | (days[1:] != days[:-1])) + 1
+    starts = np.concatenate(([0], starts))
+    sizes = np.zeros(rows.num_rows, np.int64)
+    for name in COUNTED[kind]:
+        lengths = pc.binary_length(rows.column(rows.schema.get_field_index(name)))
+        sizes += pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False)
+    bounds = np.append(starts, rows.num_rows)
+    for start, count, size in zip(
+        starts.tolist(), np.diff(bounds).tolist(), np.add.reduceat(sizes, starts).tolist(), strict=True
+    ):
+        yield day_of(int(days[start]) * DAY_MS), int(workspaces[start]), count, size
+
+
+def _numbers(rows: pa.RecordBatch, name: str) -> np.ndarray:
+    column = rows.column(rows.schema.get_field_index(name))
+    return np.asarray(column.fill_null(0).to_numpy(zero_copy_only=False))

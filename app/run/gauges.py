@@ -1,0 +1,141 @@
+"""The levels that are read at each scrape, each with its limit beside it, and what this build is."""
+
+import platform
+from importlib.metadata import version
+
+from app.commit.admission import AdmissionPolicy
+from app.metrics import Metrics
+from app.run.kafka_service import KafkaService
+from app.run.local_service import Service
+from app.run.tls import ReloadedTls
+from app.settings.settings import Settings
+
+
+def observe_build(metrics: Metrics) -> None:
+    metrics.state(
+        "build_info",
+        "Always 1; its labels are the versions of the service and of Python.",
+        1,
+        version=version("parquet-sink"),
+        python=platform.python_version(),
+    )
+
+
+def observe_certificate(metrics: Metrics, tls: ReloadedTls) -> None:
+    metrics.observe(
+        "tls_certificate_end_seconds",
+        "When the TLS certificate in force ends, seconds since the epoch. Within two weeks: renew it.",
+        lambda: tls.end_s,
+    )
+
+
+def observe_admission(metrics: Metrics, policy: AdmissionPolicy, settings: Settings) -> None:
+    metrics.state(
+        "inflight_limit_bytes",
+        "Bytes of request bodies that may be in flight; beyond it requests are refused "
+        "(server.max_inflight_size).",
+        policy.max_inflight_bytes,
+    )
+    metrics.state(
+        "connections_limit",
+        "Connections that may be open; beyond it requests are answered 503 (server.max_connections).",
+        settings.server.max_connections,
+    )
+
+
+def observe_service(metrics: Metrics, service: Service, policy: AdmissionPolicy, settings: Settings) -> None:
+    """Of a service with a journal of its own."""
+    observe, state = metrics.observe, metrics.state
+    observe("journal_bytes", "Size of the journal on disk.", lambda: service.levels().journal_bytes)
+    state(
+        "journal_limit_bytes",
+        "Size of the journal beyond which batches are refused (journal.max_size).",
+        policy.max_journal_bytes,
+    )
+    observe(
+        "buffered_bytes",
+        "Memory held by rows that are durable and not in files yet; the others wait in the journal alone.",
+        service.buffered_bytes,
+    )
+    state(
+        "buffered_limit_bytes",
+        "Memory for rows that are not in files yet (max_buffered_size of the sink).",
+        settings.sink.max_buffered_size,
+    )
+    observe("buffered_rows", "Rows that are durable and not in files yet.", service.buffered_rows)
+    observe("open_partitions", "Partitions that have rows not in files yet.", service.open_partitions)
+    observe(
+        "oldest_row_age_seconds",
+        "Age of the oldest row that is durable and not in a file. Far above flush_interval: publishing "
+        "fails.",
+        service.oldest_age_s,
+    )
+    observe(
+        "publish_failing_seconds",
+        "How long publishing has failed, of one partition or of all; 0 when it works. Above a minute: look "
+        "at the log and GET /status.",
+        service.problem_age_s,
+    )
+    observe(
+        "lost_rows",
+        "Published rows whose file is gone or changed, and that the journal had no more. Any: GET /status "
+        "names the files.",
+        service.lost_rows,
+    )
+    observe(
+        "inflight_bytes",
+        "Bytes of request bodies that are being received or wait for their answer.",
+        lambda: service.admission.inflight_bytes,
+    )
+    observe(
+        "free_bytes",
+        "Free space of the fullest disk that the service writes to.",
+        lambda: service.levels().free_bytes,
+    )
+    state(
+        "free_limit_bytes",
+        "Free space below which batches are refused with 507 (journal.min_free_space).",
+        policy.min_free_bytes,
+    )
+    observe(
+        "ready",
+        "1 while batches are taken, 0 while they are refused. GET /ready says why.",
+        lambda: 0 if service.reasons_not_ready() else 1,
+    )
+    observe_admission(metrics, policy, settings)
+
+
+def observe_kafka_service(
+    metrics: Metrics, service: KafkaService, policy: AdmissionPolicy, settings: Settings
+) -> None:
+    """Of a service whose journal is Kafka."""
+    observe = metrics.observe
+    observe(
+        "kafka_lag",
+        "Records in Kafka that are not in files, of the partitions this writer has. Rising: add writers.",
+        service.lag,
+    )
+    observe(
+        "buffered_bytes",
+        "Memory held by rows that were read from Kafka and are not in files yet.",
+        service.buffered_bytes,
+    )
+    observe(
+        "buffered_rows", "Rows that were read from Kafka and are not in files yet.", service.buffered_rows
+    )
+    observe(
+        "oldest_row_age_seconds",
+        "Age of the oldest row that was read from Kafka and is not in a file.",
+        service.oldest_age_s,
+    )
+    observe(
+        "inflight_bytes",
+        "Bytes of request bodies that are being received or wait for their answer.",
+        lambda: service.admission.inflight_bytes,
+    )
+    observe(
+        "ready",
+        "1 while batches are taken, 0 while they are refused. GET /ready says why.",
+        lambda: 0 if service.reasons_not_ready() else 1,
+    )
+    observe_admission(metrics, policy, settings)

@@ -1,0 +1,92 @@
+"""What a log line looks like, and which are written: `[log]`.
+
+A line that concerns one request carries its `request_id`, and `workspace_id` where that is known: as members
+of the JSON object, or behind the text.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from app.settings.log import LogSettings
+from app.settings.settings import Settings
+
+FIELDS: Final = (
+    "request_id",
+    "workspace_id",
+    "method",
+    "path",
+    "status",
+    "bytes",
+    "duration_ms",
+    "client",
+)
+"""What a line may carry beside its text; given to the logger as `extra`."""
+
+LEVELS: Final[Mapping[str, int]] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+QUIET: Final[Mapping[str, int]] = {"uvicorn": logging.WARNING}
+"""What libraries log by default is said by the service itself."""
+
+
+def formatter_of(settings: LogSettings) -> logging.Formatter:
+    return JsonLines() if settings.format == "json" else ConsoleLines()
+
+
+def set_levels(settings: LogSettings, before: LogSettings | None = None) -> None:
+    """before: whose levels by name count no more."""
+    logging.getLogger().setLevel(LEVELS[settings.level])
+    for name in before.levels if before is not None else ():
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    for name, number in QUIET.items():
+        logging.getLogger(name).setLevel(number)
+    for name, level in settings.levels.items():
+        logging.getLogger(name).setLevel(LEVELS[level])
+
+
+class LevelsInForce:
+    """Sets the levels of other settings in the place of those in force."""
+
+    def __init__(self, settings: LogSettings) -> None:
+        self._settings = settings
+
+    def __call__(self, settings: Settings) -> None:
+        set_levels(settings.log, self._settings)
+        self._settings = settings.log
+
+
+class ConsoleLines(logging.Formatter):
+    """Time, level, logger, text, and what else is known of the request as `name=value`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        line = super().formatMessage(record)
+        known = [f"{name}={value}" for name in FIELDS if (value := getattr(record, name, None)) is not None]
+        return " ".join([line, *known])
+
+
+class JsonLines(logging.Formatter):
+    """One object a line: time, level, logger, message; error: a traceback; FIELDS where they are known."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)

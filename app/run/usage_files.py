@@ -1,0 +1,81 @@
+"""Where the account of usage is kept: a small file a day beside the journal; what reads and writes them."""
+
+import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from app.commit.usage import Amount, DayUsage, Usage, UsageByDay, UsageDamaged, load_day
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
+from app.parquet.data_file import DataFile
+
+DAYS_KEPT: Final = 1_100
+"""Three years; older days are removed."""
+
+_NAME: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+log = logging.getLogger(__name__)
+
+
+class UsageFiles:
+    """Any thread reads; `write` is called by one at a time."""
+
+    def __init__(self, fs: DurableFS, state: Path) -> None:
+        """state: `[journal] path`."""
+        self._fs = fs
+        self._directory = state / "usage"
+
+    @property
+    def is_new(self) -> bool:
+        return not self._fs.exists(self._directory)
+
+    def days(self) -> list[str]:
+        """Those that are kept, oldest first."""
+        if self.is_new:
+            return []
+        return sorted(filter(_NAME.fullmatch, self._fs.list_directory(self._directory)))
+
+    def read(self, day: str) -> DayUsage:
+        """An empty one where nothing is kept. A file that is damaged is put aside and said."""
+        path = self._directory / day
+        if not self._fs.exists(path):
+            return DayUsage()
+        try:
+            return load_day(self._fs.read(path))
+        except (UsageDamaged, ValueError) as error:
+            log.error("%s cannot be read (%s): what it counted is missing from the usage", path, error)
+            self._fs.rename(path, path.with_suffix(".damaged"))
+            return DayUsage()
+
+    def save(self, usage: Usage) -> None:
+        """Write the days that changed. Raises OSError, SyncFailed."""
+        self._fs.make_directory(self._directory)
+        usage.save(lambda day, data: self._fs.write_atomically(self._directory / day, data))
+        for day in self.days()[:-DAYS_KEPT]:
+            self._fs.unlink(self._directory / day)
+
+
+def count_published(usage: Usage, files: Iterable[DataFile]) -> None:
+    """Begin the account with what was published before there was one."""
+    rows = 0
+    for file in files:
+        if (count := file.rows + file.lost_rows) > 0:
+            usage.add_published(file.date, file.workspace_id, file.kind, count)
+            rows += count
+    if rows:
+        log.warning(
+            "the account of usage begins with %d rows that are in files already; how many bytes they were is "
+            "not known, and counts as 0",
+            rows,
+        )
+
+
+def usage_of_files(files: Iterable[DataFile]) -> UsageByDay:
+    """By day: what files hold, where rows that are not in files yet are in Kafka."""
+    days: dict[str, dict[tuple[int, Kind], Amount]] = {}
+    for file in files:
+        amounts = days.setdefault(file.date, {})
+        amounts.setdefault((file.workspace_id, file.kind), Amount()).rows += file.rows
+    return days

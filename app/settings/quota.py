@@ -1,0 +1,62 @@
+"""`[[quota]]`: what single workspaces may send."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from app.api.api_keys import MAX_WORKSPACE_ID
+from app.commit.quota_policy import QuotaPolicy
+from app.settings.fields import Section
+from app.settings.quantities import SizeText
+
+BURST_S = 10
+"""Seconds of the rate that may come at once where no burst is given."""
+
+
+class QuotaSettings(Section):
+    """`[[quota]]`: beyond it the workspace's batches are refused with 429 and the time to wait."""
+
+    workspace: Annotated[int, Field(ge=0, le=MAX_WORKSPACE_ID)] | Literal["*"] = Field(
+        description='whose quota it is; "*": of each workspace that has none of its own'
+    )
+    rows_per_second: float | None = Field(
+        default=None, gt=0, le=1e12, description="rows accepted in a second, over time"
+    )
+    burst: float | None = Field(
+        default=None, ge=1, le=1e15, description=f"rows at once; without it {BURST_S} s of rows_per_second"
+    )
+    bytes_per_day: Annotated[int, SizeText("1KB")] | None = Field(
+        default=None, description="texts and payloads accepted on a UTC day, before compression"
+    )
+    inflight_share: float | None = Field(
+        default=None, gt=0, le=1, description="of server.max_inflight_size, instead of workspace_share"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.burst is not None and self.rows_per_second is None:
+            raise ValueError("burst needs rows_per_second")
+        if (self.rows_per_second, self.bytes_per_day, self.inflight_share) == (None, None, None):
+            raise ValueError("set rows_per_second, bytes_per_day or inflight_share; or leave this quota out")
+        return self
+
+    @property
+    def policy(self) -> QuotaPolicy:
+        rate = self.rows_per_second
+        burst = self.burst if self.burst is not None else max((rate or 0) * BURST_S, 1)
+        return QuotaPolicy(rate, burst, self.bytes_per_day, self.inflight_share)
+
+
+def quota_policies(quotas: Sequence[QuotaSettings]) -> Mapping[int | None, QuotaPolicy]:
+    """By workspace; None: of all others."""
+    return {None if each.workspace == "*" else each.workspace: each.policy for each in quotas}
+
+
+def refuse_second_quotas(quotas: Sequence[QuotaSettings]) -> None:
+    """Raises ValueError where a workspace has two."""
+    seen: set[int | str] = set()
+    for each in quotas:
+        if each.workspace in seen:
+            raise ValueError(f"quota: workspace {each.workspace} has two quotas; put them into one [[quota]]")
+        seen.add(each.workspace)
