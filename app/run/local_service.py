@@ -112,6 +112,7 @@ class Service:
         self._closed = False
         reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
         self._disks = Disks(fs, paths, reserve, policies.admission)
+        self._window_path = paths.state / "deduplication"
         self._usage_files = UsageFiles(fs, paths.state)
         self.usage = Usage(self._usage_files.read, self._count_usage)
         self.quotas = Quotas(policies.quotas, clock_ms, timer_ms, self.usage.bytes_of)
@@ -395,7 +396,3 @@ class Service:
             # A writer that outlives the time to drain meets a closed journal; the process is about to end.
             if not self._closed:
                 raise
-
-    @property
-    def _window_path(self) -> Path:
-        return self._paths.state / "deduplication"
