@@ -254,21 +254,23 @@ def _ask_directory(options: argparse.Namespace) -> Ask:
     """Asks what the configuration names; each question sees what is there at its moment."""
     from app.disk.durable_fs import DurableFS
     from app.query.ask import QueryFailed, answer, connect
+    from app.query.data_sets import object_root, open_store
     from app.query.snapshot import CannotAsk, Selection, Snapshot
     from app.run.compose import sink_paths
+    from app.settings.plan import lake_of
 
     settings = _load(options)
-    selection = Selection(options.workspace, options.since, options.until)
-    promoted = {
-        kind: [each.name for each in settings.sink.promote if each.kind == kind.value] for kind in Kind
-    }
-    payload_is_json = settings.sink.data_format == "json"
+    selection, lake = Selection(options.workspace, options.since, options.until), lake_of(settings)
 
     def ask(sql: str, form: str, output: Path | None) -> None:
         try:
-            snapshot = Snapshot.take(DurableFS(), sink_paths(settings), selection)
+            store = open_store(lake.store) if lake.store is not None else None
+            objects = object_root(lake.store) if lake.store is not None else None
+            snapshot = Snapshot.take(DurableFS(), sink_paths(settings), selection, objects=objects)
             try:
-                connection = connect(snapshot, payload_is_json=payload_is_json, promoted=promoted)
+                connection = connect(
+                    snapshot, payload_is_json=lake.payload_is_json, promoted=lake.promoted, store=store
+                )
                 answer(connection, sql, form, output)
             finally:
                 snapshot.close()

@@ -1,9 +1,9 @@
 """The process that answers one question: a Job on standard input, a Head and the answer on standard output.
 Its argument is how far it steps back behind the service (nice).
 
-It has no key and no environment, is told of one workspace's files alone, can write no byte to any file, and
-is the first to go when the machine runs out of memory. It ends when its standard input does, so it never
-outlives who started it.
+It has no key, and no environment but what a store wants; it is told of one workspace's files alone, can write
+no byte to any file, and is the first to go when the machine runs out of memory. It ends when its standard
+input does, so it never outlives who started it.
 """
 
 import contextlib
@@ -86,6 +86,7 @@ def _answer(job: Job) -> tuple[Head, list[bytes]]:
 
     from app.disk.durable_fs import DurableFS
     from app.publish.paths import SinkPaths
+    from app.query.data_sets import object_root, open_store
     from app.query.forms import AnswerTooLarge, encode
     from app.query.locked import NotAQuestion, ask_locked, connect_locked
     from app.query.snapshot import CannotAsk, Snapshot
@@ -95,9 +96,11 @@ def _answer(job: Job) -> tuple[Head, list[bytes]]:
     policy, lake = job.policy, job.lake
     paths = SinkPaths(Path(lake.data) if lake.data is not None else None, Path(lake.state))
     try:
-        snapshot = Snapshot.take(DurableFS(), paths, job.selection, policy.memory_bytes)
+        store = open_store(lake.store) if lake.store is not None else None
+        objects = object_root(lake.store) if lake.store is not None else None
+        snapshot = Snapshot.take(DurableFS(), paths, job.selection, policy.memory_bytes, objects)
         connection = connect_locked(
-            snapshot, policy, payload_is_json=lake.payload_is_json, promoted=lake.promoted
+            snapshot, policy, payload_is_json=lake.payload_is_json, promoted=lake.promoted, store=store
         )
         answer = encode(ask_locked(connection, job.sql), job.form, policy.rows_max, policy.result_bytes)
         return Head(answer.bytes, answer.rows), answer.parts

@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from app.kinds import Kind
+from app.parquet.promotion import Promotion
+from app.query.data_sets import data_set
 from app.query.forms import encode
 from app.query.snapshot import CannotAsk, Snapshot
 from app.query.views import MACROS, read_parquet, view
@@ -21,9 +23,16 @@ class QueryFailed(Exception):
 
 
 def connect(
-    snapshot: Snapshot, *, payload_is_json: bool, promoted: Mapping[Kind, Sequence[str]]
+    snapshot: Snapshot,
+    *,
+    payload_is_json: bool,
+    promoted: Mapping[Kind, Sequence[Promotion]],
+    store: Any = None,
 ) -> "DuckDBPyConnection":
-    """A connection with the views events, logs and snapshots. Raises CannotAsk without DuckDB."""
+    """A connection with the views events, logs and snapshots. Raises CannotAsk without DuckDB.
+
+    store: where the files of the snapshot are, as app.query.data_sets has it; None for a directory.
+    """
     try:
         import duckdb
     except ImportError:
@@ -33,8 +42,13 @@ def connect(
     for kind in Kind:
         tail = f"tail_{kind.value}"
         connection.register(tail, snapshot.tail[kind])
-        sources = [tail, *([read_parquet(snapshot.files[kind])] if snapshot.files[kind] else [])]
-        names = promoted.get(kind, ()) if snapshot.files[kind] else ()
+        sources, names = [tail], []
+        if snapshot.files[kind]:
+            names = [each.name for each in promoted.get(kind, ())]
+            sources.append(read_parquet(snapshot.files[kind]) if store is None else f"files_{kind.value}")
+            if store is not None:
+                found = data_set(kind, snapshot.files[kind], promoted.get(kind, ()), store)
+                connection.register(f"files_{kind.value}", found)
         connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names))
     return connection
 

@@ -6,17 +6,14 @@ depend on its SQL. That it is one statement that reads is checked as well, for a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
-
-import pyarrow as pa
-import pyarrow.dataset as ds
+from typing import TYPE_CHECKING, Any, Final
 
 from app.kinds import Kind
-from app.parquet.promotion import PromotedType, Promotion
+from app.parquet.promotion import Promotion
+from app.query.data_sets import data_set
 from app.query.policy import QueryPolicy
 from app.query.snapshot import Snapshot
 from app.query.views import MACROS, view
-from app.schema import SCHEMAS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -35,8 +32,12 @@ def connect_locked(
     *,
     payload_is_json: bool,
     promoted: Mapping[Kind, Sequence[Promotion]],
+    store: Any = None,
 ) -> "DuckDBPyConnection":
-    """A connection with the views events, logs and snapshots, that lets nobody out of it."""
+    """A connection with the views events, logs and snapshots, that lets nobody out of it.
+
+    store: where the files of the snapshot are, as app.query.data_sets has it.
+    """
     import duckdb
 
     connection = duckdb.connect(
@@ -58,7 +59,7 @@ def connect_locked(
         connection.register(tail, snapshot.tail[kind])
         sources, names = [tail], []
         if snapshot.files[kind]:
-            connection.register(files, _data_set(kind, snapshot.files[kind], promoted[kind]))
+            connection.register(files, data_set(kind, snapshot.files[kind], promoted[kind], store))
             sources.append(files)
             names = [each.name for each in promoted[kind]]
         connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names))
@@ -75,14 +76,3 @@ def ask_locked(connection: "DuckDBPyConnection", sql: str) -> "DuckDBPyRelation"
     if statements[0].type.name not in READING:
         raise NotAQuestion("Only a SELECT is answered here (or FROM, WITH, DESCRIBE, SHOW, PIVOT, EXPLAIN).")
     return connection.sql(sql)
-
-
-def _data_set(kind: Kind, names: Sequence[str], promotions: Sequence[Promotion]) -> ds.Dataset:
-    columns = {
-        PromotedType.STRING: pa.string(),
-        PromotedType.INTEGER: pa.int64(),
-        PromotedType.DOUBLE: pa.float64(),
-        PromotedType.BOOLEAN: pa.bool_(),
-    }
-    more = [pa.field(each.name, columns[each.type]) for each in promotions]
-    return ds.dataset(list(names), schema=pa.schema([*SCHEMAS[kind], *more]), format="parquet")

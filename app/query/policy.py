@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from app.kinds import Kind
+from app.object_store.policy import StorePolicy
 from app.parquet.promotion import Promotion
 from app.query.snapshot import Selection
 
@@ -29,12 +30,16 @@ class QueryPolicy(msgspec.Struct, frozen=True):
 
 
 class Lake(msgspec.Struct, frozen=True):
-    """What a service has stored. data: where its files are; state: its journal. promotions: more columns."""
+    """What a service has stored. data: where its files are, None where they are in a bucket: `store`.
+
+    state: its journal. promotions: more columns.
+    """
 
     data: str | None
     state: str
     payload_is_json: bool
     promotions: Sequence[Promotion] = ()
+    store: StorePolicy | None = None
 
     @property
     def promoted(self) -> Mapping[Kind, Sequence[Promotion]]:

@@ -20,6 +20,9 @@ RETRY_AFTER_S: Final = 2
 SPARE_S: Final = 60.0
 """How long a process that is ready waits for a question after the last one."""
 
+STORE_PREFIXES: Final = ("AWS_", "GOOGLE_")
+"""Of variables that hold the credentials of a store; kept where files are in one. No SQL reads them."""
+
 KEPT_VARIABLES: Final = ("PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 """Of the environment: where modules are. Nothing else of it is a question's business."""
 
@@ -33,6 +36,7 @@ class Processes:
     def __init__(self, policy: QueryPolicy, lake: Lake) -> None:
         self._policy = policy
         self._lake = lake
+        self._keeps = STORE_PREFIXES if lake.store is not None else ()
         self._turn = asyncio.Semaphore(policy.concurrent)
         self._waiting = 0
         self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
@@ -91,7 +95,7 @@ class Processes:
     @contextlib.asynccontextmanager
     async def _process(self) -> AsyncIterator[asyncio.subprocess.Process]:
         spare, self._spare = self._spare, None
-        process = await (spare or asyncio.ensure_future(_start(self._policy.nice)))
+        process = await (spare or asyncio.ensure_future(_start(self._policy.nice, self._keeps)))
         try:
             yield process
         finally:
@@ -103,7 +107,7 @@ class Processes:
             self._giving_up.cancel()
         self._giving_up = asyncio.get_running_loop().call_later(SPARE_S, self._give_up_spare)
         if self._spare is None:
-            self._spare = asyncio.ensure_future(_start(self._policy.nice))
+            self._spare = asyncio.ensure_future(_start(self._policy.nice, self._keeps))
 
     def _give_up_spare(self) -> None:
         if self._giving_up is not None:
@@ -115,8 +119,12 @@ class Processes:
         self._spare = self._giving_up = None
 
 
-async def _start(nice: int) -> asyncio.subprocess.Process:
-    environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+async def _start(nice: int, keeps: tuple[str, ...]) -> asyncio.subprocess.Process:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name in KEPT_VARIABLES or (keeps and name.startswith(keeps))
+    }
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -74,10 +74,18 @@ class Snapshot:
 
     @classmethod
     def take(
-        cls, fs: DurableFS, paths: SinkPaths, selection: Selection, tail_bytes_max: int = TAIL_BYTES_MAX
+        cls,
+        fs: DurableFS,
+        paths: SinkPaths,
+        selection: Selection,
+        tail_bytes_max: int = TAIL_BYTES_MAX,
+        objects: str | None = None,
     ) -> Self:
-        """Raises CannotAsk; OSError."""
-        if paths.data is None:
+        """objects: what the names of files stand below, where they are in a bucket: they never change there.
+
+        Raises CannotAsk; OSError.
+        """
+        if paths.data is None and objects is None:
             raise CannotAsk("files on an object store: ask them as docs/queries.md says")
         if not fs.exists(paths.manifest):
             raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
@@ -86,9 +94,11 @@ class Snapshot:
             manifest = _manifest(fs, paths)
             pinned: list[int] = []
             try:
-                return cls(
-                    _open(paths.data, manifest, selection, pinned), _tail(frames, manifest, selection), pinned
-                )
+                if paths.data is None:
+                    files = _named(f"{objects}/", manifest, selection)
+                else:
+                    files = _open(paths.data, manifest, selection, pinned)
+                return cls(files, _tail(frames, manifest, selection), pinned)
             except _NotYet:
                 _close(pinned)
                 time.sleep(PAUSE_S)
@@ -182,6 +192,14 @@ def _tail(
         if left is not None:
             found[kind].append(left)
     return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
+
+
+def _named(root: str, manifest: Manifest, selection: Selection) -> dict[Kind, list[str]]:
+    names: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+    for file in manifest.files():
+        if file.state is FileState.PUBLISHED and selection.takes(file):
+            names[file.kind].append(root + file.path)
+    return names
 
 
 def _open(root: Path, manifest: Manifest, selection: Selection, pinned: list[int]) -> dict[Kind, list[str]]:

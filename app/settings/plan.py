@@ -135,6 +135,7 @@ def lake_of(settings: Settings) -> Lake:
         state=str(settings.journal.path.absolute()),
         payload_is_json=sink.data_format == "json",
         promotions=tuple(each.promotion for each in sink.promote),
+        store=sink.store.policy(sink.url) if sink.url is not None else None,
     )
 
 

@@ -63,7 +63,15 @@ def test_the_tour_of_the_readme(tmp_path: Path, port: int) -> None:
     assert (logs["accepted"], [error["line"] for error in logs["errors"]]) == (2, [2])
     assert (first["published"], second["duplicate"]) == (True, True)
     assert flushed["flushed_rows"] == 3
-    for shown in ("signed_up", '{"plan":"pro"}', "warning", "disk full", "/snapshots.parquet", '"stored": 2', '{"plan":"pro","n":2}'):
+    for shown in (
+        "signed_up",
+        '{"plan":"pro"}',
+        "warning",
+        "disk full",
+        "/snapshots.parquet",
+        '"stored": 2',
+        '{"plan":"pro","n":2}',
+    ):
         assert shown in done.stdout
     assert "parquet_sink_event_rows_written_total 1.0" in done.stdout
 
