@@ -65,6 +65,9 @@ def _load() -> None:
 
 def _step_back() -> None:
     with contextlib.suppress(OSError):
+        # It waits for its turn, instead of taking it from a thread of the service that has just gone to work.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
