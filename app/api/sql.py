@@ -13,10 +13,10 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.admin_auth import Access
 from app.api.api_keys import MAX_WORKSPACE_ID
-from app.api.body import ClientDisconnected, read_body
+from app.api.body import ClientDisconnected, body_timeout
 from app.api.headers import header
 from app.api.query import query_values
-from app.errors import NotFound, RequestError
+from app.errors import BodyTooLarge, NotFound, RequestError
 
 SQL_BYTES_MAX: Final = 32 << 10
 
@@ -79,7 +79,7 @@ class QueryEndpoint:
         workspace_id = access.narrow(workspace_of(query_values(query_string, b"workspace_id")))
         since, until = (_date(query_string, name) for name in ("since", "until"))
         form = _form(query_string, header(scope["headers"], b"accept") or b"")
-        body = await read_body(receive, scope["headers"], SQL_BYTES_MAX, self._timeout_s)
+        body = await _read_sql(receive, self._timeout_s)
         sql = sql_of(body, header(scope["headers"], b"content-type") or b"")
         answering = asyncio.ensure_future(
             self._answer(send, form, self._ask(sql, form, workspace_id, since, until))
@@ -143,6 +143,24 @@ def _member(body: bytes) -> str:
     if not isinstance(sql, str):
         raise RequestError('A JSON body is {"sql": "SELECT …"}.', code="no_sql")
     return sql
+
+
+async def _read_sql(receive: Receive, timeout_s: float) -> bytes:
+    """A body that is too small to count for admission."""
+    body, more = bytearray(), True
+    try:
+        async with asyncio.timeout(timeout_s):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnected
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > SQL_BYTES_MAX:
+                    raise BodyTooLarge(f"A question has at most {SQL_BYTES_MAX} bytes.")
+    except TimeoutError:
+        raise body_timeout(timeout_s) from None
+    return bytes(body)
 
 
 async def _until_client_leaves(receive: Receive) -> None:

@@ -10,7 +10,7 @@ from app.parquet.promotion import Promotion
 from app.query.data_sets import data_set
 from app.query.forms import encode
 from app.query.snapshot import CannotAsk, Snapshot
-from app.query.views import MACROS, read_parquet, view
+from app.query.views import DATE_COLUMN, MACROS, read_parquet, view, with_date
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -42,14 +42,15 @@ def connect(
     for kind in Kind:
         tail = f"tail_{kind.value}"
         connection.register(tail, snapshot.tail[kind])
-        sources, names = [tail], []
-        if snapshot.files[kind]:
-            names = [each.name for each in promoted.get(kind, ())]
-            sources.append(read_parquet(snapshot.files[kind]) if store is None else f"files_{kind.value}")
-            if store is not None:
-                found = data_set(kind, snapshot.files[kind], promoted.get(kind, ()), store)
-                connection.register(f"files_{kind.value}", found)
-        connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names))
+        files, more, date = snapshot.files[kind], promoted.get(kind, ()), {}
+        sources = [tail]
+        if files and store is None:
+            sources.append(read_parquet([file.name for file in files]))
+        elif files:
+            connection.register(f"files_{kind.value}", data_set(kind, files, more, store))
+            sources, date = [with_date(tail), f"files_{kind.value}"], {"date": DATE_COLUMN}
+        names = [each.name for each in more] if files else []
+        connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names, **date))
     return connection
 
 

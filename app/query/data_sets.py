@@ -1,17 +1,20 @@
 """Files as Arrow's data sets: opened by this process, wherever they are, and never by DuckDB."""
 
+import datetime
 import os
 from collections.abc import Sequence
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+from pyarrow import fs
 
 from app.kinds import Kind
 from app.object_store.policy import StorePolicy
 from app.object_store.url import Provider
 from app.parquet.promotion import PromotedType, Promotion
-from app.query.snapshot import CannotAsk
+from app.query.snapshot import CannotAsk, SnapshotFile
+from app.query.views import DATE_COLUMN
 from app.schema import SCHEMAS
 
 TRIES: Final = 3
@@ -19,9 +22,12 @@ TRIES: Final = 3
 
 
 def data_set(
-    kind: Kind, names: Sequence[str], promotions: Sequence[Promotion], store: Any = None
+    kind: Kind, files: Sequence[SnapshotFile], promotions: Sequence[Promotion], store: Any = None
 ) -> ds.Dataset:
-    """store: pyarrow's file system of a bucket; None where the names are paths."""
+    """Rows of these files, and DATE_COLUMN. A file whose workspace or date is not asked for is not opened.
+
+    store: pyarrow's file system of a bucket; None where the names are paths.
+    """
     columns = {
         PromotedType.STRING: pa.string(),
         PromotedType.INTEGER: pa.int64(),
@@ -29,14 +35,22 @@ def data_set(
         PromotedType.BOOLEAN: pa.bool_(),
     }
     more = [pa.field(each.name, columns[each.type]) for each in promotions]
-    schema = pa.schema([*SCHEMAS[kind], *more])
-    return ds.dataset(list(names), schema=schema, format="parquet", filesystem=store)
+    schema = pa.schema([*SCHEMAS[kind], *more, pa.field(DATE_COLUMN, pa.date32())])
+    parquet, where = ds.ParquetFileFormat(), store or fs.LocalFileSystem()
+    fragments = [
+        parquet.make_fragment(
+            file.name,
+            filesystem=where,
+            partition_expression=(ds.field("workspace_id") == pa.scalar(file.workspace_id, pa.uint64()))
+            & (ds.field(DATE_COLUMN) == datetime.date.fromisoformat(file.date)),
+        )
+        for file in files
+    ]
+    return ds.FileSystemDataset(fragments, schema, parquet, where)
 
 
 def open_store(policy: StorePolicy) -> Any:
     """pyarrow's file system of a bucket. Credentials come from the environment. Raises CannotAsk."""
-    from pyarrow import fs
-
     try:
         if policy.url.provider is Provider.S3:
             return fs.S3FileSystem(

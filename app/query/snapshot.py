@@ -60,14 +60,24 @@ class Selection(msgspec.Struct, frozen=True):
         )
 
 
+class SnapshotFile(msgspec.Struct, frozen=True):
+    """name: to open it by while the snapshot is open. date: of receipt, YYYY-MM-DD."""
+
+    name: str
+    workspace_id: int
+    date: str
+
+
 class _NotYet(Exception):
     """A file has a version that the manifest does not name."""
 
 
 class Snapshot:
-    """files: by kind, names to open them by while this is open. tail: rows that are in none of them."""
+    """files: by kind. tail: rows that are in none of them."""
 
-    def __init__(self, files: dict[Kind, list[str]], tail: dict[Kind, pa.Table], pinned: list[int]) -> None:
+    def __init__(
+        self, files: dict[Kind, list[SnapshotFile]], tail: dict[Kind, pa.Table], pinned: list[int]
+    ) -> None:
         self.files = files
         self.tail = tail
         self._pinned = pinned
@@ -194,23 +204,29 @@ def _tail(
     return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
 
 
-def _named(root: str, manifest: Manifest, selection: Selection) -> dict[Kind, list[str]]:
-    names: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+def _as_found(name: str, file: DataFile) -> SnapshotFile:
+    return SnapshotFile(name, file.workspace_id, file.date)
+
+
+def _named(root: str, manifest: Manifest, selection: Selection) -> dict[Kind, list[SnapshotFile]]:
+    names: dict[Kind, list[SnapshotFile]] = {kind: [] for kind in Kind}
     for file in manifest.files():
         if file.state is FileState.PUBLISHED and selection.takes(file):
-            names[file.kind].append(root + file.path)
+            names[file.kind].append(_as_found(root + file.path, file))
     return names
 
 
-def _open(root: Path, manifest: Manifest, selection: Selection, pinned: list[int]) -> dict[Kind, list[str]]:
-    names: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+def _open(
+    root: Path, manifest: Manifest, selection: Selection, pinned: list[int]
+) -> dict[Kind, list[SnapshotFile]]:
+    names: dict[Kind, list[SnapshotFile]] = {kind: [] for kind in Kind}
     for file in manifest.files():
         if file.state is not FileState.PUBLISHED or not selection.takes(file):
             continue
         path = root / file.path
         if file.sealed or len(pinned) >= PINNED_FILES_MAX:
             if path.exists():
-                names[file.kind].append(str(path))
+                names[file.kind].append(_as_found(str(path), file))
             continue
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -219,7 +235,7 @@ def _open(root: Path, manifest: Manifest, selection: Selection, pinned: list[int
         pinned.append(descriptor)
         if os.fstat(descriptor).st_size != file.bytes:
             raise _NotYet
-        names[file.kind].append(f"/proc/self/fd/{descriptor}")
+        names[file.kind].append(_as_found(f"/proc/self/fd/{descriptor}", file))
     return names
 
 

@@ -23,7 +23,7 @@ ROWS_MAX: Final = 500
 
 CONFIG = {
     "sinks.parquet": {"flush_interval": "3600s"},
-    "query": {"max_rows": ROWS_MAX, "max_memory": "128MB", "timeout": "20s", "max_concurrent": 3},
+    "query": {"max_rows": ROWS_MAX, "max_memory": "128MB", "timeout": "8s", "max_concurrent": 3},
 }
 
 SECRET: Final = "neighbours-secret"
