@@ -247,26 +247,28 @@ def _keys(options: argparse.Namespace) -> int:
 
 
 def _query(options: argparse.Namespace) -> int:
+    do_without_pandas()
     return carry_out(options, ask_service(options) if options.url else _ask_directory(options))
 
 
 def _ask_directory(options: argparse.Namespace) -> Ask:
     """Asks what the configuration names; each question sees what is there at its moment."""
     from app.disk.durable_fs import DurableFS
+    from app.publish.paths import SinkPaths
     from app.query.ask import QueryFailed, answer, connect
     from app.query.data_sets import object_root, open_store
     from app.query.snapshot import CannotAsk, Selection, Snapshot
-    from app.run.compose import sink_paths
     from app.settings.plan import lake_of
 
     settings = _load(options)
     selection, lake = Selection(options.workspace, options.since, options.until), lake_of(settings)
+    paths = SinkPaths(Path(lake.data) if lake.data is not None else None, Path(lake.state))
 
     def ask(sql: str, form: str, output: Path | None) -> None:
         try:
             store = open_store(lake.store) if lake.store is not None else None
             objects = object_root(lake.store) if lake.store is not None else None
-            snapshot = Snapshot.take(DurableFS(), sink_paths(settings), selection, objects=objects)
+            snapshot = Snapshot.take(DurableFS(), paths, selection, objects=objects)
             try:
                 connection = connect(
                     snapshot, payload_is_json=lake.payload_is_json, promoted=lake.promoted, store=store

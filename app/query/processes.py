@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -125,6 +126,9 @@ async def _start(nice: int, keeps: tuple[str, ...]) -> asyncio.subprocess.Proces
         for name, value in os.environ.items()
         if name in KEPT_VARIABLES or (keeps and name.startswith(keeps))
     }
+    # The same sources as this process has, wherever it was started.
+    sources = [str(Path(__file__).resolve().parents[2]), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sources))
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
