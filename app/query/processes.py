@@ -21,6 +21,9 @@ RETRY_AFTER_S: Final = 2
 SPARE_S: Final = 60.0
 """How long a process that is ready waits for a question after the last one."""
 
+SOURCES: Final = str(Path(__file__).resolve().parents[2])
+"""Where this package is."""
+
 STORE_PREFIXES: Final = ("AWS_", "GOOGLE_")
 """Of variables that hold the credentials of a store; kept where files are in one. No SQL reads them."""
 
@@ -127,7 +130,7 @@ async def _start(nice: int, keeps: tuple[str, ...]) -> asyncio.subprocess.Proces
         if name in KEPT_VARIABLES or (keeps and name.startswith(keeps))
     }
     # The same sources as this process has, wherever it was started.
-    sources = [str(Path(__file__).resolve().parents[2]), environment.get("PYTHONPATH", "")]
+    sources = [SOURCES, environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sources))
     return await asyncio.create_subprocess_exec(
         sys.executable,
