@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
@@ -21,6 +20,7 @@ from app.commit.batch_ids import DeduplicationWindow
 from app.commit.journal_store import JournalStore
 from app.commit.quota import Quotas
 from app.commit.store import AcceptedRows
+from app.commit.tap import Watch, unwatched
 from app.commit.usage import Usage, UsageByDay, day_of
 from app.disk.data_directory_lock import lock_data_directory
 from app.disk.durable_fs import DurableFS
@@ -87,7 +87,9 @@ class Service:
         store: ObjectStore | None = None,
         catalog: Catalog | None = None,
         new_pipeline: NewPipeline = pipeline_of_batches,
+        watch: Watch = unwatched,
     ) -> None:
+        self._watch = watch
         self._new_writer = new_writer
         self._new_pipeline = new_pipeline
         self._catalog = catalog or NoCatalog()
@@ -109,6 +111,7 @@ class Service:
         self._closed = False
         reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
         self._disks = Disks(fs, paths, reserve, policies.admission)
+        self._window_path = paths.state / "deduplication"
         self._usage_files = UsageFiles(fs, paths.state)
         self.usage = Usage(self._usage_files.read, self._count_usage)
         self.quotas = Quotas(policies.quotas, clock_ms, timer_ms, self.usage.bytes_of)
@@ -159,7 +162,8 @@ class Service:
         journal_is_new = not self._fs.exists(self._paths.segments)
         try:
             manifest, report = self._patience.until_store_answers(
-                lambda: self._recover(accepts_unnamed=not journal_is_new), self._note_outage
+                lambda: self._recover(accepts_unnamed=not journal_is_new),
+                partial(self.gate.close, AWAITING_STORE),
             )
         except OSError as error:
             raise CannotStart(cannot_start(error)) from error
@@ -205,7 +209,9 @@ class Service:
         for key, line in writer.account().items():
             accepted.rows[key] = line.buffered + line.published + line.quarantined
         pipeline = self._new_pipeline(
-            JournalStore(journal, writer, window, accepted, self._policies.max_delay_s, self.usage),
+            JournalStore(
+                journal, writer, window, accepted, self._policies.max_delay_s, self.usage, self._watch
+            ),
             self._policies.group,
             self._policies.decode,
             CommitObserver(self._metrics),
@@ -374,9 +380,6 @@ class Service:
             raise Overloaded("The service is starting; try again.", retry_after_s=2)
         return self._parts
 
-    def _note_outage(self) -> None:
-        self.gate.close(AWAITING_STORE)
-
     def _count_usage(self, workspace_id: int, rows: int, size: int) -> None:
         self.quotas.charge(workspace_id, rows)
         self._metrics.count_usage(workspace_id, rows, size)
@@ -392,7 +395,3 @@ class Service:
             # A writer that outlives the time to drain meets a closed journal; the process is about to end.
             if not self._closed:
                 raise
-
-    @property
-    def _window_path(self) -> Path:
-        return self._paths.state / "deduplication"
