@@ -301,7 +301,7 @@ MUTANTS: Final = (
     Mutant(
         "replay: batch ids are not remembered",
         "app/run/replay.py",
-        "        window.remember(entry.lsn, frame.header.receipts, frame.header.messages)\n",
+        "            self._window.remember(entry.lsn, frame.header.receipts, frame.header.messages)\n",
         "",
         DUPLICATES,
     ),
@@ -436,7 +436,7 @@ MUTANTS: Final = (
     Mutant(
         "admission: a workspace's bytes in flight are not limited",
         "app/commit/admission.py",
-        "        if self._by_workspace[workspace_id] + size > self._policy.max_workspace_inflight_bytes:\n",
+        "        if self._by_workspace[workspace_id] + size > self._workspace_inflight_max(workspace_id, size):\n",
         "        if False:\n",
         ADMISSION,
     ),
