@@ -11,14 +11,13 @@ from app.errors import DiskFull, Overloaded, Refused, WorkspaceOverShare
 POLICY = AdmissionPolicy(
     max_inflight_bytes=100,
     max_workspace_inflight_bytes=60,
-    max_buffered_bytes=1_000,
-    max_workspace_buffered_bytes=700,
     max_journal_bytes=10_000,
+    max_workspace_journal_bytes=7_000,
     min_free_bytes=500,
     resume_free_bytes=800,
     min_free_inodes=10,
 )
-CALM = Levels(buffered_bytes=0, journal_bytes=0, free_bytes=10_000, free_inodes=1_000)
+CALM = Levels(journal_bytes=0, free_bytes=10_000, free_inodes=1_000)
 
 
 class Door:
@@ -27,9 +26,9 @@ class Door:
     def __init__(self) -> None:
         self.levels = CALM
         self.refused: list[str] = []
-        self.buffered = Counter[int]()
+        self.journal_of = Counter[int]()
         self.admission = Admission(
-            POLICY, lambda: self.levels, self.refused.append, buffered_of=self.buffered.__getitem__
+            POLICY, lambda: self.levels, self.refused.append, journal_of=self.journal_of.__getitem__
         )
 
     def set(self, **levels: int) -> None:
@@ -44,7 +43,6 @@ def door() -> Door:
 @pytest.mark.parametrize(
     ("levels", "error", "code"),
     [
-        ({"buffered_bytes": 1_001}, Overloaded, "buffer_full"),
         ({"journal_bytes": 10_001}, Overloaded, "journal_full"),
         ({"free_bytes": 499}, DiskFull, "disk_full"),
         ({"free_inodes": 9}, DiskFull, "disk_full"),
@@ -76,15 +74,15 @@ def test_a_workspace_has_its_share_and_others_still_enter(door: Door) -> None:
         door.admission.enter(3, 1)
 
 
-def test_a_workspace_has_its_share_of_the_buffer_too(door: Door) -> None:
-    door.set(buffered_bytes=800)
-    door.buffered.update({1: 701, 2: 99})
+def test_a_workspace_has_its_share_of_the_journal_too(door: Door) -> None:
+    door.set(journal_bytes=8_000)
+    door.journal_of.update({1: 7_001, 2: 999})
     with pytest.raises(WorkspaceOverShare, match="wait for their file"):
         door.admission.enter(1, 1)
     door.admission.enter(2, 1)
     assert door.refused == ["workspace_over_share"]
     assert door.admission.reasons() == [], "the service as a whole takes batches"
-    door.buffered[1] = 700
+    door.journal_of[1] = 7_000
     door.admission.enter(1, 1)
 
 

@@ -60,13 +60,13 @@ class GatedJournal:
 class Taker:
     """Stands where the writer does, and counts."""
 
-    buffered_bytes = 0
-
     def __init__(self) -> None:
         self.rows = 0
 
     def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
         self.rows += rows.num_rows
+
+    def wait_for_room(self, seconds: float) -> None: ...
 
 
 class Observer:
@@ -89,7 +89,7 @@ class Setting:
 
     def new_store(self) -> Store[Any]:
         return JournalStore(
-            self.journal, self.writer, self.window, AcceptedRows(), 1 << 30, Usage(lambda _: DayUsage())
+            self.journal, self.writer, self.window, AcceptedRows(), 0.0, Usage(lambda _: DayUsage())
         )
 
     def pipeline_over(self, store: Store[Any]) -> Pipeline[Submission, Group]:

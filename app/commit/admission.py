@@ -17,10 +17,8 @@ from app.errors import DiskFull, Overloaded, Refused, WorkspaceOverShare
 class AdmissionPolicy(msgspec.Struct, frozen=True):
     """max_inflight_bytes: bodies of all requests that are not answered yet.
     max_workspace_inflight_bytes: the same of one workspace.
-    max_buffered_bytes: rows that are durable and wait for their file, as they stand in memory.
-    max_workspace_buffered_bytes: the same of one workspace. The writer publishes before the time from half of
-        max_buffered_bytes on, so below that a lone workspace would be refused without need.
-    max_journal_bytes: the journal on disk.
+    max_journal_bytes: the journal on disk, where rows wait for their file.
+    max_workspace_journal_bytes: the part of it that rows of one workspace take.
     min_free_bytes: free space of the journal's or the files' disk below which batches are refused;
         they are taken again above resume_free_bytes.
     min_free_inodes: the same for inodes.
@@ -28,9 +26,8 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
 
     max_inflight_bytes: int = 128_000_000
     max_workspace_inflight_bytes: int = 96_000_000
-    max_buffered_bytes: int = 128_000_000
-    max_workspace_buffered_bytes: int = 96_000_000
     max_journal_bytes: int = 4_000_000_000
+    max_workspace_journal_bytes: int = 3_000_000_000
     min_free_bytes: int = 256_000_000
     resume_free_bytes: int = 320_000_000
     min_free_inodes: int = 1_000
@@ -39,7 +36,6 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
 class Levels(msgspec.Struct, frozen=True):
     """What stands against the limits now. free_bytes and free_inodes: of the fullest disk."""
 
-    buffered_bytes: int
     journal_bytes: int
     free_bytes: int
     free_inodes: int
@@ -66,7 +62,7 @@ class Admission:
     """Counts what is in flight and refuses what is too much. Used on the event loop alone.
 
     closed: the reason why nothing is taken at all (starting, draining, failed), or None.
-    buffered_of: bytes that wait for their file, of one workspace.
+    journal_of: the part of the journal that rows of one workspace take which wait for their file.
     quotas: limits of single workspaces.
     """
 
@@ -76,14 +72,14 @@ class Admission:
         levels: Callable[[], Levels],
         on_refusal: Callable[[str], None],
         closed: str | None = None,
-        buffered_of: Callable[[int], int] = lambda workspace_id: 0,
+        journal_of: Callable[[int], int] = lambda workspace_id: 0,
         quotas: Limits | None = None,
     ) -> None:
         self._policy = policy
         self._quotas = quotas or NoQuotas()
         self._levels = levels
         self._on_refusal = on_refusal
-        self._buffered_of = buffered_of
+        self._journal_of = journal_of
         self._inflight = 0
         self._by_workspace: Counter[int] = Counter()
         self._disk_is_full = False
@@ -136,7 +132,7 @@ class Admission:
             return refusal
         if (excess := self._quotas.excess(workspace_id)) is not None:
             return excess.error
-        if self._buffered_of(workspace_id) > self._policy.max_workspace_buffered_bytes:
+        if self._journal_of(workspace_id) > self._policy.max_workspace_journal_bytes:
             return WorkspaceOverShare(
                 "Too many rows of this workspace wait for their file; send the batch again.", retry_after_s=2
             )
@@ -172,11 +168,5 @@ class Admission:
                 "The journal has reached journal.max_size; files cannot be written as fast as rows come.",
                 retry_after_s=10,
                 code="journal_full",
-            )
-        if levels.buffered_bytes > policy.max_buffered_bytes:
-            return Overloaded(
-                "Too many rows wait for their file; send the batch again.",
-                retry_after_s=2,
-                code="buffer_full",
             )
         return None

@@ -32,10 +32,9 @@ class Journal(Protocol):
 
 
 class Writer(Protocol):
-    """Takes rows that are durable; never blocks. buffered_bytes: what it holds of them."""
+    """Takes rows that are durable; `put` never blocks."""
 
-    @property
-    def buffered_bytes(self) -> int: ...
+    def wait_for_room(self, seconds: float) -> None: ...
     def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None: ...
 
 
@@ -50,8 +49,8 @@ class Settled(Protocol):
 class JournalStore:
     """Durable when `journal.append` has returned; rows are handed to the writer after that.
 
-    max_buffered_bytes: no group is taken while the writer holds more. Admission refuses long before, but what
-    it has let in can grow many times when it is decoded: rows may share bytes of their body.
+    max_delay_s: how long a group is held back while the writer is behind. So clients that wait for their
+    answers come at the writer's pace; what comes faster than that waits in the journal.
     """
 
     stores_at_once: Final = 1
@@ -62,20 +61,19 @@ class JournalStore:
         writer: Writer,
         window: DeduplicationWindow,
         accepted: AcceptedRows,
-        max_buffered_bytes: int,
+        max_delay_s: float,
         usage: Usage,
     ) -> None:
         self._journal = journal
         self._writer = writer
         self._window = window
         self._accepted = accepted
-        self._max_buffered_bytes = max_buffered_bytes
+        self._max_delay_s = max_delay_s
         self._usage = usage
         self._codec = RowsFrameCodec()
 
-    @property
-    def has_room(self) -> bool:
-        return self._writer.buffered_bytes <= self._max_buffered_bytes
+    def wait_for_room(self) -> None:
+        self._writer.wait_for_room(self._max_delay_s)
 
     def idle(self) -> None:
         """A mark frame vouches for the last group."""

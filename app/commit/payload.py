@@ -45,6 +45,12 @@ class RowsHeader(KindHeader, frozen=True, omit_defaults=True, kw_only=True):
     messages: Sequence[MessageReceipt] = ()
 
 
+class _Kind(msgspec.Struct):
+    """What alone is read of a header."""
+
+    kind: Kind
+
+
 class RowsFrame(msgspec.Struct, frozen=True):
     header: RowsHeader
     rows: pa.RecordBatch
@@ -83,6 +89,7 @@ class RowsFrameCodec:
         self._options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
         self._headers = msgspec.msgpack.Encoder()
         self._header_decoder = msgspec.msgpack.Decoder(RowsHeader)
+        self._kind_decoder = msgspec.msgpack.Decoder(_Kind)
 
     def encode(self, header: RowsHeader, rows: pa.RecordBatch) -> list[bytes | pa.Buffer]:
         """The payload as buffers to be written one behind the other."""
@@ -94,9 +101,16 @@ class RowsFrameCodec:
 
     def decode(self, payload: bytes | memoryview) -> RowsFrame:
         """Never meets damaged bytes: the journal has checked the payload's CRC."""
+        header, rows = self._parts(payload)
+        with pa.ipc.open_stream(pa.py_buffer(rows)) as stream:
+            return RowsFrame(self._header_decoder.decode(header), stream.read_next_batch())
+
+    def kind(self, payload: bytes | memoryview) -> Kind:
+        """The kind of the rows, without decoding them."""
+        return self._kind_decoder.decode(self._parts(payload)[0]).kind
+
+    def _parts(self, payload: bytes | memoryview) -> tuple[memoryview, memoryview]:
         view = memoryview(payload)
         (length,) = _LENGTH.unpack_from(view)
-        start = _LENGTH.size
-        header = self._header_decoder.decode(view[start : start + length])
-        with pa.ipc.open_stream(pa.py_buffer(view[start + length :])) as stream:
-            return RowsFrame(header, stream.read_next_batch())
+        rows = _LENGTH.size + length
+        return view[_LENGTH.size : rows], view[rows:]

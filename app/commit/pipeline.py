@@ -123,9 +123,7 @@ class Pipeline(Generic[Item, Grouped]):
                 self._refuse(self._new_group(rest), NotStored("stopping"))
 
     def _decode(self, group: Grouped) -> None:
-        if not self._store.has_room:
-            self._refuse(group, NotStored("buffer_full"))
-            return
+        self._store.wait_for_room()
         try:
             group.decode()
             taken = self._decoded.give(group)

@@ -4,7 +4,6 @@ from app.commit.store import NotStored
 from app.errors import DiskFull, OutcomeUnknown, Overloaded, RequestError
 
 RETRY_DISK_S = 30
-RETRY_BUFFER_S = 2
 RETRY_STOPPING_S = 5
 
 
@@ -12,12 +11,6 @@ def refusal(not_stored: NotStored) -> RequestError:
     match not_stored.why:
         case "disk_full":
             return DiskFull(f"The journal's disk is full: {not_stored}", retry_after_s=RETRY_DISK_S)
-        case "buffer_full":
-            return Overloaded(
-                "Too many rows wait for their file; send the batch again.",
-                retry_after_s=RETRY_BUFFER_S,
-                code="buffer_full",
-            )
         case "stopping":
             return Overloaded(
                 "The service is stopping; send the batch again.", retry_after_s=RETRY_STOPPING_S

@@ -6,7 +6,7 @@ from typing import Literal, Protocol, TypeVar
 
 from app.kinds import Kind
 
-WhyNot = Literal["disk_full", "buffer_full", "outcome_unknown", "stopping"]
+WhyNot = Literal["disk_full", "outcome_unknown", "stopping"]
 
 
 class NotStored(Exception):
@@ -28,13 +28,13 @@ class Store(Protocol[StoredGroup]):
 
     `store` returns when the group's rows are as durable as this place promises: the seconds that took. It
     judges the group's batch ids, and the group knows its answers then. Raises NotStored; after any other
-    exception nothing more may be stored. `idle` is called once when no batch has come for a while.
+    exception nothing more may be stored. `wait_for_room` holds the next group back while rows come faster
+    than they go on from here, for a bounded time. `idle` is called once when no batch has come for a while.
     """
 
     @property
     def stores_at_once(self) -> int: ...
-    @property
-    def has_room(self) -> bool: ...
+    def wait_for_room(self) -> None: ...
     def store(self, group: StoredGroup) -> float: ...
     def idle(self) -> None: ...
 

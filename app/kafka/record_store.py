@@ -28,7 +28,6 @@ class RecordStore:
     """
 
     stores_at_once: Final = 1
-    has_room: Final = True
 
     def __init__(
         self,
@@ -47,6 +46,9 @@ class RecordStore:
         self._on_outage = on_outage
         self._records = RecordCodec()
         self._groups = 0
+
+    def wait_for_room(self) -> None:
+        """`send` waits for Kafka."""
 
     def idle(self) -> None:
         """Kafka needs no word when nothing comes."""

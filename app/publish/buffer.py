@@ -1,4 +1,4 @@
-"""Rows that wait for their file, by partition."""
+"""Rows that wait for their file, by partition: in memory, or in the journal alone."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -18,10 +18,14 @@ FRAGMENT_BYTES: Final = 1 << 20
 
 
 class PartitionRows(msgspec.Struct):
-    """What is buffered for one partition.
+    """What waits for one partition's file.
 
     bytes: memory held by the batches. first_lsn, last_lsn: frames the rows came with.
     oldest_ms: when the first of them was put. recovered: how many of the rows a file had and has lost.
+
+    The older rows may be left to the journal: `rows_in_journal` of them, all that the frames first_lsn to
+    journal_through have of this partition. They are older than those in memory, and took `bytes_in_journal`
+    of it.
     """
 
     partition: Partition
@@ -32,6 +36,9 @@ class PartitionRows(msgspec.Struct):
     rows: int = 0
     bytes: int = 0
     recovered: int = 0
+    rows_in_journal: int = 0
+    bytes_in_journal: int = 0
+    journal_through: int = 0
     _joined: list[pa.RecordBatch] = []
     _small: list[pa.RecordBatch] = []
 
@@ -61,8 +68,35 @@ class PartitionRows(msgspec.Struct):
         self._joined.append(joined)
         self._small = []
 
+    def let_go(self) -> None:
+        """Leave all rows to the journal; memory holds none of them."""
+        self.rows_in_journal = self.rows
+        self.bytes_in_journal += self.bytes
+        self.journal_through = self.last_lsn
+        self.bytes = 0
+        self._joined, self._small = [], []
+
+    def add_in_journal(self, last_lsn: int, rows: int, size: int) -> None:
+        """Rows came that memory has no room for. size: bytes that they would take."""
+        self.let_go()
+        self.last_lsn = self.journal_through = max(self.last_lsn, last_lsn)
+        self.rows += rows
+        self.rows_in_journal += rows
+        self.bytes_in_journal += size
+
+    def give_up_front(self, read: "PartitionRows", through: int) -> None:
+        """The rows that the journal has up to this frame are in `read` now, and no longer here."""
+        before = self.rows_in_journal
+        self.rows -= read.rows
+        self.recovered -= read.recovered
+        self.rows_in_journal -= read.rows
+        self.bytes_in_journal = self.bytes_in_journal * self.rows_in_journal // before
+        self.first_lsn = through + 1
+        if through >= self.journal_through:
+            self.journal_through = 0
+
     def batches(self) -> list[pa.RecordBatch]:
-        """All batches, in the order in which they were put."""
+        """All batches in memory, in the order in which they were put."""
         return [*self._joined, *self._small]
 
     def table(self) -> pa.Table:
@@ -70,6 +104,12 @@ class PartitionRows(msgspec.Struct):
 
     def append(self, later: "PartitionRows") -> None:
         """Take over what came later for the same partition."""
+        if later.rows_in_journal:
+            # The journal has the older rows, never those between.
+            self.let_go()
+            self.rows_in_journal += later.rows_in_journal
+            self.bytes_in_journal += later.bytes_in_journal
+            self.journal_through = later.journal_through
         self.last_lsn = max(self.last_lsn, later.last_lsn)
         self.rows += later.rows
         self.recovered += later.recovered
@@ -84,7 +124,7 @@ class PartitionRows(msgspec.Struct):
             oldest_ms=self.oldest_ms,
             end_ms=self.partition.end_ms,
             rows=self.rows,
-            bytes=self.bytes,
+            bytes=self.bytes + self.bytes_in_journal,
             first_lsn=self.first_lsn,
         )
 

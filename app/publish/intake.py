@@ -1,14 +1,15 @@
 """What other threads hand to the writer: rows and flush commands, in one order."""
 
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from copy import copy
 from types import MappingProxyType
 from typing import Final
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from app.kinds import Kind
@@ -45,12 +46,39 @@ class RowAccount(msgspec.Struct):
 
 
 class PutRows(msgspec.Struct, frozen=True):
+    """Rows of one frame. put_ms: on a clock that is never set."""
+
     lsn: int
     kind: Kind
     rows: pa.RecordBatch
     bytes: int
     put_ms: int
-    """On a clock that is never set."""
+
+
+class Left(msgspec.Struct):
+    """Rows of one partition that were left to the journal. bytes: what they took in memory."""
+
+    first_lsn: int
+    last_lsn: int
+    rows: int
+    bytes: int
+
+
+class RowsLeft(msgspec.Struct, eq=False):
+    """Rows that memory had no room for, of any number of frames. is_open: whether it may still grow."""
+
+    last_lsn: int
+    put_ms: int
+    partitions: dict[Partition, Left] = {}
+    is_open: bool = True
+
+    def add(self, lsn: int, divided: Iterable[tuple[Partition, pa.RecordBatch]]) -> None:
+        self.last_lsn = lsn
+        for partition, rows in divided:
+            left = self.partitions.setdefault(partition, Left(lsn, lsn, 0, 0))
+            left.last_lsn = lsn
+            left.rows += rows.num_rows
+            left.bytes += rows.get_total_buffer_size()
 
 
 class FlushCommand(msgspec.Struct, eq=False):
@@ -104,31 +132,67 @@ class FlushCommand(msgspec.Struct, eq=False):
 class Intake:
     """The queue into the writer, and the count of everything that is put and not yet published.
 
-    Its length is not bounded here: admission refuses batches by `rows` and `bytes`.
+    memory_bytes: what queued and buffered rows may take; None where no journal could give rows back. Rows
+    beyond it are put as numbers.
     """
 
-    def __init__(self, clock: Callable[[], int], accounts: dict[tuple[int, Kind], RowAccount]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        accounts: dict[tuple[int, Kind], RowAccount],
+        memory_bytes: int | None = None,
+    ) -> None:
         self._clock = clock
-        self._ready = threading.Condition()
-        self._queue: deque[PutRows | FlushCommand] = deque()
+        self._lock = threading.Lock()
+        self._ready = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
+        self._queue: deque[PutRows | RowsLeft | FlushCommand] = deque()
         self._queued_bytes = 0
+        self._held_bytes = 0
+        self._memory_bytes = memory_bytes
         self._woken = False
         self._closed: BaseException | None = None
         self._accounts = accounts
-        self._bytes_of: Counter[int] = Counter()
+        self._waiting: Mapping[int, int] = MappingProxyType({})
+        self._waiting_bytes = 0
         self.rows = 0
-        self.bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """Memory of all rows that are queued or buffered."""
+        return self._queued_bytes + self._held_bytes
 
     def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
         size = rows.get_total_buffer_size()
-        item = PutRows(lsn, kind, rows, size, self._clock())
         with self._ready:
-            self._queue.append(item)
+            self._queue.append(PutRows(lsn, kind, rows, size, self._clock()))
             self.rows += rows.num_rows
-            self.bytes += size
             self._queued_bytes += size
             if self._queued_bytes >= WAKE_BYTES:
                 self._wake()
+
+    def has_memory(self, rows: pa.RecordBatch) -> bool:
+        """Whether these rows may be put as they are."""
+        limit = self._memory_bytes
+        return limit is None or self.bytes + rows.get_total_buffer_size() <= limit
+
+    def put_left(self, lsn: int, divided: Iterable[tuple[Partition, pa.RecordBatch]]) -> None:
+        """Rows of one frame that the journal alone holds: what is kept here are their numbers."""
+        divided = list(divided)
+        with self._ready:
+            last = self._queue[-1] if self._queue else None
+            if not isinstance(last, RowsLeft) or not last.is_open:
+                last = RowsLeft(lsn, self._clock())
+                self._queue.append(last)
+            last.add(lsn, divided)
+            self.rows += sum(rows.num_rows for _, rows in divided)
+
+    def wait_for_room(self, seconds: float) -> None:
+        """Until the writer has taken in most of what is queued, at most so long."""
+        limit = self._memory_bytes
+        if limit is not None:
+            with self._room:
+                self._room.wait_for(lambda: self._queued_bytes <= limit // 4, seconds)
 
     def command(self, command: FlushCommand) -> None:
         with self._ready:
@@ -152,37 +216,40 @@ class Intake:
             self._ready.wait_for(lambda: self._woken, seconds)
             self._woken = False
 
-    def peek(self) -> PutRows | FlushCommand | None:
+    def peek(self) -> PutRows | RowsLeft | FlushCommand | None:
         """The next item; it counts as queued until `taken`."""
         with self._ready:
-            return self._queue[0] if self._queue else None
+            item = self._queue[0] if self._queue else None
+            if isinstance(item, RowsLeft):
+                item.is_open = False
+            return item
 
-    def bytes_of(self, workspace_id: int) -> int:
-        """What is buffered of one workspace; what is still queued is not divided yet."""
-        return self._bytes_of[workspace_id]
+    def waiting_share_of(self, workspace_id: int) -> float:
+        """Of the bytes that wait, as they would be in memory; what is still queued is not divided yet."""
+        with self._lock:
+            waiting = self._waiting.get(workspace_id, 0)
+            return waiting / self._waiting_bytes if waiting else 0.0
 
     def taken(
         self,
         kept: Mapping[tuple[int, Kind], int] = MappingProxyType({}),
-        kept_bytes: Mapping[int, int] = MappingProxyType({}),
         recovered: Mapping[tuple[int, Kind], int] = MappingProxyType({}),
     ) -> None:
         """The item that was peeked is buffered now. kept: how many rows of it are (still) unpublished.
 
-        kept_bytes: what they add, by workspace; negative where small batches were joined. recovered: those of
-        them that counted as published, in a file that is lost.
+        recovered: those of them that counted as published, in a file that is lost.
         """
         with self._ready:
             item = self._queue.popleft()
             if isinstance(item, PutRows):
                 self._queued_bytes -= item.bytes
+                self._held_bytes += item.bytes
                 self.rows += sum(kept.values()) - item.rows.num_rows
-                self.bytes -= item.bytes
-                self._add_bytes(kept_bytes)
-                for key, rows in kept.items():
-                    self._accounts.setdefault(key, RowAccount()).buffered += rows
-                for key, rows in recovered.items():
-                    self._accounts[key].published -= rows
+                self._room.notify_all()
+            for key, rows in kept.items():
+                self._accounts.setdefault(key, RowAccount()).buffered += rows
+            for key, rows in recovered.items():
+                self._accounts[key].published -= rows
 
     def published(self, taken: PartitionRows, rows: int) -> None:
         """What was taken is in its place: so many rows in files, the others in quarantine."""
@@ -193,32 +260,42 @@ class Intake:
             account.published += rows
             account.quarantined += taken.rows - rows
             self.rows -= taken.rows
-            self._add_bytes({taken.partition.workspace_id: -taken.bytes})
 
-    def resized(self, more_bytes: Mapping[int, int]) -> None:
-        """Buffered rows hold so many bytes more, by workspace."""
+    def measured(self, held_bytes: int, waiting: Mapping[int, int]) -> None:
+        """What buffered rows take of memory, and what waits by workspace, in memory or in the journal."""
         with self._ready:
-            self._add_bytes(more_bytes)
+            self._held_bytes = held_bytes
+            self._waiting_bytes = sum(waiting.values())
+            self._waiting = waiting
 
-    def _add_bytes(self, more_bytes: Mapping[int, int]) -> None:
-        for workspace_id, count in more_bytes.items():
-            self.bytes += count
-            self._bytes_of[workspace_id] += count
-            if not self._bytes_of[workspace_id]:
-                del self._bytes_of[workspace_id]
-
-    def account(self) -> tuple[dict[tuple[int, Kind], RowAccount], list[PutRows]]:
-        """Accounts without what is still queued, and that, at one moment."""
-        with self._ready:
+    def account(self) -> dict[tuple[int, Kind], RowAccount]:
+        """What became of every row, by workspace and kind, at one moment."""
+        with self._lock:
+            accounts = {key: copy(account) for key, account in self._accounts.items()}
+            for item in self._queue:
+                if isinstance(item, RowsLeft):
+                    for partition, left in item.partitions.items():
+                        key = partition.workspace_id, partition.kind
+                        accounts.setdefault(key, RowAccount()).buffered += left.rows
             queued = [item for item in self._queue if isinstance(item, PutRows)]
-            return {key: copy(account) for key, account in self._accounts.items()}, queued
+        for put in queued:
+            for workspace_id, rows in _rows_by_workspace(put.rows):
+                accounts.setdefault((workspace_id, put.kind), RowAccount()).buffered += rows
+        return accounts
 
-    def oldest_queued(self) -> PutRows | None:
+    def oldest_queued_ms(self) -> int | None:
         with self._ready:
-            return next((item for item in self._queue if isinstance(item, PutRows)), None)
+            items = (item for item in self._queue if not isinstance(item, FlushCommand))
+            return next((item.put_ms for item in items), None)
 
     def close(self, reason: BaseException) -> list[FlushCommand]:
         """Refuse further commands with this reason; return those that nobody has looked at."""
         with self._ready:
             self._closed = reason
             return [item for item in self._queue if isinstance(item, FlushCommand)]
+
+
+def _rows_by_workspace(rows: pa.RecordBatch) -> Iterator[tuple[int, int]]:
+    column = rows.column(rows.schema.get_field_index("workspace_id"))
+    workspaces, counts = np.unique(column.to_numpy(zero_copy_only=False), return_counts=True)
+    return zip(workspaces.tolist(), counts.tolist(), strict=True)

@@ -19,8 +19,10 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     A partition that has buffered `row_group_rows` rows is flushed.
 
     flush_interval_ms: how far a young partition's file may lag behind.
-    max_buffered_bytes: what admission allows to be buffered; from half of it on the largest partitions are
-        flushed before their time.
+    max_buffered_bytes: memory for rows that wait; what goes beyond it waits in the journal alone. From half
+        of it on the largest partitions are flushed before their time.
+    early_flush_bytes: a partition with fewer is not flushed for the sake of memory: its rows are left to the
+        journal, and read again when it is due.
     max_journal_bytes: what the journal may hold; from half of it on the oldest rows are flushed.
     settle_ms: how long after its time has passed a partition is flushed: batches under way still arrive.
     seal_after_ms: how long after its time a partition's files are declared final; later rows go to a new
@@ -37,6 +39,7 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     rotation: Rotation = Rotation.DAILY
     flush_interval_ms: int = 60_000
     max_buffered_bytes: int = 512 << 20
+    early_flush_bytes: int = 0
     max_journal_bytes: int = 8 << 30
     settle_ms: int = 1_000
     seal_after_ms: int = 60_000
@@ -64,7 +67,7 @@ class Buffered(msgspec.Struct, frozen=True):
 
     opened_ms: when its first row came. oldest_ms: when the oldest row that is still buffered came; both on a
     clock that is never set. end_ms: when its time has passed, ms since the epoch. bytes: memory that its
-    buffered rows hold.
+    buffered rows hold, or would hold.
     first_lsn: the oldest frame that still has rows here.
     """
 
@@ -107,6 +110,15 @@ def is_final(end_ms: int, policy: WriterPolicy, now_ms: int) -> bool:
 
 def relieve_memory(sizes: Iterable[tuple[int, int]], total_bytes: int, policy: WriterPolicy) -> list[int]:
     """Which partitions to flush because too much is buffered: those with most bytes, down to a quarter.
+
+    sizes: (bytes, index) of each partition. Returns indexes.
+    """
+    worth = (each for each in sizes if each[0] >= policy.early_flush_bytes)
+    return largest(worth, total_bytes, policy)
+
+
+def largest(sizes: Iterable[tuple[int, int]], total_bytes: int, policy: WriterPolicy) -> list[int]:
+    """Which partitions hold most of the memory that is to become free; none while half of it is.
 
     sizes: (bytes, index) of each partition. Returns indexes.
     """

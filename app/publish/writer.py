@@ -4,34 +4,41 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Final
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.parquet.division import split
-from app.parquet.partition import Partition, Rotation
+from app.parquet.partition import Partition
 from app.publish.buffer import Buffers, PartitionRows
+from app.publish.choice import Choice
 from app.publish.destination import Destination
-from app.publish.intake import FlushCommand, FlushResult, Intake, PutRows, RowAccount, WriterStopped
+from app.publish.intake import (
+    FlushCommand,
+    FlushResult,
+    Intake,
+    PutRows,
+    RowAccount,
+    RowsLeft,
+    WriterStopped,
+)
 from app.publish.local_directory import local_destination
 from app.publish.manifest import Manifest
 from app.publish.observer import Observer, SilentObserver
 from app.publish.paths import SinkPaths
 from app.publish.publisher import Published, Publisher
-from app.publish.rotation import WriterPolicy, due, is_final, relieve_journal, relieve_memory
+from app.publish.reading_back import BackReader, ReadBack
+from app.publish.rotation import WriterPolicy, is_final, largest
 from app.publish.set_aside import Trouble, describe
+from app.publish.unpublished import Unpublished
 
 SEAL_INTERVAL_MS: Final = 1_000
-
-HASTENED_PARTITIONS_MAX: Final = 10_000
-"""Of which it is remembered when their file was copied last."""
 
 
 class Writer:
@@ -40,7 +47,8 @@ class Writer:
     clock: ms since the epoch. timer: ms on a clock that is never set; waiting is measured by it.
     on_trim(lsn): no frame up to this one is needed any more. on_fatal(exception): the process must end: it is
     not known what is on the disk, or the writer has a bug. destination: where files go; without one, the
-    local directory of `paths`. journal_bytes: the present size of the journal.
+    local directory of `paths`. journal_bytes: the present size of the journal. read_back: reads rows out of
+    it; without it all rows that wait are kept in memory.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class Writer:
         observer: Observer | None = None,
         destination: Destination | None = None,
         journal_bytes: Callable[[], int] = lambda: 0,
+        read_back: ReadBack | None = None,
     ) -> None:
         self._policy = policy
         self._manifest = manifest
@@ -64,7 +73,6 @@ class Writer:
         self._timer = timer
         self._on_trim = on_trim
         self._on_fatal = on_fatal
-        self._journal_bytes = journal_bytes
         self._publisher = Publisher(
             fs,
             paths,
@@ -75,14 +83,15 @@ class Writer:
             timer,
             observer or SilentObserver(),
         )
-        self._intake = Intake(timer, _accounts(manifest))
+        memory_bytes = None if read_back is None else policy.max_buffered_bytes
+        self._intake = Intake(timer, _accounts(manifest), memory_bytes)
+        self._unpublished = Unpublished(manifest, policy.rotation)
+        self._back_reader = None if read_back is None else BackReader(read_back, self._unpublished, policy)
         self._buffers = Buffers()
         self._commands: list[FlushCommand] = []
         self._last_lsn = 0
-        self._replay_through = manifest.last_lsn
         self._trimmed = 0
-        self._relieved_ms: int | None = None
-        self._hastened_ms: dict[Partition, int] = {}
+        self._choice = Choice(policy, clock, timer, journal_bytes, self._publisher.set_aside)
         self._seal_at_ms = timer() + policy.seal_after_ms  # replay may still bring rows of passed days
         self._oldest_ms: int | None = None
         self._open_partitions = 0
@@ -93,9 +102,19 @@ class Writer:
     def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
         """Take the rows of one journal frame. Never blocks; LSNs rise from call to call.
 
-        Rows of partitions that are published through this LSN already are dropped (replay).
+        Rows of partitions that are published through this LSN already are dropped (replay). Where memory is
+        used up, only their numbers are kept, and the journal gives them back.
         """
-        self._intake.put(lsn, kind, rows)
+        if self._intake.has_memory(rows) or not self._unpublished.is_new(lsn):
+            self._intake.put(lsn, kind, rows)
+        else:
+            self._intake.put_left(lsn, split(rows, kind, self._policy.rotation))
+
+    def wait_for_room(self, seconds: float) -> None:
+        """Until this thread has caught up with what was put, at most so long; not at all while it cannot
+        publish, since then rows wait in the journal."""
+        if self._publisher.problem is None:
+            self._intake.wait_for_room(seconds)
 
     def flush(
         self,
@@ -124,18 +143,18 @@ class Writer:
 
     @property
     def buffered_bytes(self) -> int:
-        """Memory that those rows hold."""
+        """Memory that those of them hold that are not left to the journal."""
         return self._intake.bytes
 
-    def buffered_bytes_of(self, workspace_id: int) -> int:
-        """The part of it that one workspace has, a tick behind."""
-        return self._intake.bytes_of(workspace_id)
+    def waiting_share_of(self, workspace_id: int) -> float:
+        """The part of all bytes that wait, in memory or in the journal, that one workspace has; a tick
+        behind."""
+        return self._intake.waiting_share_of(workspace_id)
 
     @property
     def oldest_age_s(self) -> float:
         """How long the oldest of those rows has waited, seconds; 0 when there are none."""
-        queued = self._intake.oldest_queued()
-        times = [self._oldest_ms, None if queued is None else queued.put_ms]
+        times = [self._oldest_ms, self._intake.oldest_queued_ms()]
         oldest_ms = min((ms for ms in times if ms is not None), default=None)
         return 0.0 if oldest_ms is None else max(self._timer() - oldest_ms, 0) / 1000
 
@@ -162,11 +181,7 @@ class Writer:
 
     def account(self) -> dict[tuple[int, Kind], RowAccount]:
         """What became of every row, by workspace and kind."""
-        ledger, queued = self._intake.account()
-        for item in queued:
-            for workspace_id, rows in _rows_by_workspace(item.rows):
-                ledger.setdefault((workspace_id, item.kind), RowAccount()).buffered += rows
-        return ledger
+        return self._intake.account()
 
     def start(self) -> None:
         """Begin the thread. Rows that recovery has put are treated like others."""
@@ -186,9 +201,11 @@ class Writer:
 
     def _run(self) -> None:
         try:
+            more = False
             while not self._drained():
-                self._intake.wait(self._policy.tick_ms / 1000)
-                self.turn(everything=self._drain_until_s is not None)
+                if not more:
+                    self._intake.wait(self._policy.tick_ms / 1000)
+                more = self.turn(everything=self._drain_until_s is not None)
             self._end(WriterStopped("the service is stopping; the rows are in the journal"))
         except BaseException as error:
             self._end(error)
@@ -205,58 +222,79 @@ class Writer:
                 command.future.set_exception(reason)
         self._commands.clear()
 
-    def turn(self, *, everything: bool = False) -> None:
-        """One look at what came in and what is due; what `start` repeats. Raises SyncFailed."""
+    def turn(self, *, everything: bool = False) -> bool:
+        """One look at what came in and what is due; what `start` repeats. Raises SyncFailed.
+
+        Returns whether there is more to be done at once.
+        """
+        more = False
         self._take_in()
         if self._publisher.may_try():
             self._done(self._publisher.resume())
             self._put_back()
         if self._publisher.may_try() and self._publisher.is_idle:
-            self._publish(self._choose(everything))
+            more = self._publish(
+                self._choice.choose(
+                    list(self._buffers), self._commands, self._intake.bytes, self._last_lsn, everything
+                )
+            )
             if self._publisher.is_idle:
                 self._seal()
+        self._let_go()
         self._trim()
+        return more
 
     def _take_in(self) -> None:
         while (item := self._intake.peek()) is not None:
-            if isinstance(item, PutRows):
-                self._buffer(item)
-            else:
-                self._accept(item)
-        self._note_age()
+            match item:
+                case PutRows():
+                    self._buffer(item)
+                case RowsLeft():
+                    self._leave(item)
+                case _:
+                    self._accept(item)
+        self._measure()
 
     def _buffer(self, item: PutRows) -> None:
         kept: Counter[tuple[int, Kind]] = Counter()
-        kept_bytes: Counter[int] = Counter()
         recovered: Counter[tuple[int, Kind]] = Counter()
-        for partition, rows in self._unpublished(item):
-            buffer = self._buffers.open(partition, item.lsn, item.put_ms, self._opened_ms(partition, item))
-            kept_bytes[partition.workspace_id] += buffer.add(item.lsn, rows)
+        for partition, rows in self._unpublished.rows(item.lsn, item.kind, item.rows):
+            opened_ms = self._opened_ms(partition, item.put_ms)
+            buffer = self._buffers.open(partition, item.lsn, item.put_ms, opened_ms)
+            buffer.add(item.lsn, rows)
             kept[partition.workspace_id, partition.kind] += rows.num_rows
-            if item.lsn <= self._replay_through and self._manifest.was_lost(partition, item.lsn):
+            if self._unpublished.was_lost(partition, item.lsn):
                 buffer.recovered += rows.num_rows
                 recovered[partition.workspace_id, partition.kind] += rows.num_rows
         self._last_lsn = max(self._last_lsn, item.lsn)
-        self._intake.taken(kept, kept_bytes, recovered)
+        self._intake.taken(kept, recovered)
 
-    def _unpublished(self, item: PutRows) -> Iterator[tuple[Partition, pa.RecordBatch]]:
-        """The item's rows by partition, without those that a replay finds in files.
+    def _leave(self, item: RowsLeft) -> None:
+        kept: Counter[tuple[int, Kind]] = Counter()
+        for partition, left in item.partitions.items():
+            opened_ms = self._opened_ms(partition, item.put_ms)
+            buffer = self._buffers.open(partition, left.first_lsn, item.put_ms, opened_ms)
+            buffer.add_in_journal(left.last_lsn, left.rows, left.bytes)
+            kept[partition.workspace_id, partition.kind] += left.rows
+        self._last_lsn = max(self._last_lsn, item.last_lsn)
+        self._intake.taken(kept)
 
-        They may have been published under another rotation: so replayed rows are looked at hour by hour.
-        """
-        rotation = self._policy.rotation
-        if item.lsn > self._replay_through:
-            yield from split(item.rows, item.kind, rotation)
+    def _let_go(self) -> None:
+        """Leave to the journal what publishing has not made room for."""
+        if self._back_reader is None:
             return
-        for hourly, rows in split(item.rows, item.kind, Rotation.HOURLY):
-            daily = msgspec.structs.replace(hourly, hour=None)
-            if not any(self._manifest.is_published(each, item.lsn) for each in (hourly, daily)):
-                yield (daily if rotation is Rotation.DAILY else hourly), rows
+        buffers = list(self._buffers)
+        sizes = [(rows.bytes, index) for index, rows in enumerate(buffers)]
+        chosen = largest(sizes, self._intake.bytes, self._policy)
+        for index in chosen:
+            buffers[index].let_go()
+        if chosen:
+            self._measure()
 
-    def _opened_ms(self, partition: Partition, item: PutRows) -> int:
+    def _opened_ms(self, partition: Partition, put_ms: int) -> int:
         opened_at = self._manifest.opened_at(partition)
         if opened_at is None:
-            return item.put_ms
+            return put_ms
         open_for_ms = self._clock() - int(datetime.fromisoformat(opened_at).timestamp() * 1000)
         return self._timer() - max(open_for_ms, 0)
 
@@ -269,57 +307,35 @@ class Writer:
         if command.waiting:
             self._commands.append(command)
 
-    def _choose(self, everything: bool) -> list[Partition]:
-        """The partitions to publish now, those with the oldest rows first."""
-        now_ms, wall_ms = self._timer(), self._clock()
-        buffers = list(self._buffers)
-        chosen: set[Partition] = set()
-        for command in self._commands:
-            chosen.update(
-                each for each in command.waiting if not command.hastens or self._has_turn(each, now_ms)
-            )
-        for rows in buffers:
-            if everything or due(rows.numbers(), self._policy, now_ms, wall_ms) is not None:
-                chosen.add(rows.partition)
-        chosen.update(buffers[index].partition for index in self._relieve(buffers, now_ms))
-        chosen.update(trouble.partition for trouble in self.troubles())
-        return [
-            rows.partition
-            for rows in sorted(buffers, key=_first_lsn)
-            if rows.partition in chosen and not self._publisher.set_aside.waits(rows.partition)
-        ]
-
-    def _has_turn(self, partition: Partition, now_ms: int) -> bool:
-        """Whether requests that wait for this partition's file may have it copied again."""
-        return now_ms >= self._hastened_ms.get(partition, now_ms)
-
-    def _relieve(self, buffers: list[PartitionRows], now_ms: int) -> list[int]:
-        sizes = [(rows.bytes, index) for index, rows in enumerate(buffers)]
-        chosen = relieve_memory(sizes, self._intake.bytes, self._policy)
-        relieved_ms = self._relieved_ms
-        if relieved_ms is None or now_ms - relieved_ms >= self._policy.pressure_interval_ms:
-            oldest = [(rows.first_lsn, index) for index, rows in enumerate(buffers)]
-            more = relieve_journal(oldest, self._last_lsn, self._journal_bytes(), self._policy)
-            if more:
-                self._relieved_ms = now_ms
-            chosen += more
-        return chosen
-
-    def _publish(self, partitions: list[Partition]) -> None:
+    def _publish(self, due: list[PartitionRows]) -> bool:
+        """Whether some of them are to be gone on with at once."""
+        in_memory = [rows.partition for rows in due if not rows.rows_in_journal]
         step = self._policy.max_partitions_per_commit
-        for start in range(0, len(partitions), step):
-            done, left = self._publisher.commit(self._buffers.take(partitions[start : start + step]))
-            self._intake.resized(self._buffers.restore(left))
-            self._done(done)
-            self._put_back()
-            if self._publisher.problem is not None or not self._publisher.is_idle:
+        for start in range(0, len(in_memory), step):
+            if not self._commit(self._buffers.take(in_memory[start : start + step])):
                 break
             self._trim()
+        more = False
+        in_journal = [rows for rows in due if rows.rows_in_journal]
+        may_go_on = self._publisher.may_try() and self._publisher.is_idle
+        if in_journal and self._back_reader is not None and may_go_on:
+            taken = self._back_reader.take(self._buffers, self._back_reader.choose(in_journal))
+            more = not taken or self._commit(taken)
         self._give_up()
+        return more
+
+    def _commit(self, taken: list[PartitionRows]) -> bool:
+        """Whether that worked, and more can be published now."""
+        done, left = self._publisher.commit(taken)
+        self._buffers.restore(left)
+        self._done(done)
+        self._put_back()
+        return self._publisher.problem is None and self._publisher.is_idle
 
     def _put_back(self) -> None:
         """Rows of partitions that were left out of a commit."""
-        self._intake.resized(self._buffers.restore(self._publisher.returned()))
+        self._buffers.restore(self._publisher.returned())
+        self._measure()
         self._give_up()
 
     def _give_up(self) -> None:
@@ -333,20 +349,13 @@ class Writer:
     def _done(self, published: Iterable[Published]) -> None:
         for each in published:
             self._intake.published(each.taken, each.flush.rows)
-            self._note_copy(each)
+            copied = max((placement.bytes for placement in each.flush.placements), default=0)
+            self._choice.note_copy(each.taken.partition, copied)
             for command in self._commands:
                 command.note(each.taken, each.flush)
             self.last_flush_ms = self._clock()
         self._commands = [command for command in self._commands if command.waiting]
-        self._note_age()
-
-    def _note_copy(self, published: Published) -> None:
-        """When a request that waits may have the file copied again, by what that costs."""
-        copied = max((each.bytes for each in published.flush.placements), default=0)
-        pause_ms = copied * 1000 // self._policy.copy_bytes_per_s
-        if len(self._hastened_ms) >= HASTENED_PARTITIONS_MAX:
-            self._hastened_ms.clear()
-        self._hastened_ms[published.taken.partition] = self._timer() + pause_ms
+        self._measure()
 
     def _seal(self) -> None:
         """Declare final the files whose time has passed and for which no rows wait."""
@@ -373,10 +382,14 @@ class Writer:
                 self._on_trim(through)
                 self._trimmed = through
 
-    def _note_age(self) -> None:
+    def _measure(self) -> None:
         waiting = [*self._buffers, *self._publisher.unfinished]
         self._open_partitions = len(waiting)
         self._oldest_ms = min((rows.oldest_ms for rows in waiting), default=None)
+        by_workspace: Counter[int] = Counter()
+        for rows in waiting:
+            by_workspace[rows.partition.workspace_id] += rows.bytes + rows.bytes_in_journal
+        self._intake.measured(sum(rows.bytes for rows in waiting), by_workspace)
 
 
 def _accounts(manifest: Manifest) -> dict[tuple[int, Kind], RowAccount]:
@@ -385,13 +398,3 @@ def _accounts(manifest: Manifest) -> dict[tuple[int, Kind], RowAccount]:
     for rows in manifest.quarantined():
         accounts.setdefault((rows.workspace_id, rows.kind), RowAccount()).quarantined += rows.rows
     return accounts
-
-
-def _first_lsn(rows: PartitionRows) -> int:
-    return rows.first_lsn
-
-
-def _rows_by_workspace(rows: pa.RecordBatch) -> Iterator[tuple[int, int]]:
-    column = rows.column(rows.schema.get_field_index("workspace_id"))
-    workspaces, counts = np.unique(column.to_numpy(zero_copy_only=False), return_counts=True)
-    return zip(workspaces.tolist(), counts.tolist(), strict=True)

@@ -55,12 +55,13 @@ def observe_service(metrics: Metrics, service: Service, policy: AdmissionPolicy,
     observe(
         "buffered_bytes",
         "Memory held by rows that are durable and not in files yet.",
-        lambda: service.levels().buffered_bytes,
+        service.buffered_bytes,
     )
     state(
         "buffered_limit_bytes",
-        "Bytes of rows not in files beyond which batches are refused (max_buffered_size of the sink).",
-        policy.max_buffered_bytes,
+        "Memory that rows not in files may hold; beyond it they wait in the journal alone "
+        "(max_buffered_size of the sink).",
+        settings.sink.max_buffered_size,
     )
     observe("buffered_rows", "Rows that are durable and not in files yet.", service.buffered_rows)
     observe("open_partitions", "Partitions that have rows not in files yet.", service.open_partitions)

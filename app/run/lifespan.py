@@ -9,6 +9,7 @@ from typing import Final
 from fastapi import FastAPI
 
 from app.api.api_keys import ApiKeys
+from app.run.collector import look_less_often
 from app.run.compose import AnyService
 from app.run.crew import Crew
 from app.run.start_patience import StartStopped
@@ -57,6 +58,7 @@ async def running(
 async def _open(service: AnyService) -> None:
     try:
         await asyncio.to_thread(service.open, asyncio.get_running_loop())
+        look_less_often()
     except StartStopped:
         log.info("stopped before the start was through")
     except Exception as error:

@@ -9,18 +9,16 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from app.api.usage import usage_lines
 from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow
 from app.commit.journal_store import JournalStore
-from app.commit.quota import Quotas
 from app.commit.store import AcceptedRows
-from app.commit.usage import Usage, UsageByDay, day_of
 from app.disk.data_directory_lock import lock_data_directory
 from app.disk.durable_fs import DurableFS
 from app.disk.file_lock import FileLock
@@ -48,17 +46,18 @@ from app.publish.ownership import (
 from app.publish.paths import SinkPaths
 from app.publish.rotation import WriterPolicy
 from app.publish.writer import Writer
+from app.run.accounts import Accounts
 from app.run.claim import claim_meanwhile
 from app.run.disks import Disks
 from app.run.gate import STARTING, Gate
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_json
 from app.run.pipelines import NewPipeline, pipeline_of_batches
-from app.run.replay import Replay, load_window
+from app.run.replay import read_back, replay
 from app.run.start_patience import StartPatience
 from app.run.summary import Summary
 from app.run.told import CannotStart, cannot_start, say
-from app.run.usage_files import UsageFiles
+from app.run.window_file import load_window
 from app.settings.plan import Policies
 from app.submission import Reply, Submission
 
@@ -108,16 +107,14 @@ class Service:
         self._closed = False
         reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
         self._disks = Disks(fs, paths, reserve, policies.admission)
-        self._usage_files = UsageFiles(fs, paths.state)
-        self.usage = Usage(self._usage_files.read, self._count_usage)
-        self.quotas = Quotas(policies.quotas, clock_ms, timer_ms, self.usage.bytes_of)
+        self.accounts = Accounts(fs, paths.state, policies.quotas, clock_ms, timer_ms, metrics.count_usage)
         self.admission = Admission(
             policies.admission,
             self.levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
-            buffered_of=self.buffered_bytes_of,
-            quotas=self.quotas,
+            journal_of=self.journal_bytes_of,
+            quotas=self.accounts.quotas,
         )
         self.gate = Gate(self.admission, REFUSED_STARTS, on_fatal)
 
@@ -191,21 +188,20 @@ class Service:
             on_trim=lambda lsn: self._trim(journal, window, lsn),
             on_fatal=self.fail,
             journal_bytes=lambda: journal.size_bytes,
+            read_back=partial(read_back, journal),
         )
         writer.start()
-        rotation = self._policies.writer.rotation
-        replayed = Replay(journal, window, self.usage, self._usage_files, manifest, rotation).run(
-            writer, self._patience, self._policies.admission.max_buffered_bytes // 2
-        )
+        memory_bytes = self._policies.writer.max_buffered_bytes // 2
+        counted = self.accounts.replay(manifest, self._policies.writer.rotation)
+        replayed = replay(journal, window, writer, memory_bytes, self._patience, counted.count)
+        counted.end(journal.last_lsn)
         # Until the writer has looked at them, rows that are in files already count as buffered, too.
         writer.flush(partitions=()).result()
         accepted = AcceptedRows()
         for key, line in writer.account().items():
             accepted.rows[key] = line.buffered + line.published + line.quarantined
         pipeline = self._new_pipeline(
-            JournalStore(
-                journal, writer, window, accepted, self._policies.group_buffered_bytes_max, self.usage
-            ),
+            JournalStore(journal, writer, window, accepted, self._policies.max_delay_s, self.accounts.usage),
             self._policies.group,
             self._policies.decode,
             CommitObserver(self._metrics),
@@ -290,9 +286,8 @@ class Service:
 
     def status(self) -> dict[str, object]:
         """The account and the levels, as GET /status answers them."""
-        parts, today = self._open_parts(), day_of(self._clock_ms())
-        status = status_json(parts, self._catalog.status())
-        return status | {"usage": usage_lines(today, self.usage.day(today), None)}
+        status = status_json(self._open_parts(), self._catalog.status())
+        return status | {"usage": self.accounts.today()}
 
     def oldest_age_s(self) -> float:
         """Of the oldest row that is not in a published file; 0 when all are."""
@@ -310,30 +305,30 @@ class Service:
         """Rows that were published and are in no file any more."""
         return sum(file.lost_rows for file in self._parts.manifest.lost()) if self._parts else 0
 
-    def usage_of(self, days: Sequence[str]) -> UsageByDay:
-        """What was accepted, by day."""
-        return {day: amounts for day in days if (amounts := self.usage.day(day))}
-
     def levels(self) -> Levels:
         """What stands against the limits of admission now."""
         parts = self._parts
         return Levels(
-            buffered_bytes=parts.writer.buffered_bytes if parts else 0,
             journal_bytes=parts.journal.size_bytes if parts else 0,
             free_bytes=self._disks.space.free_bytes,
             free_inodes=self._disks.space.free_inodes,
         )
 
-    def buffered_bytes_of(self, workspace_id: int) -> int:
-        return self._parts.writer.buffered_bytes_of(workspace_id) if self._parts else 0
+    def journal_bytes_of(self, workspace_id: int) -> int:
+        """About what the journal holds of one workspace, of rows that wait for their file."""
+        parts = self._parts
+        return int(parts.journal.size_bytes * parts.writer.waiting_share_of(workspace_id)) if parts else 0
 
     def crowded(self, limit_bytes: int) -> list[int]:
-        """The workspaces of which more bytes wait for their file."""
-        if self._parts is None or self._parts.writer.buffered_bytes <= limit_bytes:
+        """The workspaces whose rows take more of the journal."""
+        if self._parts is None or self._parts.journal.size_bytes <= limit_bytes:
             return []
         return [
-            each for each in self._parts.accepted.workspaces() if self.buffered_bytes_of(each) > limit_bytes
+            each for each in self._parts.accepted.workspaces() if self.journal_bytes_of(each) > limit_bytes
         ]
+
+    def buffered_bytes(self) -> int:
+        return self._parts.writer.buffered_bytes if self._parts else 0
 
     def buffered_rows(self) -> int:
         return self._parts.writer.buffered_rows if self._parts else 0
@@ -350,7 +345,7 @@ class Service:
             "accepted %d rows; buffered %d rows, %.1f MB; journal %.1f MB; oldest row %.0f s; files %d",
             sum(self._parts.accepted.rows.values()),
             self.buffered_rows(),
-            levels.buffered_bytes / 1e6,
+            self.buffered_bytes() / 1e6,
             levels.journal_bytes / 1e6,
             self.oldest_age_s(),
             len(self._parts.manifest.files()),
@@ -373,14 +368,10 @@ class Service:
     def _note_outage(self) -> None:
         self.gate.close(AWAITING_STORE)
 
-    def _count_usage(self, workspace_id: int, rows: int, size: int) -> None:
-        self.quotas.charge(workspace_id, rows)
-        self._metrics.count_usage(workspace_id, rows, size)
-
     def _trim(self, journal: Journal, window: DeduplicationWindow, lsn: int) -> None:
         """Saves batch ids and usage before the frames that carry them go. Called by the writer."""
         if journal.frees(lsn):
-            self._usage_files.save(self.usage)
+            self.accounts.save()
             self._fs.write_atomically(self._window_path, window.dump())
         try:
             journal.trim(lsn)

@@ -87,7 +87,7 @@ def _run(
     app = create_app(settings, request_exit, crew)
     service, keys = app.state.service, app.state.keys
     reload = new_reload(
-        [LevelsInForce(settings.log), lambda new: service.quotas.replace(policies(new).quotas)]
+        [LevelsInForce(settings.log), lambda new: service.accounts.quotas.replace(policies(new).quotas)]
     )
     watched = [keys.reload_if_changed, reload.if_changed]
     if tls is not None:
@@ -140,8 +140,8 @@ def _crew(settings: Settings, listener: socket.socket, inner: socket.socket, sou
         process.start()
         return process
 
-    server, sink = settings.server, settings.sink
-    share_bytes = int(sink.max_buffered_size * server.workspace_share)
+    server = settings.server
+    share_bytes = int(settings.journal.max_size * server.workspace_share)
     return Crew(server.workers, listener, spawn, server.drain_timeout + STOPPING_S, share_bytes)
 
 

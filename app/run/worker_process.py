@@ -27,6 +27,7 @@ from app.clients.table import Table
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
 from app.run.application import add_ingest_calls, ingest_parts
+from app.run.collector import look_less_often
 from app.run.gate import STARTING
 from app.run.lifespan import WATCH_INTERVAL_S, repeatedly
 from app.run.log_lines import LevelsInForce
@@ -78,7 +79,7 @@ class _Worker:
         self._channel = channel
         self.listeners: list[socket.socket] = []
         self._told = threading.Event()
-        self._levels = Levels(0, 0, 1 << 62, 1 << 62)
+        self._levels = Levels(0, 1 << 62, 1 << 62)
         self._crowded: frozenset[int] = frozenset()
         registry = CollectorRegistry()
         metrics = Metrics(registry, settings.sink.metrics_workspaces)
@@ -97,7 +98,7 @@ class _Worker:
             lambda: self._levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
-            buffered_of=lambda workspace: (workspace in self._crowded) * (share.max_buffered_bytes + 1),
+            journal_of=lambda workspace: (workspace in self._crowded) * (share.max_journal_bytes + 1),
             quotas=self._quotas,
         )
         metrics.observe(
@@ -161,6 +162,7 @@ class _Worker:
         self._store.start()
         self._pipeline.start(asyncio.get_running_loop())
         await asyncio.to_thread(self._told.wait)
+        look_less_often()
         watching = [asyncio.create_task(repeatedly(WATCH_INTERVAL_S, each)) for each in self._watched]
         try:
             yield

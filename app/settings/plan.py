@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Final
 
 import msgspec
 
@@ -20,14 +21,20 @@ from app.settings.quota import quota_policies
 from app.settings.settings import Settings
 from app.submission import DecodePolicy
 
+EARLY_FLUSH_DIRECTORY: Final = 1 << 20
+"""Memory of rows that a file there is grown by for the sake of memory; fewer are left to the journal."""
+
+EARLY_FLUSH_BUCKET: Final = 32 << 20
+"""The same where each flush makes an object that stays as small as it was."""
+
 
 class Policies(msgspec.Struct, frozen=True):
-    """What each part is told; see there. group_buffered_bytes_max: of JournalStore."""
+    """What each part is told; see there. max_delay_s: of JournalStore."""
 
     admission: AdmissionPolicy
     decode: DecodePolicy
     group: GroupPolicy
-    group_buffered_bytes_max: int
+    max_delay_s: float
     deduplication: DeduplicationPolicy
     journal: JournalPolicy
     writer: WriterPolicy
@@ -46,9 +53,8 @@ def policies(settings: Settings) -> Policies:
             max_workspace_inflight_bytes=max(
                 int(server.max_inflight_size * server.workspace_share), server.max_body_size
             ),
-            max_buffered_bytes=sink.max_buffered_size,
-            max_workspace_buffered_bytes=int(sink.max_buffered_size * server.workspace_share),
             max_journal_bytes=journal.max_size,
+            max_workspace_journal_bytes=int(journal.max_size * server.workspace_share),
             min_free_bytes=journal.min_free_space,
             resume_free_bytes=journal.resume_free_space,
             min_free_inodes=journal.min_free_inodes,
@@ -66,7 +72,7 @@ def policies(settings: Settings) -> Policies:
             max_bytes=journal.max_group_size,
             max_batches=journal.max_group_batches,
         ),
-        group_buffered_bytes_max=2 * sink.max_buffered_size,
+        max_delay_s=server.max_delay,
         deduplication=DeduplicationPolicy(
             max_batches=journal.deduplication_batches,
             max_messages=journal.deduplication_messages,
@@ -81,6 +87,7 @@ def policies(settings: Settings) -> Policies:
             row_group_rows=sink.row_group_rows,
             row_group_bytes=sink.row_group_size,
             max_buffered_bytes=sink.max_buffered_size,
+            early_flush_bytes=EARLY_FLUSH_BUCKET if sink.url is not None else EARLY_FLUSH_DIRECTORY,
             max_journal_bytes=journal.max_size,
             node=server.node_id,
             writer_version=f"parquet-sink {version('parquet-sink')}",

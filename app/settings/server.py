@@ -49,7 +49,11 @@ class ServerSettings(Section):
         default=0.75,
         gt=0,
         le=1,
-        description="of max_inflight_size and max_buffered_size for one workspace; beyond it: 429",
+        description="of max_inflight_size and journal.max_size for one workspace; beyond it: 429",
+    )
+    max_delay: Annotated[float, DurationText("0s")] = Field(
+        default=parse_duration("500ms"),
+        description="a batch is held back this long, at most, while rows come faster than files are written",
     )
     max_connections: AtLeastOne = Field(default=10_000, description="open connections; more are answered 503")
     workers: int = Field(

@@ -100,7 +100,7 @@ class ParquetSinkSettings(Section):
     )
     max_buffered_size: Annotated[int, SizeText("1KB")] = Field(
         default=parse_size("128MB"),
-        description="rows acknowledged and not yet in files, in memory; beyond it: 503",
+        description="memory for rows that wait for their file; the others wait in the journal alone",
     )
 
     @property

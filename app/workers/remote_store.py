@@ -44,7 +44,6 @@ class RemoteStore:
     """
 
     stores_at_once: Final = 2
-    has_room: Final = True
 
     def __init__(
         self,
@@ -66,6 +65,9 @@ class RemoteStore:
 
     def start(self) -> None:
         self._receiving.start()
+
+    def wait_for_room(self) -> None:
+        """The owner of the journal answers when it has room."""
 
     def idle(self) -> None:
         """The owner of the journal knows when nothing comes."""

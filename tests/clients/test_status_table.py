@@ -69,10 +69,11 @@ def is_short_of_disk(service: Service) -> bool:
 
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service in which workspace 1 has more than its share of what may be buffered."""
+    """A service in which workspace 1 has more than its share of the journal."""
     limits: dict[str, dict[str, Any]] = {
         "server": {"workspace_share": 0.0001},
-        "sinks.parquet": {"max_buffered_size": "10MB", "flush_interval": "1h"},
+        "journal": {"segment_size": "1MB", "max_size": "10MB"},
+        "sinks.parquet": {"flush_interval": "1h"},
     }
     with running_service(tmp_path_factory.mktemp("crowded"), limits) as service:
         rows = [{"message": f"line {number}"} for number in range(100)]

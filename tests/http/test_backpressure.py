@@ -14,13 +14,15 @@ import pytest
 from tests.support.payloads import event, numbers
 from tests.support.service import KEYS, Service, running_service
 
-SHARE_OF_BUFFER = {
-    # The writer publishes before the time from half of max_buffered_size on. The share lies below that here,
+SHARE_OF_JOURNAL = {
+    # The writer publishes before the time from half of journal.max_size on. The share lies below that here,
     # so that rows stay where they are.
     "server": {"workspace_share": 0.25},
-    "sinks.parquet": {"flush_interval": "3600s", "max_buffered_size": "400KB"},
+    "journal": {"segment_size": "64KiB", "max_size": "800KB"},
+    "sinks.parquet": {"flush_interval": "3600s"},
 }
 SMALL_JOURNAL = {
+    "server": {"workspace_share": 1.0},
     "journal": {"segment_size": "16KiB", "max_size": "64KiB"},
     "sinks.parquet": {"flush_interval": "3600s"},
 }
@@ -34,7 +36,7 @@ def post(service: Service, first: int, workspace: int = 1) -> httpx.Response:
 @pytest.fixture
 def flooded(tmp_path: Path) -> Iterator[tuple[Service, list[int], httpx.Response]]:
     """A workspace that has sent until it was refused: the numbers accepted, and the refusal."""
-    with running_service(tmp_path, SHARE_OF_BUFFER) as service:
+    with running_service(tmp_path, SHARE_OF_JOURNAL) as service:
         accepted: list[int] = []
         refusals: list[httpx.Response] = []
 
@@ -50,14 +52,14 @@ def flooded(tmp_path: Path) -> Iterator[tuple[Service, list[int], httpx.Response
         yield service, accepted, refusals[0]
 
 
-def test_a_workspace_that_floods_the_buffer_is_refused_alone(
+def test_a_workspace_that_floods_the_journal_is_refused_alone(
     flooded: tuple[Service, list[int], httpx.Response],
 ) -> None:
     service, accepted, refusal = flooded
     assert refusal.status_code == 429, refusal.text
     assert refusal.json()["error"] == "workspace_over_share"
     assert int(refusal.headers["Retry-After"]) >= 1
-    assert service.status()["buffer"]["bytes"] < 200_000, "the buffer as a whole is not half full"
+    assert service.status()["journal"]["bytes"] < 400_000, "the journal as a whole is not half full"
     assert post(service, 0, workspace=2).status_code == 202
     assert service.http.get("/ready").status_code == 200
 

@@ -159,7 +159,10 @@ def test_a_file_that_is_gone_or_shorter_at_a_start_harms_itself_alone(
     harmed = path.read_bytes() if path.exists() else None
 
     own_service.start()
-    assert f"ERROR app.run.told found at the start: {path.relative_to(own_service.parquet)} is" in own_service.stderr
+    assert (
+        f"ERROR app.run.told found at the start: {path.relative_to(own_service.parquet)} is"
+        in own_service.stderr
+    )
     post(own_service, 2)
     post(own_service, 2, workspace=NEIGHBOUR)
     own_service.flush()

@@ -1,5 +1,6 @@
 """A writer that is moved on by hand: no thread, and the clock stands still until it is moved."""
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -44,6 +45,7 @@ class Bench:
         self.now_ms = NOON_MS
         self.journal_bytes = 0
         self.trimmed = 0
+        self.rows_read_back = 0
         self.fatal: list[BaseException] = []
         self.report = self.start()
 
@@ -62,11 +64,20 @@ class Bench:
             on_trim=self._trim,
             on_fatal=self.fatal.append,
             journal_bytes=lambda: self.journal_bytes,
+            read_back=self._read_back,
             destination=self.destination,
         )
         for lsn, (kind, rows) in self.journal.items():
             self.writer.put(lsn, kind, rows)
         return self.report
+
+    def _read_back(
+        self, first_lsn: int, last_lsn: int, kinds: Collection[Kind]
+    ) -> Iterator[tuple[int, Kind, pa.RecordBatch]]:
+        for lsn, (kind, rows) in sorted(self.journal.items()):
+            if first_lsn <= lsn <= last_lsn and kind in kinds:
+                self.rows_read_back += rows.num_rows
+                yield lsn, kind, rows
 
     def _trim(self, through: int) -> None:
         self.trimmed = through

@@ -4,6 +4,7 @@
     python -m tests.torture.kill_campaign --kills 1000 --seed 1 --bucket
     python -m tests.torture.kill_campaign --kills 100 --seed 1 --catalog
     python -m tests.torture.kill_campaign --kills 1000 --seed 1 --workers
+    python -m tests.torture.kill_campaign --kills 300 --seed 1 --no-memory
 
 Several clients post events, logs and snapshots of several workspaces, as FlatBuffers and as JSON, with and
 without Idempotency-Key; another one flushes. The process is killed at a random moment, some of the time while
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +35,7 @@ from tests.support.bucket_service import BucketService
 from tests.support.catalog_service import CatalogService, table_violations, wait_until_registered
 from tests.support.flatbuffer_batches import hand_laid
 from tests.support.s3_server import CREDENTIALS, running_s3_server
-from tests.support.service import ADMIN_TOKEN, KEYS, NewService, Service
+from tests.support.service import ADMIN_TOKEN, KEYS, Config, NewService, Service
 from tests.support.workers_service import WorkersService
 from tests.torture.ledger import MARK, Batch, Ledger, Outcome
 from tests.torture.oracle import fingerprints, usage_violations, violations
@@ -47,6 +48,13 @@ CONFIG: Final[dict[str, dict[str, Any]]] = {
     "journal": {"segment_size": "64KiB"},
     "sinks.parquet": {"flush_interval": "100ms", "max_file_size": "60KB"},
 }
+
+
+NO_MEMORY: Final[dict[str, dict[str, Any]]] = {
+    **CONFIG,
+    "sinks.parquet": {**CONFIG["sinks.parquet"], "flush_interval": "1s", "max_buffered_size": "1KB"},
+}
+"""All rows that wait are left to the journal, and read back."""
 
 
 class Result(msgspec.Struct):
@@ -146,6 +154,7 @@ def campaign(
     directory: Path,
     new_service: NewService = Service,
     strike: Strike = strike_process,
+    config: Config = CONFIG,
 ) -> Result:
     """Kills the service so often, in directories of their own below `directory`."""
     result = Result(seed, kills)
@@ -157,7 +166,7 @@ def campaign(
         round_ += 1
         place = directory / f"round-{round_}"
         place.mkdir()
-        _round(place, count, random_, result, new_service, strike)
+        _round(place, count, random_, result, partial(_with, config, new_service), strike)
         if result.violations:
             break
     return result
@@ -176,16 +185,20 @@ def campaign_of_workers(kills: int, seed: int, directory: Path) -> Result:
     return campaign(kills, seed, directory, WorkersService, strike_workers)
 
 
+def _with(config: Config, new_service: NewService, place: Path) -> Service:
+    return new_service(place, config)
+
+
 def _round(
     place: Path,
     kills: int,
     random_: random.Random,
     result: Result,
-    new_service: NewService,
+    new_service: Callable[[Path], Service],
     strike: Strike,
 ) -> None:
     ledger = Ledger(place / "ledger")
-    with contextlib.closing(ledger), new_service(place, CONFIG) as service:
+    with contextlib.closing(ledger), new_service(place) as service:
         for _ in range(kills):
             if random_.random() < 0.3 and ledger.batches and not service.running:
                 result.fired += _kill_recovery(service, random_)
@@ -297,6 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bucket", action="store_true", help="files go to an S3 server")
     parser.add_argument("--catalog", action="store_true", help="files are registered in Iceberg tables")
     parser.add_argument("--workers", action="store_true", help="several processes, any of them killed")
+    parser.add_argument("--no-memory", action="store_true", help="rows wait in the journal alone")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as directory:
         campaign_ = campaign_over_a_bucket if options.bucket else campaign
@@ -304,6 +318,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             campaign_ = partial(campaign, new_service=CatalogService)
         if options.workers:
             campaign_ = campaign_of_workers
+        if options.no_memory:
+            campaign_ = partial(campaign, config=NO_MEMORY)
         result = campaign_(options.kills, options.seed, Path(directory))
     print(result)
     for violation in result.violations[:20]:

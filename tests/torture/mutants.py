@@ -27,6 +27,7 @@ FRAME: Final = "pytest tests/journal/test_frame.py"
 JOURNAL: Final = "pytest tests/journal/test_journal.py"
 FS: Final = "pytest tests/test_durable_fs.py"
 STORE: Final = "tests.object_store.fault_campaign --faults 30 --seed 1"
+READING_BACK: Final = "pytest tests/parquet/test_reading_back.py"
 ADMISSION: Final = "pytest tests/test_admission.py"
 WRITER: Final = "pytest tests/parquet/test_writer.py tests/parquet/test_recovery.py"
 GROUP_COMMIT: Final = "pytest tests/test_commit.py"
@@ -248,10 +249,31 @@ MUTANTS: Final = (
     ),
     Mutant(
         "replay: rows that are published are put again",
-        "app/publish/writer.py",
-        "            if not any(self._manifest.is_published(each, item.lsn) for each in (hourly, daily)):\n",
+        "app/publish/unpublished.py",
+        "            if not any(self._manifest.is_published(each, lsn) for each in (hourly, daily)):\n",
         "            if True:\n",
         WHOLE_MODEL,
+    ),
+    Mutant(
+        "reading back: rows of a frame that was published meanwhile are read again",
+        "app/publish/reading_back.py",
+        "                if waiting is None or not waiting.first_lsn <= lsn <= waiting.journal_through:\n",
+        "                if waiting is None:\n",
+        READING_BACK,
+    ),
+    Mutant(
+        "reading back: rows that the journal does not have are passed over",
+        "app/publish/reading_back.py",
+        "            if everything and read.rows != rows.rows_in_journal:\n",
+        "            if False:\n",
+        READING_BACK,
+    ),
+    Mutant(
+        "reading back: rows that are put back are kept behind newer ones in the journal",
+        "app/publish/buffer.py",
+        "            self.let_go()\n            self.rows_in_journal += later.rows_in_journal\n",
+        "            self.rows_in_journal += later.rows_in_journal\n",
+        READING_BACK,
     ),
     Mutant(
         "journal trimmed before rows are published",
@@ -276,8 +298,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "replay: batch ids are not remembered",
-        "app/run/local_service.py",
-        "            window.remember(entry.lsn, frame.header.receipts, frame.header.messages)\n",
+        "app/run/replay.py",
+        "        window.remember(entry.lsn, frame.header.receipts, frame.header.messages)\n",
         "",
         DUPLICATES,
     ),
@@ -417,16 +439,9 @@ MUTANTS: Final = (
         ADMISSION,
     ),
     Mutant(
-        "admission: a workspace's buffered bytes are not limited",
+        "admission: a workspace's part of the journal is not limited",
         "app/commit/admission.py",
-        "        if self._buffered_of(workspace_id) > self._policy.max_workspace_buffered_bytes:\n",
-        "        if False:\n",
-        ADMISSION,
-    ),
-    Mutant(
-        "admission: buffered bytes are not limited",
-        "app/commit/admission.py",
-        "        if levels.buffered_bytes > policy.max_buffered_bytes:\n",
+        "        if self._journal_of(workspace_id) > self._policy.max_workspace_journal_bytes:\n",
         "        if False:\n",
         ADMISSION,
     ),

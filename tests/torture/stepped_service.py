@@ -39,11 +39,11 @@ SMALL: Final = Policies(
     group=GroupPolicy(
         idle_mark_s=100_000.0
     ),  # never idle: a mark at a moment of its own choice is not a step
-    group_buffered_bytes_max=1 << 30,
+    max_delay_s=0.0,
     deduplication=DeduplicationPolicy(),
     journal=JournalPolicy(segment_bytes=4_000),
     writer=WriterPolicy(
-        row_group_rows=60, max_file_bytes=12 << 10, max_partitions_per_commit=3, max_buffered_bytes=100_000
+        row_group_rows=60, max_file_bytes=12 << 10, max_partitions_per_commit=3, max_buffered_bytes=20_000
     ),
     reserve_bytes=1_000,
     drain_timeout_s=0.0,

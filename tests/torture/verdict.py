@@ -60,7 +60,7 @@ def _start_and_flush(world: World, disk: SimulatedDisk) -> tuple[list[str], list
         process.turn()
         wrong, _ = account(process)
         writer = process.service._open_parts().writer
-        buffered = {workspace: writer.buffered_bytes_of(workspace) for workspace in WORKSPACES}
+        buffered = {workspace: writer.waiting_share_of(workspace) for workspace in WORKSPACES}
         left = [f"buffered after a flush: {buffered}"] * (any(buffered.values()) or writer.buffered_bytes > 0)
         return wrong, left
     finally:

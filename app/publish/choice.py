@@ -1,0 +1,95 @@
+"""Which partitions are to be published now, of all that wait."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from app.parquet.partition import Partition
+from app.publish.buffer import PartitionRows
+from app.publish.intake import FlushCommand
+from app.publish.rotation import WriterPolicy, due, relieve_journal, relieve_memory
+from app.publish.set_aside import SetAside
+
+HASTENED_PARTITIONS_MAX: Final = 10_000
+"""Of which it is remembered when their file was copied last."""
+
+
+class Choice:
+    """For the writer thread alone. clock: ms since the epoch; timer: ms on a clock that is never set.
+
+    journal_bytes: the present size of the journal. set_aside: partitions that failed by themselves.
+    """
+
+    def __init__(
+        self,
+        policy: WriterPolicy,
+        clock: Callable[[], int],
+        timer: Callable[[], int],
+        journal_bytes: Callable[[], int],
+        set_aside: SetAside,
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._timer = timer
+        self._journal_bytes = journal_bytes
+        self._set_aside = set_aside
+        self._relieved_ms: int | None = None
+        self._hastened_ms: dict[Partition, int] = {}
+
+    def choose(
+        self,
+        buffers: list[PartitionRows],
+        commands: Sequence[FlushCommand],
+        memory_bytes: int,
+        last_lsn: int,
+        everything: bool,
+    ) -> list[PartitionRows]:
+        """What is due, or asked for, or in the way: those with the oldest rows first.
+
+        memory_bytes: what all rows that wait hold. last_lsn: of the newest of them.
+        """
+        now_ms, wall_ms = self._timer(), self._clock()
+        chosen = {trouble.partition for trouble in self._set_aside.troubles()}
+        for command in commands:
+            chosen.update(
+                each for each in command.waiting if not command.hastens or self._has_turn(each, now_ms)
+            )
+        for rows in buffers:
+            if everything or due(rows.numbers(), self._policy, now_ms, wall_ms) is not None:
+                chosen.add(rows.partition)
+        chosen.update(
+            buffers[index].partition for index in self._relieve(buffers, memory_bytes, last_lsn, now_ms)
+        )
+        return [
+            rows
+            for rows in sorted(buffers, key=_first_lsn)
+            if rows.partition in chosen and not self._set_aside.waits(rows.partition)
+        ]
+
+    def note_copy(self, partition: Partition, copied_bytes: int) -> None:
+        """A partition was published: when requests that wait may have its file copied again."""
+        if len(self._hastened_ms) >= HASTENED_PARTITIONS_MAX:
+            self._hastened_ms.clear()
+        pause_ms = copied_bytes * 1000 // self._policy.copy_bytes_per_s
+        self._hastened_ms[partition] = self._timer() + pause_ms
+
+    def _has_turn(self, partition: Partition, now_ms: int) -> bool:
+        """Whether requests that wait for this partition's file may have it copied again."""
+        return now_ms >= self._hastened_ms.get(partition, now_ms)
+
+    def _relieve(
+        self, buffers: list[PartitionRows], memory_bytes: int, last_lsn: int, now_ms: int
+    ) -> list[int]:
+        sizes = [(rows.bytes, index) for index, rows in enumerate(buffers) if not rows.rows_in_journal]
+        chosen = relieve_memory(sizes, memory_bytes, self._policy)
+        relieved_ms = self._relieved_ms
+        if relieved_ms is None or now_ms - relieved_ms >= self._policy.pressure_interval_ms:
+            oldest = [(rows.first_lsn, index) for index, rows in enumerate(buffers)]
+            more = relieve_journal(oldest, last_lsn, self._journal_bytes(), self._policy)
+            if more:
+                self._relieved_ms = now_ms
+            chosen += more
+        return chosen
+
+
+def _first_lsn(rows: PartitionRows) -> int:
+    return rows.first_lsn
