@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from app.api.access_log import AccessLog
 from app.api.api_keys import ApiKeys
 from app.api.client_address import ClientAddresses
 from app.api.connection.fast_lane import FastLane
@@ -45,7 +46,7 @@ class Lane:
         self.handed_over: list[str] = []
         self.answering = True
         self.arrived = asyncio.Event()
-        levels = Levels(0, 0, 1 << 40, 1 << 40)
+        levels = Levels(0, 1 << 40, 1 << 40)
         self.admission = Admission(
             AdmissionPolicy(max_inflight_bytes=inflight_bytes), lambda: levels, lambda code: None
         )
@@ -59,7 +60,7 @@ class Lane:
             self._publish,
             IngestPolicy(max_body_bytes=300_000, answer_timeout_s=policy.request_timeout_s),
         )
-        self.lane = FastLane(parts, HttpMetrics(self.registry), policy)
+        self.lane = FastLane(parts, HttpMetrics(self.registry), policy, AccessLog(enabled=False))
         self.state = ServerState()
         self.config = Config(
             self._application,
