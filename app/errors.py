@@ -82,6 +82,12 @@ class Overloaded(Refused):
     code = "overloaded"
 
 
+class NoRoomInGroup(RequestError):
+    """A batch that comes with the next group; no client is told."""
+
+    code = "no_room_in_group"
+
+
 class DiskFull(Refused):
     """Free space or inodes are below the low water mark."""
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
-from app.commit.group import Group, GroupCounts, body_bytes
+from app.commit.group import Group, GroupCounts, body_bytes, workspace_of
 from app.commit.group_queue import GroupPolicy
 from app.commit.journal_store import JournalStore
 from app.commit.pipeline import Pipeline
@@ -32,7 +32,7 @@ from app.kafka.record_store import RecordStore
 from app.kinds import Kind
 from app.submission import Answer, DecodePolicy, Receipt, Submission, WireFormat
 from app.workers.messages import Channel, FromWorker, Propose, ToWorker
-from app.workers.proposals import ProposedGroups, Waiting, payload_bytes
+from app.workers.proposals import ProposedGroups, Waiting, one_lane, payload_bytes
 from app.workers.remote_store import RemoteStore
 
 WAIT_S = 10.0
@@ -96,6 +96,7 @@ class Setting:
         return Pipeline(
             lambda pending: Group(pending, DecodePolicy()),
             body_bytes,
+            workspace_of,
             store,
             GroupPolicy(max_batches=1, small_bytes=0),
             Observer(),
@@ -131,7 +132,7 @@ class OverASocket(Setting):
         theirs, ours = socket.socketpair()
         self.channel = Channel(theirs, FromWorker)
         self.owner: Pipeline[Waiting, ProposedGroups] = Pipeline(
-            ProposedGroups, payload_bytes, super().new_store(), GroupPolicy(), None, self.fatal.put
+            ProposedGroups, payload_bytes, one_lane, super().new_store(), GroupPolicy(), None, self.fatal.put
         )
         self.other_end = Channel(ours, ToWorker)
         self.lost = threading.Event()

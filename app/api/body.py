@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 from starlette.types import Message, Receive
 
+from app.api.charge import Charge, due_at
 from app.api.content_encoding import decompress
 from app.api.headers import RawHeaders
 from app.errors import BodyTooLarge, MalformedBatch, RequestError
@@ -35,20 +37,30 @@ def body_timeout(deadline_s: float) -> BodyTimeout:
     return BodyTimeout(f"The body did not arrive within {deadline_s:g} seconds; send smaller batches.")
 
 
-async def read_body(receive: Receive, headers: RawHeaders, max_bytes: int, deadline_s: float) -> bytes:
+async def read_body(
+    receive: Receive, headers: RawHeaders, max_bytes: int, deadline_s: float, charge: Charge
+) -> bytes:
     """The whole body of a request, as it came (still compressed).
 
     A Content-Length above `max_bytes` is refused before anything is read, a chunked body as soon as it grows
     beyond. A body that comes in one piece is not copied.
-    Raises BodyTooLarge, BodyTimeout, ClientDisconnected.
+    Raises BodyTooLarge, BodyTimeout, ClientDisconnected; Refused where there is no room for what comes.
     """
-    _check_length(headers, max_bytes)
+    expected = _expected(headers, max_bytes)
+    since = asyncio.get_running_loop().time()
+    late_at = since + deadline_s if expected is None else due_at(since, deadline_s, 0, expected)
     try:
-        async with asyncio.timeout(deadline_s):
+        async with asyncio.timeout_at(late_at) as limit:
+
+            def note(size: int) -> None:
+                charge.arrived(size)
+                if expected is not None:
+                    limit.reschedule(due_at(since, deadline_s, size, expected))
+
             message = await receive()
             body = _chunk(message)
             if message.get("more_body", False):
-                body = await _read_rest(receive, body, max_bytes)
+                body = await _read_rest(receive, body, max_bytes, note)
     except TimeoutError:
         raise body_timeout(deadline_s) from None
     if len(body) > max_bytes:
@@ -90,7 +102,7 @@ def is_encoded(content_encoding: bytes | None) -> bool:
     return content_encoding is not None and content_encoding.strip().lower() not in (b"", b"identity")
 
 
-async def _read_rest(receive: Receive, first: bytes, max_bytes: int) -> bytes:
+async def _read_rest(receive: Receive, first: bytes, max_bytes: int, note: Callable[[int], None]) -> bytes:
     joined = bytearray()
     chunks = [first]
     size = len(first)
@@ -98,6 +110,7 @@ async def _read_rest(receive: Receive, first: bytes, max_bytes: int) -> bytes:
     while more:
         if size > max_bytes:
             raise _too_large(max_bytes)
+        note(size)
         message = await receive()
         chunk = _chunk(message)
         size += len(chunk)
@@ -117,7 +130,9 @@ def _chunk(message: Message) -> bytes:
     return chunk
 
 
-def _check_length(headers: RawHeaders, max_bytes: int) -> None:
+def _expected(headers: RawHeaders, max_bytes: int) -> int | None:
+    """What Content-Length says; None where there is none."""
+    length = None
     for name, value in headers:
         if name == b"content-length":
             if not value.isdigit():
@@ -125,6 +140,8 @@ def _check_length(headers: RawHeaders, max_bytes: int) -> None:
             # Anything of twenty digits is too large, and int() of thousands of digits is slow.
             if len(value) > 19 or int(value) > max_bytes:
                 raise _too_large(max_bytes)
+            length = int(value)
+    return length
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:

@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.auth import HOW_TO_SEND_A_KEY, Credential
 from app.api.body import is_encoded, read_body
+from app.api.charge import Charge
 from app.api.client_keys import client_credential
 from app.api.content_encoding import decompress, encoding_of_bytes
 from app.api.error_responses import (
@@ -149,13 +150,13 @@ class ClientEndpoint:
         exchange.credential = client_credential(request.headers, request.query, None, parts.keys)
         length = request.headers.get("content-length", "")
         held = int(length) if length.isdecimal() and len(length) < 19 else policy.max_body_bytes
-        exchange.hold(parts, min(held, policy.max_body_bytes))
+        charge = exchange.hold(parts, min(held, policy.max_body_bytes))
         try:
             headers: RawHeaders = exchange.scope["headers"]
-            body = await read_body(receive, headers, policy.max_body_bytes, policy.body_timeout_s)
+            body = await read_body(receive, headers, policy.max_body_bytes, policy.body_timeout_s, charge)
             return await self.taken(exchange, body)
         finally:
-            exchange.release(parts)
+            exchange.release()
 
     async def taken(self, exchange: "_Exchange", body: bytes) -> Outcome:
         """What becomes of a body whose bytes are held."""
@@ -182,7 +183,7 @@ class ClientEndpoint:
         submissions = [_submission(exchange, rows, document, parts) for rows in document.rows]
         if not any(submission.body or _refused(submission) for submission in submissions):
             return Outcome(receipt_status(0, 0))
-        exchange.pass_on(parts, sum(len(submission.body) for submission in submissions))
+        exchange.pass_on(sum(len(submission.body) for submission in submissions))
         return _together(await asyncio.gather(*(self._committed(each) for each in submissions)))
 
     def _translated(self, exchange: "_Exchange", body: bytes) -> Document:
@@ -240,8 +241,7 @@ class _Exchange:
         self.call: Call
         self.document: Document | None = None
         self.credential: Credential | None = None
-        self._held = 0
-        self._holds = False
+        self._charge: Charge | None = None
 
     @property
     def workspace_id(self) -> int:
@@ -251,29 +251,30 @@ class _Exchange:
         encoding = self.request.headers.get("content-encoding", "").encode("latin-1")
         return is_encoded(encoding) or bool(encoding_of_bytes(body))
 
-    def hold(self, parts: IngestParts, size: int) -> None:
+    def hold(self, parts: IngestParts, expected: int, received: int = 0) -> Charge:
         if self.credential is not None:
             self.scope[WORKSPACE_KEY] = self.credential.workspace_id
-        parts.admission.enter(self.workspace_id, size)
-        self._held, self._holds = size, True
+        self._charge = charge = Charge(parts.admission, self.workspace_id, expected)
+        charge.begin(received)
+        return charge
 
     def move(self, parts: IngestParts, credential: Credential) -> None:
         """The key has been found: the bytes count for its workspace from now on."""
-        if self._holds and credential.workspace_id != self.workspace_id:
-            self.release(parts)
-            self.credential = credential
-            self.hold(parts, self._held)
+        charge, before = self._charge, self.workspace_id
         self.credential = credential
+        if charge is not None and credential.workspace_id != before:
+            charge.end()
+            self.hold(parts, charge.held, charge.held)
 
-    def pass_on(self, parts: IngestParts, size: int) -> None:
+    def pass_on(self, size: int) -> None:
         """So many bytes are held by the submissions from now on, each until it is answered."""
-        parts.admission.resize(self.workspace_id, self._held, size)
-        self._holds = False
+        assert self._charge is not None, "held since before the body was read"
+        self._charge.settle(size)
+        self._charge.pass_on()
 
-    def release(self, parts: IngestParts) -> None:
-        if self._holds:
-            self._holds = False
-            parts.admission.leave(self.workspace_id, self._held)
+    def release(self) -> None:
+        if self._charge is not None:
+            self._charge.end()
 
 
 def _header(headers: RawHeaders, wanted: bytes) -> bytes:

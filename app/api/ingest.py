@@ -9,6 +9,7 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from app.api.body import is_encoded, is_one_line, read_body, unpack_body
+from app.api.charge import Charge
 from app.api.client_calls import ClientEndpoint
 from app.api.error_responses import (
     WORKSPACE_KEY,
@@ -98,34 +99,34 @@ class IngestEndpoint:
         """The bytes of the request count as in flight from before they are read until it is answered."""
         parts, policy = self._parts, self._parts.policy
         workspace_id = head.credential.workspace_id
-        held = policy.max_body_bytes if head.content_length is None else head.content_length
-        held = min(held, policy.max_body_bytes)
-        parts.admission.enter(workspace_id, held)
+        length = policy.max_body_bytes if head.content_length is None else head.content_length
+        charge = Charge(parts.admission, workspace_id, min(length, policy.max_body_bytes))
+        charge.begin()
         try:
-            body = await read_body(receive, scope["headers"], policy.max_body_bytes, policy.body_timeout_s)
+            body = await read_body(
+                receive, scope["headers"], policy.max_body_bytes, policy.body_timeout_s, charge
+            )
             encoding = (
                 head.content_encoding if is_encoded(head.content_encoding) else packed_as(self._call, body)
             )
             if encoding is not None:
-                body = await self._unpacked(body, encoding, workspace_id, held)
-            else:
-                parts.admission.resize(workspace_id, held, len(body))
-            held = len(body)
+                body = await self._unpacked(body, encoding, charge)
+            charge.settle(len(body))
             if self._elsewhere is not None and self._elsewhere.takes_body(head.content_type, body):
                 raise OtherProtocol(body)
             check_form(head, body)
             submission = submission_of(self._call, head, body, scope["client"], scope["headers"], parts)
         except BaseException:
-            parts.admission.leave(workspace_id, held)
+            charge.end()
             raise
         return await self._committed(submission)
 
-    async def _unpacked(self, body: bytes, encoding: bytes, workspace_id: int, held: int) -> bytes:
+    async def _unpacked(self, body: bytes, encoding: bytes, charge: Charge) -> bytes:
         """The body without its encoding, admitted for its new size.
 
         While it is unpacked nobody counts what it grows by, so few are at a time; the others wait packed.
         """
-        parts, policy = self._parts, self._parts.policy
+        policy = self._parts.policy
         try:
             async with asyncio.timeout(policy.answer_timeout_s):
                 await self._unpacking.acquire()
@@ -133,7 +134,7 @@ class IngestEndpoint:
             raise Overloaded("Too many bodies wait to be unpacked; send it again.", retry_after_s=2) from None
         try:
             unpacked = await unpack_body(body, encoding, policy.max_body_bytes)
-            parts.admission.resize(workspace_id, held, len(unpacked))
+            charge.settle(len(unpacked))
         finally:
             self._unpacking.release()
         return unpacked

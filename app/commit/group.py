@@ -4,6 +4,7 @@ Nothing here waits or writes: a group is decoded, which needs nothing but its bo
 the batch ids of all groups before it. Then its frames are made durable, and only then the answers are given.
 """
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +32,9 @@ from app.commit.settle import (
 )
 from app.commit.store import NotStored
 from app.decode.flatbuffer.decode import decode_flatbuffers
+from app.decode.group_room import GroupRoom
 from app.decode.json.decode import decode_json
-from app.errors import DecoderFailed, RequestError
+from app.errors import DecoderFailed, NoRoomInGroup, RequestError
 from app.kinds import Kind
 from app.submission import (
     HEADER_BATCH_ID,
@@ -51,8 +53,6 @@ log = logging.getLogger(__name__)
 
 INVALID_ROW: Final = "invalid_row"
 """The reason for which rows are refused alone."""
-
-DECODERS: Final = {WireFormat.FLATBUFFER: decode_flatbuffers, WireFormat.JSON: decode_json}
 
 
 class GroupCounts(msgspec.Struct):
@@ -83,6 +83,8 @@ class Group:
         pending.sort(key=lambda entry: entry[0].workspace_id)
         self.submissions = [submission for submission, _ in pending]
         self.replies = [reply for _, reply in pending]
+        self.size = sum(map(body_bytes, self.submissions))
+        self.postponed: list[Pending] = []
         self.counts = GroupCounts(len(pending))
         self.batches: list[ProposedBatch] = [NO_BATCH] * len(pending)
         self._policy = policy
@@ -95,22 +97,41 @@ class Group:
         return self.counts.accepted
 
     def decode(self) -> None:
+        room = GroupRoom()
         verdicts: list[Verdict | None] = [None] * len(self.submissions)
         for wire_format in WireFormat:
             members = [i for i, s in enumerate(self.submissions) if s.wire_format is wire_format]
             if not members:
                 continue
-            decoded = _decode(wire_format, [self.submissions[i] for i in members], self._policy)
+            decoded = _decode(wire_format, [self.submissions[i] for i in members], self._policy, room)
             for member, verdict in zip(members, decoded.verdicts, strict=True):
                 verdicts[member] = verdict
             for rows in decoded.groups:
                 owners = [members[owner] for owner in rows.owners]
                 self._decoded.append(DecodedRows(rows.kind, rows.rows, owners, rows.counts))
         self._verdicts = [verdict for verdict in verdicts if verdict is not None]
+        if any(isinstance(verdict.error, NoRoomInGroup) for verdict in self._verdicts):
+            self._postpone()
         self.batches = [
             _batch(submission, verdict)
             for submission, verdict in zip(self.submissions, self._verdicts, strict=True)
         ]
+
+    def _postpone(self) -> None:
+        """Leaves those for the next group that have no room in this one."""
+        stay = [not isinstance(verdict.error, NoRoomInGroup) for verdict in self._verdicts]
+        place = list(itertools.accumulate(stay, initial=0))
+        self.postponed = [
+            (self.submissions[index], self.replies[index]) for index, stays in enumerate(stay) if not stays
+        ]
+        self._decoded = [
+            DecodedRows(rows.kind, rows.rows, [place[owner] for owner in rows.owners], rows.counts)
+            for rows in self._decoded
+        ]
+        self.submissions = list(itertools.compress(self.submissions, stay))
+        self.replies = list(itertools.compress(self.replies, stay))
+        self._verdicts = list(itertools.compress(self._verdicts, stay))
+        self.counts.batches = len(self.replies)
 
     def rows(self, outcomes: Sequence[Outcome] | None = None) -> Iterator[DecodedRows]:
         """Of the batches that are new, all where there are no outcomes yet; none too large for a frame."""
@@ -171,6 +192,10 @@ def body_bytes(submission: Submission) -> int:
     return len(submission.body)
 
 
+def workspace_of(submission: Submission) -> int:
+    return submission.workspace_id
+
+
 def _batch(submission: Submission, verdict: Verdict) -> ProposedBatch:
     answer = answer_of(verdict)
     if not isinstance(answer, Receipt) or not answer.accepted:
@@ -186,15 +211,19 @@ def _batch(submission: Submission, verdict: Verdict) -> ProposedBatch:
     return ProposedBatch(submission.workspace_id, batch_id, seen, answer.accepted, verdict.message_ids)
 
 
-def _decode(wire_format: WireFormat, submissions: list[Submission], policy: DecodePolicy) -> Decoded:
+def _decode(
+    wire_format: WireFormat, submissions: list[Submission], policy: DecodePolicy, room: GroupRoom
+) -> Decoded:
     """Decodes together; if that fails in a way no input should cause, finds the batch that does it."""
     try:
-        return DECODERS[wire_format](submissions, policy)
+        if wire_format is WireFormat.FLATBUFFER:
+            return decode_flatbuffers(submissions, policy, room)
+        return decode_json(submissions, policy)
     except Exception:
         log.exception("A group of %d batches could not be decoded", len(submissions))
         if len(submissions) == 1:
             return Decoded([Verdict(error=DecoderFailed("The batch met a defect of the service."))], [])
-    alone = [_decode(wire_format, [submission], policy) for submission in submissions]
+    alone = [_decode(wire_format, [submission], policy, room) for submission in submissions]
     verdicts = [decoded.verdicts[0] for decoded in alone]
     groups = [
         DecodedRows(rows.kind, rows.rows, [index], rows.counts)

@@ -3,7 +3,8 @@
 import contextlib
 import queue
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -17,6 +18,9 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     """How much one group takes.
 
     max_bytes: bodies beyond the first. max_batches: batches.
+    turn_bytes: of one lane (a workspace) beyond its first batch, before the others have had their turn.
+    slice_s: how long decoding a group should take at most. Bodies that take longer a byte make smaller
+        groups, so that nobody waits longer behind them; not below small_bytes.
     idle_mark_s: after that long without a batch, a mark frame vouches for the last group.
     small_bytes: a group with less is small. While the group before it is being made durable it waits for
         more, since what a group costs is then shared by more batches; a larger one is decoded meanwhile.
@@ -26,6 +30,8 @@ class GroupPolicy(msgspec.Struct, frozen=True):
 
     max_bytes: int = 8 << 20
     max_batches: int = 4_096
+    turn_bytes: int = 256 << 10
+    slice_s: float = 0.1
     idle_mark_s: float = 0.5
     small_bytes: int = 256 << 10
     linger_s: float = 0.001
@@ -36,25 +42,30 @@ class GroupQueue(Generic[Item]):
     """The queue of batches and their replies: any thread puts, one gathers. Bounded by the bytes that
     admission lets in.
 
-    size_of: bytes of a batch. on_idle is called once after idle_mark_s without a batch. wait_for_turn returns
-    when no group is being made durable.
+    Lanes take turns, so that what one workspace sends at once does not stand before what others send.
+    size_of: bytes of a batch. lane_of: whose turn it is in. on_idle is called once after idle_mark_s without
+    a batch. wait_for_turn returns when no group is being made durable.
     """
 
     def __init__(
         self,
         policy: GroupPolicy,
         size_of: Callable[[Item], int],
+        lane_of: Callable[[Item], int],
         on_idle: Callable[[], None],
         wait_for_turn: Callable[[], None],
     ) -> None:
         self._size_of = size_of
+        self._lane_of = lane_of
         self._policy = policy
         self._on_idle = on_idle
         self._wait_for_turn = wait_for_turn
         self._queue: queue.SimpleQueue[Waiting[Item] | None] = queue.SimpleQueue()
+        self._lanes: dict[int, deque[Waiting[Item]]] = {}
+        self._waiting = 0
+        self._waiting_bytes = 0
         self._last_batches = 1
-        self._pending: list[Waiting[Item]] = []
-        self._bytes = 0
+        self._bytes_max = policy.max_bytes
         self._closed = False
 
     def put(self, waiting: Waiting[Item]) -> None:
@@ -65,30 +76,46 @@ class GroupQueue(Generic[Item]):
         self._queue.put(None)
 
     def gather(self) -> tuple[list[Waiting[Item]], bool]:
-        """Waits for a batch, then takes all that wait, up to the policy; and whether no more will come."""
-        self._pending, self._bytes = [], 0
-        try:
-            self._take(self._queue.get(timeout=self._policy.idle_mark_s))
-        except queue.Empty:
-            self._on_idle()
-            self._take(self._queue.get())
+        """Waits for a batch, then takes what waits, up to the policy; and whether no more will come."""
+        if not self._waiting and not self._closed:
+            try:
+                self._line_up(self._queue.get(timeout=self._policy.idle_mark_s))
+            except queue.Empty:
+                self._on_idle()
+                self._line_up(self._queue.get())
+        self._take_waiting()
         if self._may_grow():
             self._wait_for_turn()
             self._take_waiting()
         for _ in range(self._policy.lingers_max):
-            before = len(self._pending)
+            before = self._waiting
             if before >= self._last_batches or not self._may_grow():
                 break
             time.sleep(self._policy.linger_s)
             self._take_waiting()
-            if len(self._pending) == before:
+            if self._waiting == before:
                 break
-        self._last_batches = len(self._pending)
-        return self._pending, self._closed
+        pending = self._by_turns()
+        self._last_batches = len(pending)
+        return pending, self._closed and not self._waiting
+
+    def put_back(self, postponed: Sequence[Waiting[Item]]) -> None:
+        """These had no room in their group; they come first in the next one. For the thread that gathers."""
+        for waiting in reversed(postponed):
+            self._lane(waiting).appendleft(waiting)
+            self._waiting += 1
+            self._waiting_bytes += self._size_of(waiting[0])
+
+    def note(self, size: int, seconds: float) -> None:
+        """How long a gathered group of so many bytes took to decode. For the thread that gathers."""
+        policy = self._policy
+        in_time = int(size * policy.slice_s / max(seconds, 1e-6))
+        self._bytes_max = min(max(in_time, policy.small_bytes), policy.max_bytes)
 
     def rest(self, wait_s: float) -> list[Waiting[Item]]:
         """What is still in the queue, and what comes until nothing has for wait_s."""
-        found = []
+        found = [waiting for lane in self._lanes.values() for waiting in lane]
+        self._lanes, self._waiting, self._waiting_bytes = {}, 0, 0
         with contextlib.suppress(queue.Empty):
             while True:
                 entry = self._queue.get(timeout=wait_s)
@@ -99,23 +126,52 @@ class GroupQueue(Generic[Item]):
     def _may_grow(self) -> bool:
         return (
             not self._closed
-            and self._bytes < self._policy.small_bytes
-            and len(self._pending) < self._policy.max_batches
+            and self._waiting_bytes < self._policy.small_bytes
+            and self._waiting < self._policy.max_batches
         )
 
     def _take_waiting(self) -> None:
         with contextlib.suppress(queue.Empty):
-            self._take(self._queue.get_nowait())
+            while True:
+                self._line_up(self._queue.get_nowait())
 
-    def _take(self, entry: Waiting[Item] | None) -> None:
-        """Adds this entry and those behind it."""
-        while entry is not None:
-            self._pending.append(entry)
-            self._bytes += self._size_of(entry[0])
-            if self._bytes >= self._policy.max_bytes or len(self._pending) >= self._policy.max_batches:
-                return
-            try:
-                entry = self._queue.get_nowait()
-            except queue.Empty:
-                return
-        self._closed = True
+    def _line_up(self, waiting: Waiting[Item] | None) -> None:
+        if waiting is None:
+            self._closed = True
+            return
+        self._lane(waiting).append(waiting)
+        self._waiting += 1
+        self._waiting_bytes += self._size_of(waiting[0])
+
+    def _lane(self, waiting: Waiting[Item]) -> deque[Waiting[Item]]:
+        lane_of = self._lane_of(waiting[0])
+        lane = self._lanes.get(lane_of)
+        if lane is None:
+            lane = self._lanes[lane_of] = deque()
+        return lane
+
+    def _by_turns(self) -> list[Waiting[Item]]:
+        """The next group. Who had a turn is last in the next round; an empty lane is forgotten."""
+        policy = self._policy
+        pending: list[Waiting[Item]] = []
+        size = 0
+        while self._lanes and size < self._bytes_max and len(pending) < policy.max_batches:
+            number, lane = next(iter(self._lanes.items()))
+            del self._lanes[number]
+            turn = 0
+            while (
+                lane
+                and turn < policy.turn_bytes
+                and size < self._bytes_max
+                and len(pending) < policy.max_batches
+            ):
+                waiting = lane.popleft()
+                pending.append(waiting)
+                taken = self._size_of(waiting[0])
+                turn += taken
+                size += taken
+            if lane:
+                self._lanes[number] = lane
+        self._waiting -= len(pending)
+        self._waiting_bytes -= size
+        return pending

@@ -12,6 +12,7 @@ on the last one. A store that takes several groups at once has a storing thread 
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -35,10 +36,17 @@ class Observer(Protocol):
 
 
 class AnyGroup(Protocol):
-    """Batches that are committed together. replies: where their answers go, aligned with `answers`."""
+    """Batches that are committed together. replies: where their answers go, aligned with `answers`.
+
+    size: bytes. postponed: batches that had no room in it, known after `decode`; they have no replies here.
+    """
 
     @property
     def replies(self) -> Sequence[Callable[[Any], None]]: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def postponed(self) -> Sequence[Any]: ...
     @property
     def counts(self) -> GroupCounts: ...
     def decode(self) -> None: ...
@@ -61,6 +69,7 @@ class Pipeline(Generic[Item, Grouped]):
         self,
         new_group: Callable[[list[tuple[Item, Callable[[Any], None]]]], Grouped],
         size_of: Callable[[Item], int],
+        lane_of: Callable[[Item], int],
         store: Store[Grouped],
         policy: GroupPolicy,
         observer: Observer | None,
@@ -71,7 +80,9 @@ class Pipeline(Generic[Item, Grouped]):
         self._observer = observer
         self._on_fatal = on_fatal
         self._decoded: Handover[Grouped] = Handover()
-        self._queue: GroupQueue[Item] = GroupQueue(policy, size_of, store.idle, self._decoded.wait_until_idle)
+        self._queue: GroupQueue[Item] = GroupQueue(
+            policy, size_of, lane_of, store.idle, self._decoded.wait_until_idle
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._failed = False
@@ -125,7 +136,10 @@ class Pipeline(Generic[Item, Grouped]):
     def _decode(self, group: Grouped) -> None:
         self._store.wait_for_room()
         try:
+            began = time.perf_counter()
             group.decode()
+            self._queue.note(group.size, time.perf_counter() - began)
+            self._queue.put_back(group.postponed)
             taken = self._decoded.give(group)
         except BaseException:
             self._refuse(group, NotStored("stopping"))

@@ -21,7 +21,7 @@ from app.submission import DecodePolicy, Reply, Submission
 from app.workers.merged_metrics import MergedMetrics
 from app.workers.messages import Failed, Settled
 from app.workers.pool import Pool, Spawn
-from app.workers.proposals import ProposedGroups, Waiting, payload_bytes
+from app.workers.proposals import ProposedGroups, Waiting, one_lane, payload_bytes
 
 SHUT: Final = "starting"
 
@@ -55,7 +55,7 @@ class Crew:
     ) -> Pipeline[Waiting, ProposedGroups]:
         """Takes what workers propose. They have waited for more batches already, and count what they do."""
         at_once = msgspec.structs.replace(policy, lingers_max=0)
-        self._pipeline = Pipeline(ProposedGroups, payload_bytes, store, at_once, None, on_fatal)
+        self._pipeline = Pipeline(ProposedGroups, payload_bytes, one_lane, store, at_once, None, on_fatal)
         return self._pipeline
 
     def refuse(self, submission: Submission, reply: Reply) -> None:

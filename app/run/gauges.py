@@ -54,13 +54,12 @@ def observe_service(metrics: Metrics, service: Service, policy: AdmissionPolicy,
     )
     observe(
         "buffered_bytes",
-        "Memory held by rows that are durable and not in files yet.",
+        "Memory held by rows that are durable and not in files yet; the others wait in the journal alone.",
         service.buffered_bytes,
     )
     state(
         "buffered_limit_bytes",
-        "Memory that rows not in files may hold; beyond it they wait in the journal alone "
-        "(max_buffered_size of the sink).",
+        "Memory for rows that are not in files yet (max_buffered_size of the sink).",
         settings.sink.max_buffered_size,
     )
     observe("buffered_rows", "Rows that are durable and not in files yet.", service.buffered_rows)

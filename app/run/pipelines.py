@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from app.commit.group import Group, body_bytes
+from app.commit.group import Group, body_bytes, workspace_of
 from app.commit.group_queue import GroupPolicy
 from app.commit.journal_store import JournalStore
 from app.commit.pipeline import Observer, Pipeline
@@ -24,4 +24,6 @@ def pipeline_of_batches(
     on_fatal: Callable[[BaseException], None],
 ) -> Pipeline[Submission, Group]:
     """For a process that takes batches itself."""
-    return Pipeline(lambda pending: Group(pending, decode), body_bytes, store, policy, observer, on_fatal)
+    return Pipeline(
+        lambda pending: Group(pending, decode), body_bytes, workspace_of, store, policy, observer, on_fatal
+    )

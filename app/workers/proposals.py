@@ -6,7 +6,7 @@ sync, whichever workers they are from.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.commit.batch_ids import DeduplicationWindow
 from app.commit.group import GroupCounts
@@ -30,6 +30,8 @@ class ProposedGroups:
     def __init__(self, pending: list[tuple[Waiting, Callable[[Settled | Failed], None]]]) -> None:
         self._waiting = [waiting for waiting, _ in pending]
         self.replies = [reply for _, reply in pending]
+        self.size = sum(map(payload_bytes, self._waiting))
+        self.postponed: Sequence[Any] = ()
         self.counts = GroupCounts(len(pending))
         self.accepted: Counter[tuple[int, Kind]] = Counter()
         self._settlements: list[Settlement] = []
@@ -58,3 +60,8 @@ class ProposedGroups:
 
 def payload_bytes(waiting: Waiting) -> int:
     return waiting.read.proposal.payload_bytes
+
+
+def one_lane(waiting: Waiting) -> int:
+    """Workers have let their workspaces take turns already."""
+    return 0

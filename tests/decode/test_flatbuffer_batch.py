@@ -7,7 +7,8 @@ import pytest
 
 from app.decode.flatbuffer.batch import BATCH_ID_PREFIX
 from app.decode.flatbuffer.decode import decode_flatbuffers
-from app.errors import BodyTooLarge, Forbidden, MalformedBatch, Overloaded, RequestError
+from app.decode.group_room import GroupRoom
+from app.errors import BodyTooLarge, Forbidden, MalformedBatch, NoRoomInGroup, RequestError
 from app.kinds import Kind
 from app.schema import SCHEMAS
 from app.submission import DecodePolicy
@@ -224,12 +225,12 @@ def test_rows_that_share_a_payload_count_it_each() -> None:
     assert decode_one(shared_payload_batch(100, payload))[0].accepted == 100
 
 
-def test_what_a_group_takes_together_is_bounded_and_can_be_sent_again() -> None:
+def test_what_a_group_takes_together_is_bounded_and_the_rest_comes_in_the_next() -> None:
     body = shared_payload_batch(100, b'"' + b"x" * 1000 + b'"')
     group = [submission(body) for _ in range(3)]
-    decoded = checked(decode_flatbuffers(group, POLICY, group_expanded_bytes=250_000))
+    decoded = checked(decode_flatbuffers(group, POLICY, GroupRoom(workspace_bytes=250_000)))
     assert [verdict.accepted for verdict in decoded.verdicts] == [100, 100, 0]
-    assert isinstance(decoded.verdicts[2].error, Overloaded)
+    assert isinstance(decoded.verdicts[2].error, NoRoomInGroup)
 
 
 def test_groups_of_more_rows_than_are_decoded_at_once_stay_in_order() -> None:

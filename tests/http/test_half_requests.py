@@ -2,6 +2,7 @@
 
 import json
 import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -103,3 +104,22 @@ def test_expect_100_continue_is_answered(service: Service, workspace: int) -> No
         assert client.recv(65_536).startswith(b"HTTP/1.1 100")
         client.sendall(body)
         assert b" 202 " in client.recv(65_536).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 10000000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/events?wait=file", "/v1/batch"])
+def test_what_is_only_announced_takes_no_room_from_anybody(
+    service: Service, workspace: int, length: str, path: str
+) -> None:
+    """20 connections that say they send 10 MB each, and send a byte: more than may be in flight."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEYS[workspace]}\r\n{length}\r\n\r\n"
+    first = " " if "Length" in length else "1\r\n \r\n"
+    with ExitStack() as stack:
+        for _ in range(20):
+            address = ("127.0.0.1", service.port)
+            slow = stack.enter_context(socket.create_connection(address, 10))
+            slow.sendall((head + first).encode())
+        service.wait_until(lambda: service.metrics()["parquet_sink_inflight_bytes"] >= 20, 10)
+        for number in (workspace, workspace + 1):
+            assert service.post("events", json.dumps([event(0)]), workspace=number).status_code == 202
+    service.wait_until(lambda: service.metrics()["parquet_sink_inflight_bytes"] == 0, 10)

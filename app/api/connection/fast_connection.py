@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.server import ServerState
 
 from app.api.body import body_timeout
+from app.api.charge import Charge, due_at
 from app.api.connection.guarded_protocol import LINGER_S, URL_BYTES_MAX, GuardedProtocol
+from app.api.connection.rendering import rendered
 from app.api.connection.request_head import HEAD_END, PlainHead, read_plain_head, without_upgrade
 from app.api.connection.shared import Shared
 from app.api.error_responses import HttpAnswer
@@ -47,10 +48,10 @@ class Request:
     """One plain request that was admitted, from its head to its answer.
 
     connection: where the answer goes; None when nobody waits for it any more.
-    submitted: from then on the commit thread answers, and `held` bytes count as in flight until it does.
+    submitted: from then on the commit thread answers, and the body counts as in flight until it does.
     """
 
-    __slots__ = ("began", "connection", "head", "held", "ingest", "request_id", "shared", "submitted")
+    __slots__ = ("began", "charge", "connection", "head", "ingest", "request_id", "shared", "submitted")
 
     def __init__(
         self, connection: "FastConnection", shared: Shared, head: PlainHead, ingest: IngestHead
@@ -59,7 +60,7 @@ class Request:
         self.shared = shared
         self.head = head
         self.ingest = ingest
-        self.held = head.content_length
+        self.charge = Charge(shared.parts.admission, ingest.credential.workspace_id, head.content_length)
         self.request_id = shared.parts.request_ids.of(head.headers)
         self.began = time.perf_counter()
         self.submitted = False
@@ -71,7 +72,7 @@ class Request:
             self.connection.answer(self, http_answer(answer, self.request_id, self.ingest))
 
     def release(self) -> None:
-        self.shared.parts.admission.leave(self.ingest.credential.workspace_id, self.held)
+        self.charge.end()
 
 
 class FastConnection(asyncio.BufferedProtocol):
@@ -98,6 +99,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self._request: Request | None = None
         self._body: bytearray | None = None
         self._filled = 0
+        self._receiving_since = 0.0
         self._begun = False  # whether a part of the next request has come
         self._to_skip = 0
         self._waiting = b""
@@ -139,6 +141,8 @@ class FastConnection(asyncio.BufferedProtocol):
             self._filled += count
             if self._filled == len(self._body):
                 self._submit(self._body)
+            elif self._request is not None and self._filled > self._request.charge.held:
+                self._charge_more(self._request)
         elif self._refused:
             pass
         elif self._request is not None or self._writing_paused or self._goes_on:
@@ -188,11 +192,18 @@ class FastConnection(asyncio.BufferedProtocol):
         elif request.submitted:
             request.connection = None
             self.answer(request, http_answer(answer_timed_out(), request.request_id, request.ingest))
+        elif (late_at := self._late_at(request)) > self._loop.time():
+            self.deadline = late_at
         else:
             request.release()
             self._last_answer = True
             error = body_timeout(self._shared.policy.request_timeout_s)
             self.answer(request, http_answer(error, request.request_id, request.ingest))
+
+    def _late_at(self, request: Request) -> float:
+        """When more of the body must have come."""
+        seconds = self._shared.policy.request_timeout_s
+        return due_at(self._receiving_since, seconds, self._filled, request.head.content_length)
 
     # --- requests -----------------------------------------------------------------------------------------
 
@@ -219,7 +230,7 @@ class FastConnection(asyncio.BufferedProtocol):
             return
         request = Request(self, self._shared, *known)
         try:
-            self._shared.parts.admission.enter(request.ingest.credential.workspace_id, request.held)
+            request.charge.begin(size - end - len(HEAD_END))
         except Refused as error:
             self._skip(request, bytes(data[end + len(HEAD_END) : size]))
             self.answer(request, http_answer(error, request.request_id, request.ingest))
@@ -263,14 +274,27 @@ class FastConnection(asyncio.BufferedProtocol):
             self._waiting = bytes(data[end:size])
             self._submit(bytes(data[start:end]))
             return
+        self._receiving_since = self._loop.time()
+        self._filled = 0
+        self.deadline = self._late_at(request)
         self._body = bytearray(request.head.content_length)
         self._filled = size - start
         self._body[: self._filled] = data[start:size]
 
     def _skip(self, request: Request, received: bytes) -> None:
         """A refused body is read all the same, so that the client gets to see the answer."""
-        self._to_skip = max(request.held - len(received), 0)
-        self._waiting = received[request.held :]
+        length = request.head.content_length
+        self._to_skip = max(length - len(received), 0)
+        self._waiting = received[length:]
+
+    def _charge_more(self, request: Request) -> None:
+        """More of a large body has come than was charged; without room for it the request ends here."""
+        try:
+            request.charge.arrived(self._filled)
+        except Refused as error:
+            request.release()
+            self._to_skip = request.head.content_length - self._filled
+            self.answer(request, http_answer(error, request.request_id, request.ingest))
 
     def _submit(self, body: Body) -> None:
         request, parts, self._body = self._request, self._shared.parts, None
@@ -305,7 +329,7 @@ class FastConnection(asyncio.BufferedProtocol):
         shared.metrics.note(
             request.head.call.path,
             answer.status,
-            request.held,
+            request.head.content_length,
             len(answer.body),
             seconds := time.perf_counter() - request.began,
         )
@@ -314,7 +338,7 @@ class FastConnection(asyncio.BufferedProtocol):
                 "POST",
                 request.head.call.path,
                 answer.status,
-                size=request.held,
+                size=request.head.content_length,
                 seconds=seconds,
                 request_id=request.request_id,
                 client=self._client,
@@ -372,14 +396,3 @@ def _has_bare_line_feed(data: bytes | bytearray, size: int) -> bool:
     while at > 0 and data[at - 1] == CARRIAGE_RETURN:
         at = data.find(b"\n", at + 1, size)
     return at >= 0
-
-
-def rendered(answer: HttpAnswer, server_state: ServerState, *, keep_alive: bool) -> bytes:
-    """The answer as uvicorn would send it."""
-    pieces = [STATUS_LINE[answer.status]]
-    for name, value in (*server_state.default_headers, *answer.headers):
-        pieces += (name, b": ", value, b"\r\n")
-    if not keep_alive and (b"connection", b"close") not in answer.headers:
-        pieces.append(b"connection: close\r\n")
-    pieces += (b"\r\n", answer.body)
-    return b"".join(pieces)

@@ -8,8 +8,9 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.api.access_log import AccessLog
-from app.api.connection.fast_connection import FastConnection, rendered
+from app.api.connection.fast_connection import FastConnection
 from app.api.connection.guarded_protocol import ConnectionPolicy, GuardedProtocol
+from app.api.connection.rendering import rendered
 from app.api.connection.shared import Shared
 from app.api.error_responses import error_response, refused_head_response, send_answer
 from app.api.http_metrics import HttpMetrics

@@ -21,7 +21,8 @@ from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, e
 from app.decode.flatbuffer.refusals import Refusals
 from app.decode.flatbuffer.rows import FoundRows, build_columns, check_times, find_rows, refusal_text
 from app.decode.flatbuffer.tables import Faults, Regions
-from app.errors import BodyTooLarge, Overloaded
+from app.decode.group_room import GroupRoom
+from app.errors import BodyTooLarge, NoRoomInGroup
 from app.kinds import ID_BYTES, Kind
 from app.schema import SCHEMAS
 from app.submission import Decoded, DecodedRows, DecodePolicy, Submission, Verdict
@@ -31,32 +32,24 @@ ROWS_AT_ONCE: Final = 131_072
 
 _NONE: Final = np.zeros(0, np.int64)
 
-GROUP_EXPANDED_BYTES: Final = 256 << 20
-"""What all rows of a group may take, escaped and all; an Arrow column holds at most 2 GB."""
-
 
 def decode_flatbuffers(
-    submissions: Sequence[Submission],
-    policy: DecodePolicy,
-    *,
-    group_expanded_bytes: int = GROUP_EXPANDED_BYTES,
+    submissions: Sequence[Submission], policy: DecodePolicy, room: GroupRoom | None = None
 ) -> Decoded:
     """Decode a group. Bad batches and bad rows end in verdicts; nothing is raised for them.
 
-    The bodies must add up to less than 256 MB. Batches with whose rows the group would take more than
-    group_expanded_bytes are refused as Overloaded: they are fine, and can be sent again.
+    The bodies must add up to less than 256 MB. Batches for whose rows there is no room in the group have the
+    error NoRoomInGroup: they are fine, and belong into the next one.
     """
     if not submissions:
         return Decoded([], [])
-    return _Group(submissions, policy, group_expanded_bytes).decode()
+    return _Group(submissions, policy, room or GroupRoom()).decode()
 
 
 class _Group:
     """One call's state: what was found so far about its submissions."""
 
-    def __init__(
-        self, submissions: Sequence[Submission], policy: DecodePolicy, expanded_bytes_max: int
-    ) -> None:
+    def __init__(self, submissions: Sequence[Submission], policy: DecodePolicy, room: GroupRoom) -> None:
         self._submissions = submissions
         self._policy = policy
         self._bodies = JoinedBodies([submission.body for submission in submissions])
@@ -66,7 +59,7 @@ class _Group:
             Verdict(kind, batch_id=batch_id, refusals=[])
             for kind, batch_id in zip(self._batches.kinds, self._batches.batch_ids, strict=True)
         ]
-        self._room = expanded_bytes_max
+        self._room = room
 
     def decode(self) -> Decoded:
         groups = []
@@ -157,12 +150,8 @@ class _Group:
                         "send smaller batches"
                     ),
                 )
-            elif size > self._room:
-                self._faults.add(
-                    member, Overloaded("too much arrived at once; send the batch again", retry_after_s=1)
-                )
-            else:
-                self._room -= size
+            elif not self._room.take(self._submissions[member].workspace_id, size):
+                self._faults.add(member, NoRoomInGroup("too much arrived at once"))
 
     def _sound(self, members: list[int]) -> Mask:
         """Which members are not refused whole."""

@@ -1,0 +1,64 @@
+"""What the body of one request holds of what may be in flight: charged as it arrives."""
+
+from typing import Final
+
+from app.commit.admission import Admission
+
+STEP_BYTES: Final = 256 << 10
+"""Ordinary bodies are charged once, whole; what is said to be larger, in steps of this, as it comes."""
+
+GRACE_SHARE: Final = 6
+"""Of the time for a body: one part in so many passes before it must come at the rate that just suffices."""
+
+
+class Charge:
+    """On the event loop alone. expected: bytes that the body will have, at most.
+
+    Raises Refused from `begin`, `arrived` and `settle`, and holds then what it held before.
+    """
+
+    __slots__ = ("_admission", "_expected", "_holds", "held", "workspace_id")
+
+    def __init__(self, admission: Admission, workspace_id: int, expected: int) -> None:
+        self._admission = admission
+        self._expected = expected
+        self._holds = False
+        self.workspace_id = workspace_id
+        self.held = 0
+
+    def begin(self, received: int = 0) -> None:
+        size = min(self._expected, received + STEP_BYTES)
+        self._admission.enter(self.workspace_id, size)
+        self.held, self._holds = size, True
+
+    def arrived(self, received: int) -> None:
+        """So many bytes of it have come by now."""
+        if received > self.held:
+            self._resize(min(max(self._expected, received), received + STEP_BYTES))
+
+    def settle(self, size: int) -> None:
+        """The body is whole, or unpacked, and has this size."""
+        self._resize(size)
+
+    def pass_on(self) -> None:
+        """Somebody else gives back what is held."""
+        self._holds = False
+
+    def end(self) -> None:
+        if self._holds:
+            self._holds = False
+            self._admission.leave(self.workspace_id, self.held)
+
+    def _resize(self, size: int) -> None:
+        self._admission.resize(self.workspace_id, self.held, size)
+        self.held = size
+
+
+def due_at(since: float, seconds: float, received: int, expected: int) -> float:
+    """When the next bytes must have come, of a body that began then and has so many seconds in all.
+
+    A body that comes at an even rate and in time is never late; one that stalls does not keep its place for
+    all of it.
+    """
+    grace = seconds / GRACE_SHARE
+    return since + grace + (seconds - grace) * min(received / max(expected, 1), 1.0)
