@@ -8,6 +8,7 @@ from app.commit.quota import Quotas
 from app.commit.quota_policy import QuotaPolicy
 from app.commit.usage import Usage, UsageByDay, day_of
 from app.disk.durable_fs import DurableFS
+from app.errors import Overloaded
 from app.parquet.partition import Rotation
 from app.publish.manifest import Manifest
 from app.run.usage_files import UsageFiles
@@ -41,13 +42,18 @@ class Accounts:
         self._files.save(self.usage)
 
     def of_days(self, days: Sequence[str]) -> UsageByDay:
-        """What was accepted, by day. Reads the disk."""
-        return {day: amounts for day in days if (amounts := self.usage.day(day))}
+        """What was accepted, by day. Reads the disk. Raises Overloaded where that cannot be read."""
+        try:
+            return {day: amounts for day in days if (amounts := self.usage.day(day))}
+        except OSError as error:
+            raise Overloaded(
+                f"The account of usage cannot be read now: {error.strerror}; ask again.", retry_after_s=5
+            ) from None
 
     def today(self) -> list[dict[str, object]]:
         """A line a workspace, as GET /usage has them."""
         today = day_of(self._clock_ms())
-        return usage_lines(today, self.usage.day(today), None)
+        return usage_lines(today, self.of_days([today]).get(today, {}), None)
 
     def _count(self, workspace_id: int, rows: int, size: int) -> None:
         self.quotas.charge(workspace_id, rows)
