@@ -33,6 +33,7 @@ WRITER: Final = "pytest tests/parquet/test_writer.py tests/parquet/test_recovery
 GROUP_COMMIT: Final = "pytest tests/test_commit.py"
 FAULTS: Final = "pytest tests/http/test_faults.py"
 PROPOSALS: Final = "pytest tests/workers/test_proposal.py"
+USAGE: Final = "pytest tests/test_usage_account.py"
 DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
 
 STORES: Final = {"journal": "Setting", "workers": "OverASocket", "Kafka": "Records"}
@@ -295,6 +296,27 @@ MUTANTS: Final = (
         "            self._fs.write_atomically(self._window_path, window.dump())\n",
         "            pass\n",
         DUPLICATES,
+    ),
+    Mutant(
+        "trim: usage is not saved before its frames go",
+        "app/run/local_service.py",
+        "            self.accounts.save()\n",
+        "            pass\n",
+        WHOLE_MODEL,
+    ),
+    Mutant(
+        "start: usage counts frames that are counted",
+        "app/commit/usage.py",
+        "                if lsn > known.through:\n",
+        "                if lsn > 0:\n",
+        WHOLE_MODEL,
+    ),
+    Mutant(
+        "start: usage keeps LSNs of frames that are lost",
+        "app/commit/usage.py",
+        "                if known.through > last_lsn:\n",
+        "                if known.through > last_lsn + (1 << 40):\n",
+        USAGE,
     ),
     Mutant(
         "replay: batch ids are not remembered",
