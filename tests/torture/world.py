@@ -1,5 +1,6 @@
 """The disk, the clock and what was sent, which outlive the processes that come and go."""
 
+import contextlib
 import functools
 import random
 from collections import Counter
@@ -9,6 +10,7 @@ from typing import Final
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from app.commit.usage import UsageByDay
 from app.errors import BatchIdReused, Overloaded, Refused
 from app.kinds import Kind
 from app.metrics import Metrics
@@ -243,14 +245,23 @@ def account(process: Process) -> tuple[list[str], Counter[tuple[int, str]]]:
 
 
 def usage(process: Process) -> Counter[tuple[int, str]] | None:
-    """Rows by workspace and kind, of all days; None where the disk does not let them be read."""
+    """Rows by workspace and kind, of all days; None where the disk does not let them be read.
+
+    Raises Ended.
+    """
     today = datetime.fromtimestamp(process.clock[0] / 1000, UTC).date()
     days = [(today + timedelta(days=each)).isoformat() for each in range(-DAYS, DAYS)]
-    rows: Counter[tuple[int, str]] = Counter()
-    try:
-        for amounts in process.service.accounts.of_days(days).values():
-            for (workspace_id, kind), amount in amounts.items():
-                rows[workspace_id, kind.value] += amount.rows
-    except Overloaded:
+    found: list[UsageByDay] = []
+
+    def ask() -> None:
+        with contextlib.suppress(Overloaded):
+            found.append(process.service.accounts.of_days(days))
+
+    process.do(ask)
+    if not found:
         return None
+    rows: Counter[tuple[int, str]] = Counter()
+    for amounts in found[0].values():
+        for (workspace_id, kind), amount in amounts.items():
+            rows[workspace_id, kind.value] += amount.rows
     return rows
