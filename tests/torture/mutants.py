@@ -456,7 +456,7 @@ MUTANTS: Final = (
     Mutant(
         "admission: a workspace's bytes in flight are not limited",
         "app/commit/admission.py",
-        "        if self._by_workspace[workspace_id] + size > self._workspace_inflight_max(workspace_id, size):\n",
+        "        if self._by_workspace[workspace_id] + size > self._inflight_max(workspace_id, size):\n",
         "        if False:\n",
         ADMISSION,
     ),
