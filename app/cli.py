@@ -17,14 +17,22 @@ from pathlib import Path
 from typing import Final
 
 from app.api.api_keys import MAX_WORKSPACE_ID, ApiKeys, KeyFileError
+from app.console.admin import add_admin
+from app.console.ask import Ask, add_query, ask_service, carry_out
+from app.console.completion import SHELLS, script, words_of
+from app.console.init import add_init
+from app.console.load import add_load
+from app.console.tail import add_tail
+from app.console.target import CommandFailed
 from app.kinds import Kind
-from app.query.formats import FORMATS
 from app.run.without_pandas import do_without_pandas
 from app.settings.settings import ConfigurationError, Settings, load
 from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
 
 LOST: Final = 4
+
+ENGINE_NAMES: Final = ("duckdb", "polars", "clickhouse", "spark", "pyarrow")
 
 DEVELOPMENT_KEYS: Final = "api-keys.txt"
 """What `serve` makes where no key file is configured."""
@@ -39,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"parquet-sink: {line}", file=sys.stderr)
         return 1
+    except CommandFailed as error:
+        print(f"parquet-sink: {error}", file=sys.stderr)
+        return error.code
     if code not in (0, 1):
         # A thread may hang on the failed disk; the process ends all the same.
         logging.shutdown()
@@ -99,18 +110,28 @@ def _parser() -> argparse.ArgumentParser:
     for action in (rotate, revoke):
         action.add_argument("key", help="the key or its beginning")
     keys.set_defaults(command=_keys, host=None, port=None)
-    query = commands.add_parser(
-        "query",
-        parents=[file],
-        help="ask SQL of the views events, logs and snapshots: files, and rows that are in no file yet",
-    )
-    query.add_argument("sql", help="DuckDB's SQL, as \"SELECT event_name, payload->>'plan' FROM events\"")
-    query.add_argument("--workspace", type=int, help="only this workspace's files are opened")
-    query.add_argument("--since", metavar="YYYY-MM-DD", help="only what was received from this day on (UTC)")
-    query.add_argument("--until", metavar="YYYY-MM-DD", help="only what was received up to this day (UTC)")
-    query.add_argument("--format", choices=FORMATS, default="table", help="default: table")
-    query.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    query = add_query(commands, file)
     query.set_defaults(command=_query, host=None, port=None)
+    add_load(commands)
+    add_tail(commands)
+    add_admin(commands)
+    sql = commands.add_parser(
+        "sql",
+        parents=[file],
+        help="print what makes an engine see the files",
+        description="Prints views or lines for an engine, with the paths that the configuration names.",
+    )
+    sql.add_argument("engine", choices=ENGINE_NAMES)
+    sql.set_defaults(command=_sql, host=None, port=None)
+    add_init(commands)
+    completion = commands.add_parser(
+        "completion",
+        help="print a completion script for a shell",
+        description='bash: eval "$(parquet-sink completion bash)" in .bashrc; zsh the same in .zshrc; '
+        "fish: parquet-sink completion fish > ~/.config/fish/completions/parquet-sink.fish",
+    )
+    completion.add_argument("shell", choices=SHELLS)
+    completion.set_defaults(command=_completion)
     openapi = commands.add_parser("openapi", help="write the OpenAPI document")
     openapi.add_argument("path", nargs="?", type=Path, help="default: standard output")
     openapi.set_defaults(command=_openapi)
@@ -226,28 +247,58 @@ def _keys(options: argparse.Namespace) -> int:
 
 
 def _query(options: argparse.Namespace) -> int:
+    do_without_pandas()
+    return carry_out(options, ask_service(options) if options.url else _ask_directory(options))
+
+
+def _ask_directory(options: argparse.Namespace) -> Ask:
+    """Asks what the configuration names; each question sees what is there at its moment."""
     from app.disk.durable_fs import DurableFS
+    from app.publish.paths import SinkPaths
     from app.query.ask import QueryFailed, answer, connect
+    from app.query.data_sets import object_root, open_store
     from app.query.snapshot import CannotAsk, Selection, Snapshot
-    from app.run.compose import sink_paths
+    from app.settings.plan import lake_of
 
     settings = _load(options)
-    selection = Selection(options.workspace, options.since, options.until)
-    promoted = {
-        kind: [each.name for each in settings.sink.promote if each.kind == kind.value] for kind in Kind
-    }
-    try:
-        snapshot = Snapshot.take(DurableFS(), sink_paths(settings), selection)
+    selection, lake = Selection(options.workspace, options.since, options.until), lake_of(settings)
+    paths = SinkPaths(Path(lake.data) if lake.data is not None else None, Path(lake.state))
+
+    def ask(sql: str, form: str, output: Path | None) -> None:
         try:
-            connection = connect(
-                snapshot, payload_is_json=settings.sink.data_format == "json", promoted=promoted
-            )
-            answer(connection, options.sql, options.format, options.output)
-        finally:
-            snapshot.close()
-    except (CannotAsk, QueryFailed, OSError) as error:
-        print(f"parquet-sink: {error}", file=sys.stderr)
-        return 1
+            store = open_store(lake.store) if lake.store is not None else None
+            objects = object_root(lake.store) if lake.store is not None else None
+            snapshot = Snapshot.take(DurableFS(), paths, selection, objects=objects)
+            try:
+                connection = connect(
+                    snapshot, payload_is_json=lake.payload_is_json, promoted=lake.promoted, store=store
+                )
+                answer(connection, sql, form, output)
+            finally:
+                snapshot.close()
+        except (CannotAsk, QueryFailed, OSError) as error:
+            raise CommandFailed(str(error)) from None
+
+    return ask
+
+
+def _sql(options: argparse.Namespace) -> int:
+    from app.console.engines import ENGINES
+
+    sink = _load(options).sink
+    directory = sink.directory.absolute() if sink.directory else None
+    kinds = [
+        kind
+        for kind in Kind
+        if directory is None or next(directory.glob(f"**/{kind.value}*.parquet"), None) is not None
+    ]
+    place = str(sink.path if directory is None else directory)
+    print(ENGINES[options.engine](place, kinds, payload_is_json=sink.data_format == "json"))
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    print(script(options.shell, *words_of(_parser())), end="")
     return 0
 
 

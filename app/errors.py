@@ -38,6 +38,12 @@ class NotFound(RequestError):
     code = "not_found"
 
 
+class QueryLimit(RequestError):
+    """A question that costs more than one may: time, memory, rows or bytes of its answer."""
+
+    code = "query_limit"
+
+
 class BodyTooLarge(RequestError):
     """More bytes (also after decompression) or more rows than one request may carry."""
 

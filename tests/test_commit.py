@@ -21,6 +21,7 @@ from app.commit.journal_store import JournalStore
 from app.commit.pipeline import Pipeline
 from app.commit.settle import read_proposal
 from app.commit.store import AcceptedRows, Store
+from app.commit.tap import unwatched
 from app.commit.usage import DayUsage, Usage
 from app.errors import BatchIdReused, DiskFull, OutcomeUnknown, Overloaded
 from app.journal.failures import JournalFailed, JournalFull
@@ -88,9 +89,8 @@ class Setting:
         self.pipeline = self.pipeline_over(self.new_store())
 
     def new_store(self) -> Store[Any]:
-        return JournalStore(
-            self.journal, self.writer, self.window, AcceptedRows(), 0.0, Usage(lambda _: DayUsage())
-        )
+        usage = Usage(lambda _: DayUsage())
+        return JournalStore(self.journal, self.writer, self.window, AcceptedRows(), 0.0, usage, unwatched)
 
     def pipeline_over(self, store: Store[Any]) -> Pipeline[Submission, Group]:
         return Pipeline(

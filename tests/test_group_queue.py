@@ -20,14 +20,37 @@ def queue_of(batches: list[Batch], policy: GroupPolicy) -> GroupQueue[Batch]:
     queue: GroupQueue[Batch] = GroupQueue(
         policy, lambda each: each.size, lambda each: each.workspace, lambda: None, lambda: None
     )
-    for batch in batches:
-        queue.put((batch, lambda answer: None))
+    put(queue, batches)
     return queue
 
 
+def known(policy: GroupPolicy, *workspaces: int) -> GroupQueue[Batch]:
+    """A queue that has met these workspaces, and found them cheap."""
+    queue = queue_of([Batch(each, 0, 1) for each in workspaces], policy)
+    queue.done(queue.gather())
+    return queue
+
+
+def put(queue: GroupQueue[Batch], batches: list[Batch]) -> None:
+    for batch in batches:
+        queue.put((batch, lambda answer: None))
+
+
+def everything(queue: GroupQueue[Batch]) -> list[Batch]:
+    """What a closed queue still gives, each group decoded at once."""
+    got: list[Batch] = []
+    last = False
+    while not last:
+        group = queue.gather()
+        last = group.last
+        got += [batch for batch, _ in group.batches]
+        if group.batches:
+            queue.done(group)
+    return got
+
+
 def gathered(queue: GroupQueue[Batch]) -> list[Batch]:
-    pending, _ = queue.gather()
-    return [batch for batch, _ in pending]
+    return [batch for batch, _ in queue.gather().batches]
 
 
 POLICY = GroupPolicy(max_bytes=1000 * KB, turn_bytes=200 * KB, small_bytes=0)
@@ -35,42 +58,82 @@ POLICY = GroupPolicy(max_bytes=1000 * KB, turn_bytes=200 * KB, small_bytes=0)
 
 def test_a_neighbour_is_in_the_next_group_however_much_waits_before_it() -> None:
     flood = [Batch(1, number, 100 * KB) for number in range(500)]
-    queue = queue_of([*flood, Batch(2, 0, 1 * KB)], POLICY)
+    queue = known(POLICY, 1)
+    put(queue, [*flood, Batch(2, 0, 1 * KB)])
     first = gathered(queue)
     assert Batch(2, 0, 1 * KB) in first
     assert sum(batch.size for batch in first) <= 1100 * KB
 
 
 def test_who_is_alone_has_the_whole_group() -> None:
+    queue = known(POLICY, 1)
+    put(queue, [Batch(1, number, 100 * KB) for number in range(50)])
+    assert len(gathered(queue)) == 10
+
+
+def test_who_is_met_for_the_first_time_has_one_turn() -> None:
     queue = queue_of([Batch(1, number, 100 * KB) for number in range(50)], POLICY)
+    first = queue.gather()
+    assert len(first.batches) == 2
+    queue.done(first, seconds=0.001)
     assert len(gathered(queue)) == 10
 
 
-def test_batches_that_are_dear_make_smaller_groups_until_they_are_not() -> None:
-    queue = queue_of([Batch(1, number, 100 * KB) for number in range(100)], POLICY)
-    gathered(queue)
-    queue.note(1000 * KB, seconds=1.0)
-    assert len(gathered(queue)) == 1
-    queue.note(100 * KB, seconds=0.001)
-    assert len(gathered(queue)) == 10
+def test_who_is_dear_has_groups_of_its_own_and_the_others_go_on_meanwhile() -> None:
+    queue = known(POLICY, 1, 2)
+    put(queue, [*(Batch(1, number, 100 * KB) for number in range(2)), Batch(2, 0, KB)])
+    mixed = queue.gather()
+    assert {batch.workspace for batch, _ in mixed.batches} == {1, 2}
+    queue.done(mixed, seconds=1.0)
+
+    put(queue, [*(Batch(1, number, 100 * KB) for number in range(4)), Batch(2, 1, KB)])
+    for _ in range(2):
+        alone = queue.gather()
+        (workspace,) = {batch.workspace for batch, _ in alone.batches}
+        queue.done(alone, seconds=1.0 if workspace == 1 else 0.001)
+
+    put(queue, [Batch(1, number, 100 * KB) for number in range(10, 20)])
+    put(queue, [Batch(2, number, KB) for number in range(6, 9)])
+    turns = [queue.gather() for _ in range(2)]
+    assert sorted(each.dear or 0 for each in turns) == [0, 1]
+    assert [len(each.batches) for each in turns if each.dear] == [1], "it would take a slice by itself"
+    put(queue, [Batch(2, 9, KB)])
+    assert gathered(queue) == [Batch(2, 9, KB)], "while the dear one is decoded, nobody waits for it"
+
+
+def test_who_is_dear_no_more_is_like_the_others_again() -> None:
+    queue = queue_of([Batch(1, 0, 100 * KB)], POLICY)
+    queue.done(queue.gather(), seconds=0.2)
+    for number in range(20):
+        put(queue, [Batch(1, number, 100 * KB)])
+        group = queue.gather()
+        queue.done(group, seconds=0.001)
+    assert group.dear is None
 
 
 def test_what_is_put_back_comes_first() -> None:
-    queue = queue_of([Batch(1, number, 100 * KB) for number in range(30)], POLICY)
-    pending, _ = queue.gather()
-    queue.put_back(pending[5:])
+    queue = known(POLICY, 1)
+    put(queue, [Batch(1, number, 100 * KB) for number in range(30)])
+    group = queue.gather()
+    queue.done(group, postponed=group.batches[5:])
     assert [batch.number for batch in gathered(queue)] == list(range(5, 15))
 
 
 def test_a_closed_queue_still_gives_all_that_waits() -> None:
     queue = queue_of([Batch(1, number, 400 * KB) for number in range(7)], POLICY)
     queue.close()
-    numbers: list[int] = []
-    closed = False
-    while not closed:
-        pending, closed = queue.gather()
-        numbers += [batch.number for batch, _ in pending]
-    assert numbers == list(range(7))
+    assert [batch.number for batch in everything(queue)] == list(range(7))
+
+
+def test_the_last_group_is_not_said_to_be_the_last_while_a_dear_one_may_come_back() -> None:
+    queue = queue_of([Batch(1, 0, 100 * KB)], POLICY)
+    queue.done(queue.gather(), seconds=1.0)
+    put(queue, [Batch(1, 1, 100 * KB)])
+    dear = queue.gather()
+    assert (dear.dear, dear.last) == (1, False)
+    queue.close()
+    queue.done(dear, 1.0, postponed=dear.batches)
+    assert [batch.number for batch in everything(queue)] == [1]
 
 
 @given(
@@ -81,17 +144,12 @@ def test_a_closed_queue_still_gives_all_that_waits() -> None:
 def test_each_batch_comes_once_and_those_of_a_workspace_in_order(
     batches: list[tuple[int, int]], turn: int, batches_max: int
 ) -> None:
-    put = [Batch(workspace, number, size) for number, (workspace, size) in enumerate(batches)]
+    sent = [Batch(workspace, number, size) for number, (workspace, size) in enumerate(batches)]
     policy = GroupPolicy(max_bytes=1000 * KB, turn_bytes=turn, max_batches=batches_max, small_bytes=0)
-    queue = queue_of(put, policy)
+    queue = queue_of(sent, policy)
     queue.close()
-    got: list[Batch] = []
-    closed = not put
-    while not closed:
-        pending, closed = queue.gather()
-        assert len(pending) <= batches_max
-        got += [batch for batch, _ in pending]
-    assert sorted(got) == sorted(put)
+    got = everything(queue)
+    assert sorted(got) == sorted(sent)
     for workspace in range(1, 6):
         own = [batch.number for batch in got if batch.workspace == workspace]
         assert own == sorted(own)

@@ -32,6 +32,9 @@ LAYERS: Final = {
     "kafka": {"api", "clients", "catalog", "workers", "run", "settings"},
     "workers": {"api", "clients", "publish", "catalog", "kafka", "run", "settings"},
     "query": {"api", "clients", "catalog", "kafka", "workers", "run", "settings"},
+    "load": {"api", "clients", "commit", "journal", "publish", "parquet", "disk", "object_store", "catalog"}
+    | {"kafka", "workers", "query", "console", "run", "settings"},
+    "console": {"clients", "journal", "publish", "catalog", "workers", "run", "settings"},
     "api": {"query", "catalog", "kafka", "workers", "run", "settings"},
     "settings": {"run"},
 }

@@ -38,6 +38,7 @@ STATUS_BY_ERROR: Final[Mapping[type[errors.RequestError], int]] = MappingProxyTy
         errors.BatchIdReused: 409,
         errors.BodyTooLarge: 413,
         errors.UnsupportedMedia: 415,
+        errors.QueryLimit: 422,
         errors.WorkspaceOverShare: 429,
         errors.DecoderFailed: 500,
         errors.Overloaded: 503,

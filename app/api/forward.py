@@ -14,7 +14,7 @@ from app.api.error_responses import RequestIds, error_response, request_id_of
 from app.errors import BodyTooLarge, Overloaded, RequestError
 
 REQUEST_BYTES_MAX: Final = 64 << 10
-"""Of a body: no admin call wants one."""
+"""Of a body: no call that is carried on wants one but POST /query, whose are smaller."""
 
 READ_BYTES: Final = 256 << 10
 
@@ -42,8 +42,16 @@ class Forwarder:
             return
         try:
             writer.write(_request(scope, body))
-            if not await _Response(scope["method"], send).pass_on(reader):
-                await self._refuse(scope, send, _unreachable())
+            passing = asyncio.ensure_future(_Response(scope["method"], send).pass_on(reader))
+            leaving = asyncio.ensure_future(_until_client_leaves(receive))
+            try:
+                # The other process is to know that nobody waits for its answer any more.
+                await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if passing.done() and not passing.result():
+                    await self._refuse(scope, send, _unreachable())
+            finally:
+                passing.cancel()
+                leaving.cancel()
         finally:
             writer.close()
 
@@ -62,6 +70,11 @@ class Forwarder:
         except BaseException:
             connection.close()
             raise
+
+
+async def _until_client_leaves(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _unreachable() -> Overloaded:

@@ -1,11 +1,11 @@
-"""Which batches make the next group: those that wait, and a few moments' more where that pays."""
+"""Which batches make the next group: those that wait, by turns, and a few moments' more where that pays."""
 
 import contextlib
 import queue
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -13,14 +13,23 @@ Item = TypeVar("Item")
 Waiting = tuple[Item, Callable[[Any], None]]
 """A batch, and where its answer goes."""
 
+DEAR_SECONDS_A_BYTE: Final = 2e-7
+"""A group of several lanes that takes longer holds a dear one: ordinary rows take a third of it at most."""
+
+LANES_KNOWN_MAX: Final = 10_000
+"""Lanes of which it is remembered that they are not dear; beyond it they are found out anew."""
+
+FORGETS: Final = 0.9
+"""What is left of a lane's cost a byte after a group that cost less."""
+
 
 class GroupPolicy(msgspec.Struct, frozen=True):
     """How much one group takes.
 
     max_bytes: bodies beyond the first. max_batches: batches.
     turn_bytes: of one lane (a workspace) beyond its first batch, before the others have had their turn.
-    slice_s: how long decoding a group should take at most. Bodies that take longer a byte make smaller
-        groups, so that nobody waits longer behind them; not below small_bytes.
+    slice_s: how long decoding a group should take at most. A lane whose bodies take longer has groups of its
+        own, which are decoded beside those of the others.
     idle_mark_s: after that long without a batch, a mark frame vouches for the last group.
     small_bytes: a group with less is small. While the group before it is being made durable it waits for
         more, since what a group costs is then shared by more batches; a larger one is decoded meanwhile.
@@ -38,11 +47,31 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     lingers_max: int = 3
 
 
+class Gathered(msgspec.Struct, Generic[Item]):
+    """batches: of the next group. dear: the lane they are all of, where they take long to decode.
+    last: whether no more will come. tells: whether it shows what some lane costs."""
+
+    batches: list[Any]
+    dear: int | None
+    last: bool
+    tells: bool
+
+
+class _Done(msgspec.Struct):
+    """What became of a gathered group."""
+
+    batches: Sequence[Any]
+    dear: int | None
+    seconds: float
+    postponed: Sequence[Any]
+
+
 class GroupQueue(Generic[Item]):
     """The queue of batches and their replies: any thread puts, one gathers. Bounded by the bytes that
     admission lets in.
 
-    Lanes take turns, so that what one workspace sends at once does not stand before what others send.
+    Lanes take turns, so that what one workspace sends at once does not stand before what others send; and
+    while a dear group of one is decoded, the others go on.
     size_of: bytes of a batch. lane_of: whose turn it is in. on_idle is called once after idle_mark_s without
     a batch. wait_for_turn returns when no group is being made durable.
     """
@@ -60,12 +89,16 @@ class GroupQueue(Generic[Item]):
         self._policy = policy
         self._on_idle = on_idle
         self._wait_for_turn = wait_for_turn
-        self._queue: queue.SimpleQueue[Waiting[Item] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Waiting[Item] | _Done | None] = queue.SimpleQueue()
         self._lanes: dict[int, deque[Waiting[Item]]] = {}
+        self._seconds_a_byte: dict[int, float] = {}
+        self._suspects: set[int] = set()
+        self._known: set[int] = set()
+        self._tells = False
+        self._dear: int | None = None
         self._waiting = 0
         self._waiting_bytes = 0
         self._last_batches = 1
-        self._bytes_max = policy.max_bytes
         self._closed = False
 
     def put(self, waiting: Waiting[Item]) -> None:
@@ -75,15 +108,51 @@ class GroupQueue(Generic[Item]):
         """What was put before is still gathered."""
         self._queue.put(None)
 
-    def gather(self) -> tuple[list[Waiting[Item]], bool]:
-        """Waits for a batch, then takes what waits, up to the policy; and whether no more will come."""
-        if not self._waiting and not self._closed:
-            try:
-                self._line_up(self._queue.get(timeout=self._policy.idle_mark_s))
-            except queue.Empty:
-                self._on_idle()
+    def gather(self) -> Gathered[Item]:
+        """Waits for a batch, then takes what waits, up to the policy."""
+        batches: list[Waiting[Item]] = []
+        dear = None
+        while not batches:
+            if not self._waiting and not self._closed:
+                try:
+                    self._line_up(self._queue.get(timeout=self._policy.idle_mark_s))
+                except queue.Empty:
+                    self._on_idle()
+                    self._line_up(self._queue.get())
+            self._take_waiting()
+            self._grow()
+            batches, dear = self._by_turns()
+            if self._closed and not self._waiting and self._dear is None:
+                break
+            if not batches and (self._waiting or self._closed):
+                # What waits is dear, and so is what is being decoded.
                 self._line_up(self._queue.get())
-        self._take_waiting()
+        self._last_batches = len(batches)
+        self._dear = dear if dear is not None else self._dear
+        last = self._closed and not self._waiting and self._dear is None
+        return Gathered(batches, dear, last, self._tells)
+
+    def done(
+        self, gathered: Gathered[Item], seconds: float = 0.0, postponed: Sequence[Waiting[Item]] = ()
+    ) -> None:
+        """A group was decoded in that time. Any thread. postponed: batches that had no room in it; they come
+        first in the next one."""
+        if gathered.tells or postponed or seconds > self._policy.slice_s:
+            self._queue.put(_Done(gathered.batches, gathered.dear, seconds, postponed))
+
+    def rest(self, wait_s: float) -> list[Waiting[Item]]:
+        """What is still in the queue, and what comes until nothing has for wait_s."""
+        found = [waiting for lane in self._lanes.values() for waiting in lane]
+        self._lanes, self._waiting, self._waiting_bytes = {}, 0, 0
+        with contextlib.suppress(queue.Empty):
+            while True:
+                entry = self._queue.get(timeout=wait_s)
+                if entry is not None and not isinstance(entry, _Done):
+                    found.append(entry)
+        return found
+
+    def _grow(self) -> None:
+        """Waits for more where the group is small."""
         if self._may_grow():
             self._wait_for_turn()
             self._take_waiting()
@@ -95,39 +164,12 @@ class GroupQueue(Generic[Item]):
             self._take_waiting()
             if self._waiting == before:
                 break
-        pending = self._by_turns()
-        self._last_batches = len(pending)
-        return pending, self._closed and not self._waiting
-
-    def put_back(self, postponed: Sequence[Waiting[Item]]) -> None:
-        """These had no room in their group; they come first in the next one. For the thread that gathers."""
-        for waiting in reversed(postponed):
-            self._lane(waiting).appendleft(waiting)
-            self._waiting += 1
-            self._waiting_bytes += self._size_of(waiting[0])
-
-    def note(self, size: int, seconds: float) -> None:
-        """How long a gathered group of so many bytes took to decode. For the thread that gathers."""
-        policy = self._policy
-        in_time = int(size * policy.slice_s / max(seconds, 1e-6))
-        self._bytes_max = min(max(in_time, policy.small_bytes), policy.max_bytes)
-
-    def rest(self, wait_s: float) -> list[Waiting[Item]]:
-        """What is still in the queue, and what comes until nothing has for wait_s."""
-        found = [waiting for lane in self._lanes.values() for waiting in lane]
-        self._lanes, self._waiting, self._waiting_bytes = {}, 0, 0
-        with contextlib.suppress(queue.Empty):
-            while True:
-                entry = self._queue.get(timeout=wait_s)
-                if entry is not None:
-                    found.append(entry)
-        return found
 
     def _may_grow(self) -> bool:
         return (
             not self._closed
+            and 0 < self._waiting < self._policy.max_batches
             and self._waiting_bytes < self._policy.small_bytes
-            and self._waiting < self._policy.max_batches
         )
 
     def _take_waiting(self) -> None:
@@ -135,13 +177,45 @@ class GroupQueue(Generic[Item]):
             while True:
                 self._line_up(self._queue.get_nowait())
 
-    def _line_up(self, waiting: Waiting[Item] | None) -> None:
-        if waiting is None:
+    def _line_up(self, entry: Waiting[Item] | _Done | None) -> None:
+        if entry is None:
             self._closed = True
+        elif isinstance(entry, _Done):
+            self._conclude(entry)
+        else:
+            self._lane(entry).append(entry)
+            self._waiting += 1
+            self._waiting_bytes += self._size_of(entry[0])
+
+    def _conclude(self, done: _Done) -> None:
+        if done.dear is not None:
+            self._dear = None
+        for waiting in reversed(done.postponed):
+            self._lane(waiting).appendleft(waiting)
+            self._waiting += 1
+            self._waiting_bytes += self._size_of(waiting[0])
+        lanes = {self._lane_of(item) for item, _ in done.batches}
+        took_long = done.seconds > self._policy.slice_s
+        if len(lanes) > 1:
+            # Which of them it was shows when each has a group of its own.
+            size = sum(self._size_of(item) for item, _ in done.batches)
+            if took_long and done.seconds > size * DEAR_SECONDS_A_BYTE:
+                self._suspects |= lanes
+            else:
+                self._know(lanes)
             return
-        self._lane(waiting).append(waiting)
-        self._waiting += 1
-        self._waiting_bytes += self._size_of(waiting[0])
+        for lane in lanes:
+            self._suspects.discard(lane)
+            size = sum(self._size_of(item) for item, _ in done.batches)
+            cost = max(done.seconds / max(size, 1), self._seconds_a_byte.pop(lane, 0.0) * FORGETS)
+            if took_long or cost * size > self._policy.slice_s:
+                self._seconds_a_byte[lane] = cost
+        self._know(lanes)
+
+    def _know(self, lanes: set[int]) -> None:
+        if len(self._known) > LANES_KNOWN_MAX:
+            self._known.clear()
+        self._known |= lanes
 
     def _lane(self, waiting: Waiting[Item]) -> deque[Waiting[Item]]:
         lane_of = self._lane_of(waiting[0])
@@ -150,28 +224,55 @@ class GroupQueue(Generic[Item]):
             lane = self._lanes[lane_of] = deque()
         return lane
 
-    def _by_turns(self) -> list[Waiting[Item]]:
-        """The next group. Who had a turn is last in the next round; an empty lane is forgotten."""
-        policy = self._policy
-        pending: list[Waiting[Item]] = []
+    def _by_turns(self) -> tuple[list[Waiting[Item]], int | None]:
+        """The next group, and the lane it is of where that is a dear one. Who had a turn is last in the next
+        round, who was passed over first; an empty lane is forgotten."""
+        group: list[Waiting[Item]] = []
         size = 0
-        while self._lanes and size < self._bytes_max and len(pending) < policy.max_batches:
+        passed: dict[int, deque[Waiting[Item]]] = {}
+        served: dict[int, deque[Waiting[Item]]] = {}
+        dear = None
+        self._tells = False
+        while self._has_room(group, size) and (self._lanes or served):
+            if not self._lanes:
+                self._lanes, served = served, {}
             number, lane = next(iter(self._lanes.items()))
             del self._lanes[number]
-            turn = 0
-            while (
-                lane
-                and turn < policy.turn_bytes
-                and size < self._bytes_max
-                and len(pending) < policy.max_batches
-            ):
-                waiting = lane.popleft()
-                pending.append(waiting)
-                taken = self._size_of(waiting[0])
-                turn += taken
-                size += taken
+            is_dear, alone = self._is_dear(number, lane), number in self._suspects
+            if (is_dear and self._dear is not None) or ((is_dear or alone) and group):
+                passed[number] = lane
+                continue
+            size += self._turn(group, lane, size, limit=self._limit_of(number) if is_dear else None)
+            self._tells |= is_dear or alone or number not in self._known or number in self._seconds_a_byte
             if lane:
-                self._lanes[number] = lane
-        self._waiting -= len(pending)
+                # One turn of a lane that nobody knows yet: its bodies may be dear.
+                (served if number in self._known else passed)[number] = lane
+            if is_dear or alone:
+                dear = number if is_dear else None
+                break
+        self._lanes = {**passed, **self._lanes, **served}
+        self._waiting -= len(group)
         self._waiting_bytes -= size
-        return pending
+        return group, dear
+
+    def _turn(
+        self, group: list[Waiting[Item]], lane: deque[Waiting[Item]], size: int, limit: int | None
+    ) -> int:
+        """Moves the lane's next batches into the group; how many bytes."""
+        turn, limit = 0, self._policy.turn_bytes if limit is None else limit
+        while lane and turn < limit and self._has_room(group, size + turn):
+            waiting = lane.popleft()
+            group.append(waiting)
+            turn += self._size_of(waiting[0])
+        return turn
+
+    def _has_room(self, group: list[Waiting[Item]], size: int) -> bool:
+        return size < self._policy.max_bytes and len(group) < self._policy.max_batches
+
+    def _is_dear(self, number: int, lane: deque[Waiting[Item]]) -> bool:
+        """Whether the lane's next batch would take a slice by itself, as far as one knows."""
+        cost = self._seconds_a_byte.get(number)
+        return cost is not None and cost * self._size_of(lane[0][0]) > self._policy.slice_s
+
+    def _limit_of(self, number: int) -> int:
+        return int(self._policy.slice_s / self._seconds_a_byte[number])

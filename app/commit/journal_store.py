@@ -10,6 +10,7 @@ from app.commit.batch_ids import DeduplicationWindow
 from app.commit.payload import RowsFrameCodec
 from app.commit.settle import SettledFrame
 from app.commit.store import AcceptedRows, NotStored
+from app.commit.tap import Watch
 from app.commit.usage import Usage
 from app.journal.failures import JournalFull
 from app.kinds import Kind
@@ -51,6 +52,7 @@ class JournalStore:
 
     max_delay_s: how long a group is held back while the writer is behind. So clients that wait for their
     answers come at the writer's pace; what comes faster than that waits in the journal.
+    watch: is shown rows that are durable, and must not block.
     """
 
     stores_at_once: Final = 1
@@ -63,12 +65,14 @@ class JournalStore:
         accepted: AcceptedRows,
         max_delay_s: float,
         usage: Usage,
+        watch: Watch,
     ) -> None:
         self._journal = journal
         self._writer = writer
         self._window = window
         self._accepted = accepted
         self._max_delay_s = max_delay_s
+        self._watch = watch
         self._usage = usage
         self._codec = RowsFrameCodec()
 
@@ -96,4 +100,6 @@ class JournalStore:
             self._accepted.rows.update(group.accepted)
             for lsn, frame in enumerate(frames, appended.first_lsn):
                 self._writer.put(lsn, frame.rows.kind, frame.rows.rows)
+        for frame in frames:
+            self._watch(frame.rows.kind, frame.rows.rows)
         return appended.sync_seconds

@@ -6,18 +6,20 @@ answered with one wake-up of the event loop. A bad batch is refused alone.
 
 Two threads share the work. One gathers and decodes; the other has the store judge batch ids and make the
 group durable, and answers, group by group in the same order. So a large group is decoded while the disk works
-on the last one. A store that takes several groups at once has a storing thread for each.
+on the last one. A store that takes several groups at once has a storing thread for each. What one workspace
+sends that takes long to decode is decoded by a thread of its own, beside what the others send.
 """
 
 import asyncio
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from app.commit.group import GroupCounts
-from app.commit.group_queue import GroupPolicy, GroupQueue
+from app.commit.group_queue import Gathered, GroupPolicy, GroupQueue
 from app.commit.handover import Handover
 from app.commit.store import NotStored, Store
 
@@ -84,17 +86,20 @@ class Pipeline(Generic[Item, Grouped]):
             policy, size_of, lane_of, store.idle, self._decoded.wait_until_idle
         )
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._dear: queue.SimpleQueue[Gathered[Item] | None] = queue.SimpleQueue()
+        self._held_back_bytes = policy.small_bytes
         self._closed = False
         self._failed = False
         self._threads: list[threading.Thread] = []
+        self._decoding_dear = threading.Thread(target=self._run_decode_dear, name="decode-dear")
 
     def start(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Replies are called on `loop`, or where there is none on the thread that stores."""
         self._loop = loop
         storing = [("commit", self._run_store)] * self._store.stores_at_once
         for name, run in (*storing, ("decode", self._run_decode)):
-            thread = threading.Thread(target=run, name=name)
-            self._threads.append(thread)
+            self._threads.append(threading.Thread(target=run, name=name))
+        for thread in (*self._threads, self._decoding_dear):
             thread.start()
 
     def submit(self, item: Item, reply: Callable[[Any], None]) -> None:
@@ -119,13 +124,18 @@ class Pipeline(Generic[Item, Grouped]):
 
     def _run_decode(self) -> None:
         try:
-            closed = False
-            while not closed:
-                pending, closed = self._queue.gather()
-                if pending:
-                    self._decode(self._new_group(pending))
+            last = False
+            while not last:
+                gathered = self._queue.gather()
+                last = gathered.last
+                if gathered.dear is not None:
+                    self._dear.put(gathered)
+                elif gathered.batches:
+                    self._decode(gathered)
         except BaseException as error:
             self._fail(error)
+        self._dear.put(None)
+        self._decoding_dear.join()
         self._decoded.close()
         if self._failed:
             # Those still in the queue were not written anywhere.
@@ -133,13 +143,25 @@ class Pipeline(Generic[Item, Grouped]):
             if rest:
                 self._refuse(self._new_group(rest), NotStored("stopping"))
 
-    def _decode(self, group: Grouped) -> None:
-        self._store.wait_for_room()
+    def _run_decode_dear(self) -> None:
         try:
-            began = time.perf_counter()
-            group.decode()
-            self._queue.note(group.size, time.perf_counter() - began)
-            self._queue.put_back(group.postponed)
+            while (gathered := self._dear.get()) is not None:
+                self._decode(gathered)
+        except BaseException as error:
+            self._fail(error)
+
+    def _decode(self, gathered: Gathered[Item]) -> None:
+        group = self._new_group(gathered.batches)
+        if group.size >= self._held_back_bytes:
+            self._store.wait_for_room()
+        began = time.perf_counter()
+        postponed: Sequence[Any] = ()
+        try:
+            try:
+                group.decode()
+                postponed = group.postponed
+            finally:
+                self._queue.done(gathered, time.perf_counter() - began, postponed)
             taken = self._decoded.give(group)
         except BaseException:
             self._refuse(group, NotStored("stopping"))

@@ -68,6 +68,7 @@ class Encoder:
         path = relative_path(partition, number, self._node)
         draft = self._draft(buffered, rows)
         content = b"".join(draft.chunks())
+        now = rfc3339(self._clock())
         into.placements.append((path, content))
         into.files.append(
             DataFile(
@@ -82,7 +83,8 @@ class Encoder:
                 min_timestamp=draft.min_timestamp,
                 max_timestamp=draft.max_timestamp,
                 compression=self._policy.layout.codec,
-                created_at=rfc3339(self._clock()),
+                created_at=now,
+                updated_at=now,
                 sealed=True,
                 first_lsn=buffered.first_lsn,
                 last_lsn=buffered.last_lsn,

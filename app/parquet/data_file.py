@@ -20,7 +20,8 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     """One published file, as the manifest and /files know it.
 
     path: below `{path}`, posix. bytes: its length. min_timestamp, max_timestamp: ms since the epoch.
-    created_at: when its first version was published, RFC 3339 UTC.
+    created_at: when its first version was published, RFC 3339 UTC. updated_at: when this one was; empty in
+        manifests of earlier versions.
     sealed: it will never change again.
     first_lsn, last_lsn: journal frames from the first to the last of which it has rows.
     number: its place among the files of its partition, from 0.
@@ -49,6 +50,12 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     state: FileState = FileState.PUBLISHED
     lost_rows: int = 0
     lost_through: int = 0
+    updated_at: str = ""
+
+    @property
+    def changed_at(self) -> str:
+        """When this version was published, as far as that is known."""
+        return self.updated_at or self.created_at
 
     @property
     def partition(self) -> Partition:

@@ -151,7 +151,7 @@ def _adopt(
             result.incomplete.append(path)
             continue
         before = old.get(path)
-        created_at = before.created_at if before else rfc3339(found[path].modified_ms)
+        modified_at = rfc3339(found[path].modified_ms)
         result.adopted.append(
             DataFile(
                 path=path,
@@ -165,7 +165,8 @@ def _adopt(
                 min_timestamp=said.min_timestamp,
                 max_timestamp=said.max_timestamp,
                 compression=said.codec,
-                created_at=created_at,
+                created_at=before.created_at if before else modified_at,
+                updated_at=modified_at,
                 sealed=place < len(files) - 1,
                 first_lsn=said.first_lsn,
                 last_lsn=said.last_lsn,

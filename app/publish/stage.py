@@ -223,6 +223,7 @@ class Stager:
         placement = self._staging.write("data", path, draft.chunks(), grown, draft.old_bytes)
         flush.placements.append(placement)
         flush.rows += draft.rows
+        now = rfc3339(self._clock())
         flush.files.append(
             DataFile(
                 path=path,
@@ -236,7 +237,8 @@ class Stager:
                 min_timestamp=draft.min_timestamp,
                 max_timestamp=draft.max_timestamp,
                 compression=self._policy.layout.codec,
-                created_at=old.created_at if old else rfc3339(self._clock()),
+                created_at=old.created_at if old else now,
+                updated_at=now,
                 sealed=sealed,
                 first_lsn=old.first_lsn if old else span.first_lsn,
                 last_lsn=span.last_lsn,

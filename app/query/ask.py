@@ -1,14 +1,16 @@
 """Questions in SQL, answered by DuckDB over a snapshot: `parquet-sink query`."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from app.kinds import Kind
+from app.parquet.promotion import Promotion
+from app.query.data_sets import data_set
+from app.query.forms import encode
 from app.query.snapshot import CannotAsk, Snapshot
-from app.query.views import MACROS, read_parquet, view
+from app.query.views import DATE_COLUMN, MACROS, read_parquet, view, with_date
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -21,9 +23,16 @@ class QueryFailed(Exception):
 
 
 def connect(
-    snapshot: Snapshot, *, payload_is_json: bool, promoted: Mapping[Kind, Sequence[str]]
+    snapshot: Snapshot,
+    *,
+    payload_is_json: bool,
+    promoted: Mapping[Kind, Sequence[Promotion]],
+    store: Any = None,
 ) -> "DuckDBPyConnection":
-    """A connection with the views events, logs and snapshots. Raises CannotAsk without DuckDB."""
+    """A connection with the views events, logs and snapshots. Raises CannotAsk without DuckDB.
+
+    store: where the files of the snapshot are, as app.query.data_sets has it; None for a directory.
+    """
     try:
         import duckdb
     except ImportError:
@@ -33,9 +42,15 @@ def connect(
     for kind in Kind:
         tail = f"tail_{kind.value}"
         connection.register(tail, snapshot.tail[kind])
-        sources = [tail, *([read_parquet(snapshot.files[kind])] if snapshot.files[kind] else [])]
-        names = promoted.get(kind, ()) if snapshot.files[kind] else ()
-        connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names))
+        files, more, date = snapshot.files[kind], promoted.get(kind, ()), {}
+        sources = [tail]
+        if files and store is None:
+            sources.append(read_parquet([file.name for file in files]))
+        elif files:
+            connection.register(f"files_{kind.value}", data_set(kind, files, more, store))
+            sources, date = [with_date(tail), f"files_{kind.value}"], {"date": DATE_COLUMN}
+        names = [each.name for each in more] if files else []
+        connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names, **date))
     return connection
 
 
@@ -56,35 +71,15 @@ def _write(relation: "DuckDBPyRelation", form: str, output: Path | None) -> None
         raise CannotAsk(f"{form} is no text for a terminal: name a file with --output")
     if form == "parquet":
         relation.write_parquet(str(output))
-    elif form == "arrow":
-        import pyarrow as pa
-
-        table = relation.to_arrow_table()
-        with pa.OSFile(str(output), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
-            stream.write_table(table)
-    else:
-        text = _text(relation, form)
-        if output is None:
-            sys.stdout.write(text)
-        else:
-            output.write_text(text, "utf-8")
-
-
-def _text(relation: "DuckDBPyRelation", form: str) -> str:
+        return
     if form == "table":
-        return f"{relation.limit(TABLE_ROWS_MAX)}\n"
-    names = relation.columns
-    rows: list[tuple[Any, ...]] = relation.fetchall()
-    if form == "csv":
-        import csv
-        import io
-
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(rows)
-        return out.getvalue()
-    objects = [dict(zip(names, row, strict=True)) for row in rows]
-    if form == "json":
-        return json.dumps(objects, default=str, ensure_ascii=False, indent=2) + "\n"
-    return "".join(json.dumps(each, default=str, ensure_ascii=False) + "\n" for each in objects)
+        parts = [f"{relation.limit(TABLE_ROWS_MAX)}\n".encode()]
+    else:
+        parts = encode(relation, form).parts
+    if output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.writelines(parts)
+        sys.stdout.buffer.flush()
+    else:
+        with output.open("wb") as file:
+            file.writelines(parts)

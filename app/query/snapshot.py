@@ -60,33 +60,55 @@ class Selection(msgspec.Struct, frozen=True):
         )
 
 
+class SnapshotFile(msgspec.Struct, frozen=True):
+    """name: to open it by while the snapshot is open. date: of receipt, YYYY-MM-DD."""
+
+    name: str
+    workspace_id: int
+    date: str
+
+
 class _NotYet(Exception):
     """A file has a version that the manifest does not name."""
 
 
 class Snapshot:
-    """files: by kind, names to open them by while this is open. tail: rows that are in none of them."""
+    """files: by kind. tail: rows that are in none of them."""
 
-    def __init__(self, files: dict[Kind, list[str]], tail: dict[Kind, pa.Table], pinned: list[int]) -> None:
+    def __init__(
+        self, files: dict[Kind, list[SnapshotFile]], tail: dict[Kind, pa.Table], pinned: list[int]
+    ) -> None:
         self.files = files
         self.tail = tail
         self._pinned = pinned
 
     @classmethod
-    def take(cls, fs: DurableFS, paths: SinkPaths, selection: Selection) -> Self:
-        """Raises CannotAsk; OSError."""
-        if paths.data is None:
+    def take(
+        cls,
+        fs: DurableFS,
+        paths: SinkPaths,
+        selection: Selection,
+        tail_bytes_max: int = TAIL_BYTES_MAX,
+        objects: str | None = None,
+    ) -> Self:
+        """objects: what the names of files stand below, where they are in a bucket: they never change there.
+
+        Raises CannotAsk; OSError.
+        """
+        if paths.data is None and objects is None:
             raise CannotAsk("files on an object store: ask them as docs/queries.md says")
         if not fs.exists(paths.manifest):
             raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
-        frames = list(_unpublished(fs, paths, _manifest(fs, paths)))
+        frames = list(_unpublished(fs, paths, _manifest(fs, paths), selection, tail_bytes_max))
         for _ in range(TRIES_MAX):
             manifest = _manifest(fs, paths)
             pinned: list[int] = []
             try:
-                return cls(
-                    _open(paths.data, manifest, selection, pinned), _tail(frames, manifest, selection), pinned
-                )
+                if paths.data is None:
+                    files = _named(f"{objects}/", manifest, selection)
+                else:
+                    files = _open(paths.data, manifest, selection, pinned)
+                return cls(files, _tail(frames, manifest, selection), pinned)
             except _NotYet:
                 _close(pinned)
                 time.sleep(PAUSE_S)
@@ -123,7 +145,7 @@ def _size(path: Path) -> int:
 
 
 def _unpublished(
-    fs: DurableFS, paths: SinkPaths, manifest: Manifest
+    fs: DurableFS, paths: SinkPaths, manifest: Manifest, selection: Selection, bytes_max: int
 ) -> Iterator[tuple[int, Kind, pa.RecordBatch]]:
     """(LSN, kind, rows) of frames of which the manifest does not have all rows."""
     codec, size = RowsFrameCodec(), 0
@@ -133,10 +155,10 @@ def _unpublished(
             with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
                 for lsn, payload in _entries(fs, path):
                     frame = codec.decode(payload)
-                    rows = _without_published(frame.rows, frame.header.kind, lsn, manifest)
+                    rows = _without_published(frame.rows, frame.header.kind, lsn, manifest, selection)
                     if rows is not None:
                         size += rows.nbytes
-                        if size > TAIL_BYTES_MAX:
+                        if size > bytes_max:
                             raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
                         yield lsn, frame.header.kind, rows
 
@@ -155,14 +177,14 @@ def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
 
 
 def _without_published(
-    rows: pa.RecordBatch, kind: Kind, lsn: int, manifest: Manifest, selection: Selection | None = None
+    rows: pa.RecordBatch, kind: Kind, lsn: int, manifest: Manifest, selection: Selection
 ) -> pa.RecordBatch | None:
     left = []
     for hourly, some in split(rows, kind, Rotation.HOURLY):
         daily = msgspec.structs.replace(hourly, hour=None)
         if any(manifest.is_published(each, lsn) for each in (hourly, daily)):
             continue
-        if selection is None or (
+        if (
             (selection.workspace_id in (None, daily.workspace_id))
             and (selection.since is None or daily.date >= selection.since)
             and (selection.until is None or daily.date <= selection.until)
@@ -182,15 +204,29 @@ def _tail(
     return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
 
 
-def _open(root: Path, manifest: Manifest, selection: Selection, pinned: list[int]) -> dict[Kind, list[str]]:
-    names: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+def _as_found(name: str, file: DataFile) -> SnapshotFile:
+    return SnapshotFile(name, file.workspace_id, file.date)
+
+
+def _named(root: str, manifest: Manifest, selection: Selection) -> dict[Kind, list[SnapshotFile]]:
+    names: dict[Kind, list[SnapshotFile]] = {kind: [] for kind in Kind}
+    for file in manifest.files():
+        if file.state is FileState.PUBLISHED and selection.takes(file):
+            names[file.kind].append(_as_found(root + file.path, file))
+    return names
+
+
+def _open(
+    root: Path, manifest: Manifest, selection: Selection, pinned: list[int]
+) -> dict[Kind, list[SnapshotFile]]:
+    names: dict[Kind, list[SnapshotFile]] = {kind: [] for kind in Kind}
     for file in manifest.files():
         if file.state is not FileState.PUBLISHED or not selection.takes(file):
             continue
         path = root / file.path
         if file.sealed or len(pinned) >= PINNED_FILES_MAX:
             if path.exists():
-                names[file.kind].append(str(path))
+                names[file.kind].append(_as_found(str(path), file))
             continue
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -199,7 +235,7 @@ def _open(root: Path, manifest: Manifest, selection: Selection, pinned: list[int
         pinned.append(descriptor)
         if os.fstat(descriptor).st_size != file.bytes:
             raise _NotYet
-        names[file.kind].append(f"/proc/self/fd/{descriptor}")
+        names[file.kind].append(_as_found(f"/proc/self/fd/{descriptor}", file))
     return names
 
 

@@ -16,10 +16,15 @@ CREATE MACRO ip_text(address) AS CASE
 END;
 """
 
+DATE_COLUMN: Final = "_date"
+"""The date of receipt in sources that know it of whole files; those are skipped by it."""
+
+_DATE: Final = "CAST(make_timestamp_ms(batch_timestamp) AS DATE)"
+
 _HEAD: Final = """
   make_timestamp_ms(timestamp) AS timestamp,
   make_timestamp_ms(batch_timestamp) AS received_at,
-  CAST(make_timestamp_ms(batch_timestamp) AS DATE) AS date,
+  {date} AS date,
   workspace_id AS workspace,"""
 
 _COLUMNS: Final = {
@@ -31,13 +36,25 @@ _COLUMNS: Final = {
 }
 
 
-def view(kind: Kind, sources: Sequence[str], *, payload_is_json: bool, promoted: Sequence[str] = ()) -> str:
-    """sources: tables or `read_parquet(…)` calls with the columns of the kind's files."""
+def with_date(source: str) -> str:
+    """A source that has DATE_COLUMN, too."""
+    return f"(SELECT *, {_DATE} AS {DATE_COLUMN} FROM {source})"
+
+
+def view(
+    kind: Kind,
+    sources: Sequence[str],
+    *,
+    payload_is_json: bool,
+    promoted: Sequence[str] = (),
+    date: str = _DATE,
+) -> str:
+    """sources: tables or `read_parquet(…)` calls with the columns of the kind's files. date: of receipt."""
     payload = "CAST(decode(payload) AS JSON)" if payload_is_json else "payload"
     rows = " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources)
     more = "".join(f', "{name}"' for name in promoted)
     return (
-        f"CREATE VIEW {kind.value} AS SELECT{_HEAD}\n  {_COLUMNS[kind]}\n"
+        f"CREATE VIEW {kind.value} AS SELECT{_HEAD.format(date=date)}\n  {_COLUMNS[kind]}\n"
         f"  ip_text(source_ip) AS source_ip, {payload} AS payload{more}\nFROM ({rows});"
     )
 

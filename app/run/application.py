@@ -1,7 +1,7 @@
 """The application: its routes, its error answers, its life. Nothing happens at import."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -31,12 +31,15 @@ from app.api.ingest import IngestEndpoint
 from app.api.ingest_request import INGEST_CALLS, IngestParts, IngestPolicy
 from app.api.metrics import metrics_router
 from app.api.openapi.document import openapi_document
+from app.api.sql import QueryEndpoint
 from app.api.status import status_router
+from app.api.tail import TailEndpoint
 from app.api.tolerant_paths import TolerantPaths
 from app.api.usage import usage_router
 from app.clients.table import Table
 from app.commit.admission import Admission
 from app.metrics import Metrics
+from app.run.asking import Asking
 from app.run.compose import AnyService, build_service
 from app.run.crew import Crew
 from app.run.lifespan import running
@@ -47,10 +50,13 @@ from app.submission import Reply, Submission
 
 
 def create_app(
-    settings: Settings, request_exit: Callable[[], None] = lambda: None, crew: Crew | None = None
+    settings: Settings,
+    request_exit: Callable[[], None] = lambda: None,
+    crew: Crew | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
     """request_exit: asks the server to end when the service cannot go on (app.state.service.fatal says why).
-    crew: the processes that take batches, where this one does not.
+    crew: the processes that take batches, where this one does not. is_stopping: whether the server is to end.
 
     Raises KeyFileError when the key file cannot be used.
     """
@@ -60,18 +66,23 @@ def create_app(
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    asking = Asking(settings)
     metrics = Metrics(registry, settings.sink.metrics_workspaces)
     if crew is None:
-        service = build_service(settings, metrics, request_exit)
+        service = build_service(settings, metrics, request_exit, watch=asking.tap.offer)
     else:
-        service = build_service(settings, metrics, request_exit, crew.new_pipeline)
+        service = build_service(settings, metrics, request_exit, crew.new_pipeline, asking.tap.offer)
         assert isinstance(service, Service), "settings see to that"
         crew.serve(service, metrics)
     ids = RequestIds()
 
-    def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         sink = settings.sink
-        return running(app, service, keys, sink.metrics_interval if sink.metrics_enabled else None, crew)
+        interval = sink.metrics_interval if sink.metrics_enabled else None
+        async with running(app, service, keys, interval, crew):
+            yield
+            await asking.close()
 
     app = FastAPI(
         title="Parquet Sink",
@@ -88,7 +99,7 @@ def create_app(
     parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":
         add_ingest_calls(app, settings, parts)
-    _add_admin_calls(app, settings, service, keys, ids, registry, crew)
+    _add_admin_calls(app, settings, service, keys, ids, registry, crew, asking, is_stopping)
     install_error_responses(app, ids)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
@@ -166,6 +177,8 @@ def _add_admin_calls(
     ids: RequestIds,
     registry: CollectorRegistry,
     crew: Crew | None,
+    asking: Asking,
+    is_stopping: Callable[[], bool],
 ) -> None:
     token = settings.auth.admin_token
     auth = AdminAuth(
@@ -177,6 +190,10 @@ def _add_admin_calls(
         flush_router(service.flush, service.problem, auth.authorise, settings.server.request_timeout)
     )
     app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
+    questions = QueryEndpoint(asking.ask, asking.absent, auth.authorise, settings.server.request_timeout)
+    app.router.routes.append(Route("/query", questions, methods=["POST"]))
+    tail = TailEndpoint(asking.watched, asking.not_watched, auth.authorise, is_stopping)
+    app.router.routes.append(Route("/tail", tail, methods=["GET"]))
     app.include_router(status_router(service.status, auth.authorise_admin))
     knows_bytes = settings.journal.type == "local"
     app.include_router(usage_router(service.accounts.of_days, auth.authorise, knows_bytes=knows_bytes))

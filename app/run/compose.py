@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app.catalog.client import CatalogMisconfigured
 from app.catalog.registrar import Registrar
+from app.commit.tap import Watch, unwatched
 from app.disk.durable_fs import DurableFS
 from app.kafka.client import KafkaMisconfigured, require_client
 from app.kafka.place import SharedBucket, SharedDirectory
@@ -41,8 +42,12 @@ def build_service(
     metrics: Metrics,
     request_exit: Callable[[], None],
     new_pipeline: NewPipeline = pipeline_of_batches,
+    watch: Watch = unwatched,
 ) -> AnyService:
-    """All parts with their policies; nothing is opened yet. request_exit: asks the server to end."""
+    """All parts with their policies; nothing is opened yet. request_exit: asks the server to end.
+
+    watch: is shown rows that were accepted; with a Kafka journal it is not.
+    """
     observe_build(metrics)
     if settings.journal.type == "kafka":
         return _build_kafka_service(settings, metrics, request_exit)
@@ -58,6 +63,7 @@ def build_service(
         store=(store := object_store(settings)),
         catalog=table_catalog(settings, store, metrics),
         new_pipeline=new_pipeline,
+        watch=watch,
     )
     observe_service(metrics, service, plan.admission, settings)
     return service

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
@@ -19,6 +18,7 @@ from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow
 from app.commit.journal_store import JournalStore
 from app.commit.store import AcceptedRows
+from app.commit.tap import Watch, unwatched
 from app.disk.data_directory_lock import lock_data_directory
 from app.disk.durable_fs import DurableFS
 from app.disk.file_lock import FileLock
@@ -85,7 +85,9 @@ class Service:
         store: ObjectStore | None = None,
         catalog: Catalog | None = None,
         new_pipeline: NewPipeline = pipeline_of_batches,
+        watch: Watch = unwatched,
     ) -> None:
+        self._watch = watch
         self._new_writer = new_writer
         self._new_pipeline = new_pipeline
         self._catalog = catalog or NoCatalog()
@@ -107,6 +109,7 @@ class Service:
         self._closed = False
         reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
         self._disks = Disks(fs, paths, reserve, policies.admission)
+        self._window_path = paths.state / "deduplication"
         self.accounts = Accounts(fs, paths.state, policies.quotas, clock_ms, timer_ms, metrics.count_usage)
         self.admission = Admission(
             policies.admission,
@@ -155,7 +158,8 @@ class Service:
         journal_is_new = not self._fs.exists(self._paths.segments)
         try:
             manifest, report = self._patience.until_store_answers(
-                lambda: self._recover(accepts_unnamed=not journal_is_new), self._note_outage
+                lambda: self._recover(accepts_unnamed=not journal_is_new),
+                partial(self.gate.close, AWAITING_STORE),
             )
         except OSError as error:
             raise CannotStart(cannot_start(error)) from error
@@ -201,7 +205,15 @@ class Service:
         for key, line in writer.account().items():
             accepted.rows[key] = line.buffered + line.published + line.quarantined
         pipeline = self._new_pipeline(
-            JournalStore(journal, writer, window, accepted, self._policies.max_delay_s, self.accounts.usage),
+            JournalStore(
+                journal,
+                writer,
+                window,
+                accepted,
+                self._policies.max_delay_s,
+                self.accounts.usage,
+                self._watch,
+            ),
             self._policies.group,
             self._policies.decode,
             CommitObserver(self._metrics),
@@ -365,9 +377,6 @@ class Service:
             raise Overloaded("The service is starting; try again.", retry_after_s=2)
         return self._parts
 
-    def _note_outage(self) -> None:
-        self.gate.close(AWAITING_STORE)
-
     def _trim(self, journal: Journal, window: DeduplicationWindow, lsn: int) -> None:
         """Saves batch ids and usage before the frames that carry them go. Called by the writer."""
         if journal.frees(lsn):
@@ -379,7 +388,3 @@ class Service:
             # A writer that outlives the time to drain meets a closed journal; the process is about to end.
             if not self._closed:
                 raise
-
-    @property
-    def _window_path(self) -> Path:
-        return self._paths.state / "deduplication"

@@ -84,7 +84,7 @@ def _run(
     if settings.server.workers > 1:
         inner = _inner_socket()
         crew = _crew(settings, listener, inner, source)
-    app = create_app(settings, request_exit, crew)
+    app = create_app(settings, request_exit, crew, lambda: server.should_exit)
     service, keys = app.state.service, app.state.keys
     reload = new_reload(
         [LevelsInForce(settings.log), lambda new: service.accounts.quotas.replace(policies(new).quotas)]

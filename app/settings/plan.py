@@ -16,6 +16,7 @@ from app.journal.policy import JournalPolicy
 from app.parquet.layout import Layout
 from app.parquet.partition import Rotation
 from app.publish.rotation import WriterPolicy
+from app.query.policy import Lake, QueryPolicy
 from app.settings.ingest import parse_date
 from app.settings.quota import quota_policies
 from app.settings.settings import Settings
@@ -107,6 +108,34 @@ def layout_of(settings: Settings) -> Layout:
         payload_is_json=sink.payload_type == "json",
         promotions=tuple(each.promotion for each in sink.promote),
         for_tables=settings.catalog.enabled,
+    )
+
+
+def query_policy(settings: Settings) -> QueryPolicy:
+    """What a question at POST /query may cost."""
+    query = settings.query
+    return QueryPolicy(
+        timeout_s=query.timeout,
+        memory_bytes=query.max_memory,
+        rows_max=query.max_rows,
+        result_bytes=query.max_result_size,
+        threads=query.threads,
+        concurrent=query.max_concurrent,
+        waiting=query.max_waiting,
+        wait_s=query.wait,
+        nice=query.nice,
+    )
+
+
+def lake_of(settings: Settings) -> Lake:
+    """What questions are asked of."""
+    sink = settings.sink
+    return Lake(
+        data=str(sink.directory.absolute()) if sink.directory else None,
+        state=str(settings.journal.path.absolute()),
+        payload_is_json=sink.data_format == "json",
+        promotions=tuple(each.promotion for each in sink.promote),
+        store=sink.store.policy(sink.url) if sink.url is not None else None,
     )
 
 

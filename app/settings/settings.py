@@ -21,6 +21,7 @@ from app.settings.fields import Section
 from app.settings.ingest import IngestSettings
 from app.settings.journal import JournalSettings
 from app.settings.log import LogSettings
+from app.settings.query import QuerySettings
 from app.settings.quota import QuotaSettings, refuse_second_quotas
 from app.settings.server import AuthSettings, ServerSettings
 from app.settings.sink import ParquetSinkSettings
@@ -38,6 +39,7 @@ class Settings(WithCatalog, Section):
     auth: AuthSettings = AuthSettings()
     journal: JournalSettings = JournalSettings()
     ingest: IngestSettings = IngestSettings()
+    query: QuerySettings = QuerySettings()
     log: LogSettings = LogSettings()
     quota: list[QuotaSettings] = Field(default=[], max_length=100_000, description="limits of workspaces")
     sinks: dict[str, ParquetSinkSettings] = Field(

@@ -72,11 +72,33 @@ def test_a_listed_file_has_all_that_the_contract_names(client, published):
                 "max_timestamp": 1_790_000_000_002,
                 "compression": "snappy",
                 "created_at": f"{DATE}T10:00:00.000Z",
+                "updated_at": f"{DATE}T10:00:00.000Z",
                 "sealed": False,
             }
         ],
         "next_cursor": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("since", "found"),
+    [
+        ("2026-11-22T10:00:00.000Z", {1, 2}),
+        ("2026-11-22T10:00:00.001Z", {1}),
+        ("2026-11-22T12:00:00", {1}),
+        ("2026-11-22T13:30:00+01:30", {1}),
+        ("2026-11-22T13:30:00%2B01:30", {1}),
+        ("2026-11-22T12:00:00.001Z", set()),
+        ("", {1, 2}),
+    ],
+)
+def test_who_polls_sees_what_was_published_since(client, published, since, found):
+    published.publish(
+        data_file(1, created_at="2026-11-22T09:00:00.000Z", updated_at="2026-11-22T12:00:00.000Z")
+    )
+    published.publish(data_file(2, created_at="2026-11-22T10:00:00.000Z"))
+    files = client.get(f"/files?updated_since={since}").json()["files"]
+    assert {file["workspace_id"] for file in files} == found
 
 
 def test_files_stand_newest_first_then_by_path(client, published):

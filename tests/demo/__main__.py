@@ -3,15 +3,14 @@
     python -m tests.demo
 
 Starts the service on directories of its own, sends the flights half as JSON Lines and half as FlatBuffers,
-and log lines of this machine; ends by itself, leaves nothing behind, and fails when a row is missing or
-double.
+and log lines of this machine; ends by itself, and fails when a row is missing or double. What it has stored
+stays in demo/ until it runs again; queries to paste are printed.
 """
 
+import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -22,24 +21,46 @@ from tests.demo.flights import as_events, as_flatbuffer_row, carriers, read_flig
 from tests.demo.machine_logs import log_lines
 from tests.support.flatbuffer_batches import official
 from tests.support.payloads import json_lines
-from tests.support.service import KEYS, Service
+from tests.support.service import KEYS, REPOSITORY, Service
 
 BATCH_ROWS = 2_000
+
+DIRECTORY = REPOSITORY / "demo"
+MARK = ".made-by-make-demo"
+
+QUERIES = (
+    "SELECT event_name, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC",
+    "SELECT payload->>'carrier' AS carrier, round(avg((payload->>'dep_delay')::DOUBLE), 1) AS delay "
+    "FROM events GROUP BY ALL ORDER BY delay DESC",
+    "SELECT level, service, count(*) AS n FROM logs GROUP BY ALL ORDER BY n DESC LIMIT 10",
+)
 PROGRESS_BATCHES = 20
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="parquet-sink-demo-") as directory:
-        print("Starting the service ...")
-        with Service(Path(directory)) as service:
-            service.start()
-            complaints = show(service)
-            code = service.terminate()
-        if code != 0:
-            complaints.append(f"the service ended with exit code {code}:\n{service.stderr}")
+    if DIRECTORY.exists():
+        if not (DIRECTORY / MARK).exists():
+            print(f"{DIRECTORY} is not of an earlier demo; move it away")
+            return 1
+        shutil.rmtree(DIRECTORY)
+    DIRECTORY.mkdir()
+    (DIRECTORY / MARK).touch()
+    print("Starting the service ...")
+    with Service(DIRECTORY) as service:
+        service.start()
+        complaints = show(service)
+        code = service.terminate()
+    if code != 0:
+        complaints.append(f"the service ended with exit code {code}:\n{service.stderr}")
     for complaint in complaints:
         print(f"FAILED: {complaint}")
-    return 1 if complaints else 0
+    if complaints:
+        return 1
+    print("\nThe data stays in demo/; ask it yourself:\n")
+    for sql in QUERIES:
+        print(f'  .venv/bin/parquet-sink query --config demo/parquet-sink.toml \\\n    "{sql}"')
+    print("  .venv/bin/parquet-sink query --config demo/parquet-sink.toml -i")
+    return 0
 
 
 def show(service: Service) -> list[str]:

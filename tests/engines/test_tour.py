@@ -44,6 +44,9 @@ def test_the_tour_of_the_readme(tmp_path: Path, port: int) -> None:
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
+    command = python.with_name("parquet-sink")
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m app.cli "$@"\n')
+    command.chmod(0o755)
 
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", tour.replace(PORT_OF_THE_TOUR, str(port))],
@@ -60,7 +63,15 @@ def test_the_tour_of_the_readme(tmp_path: Path, port: int) -> None:
     assert (logs["accepted"], [error["line"] for error in logs["errors"]]) == (2, [2])
     assert (first["published"], second["duplicate"]) == (True, True)
     assert flushed["flushed_rows"] == 3
-    for shown in ("signed_up", '{"plan":"pro"}', "warning", "disk full", "/snapshots.parquet"):
+    for shown in (
+        "signed_up",
+        '{"plan":"pro"}',
+        "warning",
+        "disk full",
+        "/snapshots.parquet",
+        '"stored": 2',
+        '{"plan":"pro","n":2}',
+    ):
         assert shown in done.stdout
     assert "parquet_sink_event_rows_written_total 1.0" in done.stdout
 

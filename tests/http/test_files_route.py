@@ -32,6 +32,7 @@ FIELDS = {
     "max_timestamp",
     "compression",
     "created_at",
+    "updated_at",
     "sealed",
 }
 

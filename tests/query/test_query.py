@@ -80,7 +80,7 @@ def test_answers_come_in_several_forms(own_service: Service, tmp_path: Path) -> 
     assert "page_view" in ask(own_service, sql).stdout
     assert ask(own_service, sql, "--format", "csv").stdout == "event_name,number\npage_view,1\npage_view,2\n"
     lines = ask(own_service, sql, "--format", "ndjson").stdout.splitlines()
-    assert [json.loads(line)["number"] for line in lines] == ["1", "2"]
+    assert [json.loads(line)["number"] for line in lines] == [1, 2]
     output = tmp_path / "out.parquet"
     done = ask(own_service, sql, "--format", "parquet", "--output", str(output))
     assert done.returncode == 0, done.stderr

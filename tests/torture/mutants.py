@@ -36,6 +36,8 @@ PROPOSALS: Final = "pytest tests/workers/test_proposal.py"
 USAGE: Final = "pytest tests/test_usage_account.py"
 DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
 
+QUESTIONS: Final = "pytest tests/query/test_ask_over_http.py -k workspace"
+
 STORES: Final = {"journal": "Setting", "workers": "OverASocket", "Kafka": "Records"}
 """The stores of group commit, and the settings of its suite."""
 
@@ -502,6 +504,35 @@ MUTANTS: Final = (
         "                raise failure",
         "                pass",
         STORE,
+    ),
+    # --- questions ---
+    Mutant(
+        "question: DuckDB may open files",
+        "app/query/locked.py",
+        '"enable_external_access": "false"',
+        '"enable_external_access": "true"',
+        QUESTIONS,
+    ),
+    Mutant(
+        "question: files of every workspace",
+        "app/query/snapshot.py",
+        "            (self.workspace_id is None or file.workspace_id == self.workspace_id)",
+        "            True",
+        QUESTIONS,
+    ),
+    Mutant(
+        "question: unpublished rows of every workspace",
+        "app/query/snapshot.py",
+        "(selection.workspace_id in (None, daily.workspace_id))",
+        "True",
+        QUESTIONS,
+    ),
+    Mutant(
+        "watching: rows of every workspace",
+        "app/api/watched_rows.py",
+        "watched.rows if workspace_id is None else of_workspace(watched.rows, workspace_id)",
+        "watched.rows",
+        "pytest tests/test_tap.py",
     ),
 )
 

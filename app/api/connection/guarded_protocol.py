@@ -27,6 +27,9 @@ FRAMING_FACTOR: Final = 8
 RESERVED: Final = (b"/health", b"/ready", b"/metrics", b"/status")
 """Calls that are answered when all connections are taken, for whoever watches the service."""
 
+WATCHED: Final = ("/query", "/tail")
+"""Calls that may take long, and are given up when their client closes, be it only its half."""
+
 _SLASH: Final = re.compile(rb"%2f", re.IGNORECASE)
 
 
@@ -110,7 +113,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._closing or self.cycle is None or not self._whole or self.scheme == "https":
             return None
         last = self.pipeline[0][0] if self.pipeline else self.cycle
-        if last.response_complete:
+        if last.response_complete or last.scope["path"].rstrip("/") in WATCHED:
             return None
         last.keep_alive = False
         return True

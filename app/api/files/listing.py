@@ -18,17 +18,19 @@ CURSOR_CHARACTERS_MAX: Final = 1024
 
 
 class FileFilter(msgspec.Struct, frozen=True):
-    """None lets everything pass. date: YYYY-MM-DD."""
+    """None lets everything pass. date: YYYY-MM-DD. updated_since: as files have it, included itself."""
 
     workspace_id: int | None = None
     date: str | None = None
     kind: Kind | None = None
+    updated_since: str | None = None
 
     def passes(self, file: DataFile) -> bool:
         return (
             (self.workspace_id is None or file.workspace_id == self.workspace_id)
             and (self.date is None or file.date == self.date)
             and (self.kind is None or file.kind == self.kind)
+            and (self.updated_since is None or file.changed_at >= self.updated_since)
         )
 
 
@@ -89,6 +91,7 @@ def file_json(file: DataFile) -> dict[str, object]:
         "max_timestamp": file.max_timestamp,
         "compression": file.compression,
         "created_at": file.created_at,
+        "updated_at": file.changed_at,
         "sealed": file.sealed,
     }
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import datetime
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final, Protocol
 
 import orjson
 from fastapi import APIRouter, Query, Request
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -27,6 +28,7 @@ from app.api.files.response import Opened, PublishedFileResponse
 from app.errors import NotFound
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
+from app.parquet.encode import rfc3339
 
 PARQUET_MEDIA_TYPE: Final = "application/vnd.apache.parquet"
 
@@ -50,6 +52,22 @@ def _empty_is_absent(value: Any) -> Any:
 
 EMPTY_IS_ABSENT: Final = BeforeValidator(_empty_is_absent)
 
+
+def _as_utc(value: datetime.datetime | None) -> datetime.datetime | None:
+    return value.replace(tzinfo=datetime.UTC) if value is not None and value.tzinfo is None else value
+
+
+def _with_plus(value: Any) -> Any:
+    """In a query, a plus sign that is not escaped stands for a blank."""
+    return _OFFSET.sub(r"\1+\2", value) if isinstance(value, str) else value
+
+
+_OFFSET: Final = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
+
+UpdatedSince = Annotated[
+    datetime.datetime | None, Query(), AfterValidator(_as_utc), BeforeValidator(_with_plus), EMPTY_IS_ABSENT
+]
+
 WorkspaceId = Annotated[int | None, Query(ge=0, le=MAX_WORKSPACE_ID), EMPTY_IS_ABSENT]
 
 
@@ -71,11 +89,13 @@ def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Auth
         workspace_id: WorkspaceId = None,
         date: Annotated[datetime.date | None, EMPTY_IS_ABSENT] = None,
         kind: Annotated[Kind | None, EMPTY_IS_ABSENT] = None,
+        updated_since: UpdatedSince = None,
         limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT,
         cursor: Annotated[str | None, Query(max_length=CURSOR_CHARACTERS_MAX), EMPTY_IS_ABSENT] = None,
     ) -> Response:
         workspace_id = authorise(request.scope).narrow(workspace_id)
-        wanted = FileFilter(workspace_id, date.isoformat() if date else None, kind)
+        since = rfc3339(int(updated_since.timestamp() * 1000)) if updated_since else None
+        wanted = FileFilter(workspace_id, date.isoformat() if date else None, kind, since)
         page = await asyncio.to_thread(listing.page, wanted, limit, cursor)
         if _prefers_html(request.headers.get("accept", "")):
             return HTMLResponse(render_files_page(page, wanted, limit), headers=PAGE_HEADERS)

@@ -59,6 +59,12 @@ def _list_files() -> JsonObject:
         "parameters": [
             _workspace(),
             _query("date", "Only this day, UTC.", {"type": "string", "format": "date"}),
+            _query(
+                "updated_since",
+                "Only files that were published, first or anew, at this time or later. Who polls sends the "
+                "latest `updated_at` it has seen.",
+                {"type": "string", "format": "date-time"},
+            ),
             _query("kind", "Only this kind.", {"type": "string", "enum": [kind.value for kind in Kind]}),
             _query(
                 "limit",

@@ -26,6 +26,11 @@ _ERROR_TEXTS: tuple[tuple[type[errors.RequestError], str, str], ...] = (
         "unsupported_media_type",
         "A Content-Type or Content-Encoding that is not read.",
     ),
+    (
+        errors.QueryLimit,
+        "query_limit",
+        "The question costs more than one may: time, memory, or rows and bytes of its answer.",
+    ),
     (errors.WorkspaceOverShare, "workspace_over_share", "This workspace holds its share: send again later."),
     (errors.Overloaded, "overloaded", "At a limit, starting or draining: send again later."),
     (errors.DiskFull, "disk_full", "The disk is nearly full: send again later."),
@@ -88,6 +93,7 @@ def data_file_example() -> JsonObject:
         "max_timestamp": 1790003599000,
         "compression": "snappy",
         "created_at": "2026-09-21T14:00:00.000Z",
+        "updated_at": "2026-09-21T14:04:00.000Z",
         "sealed": False,
     }
 
@@ -185,6 +191,7 @@ def _data_file_schema() -> JsonObject:
         max_timestamp=milliseconds,
         compression=_text("Of its pages."),
         created_at={"type": "string", "format": "date-time", "description": "When it was first published."},
+        updated_at={"type": "string", "format": "date-time", "description": "When it was last published."},
         sealed={"type": "boolean", "description": "The file never changes again."},
     )
 

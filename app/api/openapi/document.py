@@ -9,13 +9,14 @@ from app.api.openapi.admin import admin_paths
 from app.api.openapi.answers import component_responses, component_schemas
 from app.api.openapi.clients import client_paths
 from app.api.openapi.ingest import ingest_paths
+from app.api.openapi.questions import question_paths
 from app.api.openapi.rows import JsonObject, row_schema
 from app.kinds import Kind
 
 
 def openapi_document(app: FastAPI) -> JsonObject:
     """The document of an application: title and version are the application's."""
-    native = ingest_paths() | admin_paths()
+    native = ingest_paths() | admin_paths() | question_paths()
     return {
         "openapi": "3.1.0",
         "info": {

@@ -1,0 +1,46 @@
+"""How a load goes on, and what its parts hand to each other."""
+
+from typing import Final
+
+import msgspec
+
+BATCH_BYTES: Final = 4_000_000
+BATCH_ROWS: Final = 50_000
+"""Below what a service takes by default. Where it takes less, a batch that is too large is halved."""
+
+
+class LoadPolicy(msgspec.Struct, frozen=True):
+    """parallel: connections. patience_s: how long a batch may be refused, or the service be gone."""
+
+    parallel: int = 4
+    patience_s: float = 300.0
+    timeout_s: float = 120.0
+    batch_bytes: int = BATCH_BYTES
+    batch_rows: int = BATCH_ROWS
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Lines that are sent together. identity: of the source; first: the row of its first line, from 1.
+
+    size: bytes of the source that it stands for, as progress counts them.
+    """
+
+    source: str
+    identity: str
+    first: int
+    lines: int
+    body: bytes
+    size: int = 0
+
+
+class RefusedRow(msgspec.Struct, frozen=True):
+    """A row that is not stored. line: what would have been sent."""
+
+    source: str
+    row: int
+    reason: str
+    line: bytes
+
+
+class CannotLoad(Exception):
+    """The load cannot begin, or cannot go on. The message says what to do."""

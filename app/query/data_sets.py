@@ -1,0 +1,73 @@
+"""Files as Arrow's data sets: opened by this process, wherever they are, and never by DuckDB."""
+
+import datetime
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow import fs
+
+from app.kinds import Kind
+from app.object_store.policy import StorePolicy
+from app.object_store.url import Provider
+from app.parquet.promotion import PromotedType, Promotion
+from app.query.snapshot import CannotAsk, SnapshotFile
+from app.query.views import DATE_COLUMN
+from app.schema import SCHEMAS
+
+TRIES: Final = 3
+"""Of one request to a store."""
+
+
+def data_set(
+    kind: Kind, files: Sequence[SnapshotFile], promotions: Sequence[Promotion], store: Any = None
+) -> ds.Dataset:
+    """Rows of these files, and DATE_COLUMN. A file whose workspace or date is not asked for is not opened.
+
+    store: pyarrow's file system of a bucket; None where the names are paths.
+    """
+    columns = {
+        PromotedType.STRING: pa.string(),
+        PromotedType.INTEGER: pa.int64(),
+        PromotedType.DOUBLE: pa.float64(),
+        PromotedType.BOOLEAN: pa.bool_(),
+    }
+    more = [pa.field(each.name, columns[each.type]) for each in promotions]
+    schema = pa.schema([*SCHEMAS[kind], *more, pa.field(DATE_COLUMN, pa.date32())])
+    parquet, where = ds.ParquetFileFormat(), store or fs.LocalFileSystem()
+    fragments = [
+        parquet.make_fragment(
+            file.name,
+            filesystem=where,
+            partition_expression=(ds.field("workspace_id") == pa.scalar(file.workspace_id, pa.uint64()))
+            & (ds.field(DATE_COLUMN) == datetime.date.fromisoformat(file.date)),
+        )
+        for file in files
+    ]
+    return ds.FileSystemDataset(fragments, schema, parquet, where)
+
+
+def open_store(policy: StorePolicy) -> Any:
+    """pyarrow's file system of a bucket. Credentials come from the environment. Raises CannotAsk."""
+    try:
+        if policy.url.provider is Provider.S3:
+            return fs.S3FileSystem(
+                endpoint_override=policy.endpoint or os.environ.get("AWS_ENDPOINT_URL"),
+                region=policy.region or os.environ.get("AWS_REGION"),
+                force_virtual_addressing=policy.virtual_hosted,
+                request_timeout=policy.request_timeout_s,
+                connect_timeout=policy.connect_timeout_s,
+                retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
+            )
+        if policy.url.provider is Provider.GOOGLE:
+            return fs.GcsFileSystem()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CannotAsk(f"{policy.url}: {error}") from None
+    raise CannotAsk(f"{policy.url}: this command reads s3:// and gs://; ask as docs/queries.md says")
+
+
+def object_root(policy: StorePolicy) -> str:
+    """What the names of files stand below, as that file system names them."""
+    return f"{policy.url.bucket}/{policy.url.prefix}".rstrip("/")
