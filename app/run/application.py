@@ -196,7 +196,7 @@ def _add_admin_calls(
     app.router.routes.append(Route("/tail", tail, methods=["GET"]))
     app.include_router(status_router(service.status, auth.authorise_admin))
     knows_bytes = settings.journal.type == "local"
-    app.include_router(usage_router(service.usage_of, auth.authorise, knows_bytes=knows_bytes))
+    app.include_router(usage_router(service.accounts.of_days, auth.authorise, knows_bytes=knows_bytes))
     reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
     app.include_router(health_router(reasons, ids))
     app.include_router(docs_router(lambda: app.openapi()))

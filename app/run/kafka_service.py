@@ -21,7 +21,6 @@ from app.commit.pipeline import Pipeline
 from app.commit.quota import Quotas
 from app.commit.quota_policy import QuotaPolicy
 from app.commit.store import AcceptedRows
-from app.commit.usage import UsageByDay
 from app.errors import Overloaded
 from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
 from app.kafka.commit_log import CommitLogDamaged
@@ -42,11 +41,11 @@ from app.parquet.data_file import DataFile
 from app.publish.intake import FlushResult
 from app.publish.rotation import WriterPolicy
 from app.run.gate import STARTING, Gate
+from app.run.kafka_accounts import KafkaAccounts
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.pipelines import pipeline_of_batches
 from app.run.start_patience import StartStopped
 from app.run.summary import Summary
-from app.run.usage_files import usage_of_files
 from app.submission import DecodePolicy, Reply, Submission
 
 log = logging.getLogger(__name__)
@@ -108,13 +107,13 @@ class KafkaService:
         self._summary = Summary()
         self._parts: Parts | None = None
         self._stop = threading.Event()
-        self.quotas = Quotas(policies.quotas, clock_ms, clock_ms)
+        self.accounts = KafkaAccounts(Quotas(policies.quotas, clock_ms, clock_ms), self._published_files)
         self.admission = Admission(
             policies.admission,
             self.levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
-            quotas=self.quotas,
+            quotas=self.accounts.quotas,
         )
         self.gate = Gate(self.admission, REFUSALS, on_fatal)
 
@@ -191,7 +190,7 @@ class KafkaService:
         return pipeline
 
     def _count_rows(self, workspace_id: int, rows: int) -> None:
-        self.quotas.charge(workspace_id, rows)
+        self.accounts.quotas.charge(workspace_id, rows)
         self._metrics.count_rows(workspace_id, rows)
 
     def _note_outage(self, problem: str) -> None:
@@ -250,7 +249,7 @@ class KafkaService:
         return self._open_parts().flusher.flush(workspace_id)
 
     def files(self) -> Sequence[DataFile]:
-        return self._open_parts().published.files()
+        return self._published_files()
 
     def find(self, path: str) -> DataFile | None:
         return self._open_parts().published.find(path)
@@ -320,10 +319,8 @@ class KafkaService:
     def buffered_rows(self) -> int:
         return self._parts.writers.buffered_rows() if self._parts and self._parts.writers else 0
 
-    def usage_of(self, days: Sequence[str]) -> UsageByDay:
-        """Rows that are in files, by day; those that are in Kafka are not counted yet."""
-        published = usage_of_files(self._open_parts().published.files())
-        return {day: published[day] for day in days if day in published}
+    def _published_files(self) -> Sequence[DataFile]:
+        return self._open_parts().published.files()
 
     def lag(self) -> int:
         """Records in Kafka that are not in files, of this writer's partitions."""
