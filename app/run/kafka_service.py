@@ -55,6 +55,9 @@ OUTAGE = "waiting for Kafka"
 WATCH_S = 1.0
 ROOM = 1 << 62
 
+FOREIGN_LISTED_MAX = 20
+"""Records of a partition that GET /status names."""
+
 REFUSALS = (KafkaMisconfigured, RecordsLost, CommitLogDamaged)
 """Their messages say what an operator is to do."""
 
@@ -291,7 +294,14 @@ class KafkaService:
             "role": self._policies.role.value,
             "rows": rows,
             "partitions": [
-                {"partition": each, "published_to": parts.published.to(each)}
+                {
+                    "partition": each,
+                    "published_to": parts.published.to(each),
+                    "foreign_records": [
+                        {"offset": record.offset, "path": record.path, "error": record.error}
+                        for record in parts.published.foreign(each)[-FOREIGN_LISTED_MAX:]
+                    ],
+                }
                 for each in range(parts.topic.partitions)
             ],
             "writing": [
