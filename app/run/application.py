@@ -36,7 +36,8 @@ from app.api.status import status_router
 from app.api.tail import TailEndpoint
 from app.api.tolerant_paths import TolerantPaths
 from app.api.usage import usage_router
-from app.clients.table import Table
+from app.clients.mapped import calls_of
+from app.clients.table import CALLS, Table
 from app.commit.admission import Admission
 from app.metrics import Metrics
 from app.run.asking import Asking
@@ -104,7 +105,7 @@ def create_app(
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
-    app.add_middleware(TolerantPaths, exact=exact, calls=Table())
+    app.add_middleware(TolerantPaths, exact=exact, calls=parts.clients)
     access = AccessLog(enabled=settings.server.access_log)
     if access.enabled:
         app.add_middleware(AccessLogged, ids=ids, access=access)
@@ -136,6 +137,7 @@ def ingest_parts(
             answer_timeout_s=server.request_timeout,
             knows_repeats=settings.ingest.repeat_window > 0,
         ),
+        clients=Table([*calls_of([each.mapping for each in settings.ingest.map]), *CALLS]),
     )
 
 
@@ -149,7 +151,7 @@ def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> No
         expose_headers=["X-Request-ID", "Retry-After"],
         max_age=7200,
     )
-    shared, table = ClientCalls(parts), Table()
+    shared, table = ClientCalls(parts), parts.clients
     for call in INGEST_CALLS:
         path = table.at(call.path)
         endpoint = IngestEndpoint(call, parts, ClientEndpoint(path, shared) if path is not None else None)
