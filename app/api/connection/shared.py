@@ -12,6 +12,9 @@ from app.submission import Body, WireFormat
 RECEIVE_BYTES: Final = 64 << 10
 """Of the buffer that all connections share for heads and small bodies: each read empties it at once."""
 
+SPARE_CONNECTIONS_MAX: Final = 64
+"""Connections beyond the limit that are told so, or that ask for /health; more are ended at once."""
+
 
 class Shared:
     """calls: the ingest calls by path. received: where bytes of a head or a small body arrive."""
