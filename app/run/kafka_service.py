@@ -20,6 +20,7 @@ from app.commit.group_queue import GroupPolicy
 from app.commit.pipeline import Pipeline
 from app.commit.quota import Quotas
 from app.commit.quota_policy import QuotaPolicy
+from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
 from app.commit.usage import UsageByDay
 from app.errors import Overloaded
@@ -101,6 +102,7 @@ class KafkaService:
         store: ObjectStore | None = None,
     ) -> None:
         self.store = store
+        self.refusals = RecentRefusals()
         self._place = place
         self._policies = policies
         self._metrics = metrics
@@ -185,7 +187,11 @@ class KafkaService:
             sender, topic.partition_of, topic.frame_bytes_max, window, accepted, self._note_outage
         )
         pipeline = pipeline_of_batches(
-            store, self._policies.group, decode, CommitObserver(self._metrics, self._count_rows), self.fail
+            store,
+            self._policies.group,
+            decode,
+            CommitObserver(self._metrics, self._count_rows, self.refusals.note),
+            self.fail,
         )
         pipeline.start(loop)
         return pipeline

@@ -19,6 +19,7 @@ from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow
 from app.commit.journal_store import JournalStore
 from app.commit.quota import Quotas
+from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
 from app.commit.tap import Watch, unwatched
 from app.commit.usage import Usage, UsageByDay, day_of
@@ -90,6 +91,7 @@ class Service:
         watch: Watch = unwatched,
     ) -> None:
         self._watch = watch
+        self.refusals = RecentRefusals()
         self._new_writer = new_writer
         self._new_pipeline = new_pipeline
         self._catalog = catalog or NoCatalog()
@@ -214,7 +216,7 @@ class Service:
             ),
             self._policies.group,
             self._policies.decode,
-            CommitObserver(self._metrics),
+            CommitObserver(self._metrics, on_refused=self.refusals.note),
             self.fail,
         )
         pipeline.start(loop)
