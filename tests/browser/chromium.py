@@ -25,6 +25,7 @@ FLAGS: Final = (
     "--hide-scrollbars",
 )
 ANSWER_SECONDS_MAX: Final = 30.0
+POLL_SECONDS: Final = 0.02
 
 KEYS: Final = {
     "Tab": {"code": "Tab", "windowsVirtualKeyCode": 9},
@@ -39,7 +40,7 @@ def executable() -> str:
 
 
 class Page:
-    """One tab. requests: the addresses of all that it has asked for. complaints: what it wrote to its console."""
+    """One tab. requests: the addresses of all that it has asked for. complaints: of its console."""
 
     def __init__(self, pipe_in: int, pipe_out: int) -> None:
         self._in, self._out = pipe_in, pipe_out
@@ -111,7 +112,8 @@ class Page:
         deadline = time.monotonic() + ANSWER_SECONDS_MAX
         while not holds():
             assert time.monotonic() < deadline, f"not within {ANSWER_SECONDS_MAX} s: {self.complaints}"
-            self.run("new Promise(done => setTimeout(done, 20))")
+            self.call("Page.getNavigationHistory")  # what has happened meanwhile comes with the answer
+            time.sleep(POLL_SECONDS)
 
     def run(self, script: str) -> Any:
         """What an expression of JavaScript comes to."""

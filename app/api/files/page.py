@@ -162,7 +162,7 @@ def _state(*, is_sealed: bool) -> str:
 
 def _files(page: FilePage) -> str:
     columns = (
-        Column("File"),
+        Column("File", "path"),
         Column("Workspace", NUMBER),
         Column("Kind"),
         Column("Rows", NUMBER),

@@ -46,7 +46,7 @@ def chart(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _figure(label: str, plot: str) -> str:
-    return f"<figure><figcaption>{escape(label)}</figcaption>{plot}</figure>"
+    return f'<figure class="result"><figcaption>{escape(label)}</figcaption>{plot}</figure>'
 
 
 def _kind(values: Sequence[Any]) -> str:

@@ -17,6 +17,9 @@ READINGS_MAX: Final = 361
 WORKSPACES_MAX: Final = 100
 """Of which a reading is kept: those that have sent most."""
 
+SHORTEST_S: Final = 2.0
+"""Over less than that, a rate says nothing."""
+
 RATE_S: Final = 60.0
 """Over so long `rows/s` is meant."""
 
@@ -122,7 +125,7 @@ class Hour:
         return [
             (after.at_s - end, _rate(before, after, value))
             for before, after in pairwise(self._readings)
-            if after.at_s > before.at_s
+            if after.at_s - before.at_s >= SHORTEST_S
         ]
 
     def levels(self, value: Callable[[Reading], float]) -> list[Point]:

@@ -28,8 +28,8 @@ COLUMNS: Final = (
     Column("Received (UTC)", "time"),
     Column("Workspace", "number"),
     Column("Kind"),
-    Column("Row"),
-    Column("Payload"),
+    Column("Row", "path"),
+    Column("Payload", "path"),
 )
 
 NO_MATCH: Final = "No refusal that matches since the service was started."
@@ -100,7 +100,8 @@ def render_live_page(
 has not come here: look at the client, its key and its host.</p>
 {_form(wanted, workspace_id, viewer)}
 <h2>Refused last</h2>
-<div id="refused" data-live>{refused_table(refused, NO_MATCH)}</div>
+<div class="box" tabindex="0" role="region" aria-label="Refused last">
+<div id="refused" data-live>{refused_table(refused, NO_MATCH)}</div></div>
 <h2>Accepted</h2>
 <p class="small"><span id="tail-state" role="status">{state}</span>
 <button type="button" id="tail-pause" hidden>Pause</button></p>

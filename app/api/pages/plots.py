@@ -5,16 +5,12 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final
 
-WIDTH: Final = 360
-HEIGHT: Final = 120
+WIDTH: Final = 480
+HEIGHT: Final = 130
 TOP: Final = 16
 BOTTOM: Final = 18
 
-BAR_HEIGHT: Final = 20
-BAR_TEXT: Final = 130
-"""Width of what stands before and of what stands behind a bar."""
-BAR_BEHIND: Final = 70
-BAR_CHARACTERS: Final = 20
+BAR_CHARACTERS: Final = 40
 
 Words = Callable[[float], str]
 
@@ -43,7 +39,7 @@ def line_plot(points: Sequence[tuple[float, float]], ends: tuple[str, str], word
         f'<line class="axis" x1="0" y1="{floor}" x2="{WIDTH}" y2="{floor}"/>'
         f'<polygon class="area" points="{places[0][0]:.1f},{floor} {line} {places[-1][0]:.1f},{floor}"/>'
         f'<polyline class="line" points="{line}"/>'
-        f'<text x="0" y="11">{escape(words(most))}</text>'
+        f'<text x="0" y="12">{escape(words(most))}</text>'
         f'<text x="0" y="{HEIGHT - 4}">{escape(ends[0])}</text>'
         f'<text x="{WIDTH}" y="{HEIGHT - 4}" text-anchor="end">{escape(ends[1])}</text></svg>'
     )
@@ -52,20 +48,14 @@ def line_plot(points: Sequence[tuple[float, float]], ends: tuple[str, str], word
 def bar_chart(bars: Sequence[tuple[str, float]], words: Words, label: str) -> str:
     """A bar a line: its name, the bar, its value."""
     most = max((abs(value) for _, value in bars), default=0.0) or 1.0
-    room = 2 * WIDTH - BAR_TEXT - BAR_BEHIND
     lines = "".join(
-        f'<text x="{BAR_TEXT - 8}" y="{place * BAR_HEIGHT + 14}" text-anchor="end">'
-        f"{escape(_cut(name))}</text>"
-        f'<rect class="bar" x="{BAR_TEXT}" y="{place * BAR_HEIGHT + 3}" height="{BAR_HEIGHT - 6}" '
-        f'width="{max(abs(value) / most * room, 1):.1f}"/>'
-        f'<text x="{BAR_TEXT + abs(value) / most * room + 6:.1f}" y="{place * BAR_HEIGHT + 14}">'
-        f"{escape(words(value))}</text>"
-        for place, (name, value) in enumerate(bars)
+        f'<span title="{escape(name)}">{escape(_cut(name))}</span>'
+        f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="bar" width="{max(abs(value) / most * 100, 0.3):.1f}" height="10"/></svg>'
+        f'<span class="number">{escape(words(value))}</span>'
+        for name, value in bars
     )
-    return (
-        f'<svg viewBox="0 0 {2 * WIDTH} {len(bars) * BAR_HEIGHT}" role="img" aria-label="{escape(label)}">'
-        f"{lines}</svg>"
-    )
+    return f'<div class="bars" role="group" aria-label="{escape(label)}">{lines}</div>'
 
 
 def nice_limit(most: float) -> float:

@@ -150,7 +150,9 @@ def read_result(data: bytes, count: int) -> Result:
 
 
 def render_result(question: Question, result: Result) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in result.names)
+    head = "".join(
+        f"<th{_head_class(place, result.rows)}>{escape(name)}</th>" for place, name in enumerate(result.names)
+    )
     rows = (
         "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in result.rows)
         or f'<tr><td class="empty" colspan="{len(result.names)}">No row.</td></tr>'
@@ -162,6 +164,11 @@ def render_result(question: Question, result: Result) -> str:
 {chart(result.names, result.rows)}
 <div class="scroll" tabindex="0" role="region" aria-label="Result"><table id="result">
 <thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"""
+
+
+def _head_class(place: int, rows: Sequence[Sequence[Any]]) -> str:
+    value = next((row[place] for row in rows if row[place] is not None), None)
+    return ' class="number"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
 def _cell(value: Any) -> str:

@@ -16,8 +16,8 @@ def refused_table(refused: Sequence[Refused], empty: str = NOTHING) -> str:
         Column("Workspace", "number"),
         Column("Kind"),
         Column("Row", "number"),
-        Column("Why"),
-        Column("How it begins"),
+        Column("Why", "path"),
+        Column("How it begins", "path"),
     )
     return render_table(columns, map(_cells, refused), escape(empty), "Refused last")
 

@@ -62,11 +62,11 @@ function follow(table) {
     if (paused) return;
     const { kind, timestamp, received_at, workspace, payload, ...rest } = JSON.parse(event.data);
     const row = document.createElement("tr");
-    cell(row, "Received", received_at.slice(0, 23).replace("T", " ").replace("Z", ""), "time");
+    cell(row, "Received (UTC)", received_at.slice(0, 23).replace("T", " ").replace("Z", ""), "time");
     cell(row, "Workspace", workspace, "number");
     cell(row, "Kind", kind);
-    cell(row, "Row", Object.entries(rest).filter(pair => pair[1] !== null).map(pair => pair.join(" ")).join(" · "));
-    cell(row, "Payload", shown(payload).slice(0, 500));
+    cell(row, "Row", Object.entries(rest).filter(pair => pair[1] !== null).map(pair => pair.join(" ")).join(" · "), "path");
+    cell(row, "Payload", shown(payload).slice(0, 500), "path");
     if (!rows) body.replaceChildren();
     body.prepend(row);
     rows += 1;
