@@ -25,8 +25,8 @@ PER_BATCH_MAX: Final = 10
 TEXT_CHARACTERS_MAX: Final = 300
 """Of a message, and of a row."""
 
-SEARCHED_BYTES_MAX: Final = 1 << 20
-"""A row that stands further behind in its body is not shown."""
+SEARCHED_BYTES_MAX: Final = 64 << 10
+"""Rows of a larger body are not shown: looking for them holds up the commit."""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True):

@@ -68,6 +68,12 @@ class Page:
                 found: dict[str, Any] = answer["result"]
                 return found
 
+    def _hear(self) -> None:
+        """What has happened meanwhile comes before an answer of the browser itself."""
+        session, self._session = self._session, None
+        self.call("Browser.getVersion")
+        self._session = session
+
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
             data = os.read(self._in, 1 << 20)
@@ -112,8 +118,8 @@ class Page:
         deadline = time.monotonic() + ANSWER_SECONDS_MAX
         while not holds():
             assert time.monotonic() < deadline, f"not within {ANSWER_SECONDS_MAX} s: {self.complaints}"
-            self.call("Page.getNavigationHistory")  # what has happened meanwhile comes with the answer
             time.sleep(POLL_SECONDS)
+            self._hear()
 
     def run(self, script: str) -> Any:
         """What an expression of JavaScript comes to."""
