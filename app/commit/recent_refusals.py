@@ -76,17 +76,19 @@ class RecentRefusals:
 
 def batch_refused(submission: Submission, error: RequestError) -> Refused:
     """A note of a batch that was refused whole."""
-    return _note(submission, error.code, 0, "", error.message)
+    return _note(submission, error.code, 0, "", error.message, _Texts(submission))
 
 
 def rows_refused(submission: Submission, reason: str, refusals: Sequence[RowRefusal]) -> Iterator[Refused]:
     """Notes of rows that were refused alone, of the first of them."""
+    texts = _Texts(submission)
     for each in refusals[:PER_BATCH_MAX]:
-        yield _note(submission, reason, each.row, each.field, each.message)
+        yield _note(submission, reason, each.row, each.field, each.message, texts)
 
 
-def _note(submission: Submission, reason: str, row: int, field: str, message: str) -> Refused:
-    text = _text_of(submission, row) if submission.wire_format is WireFormat.JSON else ""
+def _note(
+    submission: Submission, reason: str, row: int, field: str, message: str, texts: "_Texts"
+) -> Refused:
     return Refused(
         submission.received_ms,
         submission.workspace_id,
@@ -95,25 +97,37 @@ def _note(submission: Submission, reason: str, row: int, field: str, message: st
         row,
         field[:TEXT_CHARACTERS_MAX],
         message[:TEXT_CHARACTERS_MAX],
-        text,
+        texts.of(row),
     )
 
 
-def _text_of(submission: Submission, row: int) -> str:
-    """How a row of a JSON body begins: of lines the line, of an array the element."""
-    if submission.messages is not None or len(submission.body) > SEARCHED_BYTES_MAX:
-        return ""
-    body = bytes(submission.body)
-    if row and body.lstrip()[:1] == b"[":
+class _Texts:
+    """How the rows of a JSON body begin: of lines the line, of an array the element."""
+
+    def __init__(self, submission: Submission) -> None:
+        shown = submission.wire_format is WireFormat.JSON and submission.messages is None
+        self._body = bytes(submission.body) if shown and len(submission.body) <= SEARCHED_BYTES_MAX else b""
+        self._rows: Sequence[bytes | msgspec.Raw] | None = None
+
+    def of(self, row: int) -> str:
+        """row: from 1; 0 for the body."""
+        if not row:
+            return _cut(self._body)
+        if self._rows is None:
+            self._rows = _rows(self._body)
+        return _cut(bytes(self._rows[row - 1])) if row <= len(self._rows) else ""
+
+
+def _rows(body: bytes) -> Sequence[bytes | msgspec.Raw]:
+    if body.lstrip().startswith(b"["):
         try:
-            found = bytes(msgspec.json.decode(body, type=list[msgspec.Raw])[row - 1])
-        except (msgspec.DecodeError, IndexError):
-            found = body
-    elif row > 1:
-        lines = body.split(b"\n", row)
-        found = lines[row - 1] if len(lines) >= row else b""
-    else:
-        found = body.lstrip()
-        first = found.split(b"\n", 1)[0]
-        found = first if row and len(first) > 1 else found
-    return found[: 4 * TEXT_CHARACTERS_MAX].decode("utf-8", "replace").strip()[:TEXT_CHARACTERS_MAX]
+            return msgspec.json.decode(body, type=list[msgspec.Raw])
+        except msgspec.DecodeError:
+            return [body]
+    lines = body.split(b"\n")
+    # One object over several lines is one row.
+    return [body] if lines[0].strip() == b"{" else lines
+
+
+def _cut(text: bytes) -> str:
+    return text.strip()[: 4 * TEXT_CHARACTERS_MAX].decode("utf-8", "replace")[:TEXT_CHARACTERS_MAX]
