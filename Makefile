@@ -21,7 +21,7 @@ CLIENTS := $(CLIENTS_VENV)/.installed
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 
 .DEFAULT_GOAL := help
-.PHONY: help env run demo check test test-all bench clients-page fields-page openapi fbs lock clean \
+.PHONY: help env run demo check test test-all bench clients-page fields-page openapi fbs lock release clean \
 	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
 	kafka-jars iceberg-engines
 
@@ -116,6 +116,9 @@ fields-page: $(RUNTIME) ## the fields in docs/json.md, from the schemas
 
 openapi: $(RUNTIME) ## openapi/openapi.json, from the code
 	$(BIN)/parquet-sink openapi openapi/openapi.json
+
+release: $(RUNTIME) ## dist: wheels, source archives, checksums and notes of what is committed
+	$(BIN)/python deploy/release.py dist
 
 fbs: ## tests/fbs, from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler)
 	flatc --python --gen-onefile -o tests/fbs openapi/*.fbs

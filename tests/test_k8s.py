@@ -1,5 +1,6 @@
 """The manifests are what a cluster takes, and agree with the service they run."""
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -29,6 +30,17 @@ def manifest(name: str) -> Manifest:
     return dict(only)
 
 
+def kustomization(shape: Path) -> Manifest:
+    return dict(yaml.safe_load((shape / "kustomization.yaml").read_text("utf-8")))
+
+
+def rendered_by_kubectl(shape: Path) -> list[Manifest]:
+    kubectl = shutil.which("kubectl")
+    assert kubectl, "kubectl is not installed; on Debian: apt install kubernetes-client"
+    done = subprocess.run([kubectl, "kustomize", shape], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(done.stdout))
+
+
 def pod() -> Manifest:
     return dict(manifest("statefulset")["spec"]["template"]["spec"])
 
@@ -40,9 +52,7 @@ def container() -> Manifest:
 
 def settings(directory: Path, **variables: str) -> Settings:
     """What the service makes of the ConfigMap, with the variables of the container."""
-    file = directory / "parquet-sink.toml"
-    file.write_text(manifest("configmap")["data"]["parquet-sink.toml"], "utf-8")
-    return load(file, variables)
+    return load(BASE / "parquet-sink.toml", variables)
 
 
 def probes() -> dict[str, Manifest]:
@@ -56,16 +66,14 @@ def test_a_cluster_takes_each_manifest(path: Path, version: str) -> None:
 
 
 def test_the_kustomization_lists_every_manifest() -> None:
-    kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text("utf-8"))
-
-    assert sorted(kustomization["resources"]) == [path.name for path in MANIFESTS]
+    assert sorted(kustomization(BASE)["resources"]) == [path.name for path in MANIFESTS]
 
 
-def test_the_image_tag_is_the_version_of_the_package() -> None:
-    kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text("utf-8"))
+@pytest.mark.parametrize("shape", [BASE, MANY_NODES, KAFKA], ids=lambda path: path.name)
+def test_the_image_tag_is_the_version_of_the_package(shape: Path) -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
 
-    assert kustomization["images"] == [{"name": container()["image"], "newTag": project["version"]}]
+    assert kustomization(shape)["images"] == [{"name": container()["image"], "newTag": project["version"]}]
 
 
 def test_the_configuration_is_valid_and_asks_for_keys(tmp_path: Path) -> None:
@@ -102,7 +110,8 @@ def test_every_mounted_file_is_where_the_configuration_looks_for_it(tmp_path: Pa
 
     assert settings(tmp_path).auth.api_keys_file == key_file
     assert volume["secret"]["items"][0]["key"] in manifest("secret")["stringData"]
-    for key in manifest("configmap")["data"]:
+    (generated,) = kustomization(BASE)["configMapGenerator"]
+    for key in generated["files"]:
         assert variables["PARQUET_SINK_CONFIG"] == str(mounts["config"] / key)
 
 
@@ -180,13 +189,9 @@ def test_nodes_that_share_a_bucket_have_names_and_journals_of_their_own(tmp_path
 @pytest.mark.heavy
 @pytest.mark.parametrize("shape", [K8S, MANY_NODES], ids=lambda path: path.name)
 def test_kubectl_renders_what_a_cluster_takes(shape: Path) -> None:
-    kubectl = shutil.which("kubectl")
-    assert kubectl, "kubectl is not installed; on Debian: apt install kubernetes-client"
-    done = subprocess.run([kubectl, "kustomize", shape], capture_output=True, text=True, check=True)
+    rendered = rendered_by_kubectl(shape)
 
-    rendered = list(yaml.safe_load_all(done.stdout))
-
-    assert len(rendered) == len(MANIFESTS)
+    assert len(rendered) == len(MANIFESTS) + 1
     for found in rendered:
         for version in VERSIONS:
             kubernetes_validate.validate(found, version, strict=True)
@@ -203,9 +208,15 @@ def test_the_pods_with_kafka_keep_nothing(tmp_path: Path, role: str) -> None:
     del variables["PARQUET_SINK_CONFIG"]
     token = {"PARQUET_SINK__AUTH__ADMIN_TOKEN": "a-token-of-the-operator"}
     found = load(KAFKA / "parquet-sink.toml", {**variables, **token})
+    mounts = {mount["mountPath"]: mount["name"] for mount in only["volumeMounts"]}
+    secrets = {each["name"]: each["secret"]["secretName"] for each in spec["volumes"] if "secret" in each}
 
     assert found.server.role == role
     assert found.journal.type == "kafka"
+    assert found.journal.properties_file is not None
+    of_kafka = yaml.safe_load((KAFKA / "secret.yaml").read_text("utf-8"))
+    assert secrets[mounts[str(found.journal.properties_file.parent)]] == of_kafka["metadata"]["name"]
+    assert found.journal.properties_file.name in of_kafka["stringData"]
     assert found.sink.url is not None
     assert not any("persistentVolumeClaim" in volume for volume in spec["volumes"])
     assert spec["securityContext"].items() <= pod()["securityContext"].items()
@@ -215,11 +226,7 @@ def test_the_pods_with_kafka_keep_nothing(tmp_path: Path, role: str) -> None:
 
 @pytest.mark.heavy
 def test_kubectl_renders_front_ends_and_writers_without_volumes() -> None:
-    kubectl = shutil.which("kubectl")
-    assert kubectl, "kubectl is not installed; on Debian: apt install kubernetes-client"
-    done = subprocess.run([kubectl, "kustomize", KAFKA], capture_output=True, text=True, check=True)
-
-    rendered = list(yaml.safe_load_all(done.stdout))
+    rendered = rendered_by_kubectl(KAFKA)
 
     for found in rendered:
         for version in VERSIONS:
@@ -233,3 +240,55 @@ def test_kubectl_renders_front_ends_and_writers_without_volumes() -> None:
     ]
     assert service["spec"]["selector"].items() <= front_ends.items()
     assert not service["spec"]["selector"].items() <= writers.items()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("shape", [K8S, MANY_NODES, KAFKA], ids=lambda path: path.name)
+def test_every_pod_is_pinned_spread_protected_and_rolled_by_a_change(shape: Path) -> None:
+    rendered = rendered_by_kubectl(shape)
+    (config,) = [found["metadata"]["name"] for found in rendered if found["kind"] == "ConfigMap"]
+    budgets = [found["spec"] for found in rendered if found["kind"] == "PodDisruptionBudget"]
+    owners = [found for found in rendered if found["kind"] in ("StatefulSet", "Deployment")]
+
+    assert re.fullmatch(r"parquet-sink-[a-z0-9]{10}", config), "a hash of what it holds"
+    assert len(budgets) == len(owners)
+    for owner in owners:
+        template = owner["spec"]["template"]
+        (only,) = template["spec"]["containers"]
+        assert re.fullmatch(r"parquet-sink:\d+\.\d+\.\d+", only["image"])
+        assert config in [each.get("configMap", {}).get("name") for each in template["spec"]["volumes"]]
+        spread = template["spec"]["topologySpreadConstraints"]
+        assert [each["topologyKey"] for each in spread] == [
+            "kubernetes.io/hostname",
+            "topology.kubernetes.io/zone",
+        ]
+        labels = template["metadata"]["labels"]
+        for each in spread:
+            assert each["labelSelector"]["matchLabels"].items() <= labels.items()
+        matching = [each for each in budgets if each["selector"]["matchLabels"].items() <= labels.items()]
+        assert len(matching) == 1, "a budget is of one controller, and a pod of one budget"
+
+
+@pytest.mark.heavy
+def test_monitoring_finds_the_pods_and_their_token() -> None:
+    rendered = {found["kind"]: found for found in rendered_by_kubectl(K8S / "monitoring")}
+    monitor = rendered["PodMonitor"]["spec"]
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    labels = manifest("statefulset")["spec"]["template"]["metadata"]["labels"]
+
+    assert sorted(rendered) == ["ConfigMap", "PodMonitor", "PrometheusRule"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+    assert labels[monitor["jobLabel"]] == "parquet-sink", "the job that the alerts name"
+    assert endpoint["port"] in [port["name"] for port in container()["ports"]]
+    assert endpoint["authorization"]["credentials"]["key"] in manifest("secret")["stringData"]
+    assert all(found["metadata"]["namespace"] == "parquet-sink" for found in rendered.values())
+
+
+def test_writers_are_scaled_by_a_metric_that_there_is() -> None:
+    scaler = yaml.safe_load((KAFKA / "autoscaler-writer.yaml").read_text("utf-8"))
+    page = (REPOSITORY / "docs" / "operations.md").read_text("utf-8")
+    (metric,) = scaler["spec"]["metrics"]
+
+    assert f"| `{metric['pods']['metric']['name']}` |" in page
+    for version in VERSIONS:
+        kubernetes_validate.validate(scaler, version, strict=True)

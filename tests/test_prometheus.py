@@ -150,7 +150,7 @@ class Prometheus:
             try:
                 if self.result(query):
                     return
-            except httpx.TransportError:
+            except (httpx.TransportError, ValueError):  # it starts
                 pass
             assert time.monotonic() < deadline, self.log.read_text()
             assert self.process.poll() is None, self.log.read_text()

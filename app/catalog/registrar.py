@@ -10,12 +10,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from app.catalog.client import open_catalog, require_client
+from app.catalog.left_out import LeftOutFiles
 from app.catalog.policy import EXPIRY_INTERVAL_S, RETRY_S_MAX, RETRY_S_MIN, CatalogPolicy
+from app.catalog.promoted_names import Known, save_known
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WRITER_FILE: Final = "catalog-writer"
+LEFT_OUT_FILE: Final = "catalog-left-out"
 
 PROBLEM_CHARACTERS_MAX: Final = 500
 
@@ -78,7 +82,8 @@ class NoCatalog:
 class Registrar:
     """state: directory of the manifest, where the name of this writer is kept. clock: ms since the epoch.
 
-    embedded: directory of a catalog of its own, made where it is missing. Raises CatalogMisconfigured.
+    left_out: files that do not fit. embedded: directory of a catalog of its own, made where it is missing.
+    promoted: see `Known`. Raises CatalogMisconfigured.
     """
 
     def __init__(
@@ -91,8 +96,10 @@ class Registrar:
         *,
         embedded: Path | None,
         observer: Observer,
+        promoted: Known = MappingProxyType({}),
     ) -> None:
         require_client()
+        self._promoted = promoted
         self._policy = policy
         self._layout = layout
         self._fs = fs
@@ -100,6 +107,7 @@ class Registrar:
         self._clock = clock
         self._embedded = embedded
         self._observer = observer
+        self.left_out = LeftOutFiles(fs, state / LEFT_OUT_FILE)
         self._manifest: Manifest | None = None
         self._catalog: IcebergCatalog | None = None
         self._tables: dict[Kind, KindTable] = {}
@@ -114,6 +122,8 @@ class Registrar:
     def start(self, manifest: Manifest) -> None:
         """Begin to follow the manifest; its state directory exists."""
         self._manifest = manifest
+        self.left_out.load()
+        save_known(self._fs, self._state, self._promoted)
         self._thread = threading.Thread(target=self._run, name="catalog", daemon=True)
         self._thread.start()
 
@@ -146,6 +156,10 @@ class Registrar:
             "registered_commit": {kind.value: self._registered.get(kind) for kind in Kind},
             "lag": {"commits": lag.commits, "files": lag.files, "seconds": lag.seconds},
             "problem": self.problem,
+            "left_out": [
+                {"path": each.path, "kind": each.kind.value, "reason": each.reason}
+                for each in self.left_out.listed()
+            ],
         }
 
     @property
@@ -195,10 +209,17 @@ class Registrar:
             return
         commit = manifest.last_commit
         waiting = self._waiting(manifest.files())
+        failed: Exception | None = None
         for kind, table in self._tables.items():
             if of_kind := [file for file in waiting if file.kind is kind]:
-                self._registered[kind] = table.register(of_kind)
-                self._observer.files_registered(len(of_kind))
+                try:
+                    self._registered[kind] = table.register(of_kind)
+                except Exception as error:  # one table does not stop the others
+                    failed = failed or error
+                else:
+                    self._observer.files_registered(len(of_kind))
+        if failed is not None:
+            raise failed
         self._seen_commit = commit
 
     def _expire(self) -> None:
@@ -220,11 +241,30 @@ class Registrar:
         catalog = self._catalog = open_catalog(self._policy)
         writer = self._writer()
         self._tables = {
-            kind: KindTable(catalog, self._policy, kind, self._layout.schema(kind), writer, time.sleep)
+            kind: KindTable(
+                catalog,
+                self._policy,
+                kind,
+                self._layout.schema(kind),
+                writer,
+                time.sleep,
+                self.left_out.add,
+            )
             for kind in Kind
         }
+        self._try_again()
         self._registered = {kind: table.registered(table.load()) for kind, table in self._tables.items()}
         self._seen_commit = -1
+
+    def _try_again(self) -> None:
+        """Files that did not fit may fit now: the table was changed, or the file was put back."""
+        assert self._manifest is not None
+        files = {file.path: file for file in self._manifest.files()}
+        for kind, table in self._tables.items():
+            waiting = [files[each.path] for each in self.left_out.of(kind) if each.path in files]
+            if waiting and (added := table.add_again(waiting)):
+                self.left_out.remove(added)
+                log.info("%d files that were left out of the table %s are in it now", len(added), kind.value)
 
     def _disconnect(self) -> None:
         """Whatever has failed, the next turn begins with a catalog that is opened anew."""

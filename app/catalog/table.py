@@ -6,7 +6,7 @@ outcome is not known either shows in what is read afterwards, or cannot happen a
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.table import Table, Transaction
+from pyiceberg.types import IcebergType
 
 from app.catalog.columns import iceberg_schema, iceberg_type, partition_spec
 from app.catalog.expiry import expire
 from app.catalog.footers import iceberg_data_file
+from app.catalog.judgement import LeftOut, judge
 from app.catalog.policy import COMMIT_FILES_MAX, CONFLICTS_MAX, CatalogPolicy
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
@@ -41,15 +43,12 @@ CONFLICT_PAUSE_S: Final = 0.05
 CONFLICT_PAUSE_S_MAX: Final = 2.0
 
 
-class TableUnfit(Exception):
-    """The table has columns that the files do not; the message says what to do."""
-
-
 class KindTable:
     """Used by the registrar's thread alone. Every call raises whatever the catalog's client raises.
 
-    writer: names the manifest whose commits are counted. schema: columns of this kind's files.
-    pause: waits so many seconds, fewer when the service stops.
+    writer: names the manifest whose commits are counted. schema: columns of this kind's files now; what a
+    file has is told by its own footer. pause: waits so many seconds, fewer when the service stops. leave_out:
+    told of files that do not fit, before the commit that passes them by.
     """
 
     def __init__(
@@ -60,6 +59,7 @@ class KindTable:
         schema: pa.Schema,
         writer: str,
         pause: Callable[[float], None],
+        leave_out: Callable[[Sequence[LeftOut]], None],
     ) -> None:
         self._catalog = catalog
         self._policy = policy
@@ -67,6 +67,8 @@ class KindTable:
         self._schema = schema
         self._property = PROPERTY_PREFIX + writer
         self._pause = pause
+        self._kind = kind
+        self._leave_out = leave_out
         self._footers: dict[str, pq.FileMetaData] = {}
 
     def load(self) -> Table:
@@ -92,7 +94,7 @@ class KindTable:
         """Add those of the files whose commits are not registered; return the last commit that is now.
 
         Commits become visible in their order, each one whole. Raises CommitFailedException when other nodes
-        came first again and again; TableUnfit.
+        came first again and again.
         """
         registered = self.registered(self.load())
         for last_commit, some in _in_portions(files, registered):
@@ -123,23 +125,63 @@ class KindTable:
                 break
         return last_commit
 
+    def add_again(self, files: Sequence[DataFile]) -> list[str]:
+        """Add those of the files that were left out and fit by now; their paths, and those that it has."""
+        table = self.load()
+        has = {task.file.file_path for task in table.scan().plan_files()}
+        present = [file for file in files if self._policy.root + file.path in has]
+        waiting = [file for file in files if self._policy.root + file.path not in has]
+        fitting, _, left = self._judged(table, waiting)
+        if fitting:
+            self._commit(table, self.registered(table), fitting)
+        return [file.path for file in present] + [file.path for file in waiting if file.path not in left]
+
     def _commit(self, table: Table, last_commit: int, files: Sequence[DataFile]) -> None:
+        fitting, missing, left = self._judged(table, files)
+        if left:
+            self._leave_out([LeftOut(path, self._kind, reason) for path, reason in left.items()])
         table.metadata = table.metadata.model_copy(
             update={"properties": {**table.metadata.properties, _NO_RETRIES: "0"}}
         )
         with table.transaction() as transaction:
-            self._evolve(transaction)
+            self._evolve(transaction, missing)
             transaction.set_properties({self._property: str(last_commit)})
+            if not fitting:
+                return
             summary = {"parquet-sink.commit": str(last_commit)}
             if self._policy.node:
                 summary["parquet-sink.node"] = self._policy.node
             update = transaction.update_snapshot(snapshot_properties=summary)
             with update.merge_append() as append:
-                for file in files:
+                for file in fitting:
                     url = self._policy.root + file.path
                     footer = self._footer(table, url)
                     metadata = transaction.table_metadata
                     append.append_data_file(iceberg_data_file(url, file.bytes, footer, metadata))
+
+    def _judged(
+        self, table: Table, files: Sequence[DataFile]
+    ) -> tuple[list[DataFile], dict[str, IcebergType], dict[str, str]]:
+        """(files that fit, columns that the table is to get for them, why the others do not by path)."""
+        schema = table.schema()
+        columns = {field.name: field.field_type for field in schema.fields}
+        fitting, missing, left = [], dict[str, IcebergType](), dict[str, str]()
+        for file in files:
+            try:
+                footer = self._footer(table, self._policy.root + file.path)
+            except FileNotFoundError:
+                left[file.path] = "the file is not there"
+                continue
+            except pa.ArrowInvalid as error:
+                left[file.path] = f"the file cannot be read: {error}"
+                continue
+            judgement = judge(footer, columns | missing, schema)
+            if judgement.reason is None:
+                missing |= judgement.missing
+                fitting.append(file)
+            else:
+                left[file.path] = judgement.reason
+        return fitting, missing, left
 
     def _footer(self, table: Table, url: str) -> pq.FileMetaData:
         if url not in self._footers:
@@ -147,25 +189,19 @@ class KindTable:
                 self._footers[url] = pq.read_metadata(stream)
         return self._footers[url]
 
-    def _evolve(self, transaction: Transaction) -> None:
-        """Add columns that the files have and the table has not; none is ever removed or changed."""
+    def _evolve(self, transaction: Transaction, missing: Mapping[str, IcebergType]) -> None:
+        """Add columns that files have and the table has not; none is ever removed or changed."""
         schema = transaction.table_metadata.schema()
         if transaction.table_metadata.name_mapping() is None:
             transaction.set_properties({NAME_MAPPING: schema.name_mapping.model_dump_json()})
-        missing = []
-        for column in self._schema:
-            wanted = iceberg_type(column.type)
-            if column.name not in schema.column_names:
-                missing.append((column, wanted))
-            elif (found := schema.find_type(column.name)) != wanted:
-                raise TableUnfit(
-                    f"column {column.name} of table {'.'.join(self._name)} is {found}, and of the files "
-                    f"{wanted}: give the promoted column another name, or set another catalog.namespace"
-                )
-        if missing:
+        known = set(schema.column_names) | set(missing)
+        configured = {
+            column.name: iceberg_type(column.type) for column in self._schema if column.name not in known
+        }
+        if missing or configured:
             with transaction.update_schema() as update:
-                for column, type_ in missing:
-                    update.add_column(column.name, type_)
+                for name, type_ in {**missing, **configured}.items():
+                    update.add_column(name, type_)
 
 
 def _in_portions(files: Sequence[DataFile], registered: int) -> Iterator[tuple[int, list[DataFile]]]:

@@ -141,13 +141,13 @@ class Admission:
     def _refusal_of_bytes(self, workspace_id: int, size: int) -> Refused | None:
         if self._inflight + size > self._policy.max_inflight_bytes:
             return Overloaded("Too many bytes are in flight; send the batch again.", retry_after_s=1)
-        if self._by_workspace[workspace_id] + size > self._workspace_inflight_max(workspace_id, size):
+        if self._by_workspace[workspace_id] + size > self._inflight_max(workspace_id, size):
             return WorkspaceOverShare(
                 "This workspace has too many bytes in flight; send fewer batches at a time.", retry_after_s=1
             )
         return None
 
-    def _workspace_inflight_max(self, workspace_id: int, size: int) -> int:
+    def _inflight_max(self, workspace_id: int, size: int) -> int:
         """One batch by itself is let in however small the share."""
         share = self._quotas.share_of(workspace_id)
         if share is None:

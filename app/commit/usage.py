@@ -92,7 +92,8 @@ def day_of(received_ms: int) -> str:
 class Usage:
     """The account. Any thread; frames are added in the order of their LSNs.
 
-    stored: reads what was saved of a day, an empty one where nothing was. on_counted(workspace, rows, bytes):
+    stored: reads what was saved of a day, an empty one where nothing was; raises OSError. While that cannot
+    be read, what is new is counted beside it, and the day is not saved. on_counted(workspace, rows, bytes):
     called for what is new, not for what a start reads again.
     """
 
@@ -106,6 +107,7 @@ class Usage:
         self._lock = threading.Lock()
         self._days: dict[str, DayUsage] = {}
         self._changed: set[str] = set()
+        self._unread: set[str] = set()
         self._through = 0
 
     def add(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
@@ -120,11 +122,11 @@ class Usage:
             self._on_counted(workspace_id, count, size)
 
     def add_again(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
-        """Count a frame that a start reads, where it is not counted yet."""
+        """Count a frame that a start reads, where it is not counted yet. Raises OSError."""
         with self._lock:
             self._through = lsn
             for day, workspace_id, count, size in parts(kind, rows):
-                known = self._day(day)
+                known = self._whole_day(day)
                 if lsn > known.through:
                     known.add(workspace_id, kind, count, size)
                     self._changed.add(day)
@@ -143,18 +145,18 @@ class Usage:
         with self._lock:
             self._through = last_lsn
             for day in days:
-                known = self._day(day)
+                known = self._whole_day(day)
                 if known.through > last_lsn:
                     known.through = last_lsn
                     self._changed.add(day)
 
     def save(self, write: Callable[[str, bytes], None]) -> None:
-        """Write the days that changed, by `write`. Past days are not kept here once they are saved."""
+        """Write the days that changed, by `write`; past days are not kept here after that. Raises OSError."""
         with self._lock:
             days = sorted(self._changed)
         for day in days:
             with self._lock:
-                self._days[day].through = self._through
+                self._whole_day(day).through = self._through
                 data = dump_day(self._days[day])
                 self._changed.discard(day)
             try:
@@ -166,12 +168,13 @@ class Usage:
         with self._lock:
             newest = max(self._days, default="")
             for day in [day for day in self._days if day < newest and day not in self._changed]:
+                self._unread.discard(day)
                 del self._days[day]
 
     def day(self, day: str) -> Mapping[tuple[int, Kind], Amount]:
-        """Reads the disk for a day that is past."""
+        """Reads the disk for a day that is past. Raises OSError."""
         with self._lock:
-            known = self._days.get(day)
+            known = self._whole_day(day) if day in self._unread else self._days.get(day)
             if known is not None:
                 return {key: Amount(each.rows, each.bytes) for key, each in known.amounts.items()}
         return self._stored(day).amounts
@@ -183,9 +186,24 @@ class Usage:
             return sum(each.bytes for kind in Kind if (each := amounts.get((workspace_id, kind))))
 
     def _day(self, day: str) -> DayUsage:
+        """What is known of a day now."""
+        try:
+            return self._whole_day(day)
+        except OSError:
+            return self._days[day]
+
+    def _whole_day(self, day: str) -> DayUsage:
+        """With what was saved of it. Raises OSError."""
         known = self._days.get(day)
         if known is None:
-            known = self._days[day] = self._stored(day)
+            known = self._days[day] = DayUsage()
+            self._unread.add(day)
+        if day in self._unread:
+            stored = self._stored(day)
+            known.through = max(known.through, stored.through)
+            for (workspace_id, kind), amount in stored.amounts.items():
+                known.add(workspace_id, kind, amount.rows, amount.bytes)
+            self._unread.discard(day)
         return known
 
 

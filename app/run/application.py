@@ -46,7 +46,8 @@ from app.api.status import status_router
 from app.api.tail import TailEndpoint
 from app.api.tolerant_paths import TolerantPaths
 from app.api.usage import usage_router
-from app.clients.table import Table
+from app.clients.mapped import calls_of
+from app.clients.table import CALLS, Table
 from app.commit.admission import Admission
 from app.metrics import Metrics
 from app.run.asking import Asking
@@ -118,7 +119,7 @@ def create_app(
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
-    app.add_middleware(TolerantPaths, exact=exact, calls=Table(), start_page=START_PAGE)
+    app.add_middleware(TolerantPaths, exact=exact, calls=parts.clients, start_page=START_PAGE)
     access = AccessLog(enabled=settings.server.access_log)
     if access.enabled:
         app.add_middleware(AccessLogged, ids=ids, access=access)
@@ -150,6 +151,7 @@ def ingest_parts(
             answer_timeout_s=server.request_timeout,
             knows_repeats=settings.ingest.repeat_window > 0,
         ),
+        clients=Table([*calls_of([each.mapping for each in settings.ingest.map]), *CALLS]),
     )
 
 
@@ -163,7 +165,7 @@ def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> No
         expose_headers=["X-Request-ID", "Retry-After"],
         max_age=7200,
     )
-    shared, table = ClientCalls(parts), Table()
+    shared, table = ClientCalls(parts), parts.clients
     for call in INGEST_CALLS:
         path = table.at(call.path)
         endpoint = IngestEndpoint(call, parts, ClientEndpoint(path, shared) if path is not None else None)
@@ -213,7 +215,7 @@ def _add_admin_calls(
     app.router.routes.append(Route("/tail", tail, methods=["GET"]))
     app.include_router(status_router(service.status, auth.authorise_admin, service.refusals, auth.authorise))
     knows_bytes = settings.journal.type == "local"
-    app.include_router(usage_router(service.usage_of, auth.authorise, knows_bytes=knows_bytes))
+    app.include_router(usage_router(service.accounts.of_days, auth.authorise, knows_bytes=knows_bytes))
     reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
     app.include_router(health_router(reasons, ids))
     over_tls = settings.server.tls_certificate is not None

@@ -1,10 +1,14 @@
 """Puts the running parts together, once."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from app.catalog.client import CatalogMisconfigured
+from app.catalog.promoted_names import PROMOTED_FILE, Known, load_known, settled
 from app.catalog.registrar import Registrar
 from app.commit.tap import Watch, unwatched
 from app.disk.durable_fs import DurableFS
@@ -14,14 +18,17 @@ from app.kafka.policy import Role
 from app.metrics import Metrics
 from app.object_store.client import StoreMisconfigured
 from app.object_store.store import ObjectStore
+from app.parquet.layout import Layout
 from app.publish.paths import SinkPaths
 from app.run.gauges import observe_build, observe_kafka_service, observe_service
 from app.run.kafka_service import KafkaPolicies, KafkaService
 from app.run.local_service import Service
 from app.run.observers import CatalogObserver
 from app.run.pipelines import NewPipeline, pipeline_of_batches
-from app.settings.plan import layout_of, policies
+from app.settings.plan import policies
 from app.settings.settings import ConfigurationError, Settings
+
+log = logging.getLogger(__name__)
 
 
 def now_ms() -> int:
@@ -52,6 +59,8 @@ def build_service(
     if settings.journal.type == "kafka":
         return _build_kafka_service(settings, metrics, request_exit)
     plan = policies(settings)
+    layout, promoted = _settled_layout(settings, plan.writer.layout)
+    plan = msgspec.structs.replace(plan, writer=msgspec.structs.replace(plan.writer, layout=layout))
     service = Service(
         DurableFS(),
         sink_paths(settings),
@@ -61,7 +70,7 @@ def build_service(
         monotonic_ms,
         request_exit,
         store=(store := object_store(settings)),
-        catalog=table_catalog(settings, store, metrics),
+        catalog=table_catalog(settings, store, metrics, layout, promoted),
         new_pipeline=new_pipeline,
         watch=watch,
     )
@@ -102,7 +111,28 @@ def sink_paths(settings: Settings) -> SinkPaths:
     return SinkPaths(directory and directory.absolute(), settings.journal.path.absolute())
 
 
-def table_catalog(settings: Settings, store: ObjectStore | None, metrics: Metrics) -> Registrar | None:
+def _settled_layout(settings: Settings, layout: Layout) -> tuple[Layout, Known]:
+    """With tables, a promoted column whose type was changed has another name. Raises ConfigurationError."""
+    if not layout.for_tables:
+        return layout, {}
+    try:
+        known = load_known(DurableFS(), sink_paths(settings).state)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigurationError([f"journal.path: {PROMOTED_FILE} in it cannot be read: {error}"]) from None
+    promotions, promoted = settled(layout.promotions, known)
+    for before, after in zip(layout.promotions, promotions, strict=True):
+        if before != after:
+            log.warning(
+                "the promoted column %s had another type before: what is promoted now is column %s",
+                before.name,
+                after.name,
+            )
+    return msgspec.structs.replace(layout, promotions=promotions), promoted
+
+
+def table_catalog(
+    settings: Settings, store: ObjectStore | None, metrics: Metrics, layout: Layout, promoted: Known
+) -> Registrar | None:
     """What lists published files in tables, if anything does. Raises ConfigurationError."""
     catalog, place = settings.catalog, settings.sink.directory if store is None else store.policy
     if not catalog.enabled or place is None:
@@ -110,17 +140,23 @@ def table_catalog(settings: Settings, store: ObjectStore | None, metrics: Metric
     try:
         registrar = Registrar(
             catalog.policy(place, settings.server.node_id),
-            layout_of(settings),
+            layout,
             DurableFS(),
             sink_paths(settings).state,
             now_ms,
             embedded=catalog.embedded,
             observer=CatalogObserver(metrics),
+            promoted=promoted,
         )
     except CatalogMisconfigured as error:
         raise ConfigurationError([f"catalog.type: {error}"]) from None
     metrics.observe(
         "catalog_lag_files", "Data files not in a table of the catalog yet.", lambda: registrar.lag().files
+    )
+    metrics.observe(
+        "catalog_left_out_files",
+        "Data files that do not fit their table and are not in it. Any: GET /status names them.",
+        lambda: len(registrar.left_out),
     )
     metrics.observe(
         "catalog_lag_commits",

@@ -96,7 +96,7 @@ class Crew:
         return self._service.crowded(self._share_bytes)
 
     def in_excess(self) -> Sequence[Excess]:
-        return self._service.quotas.in_excess()
+        return self._service.accounts.quotas.in_excess()
 
     def propose(self, waiting: Waiting, reply: Callable[[Settled | Failed], None]) -> None:
         if self._pipeline is None:

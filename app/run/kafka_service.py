@@ -22,7 +22,6 @@ from app.commit.quota import Quotas
 from app.commit.quota_policy import QuotaPolicy
 from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
-from app.commit.usage import UsageByDay
 from app.errors import Overloaded
 from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
 from app.kafka.commit_log import CommitLogDamaged
@@ -43,11 +42,11 @@ from app.parquet.data_file import DataFile
 from app.publish.intake import FlushResult
 from app.publish.rotation import WriterPolicy
 from app.run.gate import STARTING, Gate
+from app.run.kafka_accounts import KafkaAccounts
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.pipelines import pipeline_of_batches
 from app.run.start_patience import StartStopped
 from app.run.summary import Summary
-from app.run.usage_files import usage_of_files
 from app.submission import DecodePolicy, Reply, Submission
 
 log = logging.getLogger(__name__)
@@ -56,6 +55,9 @@ AWAITING_KAFKA = "starting: Kafka or the files' place does not answer"
 OUTAGE = "waiting for Kafka"
 WATCH_S = 1.0
 ROOM = 1 << 62
+
+FOREIGN_LISTED_MAX = 20
+"""Records of a partition that GET /status names."""
 
 REFUSALS = (KafkaMisconfigured, RecordsLost, CommitLogDamaged)
 """Their messages say what an operator is to do."""
@@ -110,13 +112,13 @@ class KafkaService:
         self._summary = Summary()
         self._parts: Parts | None = None
         self._stop = threading.Event()
-        self.quotas = Quotas(policies.quotas, clock_ms, clock_ms)
+        self.accounts = KafkaAccounts(Quotas(policies.quotas, clock_ms, clock_ms), self._published_files)
         self.admission = Admission(
             policies.admission,
             self.levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
-            quotas=self.quotas,
+            quotas=self.accounts.quotas,
         )
         self.gate = Gate(self.admission, REFUSALS, on_fatal)
 
@@ -197,7 +199,7 @@ class KafkaService:
         return pipeline
 
     def _count_rows(self, workspace_id: int, rows: int) -> None:
-        self.quotas.charge(workspace_id, rows)
+        self.accounts.quotas.charge(workspace_id, rows)
         self._metrics.count_rows(workspace_id, rows)
 
     def _note_outage(self, problem: str) -> None:
@@ -256,7 +258,7 @@ class KafkaService:
         return self._open_parts().flusher.flush(workspace_id)
 
     def files(self) -> Sequence[DataFile]:
-        return self._open_parts().published.files()
+        return self._published_files()
 
     def find(self, path: str) -> DataFile | None:
         return self._open_parts().published.find(path)
@@ -298,7 +300,14 @@ class KafkaService:
             "role": self._policies.role.value,
             "rows": rows,
             "partitions": [
-                {"partition": each, "published_to": parts.published.to(each)}
+                {
+                    "partition": each,
+                    "published_to": parts.published.to(each),
+                    "foreign_records": [
+                        {"offset": record.offset, "path": record.path, "error": record.error}
+                        for record in parts.published.foreign(each)[-FOREIGN_LISTED_MAX:]
+                    ],
+                }
                 for each in range(parts.topic.partitions)
             ],
             "writing": [
@@ -326,10 +335,8 @@ class KafkaService:
     def buffered_rows(self) -> int:
         return self._parts.writers.buffered_rows() if self._parts and self._parts.writers else 0
 
-    def usage_of(self, days: Sequence[str]) -> UsageByDay:
-        """Rows that are in files, by day; those that are in Kafka are not counted yet."""
-        published = usage_of_files(self._open_parts().published.files())
-        return {day: published[day] for day in days if day in published}
+    def _published_files(self) -> Sequence[DataFile]:
+        return self._open_parts().published.files()
 
     def lag(self) -> int:
         """Records in Kafka that are not in files, of this writer's partitions."""

@@ -12,6 +12,7 @@ from app.api.api_keys import ApiKeys
 from app.run.collector import look_less_often
 from app.run.compose import AnyService
 from app.run.crew import Crew
+from app.run.listening import tell_manager
 from app.run.start_patience import StartStopped
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,11 @@ async def running(
     tasks += [asyncio.create_task(repeatedly(WATCH_INTERVAL_S, each)) for each in watched]
     if summary_interval_s is not None:
         tasks.append(asyncio.create_task(repeatedly(summary_interval_s, service.log_summary)))
+    tell_manager("READY=1")
     try:
         yield
     finally:
+        tell_manager("STOPPING=1")
         # The opening runs in a thread, and ends sooner or later.
         service.stop_opening()
         await tasks[0]

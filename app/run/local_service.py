@@ -13,16 +13,13 @@ from functools import partial
 
 import msgspec
 
-from app.api.usage import usage_lines
 from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow
 from app.commit.journal_store import JournalStore
-from app.commit.quota import Quotas
 from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
 from app.commit.tap import Watch, unwatched
-from app.commit.usage import Usage, UsageByDay, day_of
 from app.disk.data_directory_lock import lock_data_directory
 from app.disk.durable_fs import DurableFS
 from app.disk.file_lock import FileLock
@@ -50,17 +47,18 @@ from app.publish.ownership import (
 from app.publish.paths import SinkPaths
 from app.publish.rotation import WriterPolicy
 from app.publish.writer import Writer
+from app.run.accounts import Accounts
 from app.run.claim import claim_meanwhile
 from app.run.disks import Disks
 from app.run.gate import STARTING, Gate
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_json
 from app.run.pipelines import NewPipeline, pipeline_of_batches
-from app.run.replay import Replay, load_window, read_back
+from app.run.replay import read_back, replay
 from app.run.start_patience import StartPatience
 from app.run.summary import Summary
 from app.run.told import CannotStart, cannot_start, say
-from app.run.usage_files import UsageFiles
+from app.run.window_file import load_window
 from app.settings.plan import Policies
 from app.submission import Reply, Submission
 
@@ -114,16 +112,14 @@ class Service:
         reserve = DiskReserve(fs, paths.state / "reserve", policies.reserve_bytes)
         self._disks = Disks(fs, paths, reserve, policies.admission)
         self._window_path = paths.state / "deduplication"
-        self._usage_files = UsageFiles(fs, paths.state)
-        self.usage = Usage(self._usage_files.read, self._count_usage)
-        self.quotas = Quotas(policies.quotas, clock_ms, timer_ms, self.usage.bytes_of)
+        self.accounts = Accounts(fs, paths.state, policies.quotas, clock_ms, timer_ms, metrics.count_usage)
         self.admission = Admission(
             policies.admission,
             self.levels,
             lambda code: metrics.backpressure_refusals.labels(code).inc(),
             closed=STARTING,
             journal_of=self.journal_bytes_of,
-            quotas=self.quotas,
+            quotas=self.accounts.quotas,
         )
         self.gate = Gate(self.admission, REFUSED_STARTS, on_fatal)
 
@@ -201,10 +197,10 @@ class Service:
             read_back=partial(read_back, journal),
         )
         writer.start()
-        rotation = self._policies.writer.rotation
-        replayed = Replay(journal, window, self.usage, self._usage_files, manifest, rotation).run(
-            writer, self._patience, self._policies.writer.max_buffered_bytes // 2
-        )
+        memory_bytes = self._policies.writer.max_buffered_bytes // 2
+        counted = self.accounts.replay(manifest, self._policies.writer.rotation)
+        replayed = replay(journal, window, writer, memory_bytes, self._patience, counted.count)
+        counted.end(journal.last_lsn)
         # Until the writer has looked at them, rows that are in files already count as buffered, too.
         writer.flush(partitions=()).result()
         accepted = AcceptedRows()
@@ -212,7 +208,13 @@ class Service:
             accepted.rows[key] = line.buffered + line.published + line.quarantined
         pipeline = self._new_pipeline(
             JournalStore(
-                journal, writer, window, accepted, self._policies.max_delay_s, self.usage, self._watch
+                journal,
+                writer,
+                window,
+                accepted,
+                self._policies.max_delay_s,
+                self.accounts.usage,
+                self._watch,
             ),
             self._policies.group,
             self._policies.decode,
@@ -298,9 +300,8 @@ class Service:
 
     def status(self) -> dict[str, object]:
         """The account and the levels, as GET /status answers them."""
-        parts, today = self._open_parts(), day_of(self._clock_ms())
-        status = status_json(parts, self._catalog.status())
-        return status | {"usage": usage_lines(today, self.usage.day(today), None)}
+        status = status_json(self._open_parts(), self._catalog.status())
+        return status | {"usage": self.accounts.today()}
 
     def oldest_age_s(self) -> float:
         """Of the oldest row that is not in a published file; 0 when all are."""
@@ -317,10 +318,6 @@ class Service:
     def lost_rows(self) -> int:
         """Rows that were published and are in no file any more."""
         return sum(file.lost_rows for file in self._parts.manifest.lost()) if self._parts else 0
-
-    def usage_of(self, days: Sequence[str]) -> UsageByDay:
-        """What was accepted, by day."""
-        return {day: amounts for day in days if (amounts := self.usage.day(day))}
 
     def levels(self) -> Levels:
         """What stands against the limits of admission now."""
@@ -382,14 +379,10 @@ class Service:
             raise Overloaded("The service is starting; try again.", retry_after_s=2)
         return self._parts
 
-    def _count_usage(self, workspace_id: int, rows: int, size: int) -> None:
-        self.quotas.charge(workspace_id, rows)
-        self._metrics.count_usage(workspace_id, rows, size)
-
     def _trim(self, journal: Journal, window: DeduplicationWindow, lsn: int) -> None:
         """Saves batch ids and usage before the frames that carry them go. Called by the writer."""
         if journal.frees(lsn):
-            self._usage_files.save(self.usage)
+            self.accounts.save()
             self._fs.write_atomically(self._window_path, window.dump())
         try:
             journal.trim(lsn)

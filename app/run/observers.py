@@ -110,6 +110,9 @@ class PublishObserver:
     def rows_quarantined(self, kind: Kind, rows: int) -> None:
         self._metrics.quarantined_rows.inc(rows)
 
+    def records_foreign(self, records: int) -> None:
+        self._metrics.kafka_foreign_records.inc(records)
+
     def values_unfit(self, kind: Kind, column: str, values: int) -> None:
         self._metrics.promoted_values_unfit.labels(kind.value, column).inc(values)
 

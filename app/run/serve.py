@@ -87,7 +87,7 @@ def _run(
     app = create_app(settings, request_exit, crew, lambda: server.should_exit)
     service, keys = app.state.service, app.state.keys
     reload = new_reload(
-        [LevelsInForce(settings.log), lambda new: service.quotas.replace(policies(new).quotas)]
+        [LevelsInForce(settings.log), lambda new: service.accounts.quotas.replace(policies(new).quotas)]
     )
     watched = [keys.reload_if_changed, reload.if_changed]
     if tls is not None:

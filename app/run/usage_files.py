@@ -2,11 +2,12 @@
 
 import logging
 import re
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from app.commit.usage import Amount, DayUsage, Usage, UsageByDay, UsageDamaged, load_day
+from app.commit.usage import Amount, DayUsage, Usage, UsageByDay, load_day
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
@@ -26,35 +27,52 @@ class UsageFiles:
         """state: `[journal] path`."""
         self._fs = fs
         self._directory = state / "usage"
+        self._lock = threading.Lock()
+        self._kept: set[str] | None = None
 
     @property
     def is_new(self) -> bool:
         return not self._fs.exists(self._directory)
 
     def days(self) -> list[str]:
-        """Those that are kept, oldest first."""
-        if self.is_new:
-            return []
-        return sorted(filter(_NAME.fullmatch, self._fs.list_directory(self._directory)))
+        """Those that are kept, oldest first. Raises OSError."""
+        return sorted(self._known())
 
     def read(self, day: str) -> DayUsage:
-        """An empty one where nothing is kept. A file that is damaged is put aside and said."""
-        path = self._directory / day
-        if not self._fs.exists(path):
+        """An empty one where nothing is kept. A damaged file is put aside and said. Raises OSError."""
+        if day not in self._known():
             return DayUsage()
+        path = self._directory / day
         try:
             return load_day(self._fs.read(path))
-        except (UsageDamaged, ValueError) as error:
+        except ValueError as error:
             log.error("%s cannot be read (%s): what it counted is missing from the usage", path, error)
             self._fs.rename(path, path.with_suffix(".damaged"))
+            self._known().discard(day)
             return DayUsage()
 
     def save(self, usage: Usage) -> None:
         """Write the days that changed. Raises OSError, SyncFailed."""
-        self._fs.make_directory(self._directory)
-        usage.save(lambda day, data: self._fs.write_atomically(self._directory / day, data))
+        kept = self._known()
+        if not kept:
+            self._fs.make_directory(self._directory)
+
+        def write(day: str, data: bytes) -> None:
+            self._fs.write_atomically(self._directory / day, data)
+            kept.add(day)
+
+        usage.save(write)
         for day in self.days()[:-DAYS_KEPT]:
             self._fs.unlink(self._directory / day)
+            kept.discard(day)
+
+    def _known(self) -> set[str]:
+        """Looked up once: that nothing is kept of a day is known without the disk from then on."""
+        with self._lock:
+            if self._kept is None:
+                names = [] if self.is_new else self._fs.list_directory(self._directory)
+                self._kept = set(filter(_NAME.fullmatch, names))
+            return self._kept
 
 
 def count_published(usage: Usage, files: Iterable[DataFile]) -> None:

@@ -23,7 +23,6 @@ from app.api.forward import Forwarder
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS
 from app.api.tolerant_paths import TolerantPaths, wants_start_page
-from app.clients.table import Table
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
 from app.run.application import add_ingest_calls, ingest_parts
@@ -124,7 +123,7 @@ class _Worker:
         http_metrics = HttpMetrics(registry)
         Instrumentator(registry=registry).add(http_metrics.count).instrument(self._app)
         self._paths = frozenset(call.path for call in INGEST_CALLS)
-        self._clients = Table()
+        self._clients = parts.clients
         self._app.add_middleware(TolerantPaths, exact=(), calls=self._clients)
         access = AccessLog(enabled=settings.server.access_log)
         if access.enabled:

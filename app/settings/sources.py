@@ -84,6 +84,10 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], st
         if variable.startswith(VARIABLE_PREFIX):
             key = tuple(variable.removeprefix(VARIABLE_PREFIX).lower().split("__"))
             if key[-1] == FILE_SUFFIX:
+                if "__".join([VARIABLE_PREFIX[:-2], *key[:-1]]).upper() in environ:
+                    raise ConfigurationError(
+                        [f"{variable}: {variable.rpartition('__')[0]} is set, too; set one of the two"]
+                    )
                 yield key[:-1], variable, _secret(Path(environ[variable]), variable)
             else:
                 yield key, variable, environ[variable]

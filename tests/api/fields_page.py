@@ -22,8 +22,9 @@ def page() -> str:
 
 def _kind(kind: Kind) -> str:
     schema = row_schema(kind)
+    required = schema.get("required", ())
     lines = [
-        f"| `{name}` | {_type(field)} | {'yes' if name in schema.get('required', ()) else ''} | {_text(field)} |"
+        f"| `{name}` | {_type(field)} | {'yes' if name in required else ''} | {_text(field)} |"
         for name, field in schema["properties"].items()
     ]
     said = " ".join(filter(None, [f"`POST /v1/{kind.value}`.", schema.get("description", "")]))

@@ -78,7 +78,7 @@ def catalog(tmp_path: Path) -> Iterator[MoodyCatalog]:
 def table_of(catalog: SqlCatalog, root: Path, writer: str) -> KindTable:
     policy = CatalogPolicy(properties={}, root=f"file://{root}/")
     schema = Layout(for_tables=True).schema(Kind.EVENTS)
-    return KindTable(catalog, policy, Kind.EVENTS, schema, writer, lambda seconds: None)
+    return KindTable(catalog, policy, Kind.EVENTS, schema, writer, lambda seconds: None, lambda files: None)
 
 
 def files_in(table: KindTable) -> Counter[str]:

@@ -302,3 +302,61 @@ def test_which_snapshots_go() -> None:
     assert expired(ages, 400, count=10, age_ms=150) == {1, 2}
     assert expired(ages, 9_000, count=10, age_ms=150) == {1, 2, 3}
     assert expired([], 400, count=1, age_ms=1) == set()
+
+
+def test_a_promotion_whose_type_changes_gets_a_column_of_its_own(tmp_path: Path, tables: Tables) -> None:
+    def promoted(type_: str) -> dict[str, dict[str, str]]:
+        column = {"kind": "events", "path": "$.number", "name": "number", "type": type_}
+        return {"[sinks.parquet.promote]": column}
+
+    for life, type_ in enumerate(("integer", "double", "integer")):
+        with running(CatalogService(tmp_path, promoted(type_))) as service:
+            post(service, 10 * life, 5)
+            service.flush()
+            wait_until_registered(service)
+            assert service.status()["catalog"]["left_out"] == []
+    rows = tables.rows()
+    assert {"number", "number_double"} <= set(rows.column_names)
+    found = {
+        n: (a, b) for n, a, b in zip(numbers(rows), *(rows[c].to_pylist() for c in COLUMNS), strict=True)
+    }
+    assert found == {
+        **{n: (n, None) for n in (0, 1, 2, 3, 4, 20, 21, 22, 23, 24)},
+        **{n: (None, float(n)) for n in range(10, 15)},
+    }
+
+
+COLUMNS = ("number", "number_double")
+
+
+def test_a_file_that_does_not_fit_is_left_out_by_itself_and_is_in_it_once_it_fits(
+    tmp_path: Path, tables: Tables
+) -> None:
+    with running(CatalogService(tmp_path)) as service:
+        post(service, 0, 5)
+        service.flush()
+        wait_until_registered(service)
+    with running(CatalogService(tmp_path, {"catalog": {"commit_interval": "1h"}})) as service:
+        post(service, 10, 5)
+        service.flush()
+        (waiting,) = [path for path in service.data_files("events") if path not in service_paths(tables)]
+        service.kill9()
+    hidden = waiting.with_suffix(".hidden")
+    waiting.rename(hidden)
+    with running(CatalogService(tmp_path)) as service:
+        post(service, 20, 5)
+        post(service, 20, 5, "logs")
+        service.flush()
+        service.wait_until(lambda: sorted(numbers(tables.rows())) == [0, 1, 2, 3, 4, 20, 21, 22, 23, 24], 30)
+        assert len(numbers(tables.rows("logs"))) == 5
+    for _ in range(2):
+        if hidden.exists():
+            hidden.rename(waiting)
+        with running(CatalogService(tmp_path)) as service:
+            wait_until_registered(service)
+            service.wait_until(lambda: service.status()["catalog"]["left_out"] == [], 30)
+            assert len(tables.files()) == len(set(tables.files()))
+
+
+def service_paths(tables: Tables) -> set[Path]:
+    return {Path(url.removeprefix("file://")) for url in tables.files()}

@@ -43,7 +43,7 @@ def test_hup_reads_the_keys_again_and_so_does_a_change_within_a_second(own_servi
     own_service.wait_until(lambda: status(NEW_KEY) == 202, 5)
     assert time.monotonic() - changed < 2.0  # a second, and what a busy machine adds
     own_service.process.send_signal(signal.SIGHUP)
-    own_service.wait_until(lambda: "SIGHUP: reading the key file again" in own_service.stderr, 10)
+    own_service.wait_until(lambda: "SIGHUP: reading keys" in own_service.stderr, 10)
     assert status(KEYS[1]) == 202
 
 

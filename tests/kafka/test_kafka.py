@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.support.kafka_cluster import KafkaCluster
 from tests.support.kafka_service import KafkaService
@@ -83,6 +84,31 @@ def test_a_batch_that_fits_no_record_is_refused_and_the_others_are_taken(
         assert refused.status_code == 413
         assert "max.message.bytes" in refused.json()["message"]
         assert service.table().num_rows == 600
+
+
+def test_a_record_of_somebody_else_is_kept_and_the_partition_goes_on(service: KafkaService) -> None:
+    with running(service):
+        producer = Producer({"bootstrap.servers": service.cluster.addresses})
+        for partition in range(2):
+            producer.produce(service.topic, b'{"not": "ours"}', partition=partition)
+        assert producer.flush(30) == 0
+        service.post_json("events", [EVENT] * 5)
+        service.flush()
+        assert service.table().num_rows == 5
+
+        def kept() -> list[dict[str, object]]:
+            return [record for each in service.status()["partitions"] for record in each["foreign_records"]]
+
+        service.wait_until(lambda: len(kept()) == 2, 60)
+        for record in kept():
+            assert (service.parquet / str(record["path"])).read_bytes() == b'{"not": "ours"}'
+        assert service.metrics()["parquet_sink_kafka_foreign_records_total"] == 2
+        service.kill9()
+        service.start()
+        service.post_json("events", [EVENT] * 5)
+        service.flush()
+        assert service.table().num_rows == 10
+        assert len(kept()) == 2
 
 
 def test_a_writer_takes_no_batches(tmp_path: Path, kafka_cluster: KafkaCluster) -> None:

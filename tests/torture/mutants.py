@@ -33,6 +33,7 @@ WRITER: Final = "pytest tests/parquet/test_writer.py tests/parquet/test_recovery
 GROUP_COMMIT: Final = "pytest tests/test_commit.py"
 FAULTS: Final = "pytest tests/http/test_faults.py"
 PROPOSALS: Final = "pytest tests/workers/test_proposal.py"
+USAGE: Final = "pytest tests/test_usage_account.py"
 DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
 
 QUESTIONS: Final = "pytest tests/query/test_ask_over_http.py -k workspace"
@@ -301,9 +302,30 @@ MUTANTS: Final = (
         DUPLICATES,
     ),
     Mutant(
+        "trim: usage is not saved before its frames go",
+        "app/run/local_service.py",
+        "            self.accounts.save()\n",
+        "            pass\n",
+        WHOLE_MODEL,
+    ),
+    Mutant(
+        "start: usage counts frames that are counted",
+        "app/commit/usage.py",
+        "                if lsn > known.through:\n",
+        "                if lsn > 0:\n",
+        WHOLE_MODEL,
+    ),
+    Mutant(
+        "start: usage keeps LSNs of frames that are lost",
+        "app/commit/usage.py",
+        "                if known.through > last_lsn:\n",
+        "                if known.through > last_lsn + (1 << 40):\n",
+        USAGE,
+    ),
+    Mutant(
         "replay: batch ids are not remembered",
         "app/run/replay.py",
-        "            self._window.remember(entry.lsn, frame.header.receipts, frame.header.messages)\n",
+        "        window.remember(entry.lsn, frame.header.receipts, frame.header.messages)\n",
         "",
         DUPLICATES,
     ),
@@ -438,7 +460,7 @@ MUTANTS: Final = (
     Mutant(
         "admission: a workspace's bytes in flight are not limited",
         "app/commit/admission.py",
-        "        if self._by_workspace[workspace_id] + size > self._workspace_inflight_max(workspace_id, size):\n",
+        "        if self._by_workspace[workspace_id] + size > self._inflight_max(workspace_id, size):\n",
         "        if False:\n",
         ADMISSION,
     ),

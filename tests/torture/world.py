@@ -1,14 +1,17 @@
 """The disk, the clock and what was sent, which outlive the processes that come and go."""
 
+import contextlib
 import functools
 import random
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from app.errors import BatchIdReused, Refused
+from app.commit.usage import UsageByDay
+from app.errors import BatchIdReused, Overloaded, Refused
 from app.kinds import Kind
 from app.metrics import Metrics
 from app.submission import Answer, Receipt, Submission, WireFormat
@@ -35,6 +38,10 @@ OPERATIONS: Final = (
 )
 WEIGHTS: Final = (10, 3, 1, 2, 5, 2, 1, 1, 1, 1, 1)
 WITHOUT_ENDS: Final = (10, 3, 1, 2, 5, 2, 1, 0, 0, 0, 0)
+
+
+DAYS: Final = 60
+"""Before and after the present that are looked at for usage: the clock jumps by two at most."""
 
 
 class Sent(msgspec.Struct):
@@ -231,4 +238,30 @@ def account(process: Process) -> tuple[list[str], Counter[tuple[int, str]]]:
             or line["quarantined"]
         ):
             wrong.append(f"the account does not add up: {line}")
+    used = usage(process)
+    if used is not None and used != +accepted:
+        wrong.append(f"usage says {used}, and {+accepted} were accepted")
     return wrong, accepted
+
+
+def usage(process: Process) -> Counter[tuple[int, str]] | None:
+    """Rows by workspace and kind, of all days; None where the disk does not let them be read.
+
+    Raises Ended.
+    """
+    today = datetime.fromtimestamp(process.clock[0] / 1000, UTC).date()
+    days = [(today + timedelta(days=each)).isoformat() for each in range(-DAYS, DAYS)]
+    found: list[UsageByDay] = []
+
+    def ask() -> None:
+        with contextlib.suppress(Overloaded):
+            found.append(process.service.accounts.of_days(days))
+
+    process.do(ask)
+    if not found:
+        return None
+    rows: Counter[tuple[int, str]] = Counter()
+    for amounts in found[0].values():
+        for (workspace_id, kind), amount in amounts.items():
+            rows[workspace_id, kind.value] += amount.rows
+    return rows

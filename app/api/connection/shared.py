@@ -7,7 +7,6 @@ from app.api.client_calls import SNIFFED_BYTES
 from app.api.connection.guarded_protocol import ConnectionPolicy
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS, IngestCall, IngestHead, IngestParts
-from app.clients.table import Table
 from app.submission import Body, WireFormat
 
 RECEIVE_BYTES: Final = 64 << 10
@@ -24,7 +23,7 @@ class Shared:
         self.metrics = metrics
         self.access = access
         self.policy = policy
-        self.clients = Table()
+        self.clients = parts.clients
         self.calls = {call.path.encode(): call for call in INGEST_CALLS}
         self.received = bytearray(RECEIVE_BYTES)
         self.view = memoryview(self.received)

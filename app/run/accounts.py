@@ -1,0 +1,60 @@
+"""What was accepted of each workspace, and what it may send: usage with its files, and the quotas on it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from app.api.usage import usage_lines
+from app.commit.quota import Quotas
+from app.commit.quota_policy import QuotaPolicy
+from app.commit.usage import Usage, UsageByDay, day_of
+from app.disk.durable_fs import DurableFS
+from app.errors import Overloaded
+from app.parquet.partition import Rotation
+from app.publish.manifest import Manifest
+from app.run.usage_files import UsageFiles
+from app.run.usage_replay import UsageReplay
+
+
+class Accounts:
+    """on_counted(workspace, rows, bytes): called for what is new."""
+
+    def __init__(
+        self,
+        fs: DurableFS,
+        state: Path,
+        quotas: Mapping[int | None, QuotaPolicy],
+        clock_ms: Callable[[], int],
+        timer_ms: Callable[[], int],
+        on_counted: Callable[[int, int, int], None],
+    ) -> None:
+        self._files = UsageFiles(fs, state)
+        self._clock_ms = clock_ms
+        self._on_counted = on_counted
+        self.usage = Usage(self._files.read, self._count)
+        self.quotas = Quotas(quotas, clock_ms, timer_ms, self.usage.bytes_of)
+
+    def replay(self, manifest: Manifest, rotation: Rotation) -> UsageReplay:
+        """Counts the frames of the journal at a start."""
+        return UsageReplay(self.usage, self._files, manifest, rotation)
+
+    def save(self) -> None:
+        """To be called before frames are trimmed. Raises OSError, SyncFailed."""
+        self._files.save(self.usage)
+
+    def of_days(self, days: Sequence[str]) -> UsageByDay:
+        """What was accepted, by day. Reads the disk. Raises Overloaded where that cannot be read."""
+        try:
+            return {day: amounts for day in days if (amounts := self.usage.day(day))}
+        except OSError as error:
+            raise Overloaded(
+                f"The account of usage cannot be read now: {error.strerror}; ask again.", retry_after_s=5
+            ) from None
+
+    def today(self) -> list[dict[str, object]]:
+        """A line a workspace, as GET /usage has them."""
+        today = day_of(self._clock_ms())
+        return usage_lines(today, self.of_days([today]).get(today, {}), None)
+
+    def _count(self, workspace_id: int, rows: int, size: int) -> None:
+        self.quotas.charge(workspace_id, rows)
+        self._on_counted(workspace_id, rows, size)

@@ -1,0 +1,21 @@
+"""Usage and quotas where the journal is Kafka: each process knows its own part."""
+
+from collections.abc import Callable, Sequence
+
+from app.commit.quota import Quotas
+from app.commit.usage import UsageByDay
+from app.parquet.data_file import DataFile
+from app.run.usage_files import usage_of_files
+
+
+class KafkaAccounts:
+    """quotas: on what this process takes. files: all that are published."""
+
+    def __init__(self, quotas: Quotas, files: Callable[[], Sequence[DataFile]]) -> None:
+        self.quotas = quotas
+        self._files = files
+
+    def of_days(self, days: Sequence[str]) -> UsageByDay:
+        """Rows that are in files, by day; those that are in Kafka are not counted yet."""
+        published = usage_of_files(self._files())
+        return {day: published[day] for day in days if day in published}

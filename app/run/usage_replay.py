@@ -1,0 +1,43 @@
+"""The account of usage at a start: what was saved of it, and the frames of the journal that came after."""
+
+from typing import Final
+
+import pyarrow as pa
+
+from app.commit.usage import Usage
+from app.kinds import Kind
+from app.parquet.division import split
+from app.parquet.partition import Rotation
+from app.publish.manifest import Manifest
+from app.run.usage_files import UsageFiles, count_published
+
+OPEN_DAYS: Final = 2
+"""Days whose account may have been saved after the journal's last frame was lost."""
+
+
+class UsageReplay:
+    """Where there is no account yet it begins with the rows of the files. rotation: of the partitions."""
+
+    def __init__(self, usage: Usage, files: UsageFiles, manifest: Manifest, rotation: Rotation) -> None:
+        self._usage = usage
+        self._files = files
+        self._manifest = manifest
+        self._rotation = rotation
+        self._begins = files.is_new
+        if self._begins:
+            count_published(usage, manifest.files())
+
+    def count(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
+        """A frame that the journal has."""
+        if not self._begins:
+            self._usage.add_again(lsn, kind, rows)
+            return
+        for partition, part in split(rows, kind, self._rotation):
+            if not self._manifest.is_published(partition, lsn):
+                self._usage.add_again(lsn, kind, part)
+
+    def end(self, last_lsn: int) -> None:
+        """All frames are counted; last_lsn: of the journal. Raises OSError, SyncFailed."""
+        self._usage.end_replay(last_lsn, self._files.days()[-OPEN_DAYS:])
+        if self._begins:
+            self._files.save(self._usage)

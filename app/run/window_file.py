@@ -1,0 +1,25 @@
+"""The file that batch ids are kept in once the frames that carry them are trimmed."""
+
+import logging
+from pathlib import Path
+
+from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow, WindowDamaged
+from app.disk.durable_fs import DurableFS
+
+log = logging.getLogger(__name__)
+
+
+def load_window(fs: DurableFS, path: Path, policy: DeduplicationPolicy) -> DeduplicationWindow:
+    """An empty one where there is no file, or one that cannot be read."""
+    window = DeduplicationWindow(policy)
+    if fs.exists(path):
+        try:
+            window.load(fs.read(path))
+        except (WindowDamaged, OSError) as error:
+            log.warning(
+                "%s cannot be read (%s): batches that were sent before this start may be stored a second "
+                "time if they are sent again now",
+                path,
+                error,
+            )
+    return window
