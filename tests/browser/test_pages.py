@@ -41,11 +41,17 @@ def page(filled: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with browsing(tmp_path_factory.mktemp("profile")) as page:
         page.looks(1280)
         page.go(filled.base_url + "/login?next=/files")
-        with page.loading():
-            page.write(ADMIN_TOKEN)
-            page.press("Enter")
+        log_in(page, ADMIN_TOKEN)
         assert page.run("location.pathname") == "/files"
         yield page
+
+
+def log_in(page: Page, credential: str) -> None:
+    """By keys alone, on a page that asks for one."""
+    page.until(lambda: page.run("document.activeElement.name") == "credential")
+    with page.loading():
+        page.write(credential)
+        page.press("Enter")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -95,6 +101,16 @@ def test_the_numbers_rise_by_themselves_to_those_of_metrics(filled: Service, pag
     metrics = filled.metrics()
     accepted = sum(n for name, n in metrics.items() if name.startswith("parquet_sink_rows_accepted_total"))
     assert figure(page, "rows-accepted") == f"{accepted:,.0f}"
+
+
+def test_a_page_whose_session_has_ended_asks_for_the_key_again(filled: Service, tmp_path: Path) -> None:
+    with browsing(tmp_path) as page:
+        page.go(filled.base_url + "/login")
+        log_in(page, KEYS[2])
+        assert page.run("document.querySelectorAll('[data-figure]').length") > 0
+        with page.loading():  # by its own script
+            page.run("fetch('/logout', {method: 'POST'}).then(answer => answer.status)")
+        page.until(lambda: page.run("document.querySelectorAll('[name=credential]').length") == 1)
 
 
 def figure(page: Page, name: str) -> str:

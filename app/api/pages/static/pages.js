@@ -6,19 +6,27 @@ const ROWS_MAX = 200;
 /** Fetches this page again every so many seconds, and puts its parts marked `data-live` in place of the old. */
 function refresh(seconds) {
   let under_way = false;
+  let fresh_at = new Date();
+  const away = document.createElement("div");
+  away.className = "notice bad";
+  away.setAttribute("role", "status");
   setInterval(async () => {
     if (document.hidden || under_way) return;
     under_way = true;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-      if (!answer.ok) return;
+      if (answer.status === 401) location.reload();
+      if (!answer.ok) throw new Error(answer.statusText);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of document.querySelectorAll("[data-live][id]")) {
         const found = fresh.getElementById(part.id);
         if (found && !part.contains(document.activeElement)) part.replaceWith(document.importNode(found, true));
       }
+      fresh_at = new Date();
+      away.remove();
     } catch {
-      // The service is away for a moment; the next turn tries again.
+      away.textContent = "The service does not answer. What stands here is of " + fresh_at.toLocaleTimeString() + ".";
+      if (!away.isConnected) document.getElementById("main").prepend(away);
     } finally {
       under_way = false;
     }
