@@ -80,7 +80,20 @@ def _parser() -> argparse.ArgumentParser:
         parents=[configuration],
         help="print the configuration in force, or what is wrong with it",
     )
+    check.add_argument(
+        "--connect",
+        action="store_true",
+        help="also try directories, bucket, broker, topic and catalog, as the service would use them",
+    )
     check.set_defaults(command=_check_config)
+    topic = commands.add_parser(
+        "kafka-topic",
+        parents=[file],
+        help="make the topic of [journal], or say how the one that is there differs from what it should be",
+    )
+    topic.add_argument("--partitions", type=int, default=12, metavar="N", help="default: 12")
+    topic.add_argument("--replicas", type=int, default=3, metavar="N", help="default: 3")
+    topic.set_defaults(command=_kafka_topic, host=None, port=None)
     repair = commands.add_parser(
         "repair",
         parents=[file],
@@ -186,7 +199,36 @@ def _check_config(options: argparse.Namespace) -> int:
     keys_file = settings.auth.api_keys_file
     if keys_file is not None and keys_file not in missing and not ApiKeys.load(keys_file):
         raise ConfigurationError([f"auth.api_keys_file: {keys_file} holds no key"])
-    return 0
+    return _connect(settings) if options.connect else 0
+
+
+def _connect(settings: Settings) -> int:
+    from app.run.connect import tried
+
+    failed = 0
+    for what, why_not in tried(settings):
+        print(f"parquet-sink: {what}: {why_not or 'works'}", file=sys.stderr)
+        failed += why_not is not None
+    return 1 if failed else 0
+
+
+def _kafka_topic(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    if settings.journal.type != "kafka":
+        raise ConfigurationError(['journal.type is not "kafka": there is no topic'])
+    from app.kafka.topic import look_at, make_topic
+
+    policy = settings.journal.kafka_policy(settings.server.max_inflight_size)
+    try:
+        made = make_topic(policy, options.partitions, options.replicas)
+        topic = look_at(policy, patient=made)
+    except (OSError, ValueError) as error:
+        print(f"parquet-sink: {error}", file=sys.stderr)
+        return 1
+    print(f"{policy.topic}: {topic.partitions} partitions, {'made now' if made else 'was there'}")
+    for warning in topic.warnings:
+        print(f"parquet-sink: {warning}", file=sys.stderr)
+    return 1 if topic.warnings else 0
 
 
 def _repair(options: argparse.Namespace) -> int:

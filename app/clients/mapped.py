@@ -4,7 +4,7 @@ What no mapping explains of a log is read as that of other loggers.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -23,50 +23,16 @@ from app.clients.call import (
     refusals_of,
     retry_headers,
 )
+from app.clients.json_map import KEY_OF, JsonMap
 from app.clients.lenient_json import Members, is_given, quoted, read_elements, read_stream
 from app.clients.log_objects import LogRow, add_object
 from app.kinds import Kind
-
-KEY_OF: Final[Mapping[Kind, Mapping[str, str]]] = {
-    Kind.LOGS: {
-        "time": "timestamp",
-        "level": "level",
-        "message": "message",
-        "source": "source",
-        "service": "service",
-        "session": "session_id",
-    },
-    Kind.EVENTS: {
-        "time": "timestamp",
-        "event": "event",
-        "device": "device_id",
-        "user": "user_id",
-        "session": "session_id",
-        "type": "type",
-    },
-    Kind.SNAPSHOTS: {"time": "timestamp", "source": "source", "entity": "entity"},
-}
-"""What can be mapped, by kind, and the key of the native format that it becomes."""
 
 PAYLOAD_OF: Final = {Kind.LOGS: "data", Kind.EVENTS: "properties", Kind.SNAPSHOTS: "metrics"}
 SHADOWED: Final = "_shadowed"
 """Members whose names a mapped one has taken."""
 
 _members = msgspec.json.Decoder(Members).decode
-
-
-class JsonMap(msgspec.Struct, frozen=True):
-    """path: where such bodies are posted. has: a key that they hold, where others come to the path, too.
-
-    keys: for each of KEY_OF, the client's key: of a member, or of one within objects, as `request.id`.
-    constants: what rows get that lack it, likewise.
-    """
-
-    path: str
-    kind: Kind
-    keys: Mapping[str, str]
-    constants: Mapping[str, str]
-    has: str = ""
 
 
 def calls_of(maps: Sequence[JsonMap]) -> tuple[Call, ...]:

@@ -51,6 +51,7 @@ from app.run.accounts import Accounts
 from app.run.claim import claim_meanwhile
 from app.run.disks import Disks
 from app.run.gate import STARTING, Gate
+from app.run.missing_files import MissingFiles
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_json
 from app.run.pipelines import NewPipeline, pipeline_of_batches
@@ -97,6 +98,12 @@ class Service:
         self._destination = Bucket(fs, store) if store else local_destination(fs, paths, grows)
         self._patience = StartPatience()
         self.store = store
+        self.missing = MissingFiles(
+            fs,
+            paths.data,
+            lambda: self._parts.manifest.files() if self._parts else (),
+            lambda path: self._parts.manifest.find(path) if self._parts else None,
+        )
         self._fs = fs
         self._paths = paths
         self._policies = policies
@@ -286,7 +293,8 @@ class Service:
         return self._open_parts().writer.flush(workspace_id)
 
     def files(self) -> Sequence[DataFile]:
-        return self._open_parts().manifest.files()
+        self._open_parts()
+        return self.missing.shown()
 
     def find(self, path: str) -> DataFile | None:
         return self._open_parts().manifest.find(path)
@@ -371,6 +379,7 @@ class Service:
     def check_space(self) -> None:
         """Looks at the disks; blocks. What it finds counts for admission until the next look."""
         self._disks.look(publishing_fails=self._parts is not None and bool(self._parts.writer.problem))
+        self.missing.look()
 
     # --- inside -------------------------------------------------------------------------------------------
 

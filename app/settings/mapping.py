@@ -5,8 +5,7 @@ from typing import Final, Self
 
 from pydantic import Field, model_validator
 
-from app.clients.mapped import KEY_OF, JsonMap
-from app.clients.table import NATIVE, Table
+from app.clients.json_map import KEY_OF, JsonMap
 from app.kinds import Kind
 from app.settings.fields import Section
 
@@ -45,6 +44,9 @@ class MapSettings(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        # Not above: commands that read settings alone do without the decoders.
+        from app.clients.table import NATIVE, Table
+
         known = KEY_OF[self.kind]
         for name in (*self._keys(), *self.set):
             if name not in known:

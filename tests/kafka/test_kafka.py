@@ -1,5 +1,7 @@
 """Kafka as the journal: one real broker."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,26 @@ def service_json(row: dict[str, object]) -> str:
     import json
 
     return json.dumps(row)
+
+
+def test_the_topic_is_made_by_a_command_and_looked_at_by_another(
+    tmp_path: Path, kafka_cluster: KafkaCluster
+) -> None:
+    file = tmp_path / "sink.toml"
+    file.write_text(
+        f'[journal]\ntype = "kafka"\nbrokers = "{kafka_cluster.addresses}"\ntopic = "made-{tmp_path.name}"\n'
+        f'path = "{tmp_path}/j"\n[sinks.p]\ntype = "parquet"\npath = "{tmp_path}/lake"\n'
+    )
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "app.cli", *arguments, "--config", str(file)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    before = run("check-config", "--connect")
+    assert before.returncode == 1
+    assert "parquet-sink kafka-topic makes it" in before.stderr
+    made = run("kafka-topic", "--partitions", "3", "--replicas", "1")
+    assert "3 partitions, made now" in made.stdout, made.stderr
+    again = run("kafka-topic", "--partitions", "3", "--replicas", "1")
+    assert "3 partitions, was there" in again.stdout
+    assert "a 202 can mean one broker alone" in again.stderr

@@ -104,6 +104,7 @@ def file_json(file: DataFile) -> dict[str, object]:
         "created_at": file.created_at,
         "updated_at": file.changed_at,
         "sealed": file.sealed,
+        "state": file.state.value,
     }
 
 
