@@ -345,9 +345,8 @@ class Service:
         """The workspaces whose rows take more of the journal."""
         if self._parts is None or self._parts.journal.size_bytes <= limit_bytes:
             return []
-        return [
-            each for each in self._parts.accepted.workspaces() if self.journal_bytes_of(each) > limit_bytes
-        ]
+        known = self._parts.accepted.workspaces()
+        return [each for each in known if self.journal_bytes_of(each) > limit_bytes]
 
     def buffered_bytes(self) -> int:
         return self._parts.writer.buffered_bytes if self._parts else 0
