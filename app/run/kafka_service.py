@@ -20,6 +20,7 @@ from app.commit.group_queue import GroupPolicy
 from app.commit.pipeline import Pipeline
 from app.commit.quota import Quotas
 from app.commit.quota_policy import QuotaPolicy
+from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
 from app.errors import Overloaded
 from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
@@ -103,6 +104,7 @@ class KafkaService:
         store: ObjectStore | None = None,
     ) -> None:
         self.store = store
+        self.refusals = RecentRefusals()
         self._place = place
         self._policies = policies
         self._metrics = metrics
@@ -187,7 +189,11 @@ class KafkaService:
             sender, topic.partition_of, topic.frame_bytes_max, window, accepted, self._note_outage
         )
         pipeline = pipeline_of_batches(
-            store, self._policies.group, decode, CommitObserver(self._metrics, self._count_rows), self.fail
+            store,
+            self._policies.group,
+            decode,
+            CommitObserver(self._metrics, self._count_rows, self.refusals.note),
+            self.fail,
         )
         pipeline.start(loop)
         return pipeline

@@ -17,6 +17,7 @@ from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow
 from app.commit.journal_store import JournalStore
+from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
 from app.commit.tap import Watch, unwatched
 from app.disk.data_directory_lock import lock_data_directory
@@ -89,6 +90,7 @@ class Service:
         watch: Watch = unwatched,
     ) -> None:
         self._watch = watch
+        self.refusals = RecentRefusals()
         self._new_writer = new_writer
         self._new_pipeline = new_pipeline
         self._catalog = catalog or NoCatalog()
@@ -223,7 +225,7 @@ class Service:
             ),
             self._policies.group,
             self._policies.decode,
-            CommitObserver(self._metrics),
+            CommitObserver(self._metrics, on_refused=self.refusals.note),
             self.fail,
         )
         pipeline.start(loop)
@@ -343,9 +345,8 @@ class Service:
         """The workspaces whose rows take more of the journal."""
         if self._parts is None or self._parts.journal.size_bytes <= limit_bytes:
             return []
-        return [
-            each for each in self._parts.accepted.workspaces() if self.journal_bytes_of(each) > limit_bytes
-        ]
+        known = self._parts.accepted.workspaces()
+        return [each for each in known if self.journal_bytes_of(each) > limit_bytes]
 
     def buffered_bytes(self) -> int:
         return self._parts.writer.buffered_bytes if self._parts else 0
