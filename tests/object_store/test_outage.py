@@ -18,7 +18,7 @@ CONFIG = {
     "journal": {"max_size": "256KB", "segment_size": "64KB"},
     "sinks.parquet": {"flush_interval": "100ms"},
     "sinks.parquet.store": {"request_timeout": "500ms"},
-    "server": {"drain_timeout": "500ms"},
+    "server": {"drain_timeout": "500ms", "workspace_share": 1.0},
 }
 WAIT_SECONDS_MAX = 30
 

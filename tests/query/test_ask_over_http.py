@@ -313,9 +313,10 @@ def test_a_question_ends_when_its_client_leaves_and_has_a_low_priority(tmp_path:
         )
         with contextlib.closing(socket.create_connection(("127.0.0.1", service.port))) as client:
             client.sendall(request.encode())
-            service.wait_until(lambda: list(priorities(service).values()) == ["12"], 20)
-            (endless,) = priorities(service)
-        service.wait_until(lambda: endless not in priorities(service), 20)
+            service.wait_until(lambda: "12" in priorities(service).values(), 60)
+            asked = [pid for pid, nice in priorities(service).items() if nice == "12"]
+        # Beside the one that works there may be one that is ready for the next question.
+        service.wait_until(lambda: any(pid not in priorities(service) for pid in asked), 60)
 
 
 def run_query(
