@@ -93,6 +93,16 @@ def _parser() -> argparse.ArgumentParser:
         help="have this journal take over the files in the sink's path, whose own journal is gone",
     )
     adopt.set_defaults(command=_adopt, host=None, port=None)
+    retention = commands.add_parser(
+        "retention",
+        parents=[file],
+        help="print which files [[retention]] would remove now",
+        description="The service removes them itself while it runs. This reads its directory, whether it "
+        "runs or not, and changes nothing.",
+    )
+    retention.add_argument("--dry-run", action="store_true", required=True, help="print, and change nothing")
+    retention.add_argument("--json", action="store_true", help="for programs")
+    retention.set_defaults(command=_retention, host=None, port=None)
     keys = commands.add_parser(
         "keys", help="list, add, rotate and revoke API keys; a running service follows"
     )
@@ -317,6 +327,26 @@ def _adopt(options: argparse.Namespace) -> int:
         print(f"parquet-sink: not adopted: {error}", file=sys.stderr)
         return 1
     print(f"the files in {identity.tree} belong to the journal in {paths.state} from now on")
+    return 0
+
+
+def _retention(options: argparse.Namespace) -> int:
+    from app.console.retention import show_would_go
+    from app.disk.durable_fs import DurableFS
+    from app.publish.manifest import ManifestDamaged
+    from app.run.compose import now_ms, sink_paths
+    from app.run.retention_plan import NoManifest, would_go
+    from app.settings.retention import retention_policy
+
+    settings = _load(options)
+    if not settings.retention:
+        raise CommandFailed("there is no [[retention]] in the configuration: all files are kept")
+    policy = retention_policy(settings.retention)
+    try:
+        files = would_go(DurableFS(), sink_paths(settings), policy, now_ms())
+    except (NoManifest, ManifestDamaged, OSError) as error:
+        raise CommandFailed(str(error)) from None
+    show_would_go(files, as_json=options.json)
     return 0
 
 

@@ -112,7 +112,9 @@ class Stager:
             return
         latest = self._manifest.latest(flush.partition)
         draft, state = self._first_draft(flush.partition, latest, span)
-        number = 0 if latest is None else latest.number + (draft.old is None)
+        number = self._manifest.first_free_number(flush.partition)
+        if latest is not None:
+            number = latest.number + (draft.old is None)
         start = 0
         while start < rows.num_rows:
             start += self._fill(draft, rows.slice(start), flush.partition.kind)

@@ -192,6 +192,7 @@ class Service:
             on_trim=lambda lsn: self._trim(journal, window, lsn),
             on_fatal=self.fail,
             journal_bytes=lambda: journal.size_bytes,
+            first_lsn=lambda: journal.first_lsn,
             read_back=partial(read_back, journal),
         )
         writer.start()
@@ -203,7 +204,7 @@ class Service:
         writer.flush(partitions=()).result()
         accepted = AcceptedRows()
         for key, line in writer.account().items():
-            accepted.rows[key] = line.buffered + line.published + line.quarantined
+            accepted.rows[key] = line.accepted
         pipeline = self._new_pipeline(
             JournalStore(
                 journal,

@@ -165,13 +165,15 @@ def _status() -> JsonObject:
         "published": 100,
         "buffered": 20,
         "quarantined": 0,
+        "removed": 0,
     }
     answer = json_response("The account.", "Status", {"status": {"rows": [row]}})
     return {
         "operationId": "status",
         "tags": ["operation"],
         "summary": "The account of every accepted row",
-        "description": "accepted = published + buffered + quarantined, per workspace and kind. "
+        "description": "accepted = published + buffered + quarantined + removed, per workspace and kind; "
+        "`removed`: rows in files that `[[retention]]` has removed. "
         "`last_flush_ms`: when rows were last published by this process, ms since the epoch; null before. "
         "`catalog`: which commits are registered in tables, and what waits; null where none is configured.",
         "security": _ADMIN,
