@@ -14,6 +14,7 @@ from app.commit.quota_policy import QuotaPolicy
 from app.decode.time_range import TimeRange
 from app.journal.policy import JournalPolicy
 from app.parquet.layout import Layout
+from app.parquet.location import Folders
 from app.parquet.partition import Rotation
 from app.publish.rotation import WriterPolicy
 from app.query.policy import Lake, QueryPolicy
@@ -92,6 +93,7 @@ def policies(settings: Settings) -> Policies:
             early_flush_bytes=EARLY_FLUSH_BUCKET if sink.url is not None else EARLY_FLUSH_DIRECTORY,
             max_journal_bytes=journal.max_size,
             node=server.node_id,
+            folders=Folders(sink.layout),
             retention=retention_policy(settings.retention),
             writer_version=f"parquet-sink {version('parquet-sink')}",
         ),

@@ -66,6 +66,8 @@ class Settings(WithCatalog, Section):
             raise ValueError(
                 'retention: with journal.type = "kafka" files are not removed yet; leave [[retention]] out'
             )
+        if self.sink.layout == "hive" and self.journal.type == "kafka":
+            raise ValueError('layout: with journal.type = "kafka" folders are named as in "plain" yet')
         if self.retention and self.catalog.enabled:
             raise ValueError(
                 "retention: files that are listed in tables are not removed yet; leave [[retention]] out, "
