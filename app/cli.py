@@ -103,6 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     retention.add_argument("--dry-run", action="store_true", required=True, help="print, and change nothing")
     retention.add_argument("--json", action="store_true", help="for programs")
     retention.set_defaults(command=_retention, host=None, port=None)
+    snapshot = commands.add_parser(
+        "snapshot",
+        parents=[file],
+        help="copy all published files and their manifest, while the service runs",
+        description="Rows that are in no file yet are not in it: parquet-sink flush before.",
+    )
+    snapshot.add_argument("directory", type=Path, metavar="DIR", help="is made; must not be there yet")
+    snapshot.set_defaults(command=_snapshot, host=None, port=None)
     keys = commands.add_parser(
         "keys", help="list, add, rotate and revoke API keys; a running service follows"
     )
@@ -347,6 +355,29 @@ def _retention(options: argparse.Namespace) -> int:
     except (NoManifest, ManifestDamaged, OSError) as error:
         raise CommandFailed(str(error)) from None
     show_would_go(files, as_json=options.json)
+    return 0
+
+
+def _snapshot(options: argparse.Namespace) -> int:
+    from app.console.show import size_text
+    from app.disk.durable_file import SyncFailed
+    from app.disk.durable_fs import DurableFS
+    from app.publish.manifest import ManifestDamaged
+    from app.run.compose import sink_paths
+    from app.run.snapshot import CannotCopy, take_snapshot
+
+    settings = _load(options)
+    if settings.journal.type == "kafka":
+        raise CommandFailed(
+            'with journal.type = "kafka" what is published stands beside the files: copy these'
+        )
+    try:
+        copied = take_snapshot(DurableFS(), sink_paths(settings), options.directory.absolute())
+    except (CannotCopy, ManifestDamaged, OSError, SyncFailed) as error:
+        raise CommandFailed(str(error)) from None
+    how = "all of them links" if not copied.copied else f"{copied.copied:,} of them copied"
+    size = size_text(copied.bytes)
+    print(f"{copied.files:,} files with {copied.rows:,} rows, {size}, {how}, are in {options.directory}")
     return 0
 
 

@@ -350,9 +350,8 @@ class Manifest:
         log = self._log
         if log is None or log.size < max(COMPACT_BYTES_MIN, COMPACT_RATIO * self._live_bytes):
             return
-        lines = [_line(commit) for commit in self._summary()]
         try:
-            self._fs.write_atomically(self._path, b"".join([HEADER, *lines]))
+            self._fs.write_atomically(self._path, self.dump())
         except OSError:
             return  # the long log is as good; the next commit tries again
         try:
@@ -361,6 +360,10 @@ class Manifest:
             raise SyncFailed("reopening", self._path, error) from error
         self._good_bytes = self._log.size
         log.close()
+
+    def dump(self) -> bytes:
+        """A log that says no more than what counts now."""
+        return b"".join([HEADER, *map(_line, self._summary())])
 
     def _summary(self) -> Iterable[Commit]:
         files = list(self._files.values())
