@@ -21,7 +21,7 @@ CLIENTS := $(CLIENTS_VENV)/.installed
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 
 .DEFAULT_GOAL := help
-.PHONY: help env run demo check test test-all bench clients-page openapi fbs lock release clean \
+.PHONY: help env run demo check test test-all bench clients-page fields-page openapi fbs lock release clean \
 	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
 	kafka-jars iceberg-engines
 
@@ -110,6 +110,9 @@ torture-mutants: $(TEST) ## each protection taken away in turn: the suite must n
 
 clients-page: $(RUNTIME) ## docs/clients.md, from the table of clients
 	$(BIN)/python -m tests.clients.page
+
+fields-page: $(RUNTIME) ## the fields in docs/json.md, from the schemas
+	$(BIN)/python -m tests.api.fields_page
 
 openapi: $(RUNTIME) ## openapi/openapi.json, from the code
 	$(BIN)/parquet-sink openapi openapi/openapi.json

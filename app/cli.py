@@ -25,6 +25,7 @@ from app.console.load import add_load
 from app.console.tail import add_tail
 from app.console.target import CommandFailed
 from app.kinds import Kind
+from app.run.keeping_commands import add_keeping
 from app.run.without_pandas import do_without_pandas
 from app.settings.settings import ConfigurationError, Settings, load
 from app.settings.sources import unmatched_variables
@@ -80,7 +81,20 @@ def _parser() -> argparse.ArgumentParser:
         parents=[configuration],
         help="print the configuration in force, or what is wrong with it",
     )
+    check.add_argument(
+        "--connect",
+        action="store_true",
+        help="also try directories, bucket, broker, topic and catalog, as the service would use them",
+    )
     check.set_defaults(command=_check_config)
+    topic = commands.add_parser(
+        "kafka-topic",
+        parents=[file],
+        help="make the topic of [journal], or say how the one that is there differs from what it should be",
+    )
+    topic.add_argument("--partitions", type=int, default=12, metavar="N", help="default: 12")
+    topic.add_argument("--replicas", type=int, default=3, metavar="N", help="default: 3")
+    topic.set_defaults(command=_kafka_topic, host=None, port=None)
     repair = commands.add_parser(
         "repair",
         parents=[file],
@@ -93,24 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         help="have this journal take over the files in the sink's path, whose own journal is gone",
     )
     adopt.set_defaults(command=_adopt, host=None, port=None)
-    retention = commands.add_parser(
-        "retention",
-        parents=[file],
-        help="print which files [[retention]] would remove now",
-        description="The service removes them itself while it runs. This reads its directory, whether it "
-        "runs or not, and changes nothing.",
-    )
-    retention.add_argument("--dry-run", action="store_true", required=True, help="print, and change nothing")
-    retention.add_argument("--json", action="store_true", help="for programs")
-    retention.set_defaults(command=_retention, host=None, port=None)
-    snapshot = commands.add_parser(
-        "snapshot",
-        parents=[file],
-        help="copy all published files and their manifest, while the service runs",
-        description="Rows that are in no file yet are not in it: parquet-sink flush before.",
-    )
-    snapshot.add_argument("directory", type=Path, metavar="DIR", help="is made; must not be there yet")
-    snapshot.set_defaults(command=_snapshot, host=None, port=None)
+    add_keeping(commands, file, _load)
     keys = commands.add_parser(
         "keys", help="list, add, rotate and revoke API keys; a running service follows"
     )
@@ -204,7 +201,36 @@ def _check_config(options: argparse.Namespace) -> int:
     keys_file = settings.auth.api_keys_file
     if keys_file is not None and keys_file not in missing and not ApiKeys.load(keys_file):
         raise ConfigurationError([f"auth.api_keys_file: {keys_file} holds no key"])
-    return 0
+    return _connect(settings) if options.connect else 0
+
+
+def _connect(settings: Settings) -> int:
+    from app.run.connect import tried
+
+    failed = 0
+    for what, why_not in tried(settings):
+        print(f"parquet-sink: {what}: {why_not or 'works'}", file=sys.stderr)
+        failed += why_not is not None
+    return 1 if failed else 0
+
+
+def _kafka_topic(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    if settings.journal.type != "kafka":
+        raise ConfigurationError(['journal.type is not "kafka": there is no topic'])
+    from app.kafka.topic import look_at, make_topic
+
+    policy = settings.journal.kafka_policy(settings.server.max_inflight_size)
+    try:
+        made = make_topic(policy, options.partitions, options.replicas)
+        topic = look_at(policy, patient=made)
+    except (OSError, ValueError) as error:
+        print(f"parquet-sink: {error}", file=sys.stderr)
+        return 1
+    print(f"{policy.topic}: {topic.partitions} partitions, {'made now' if made else 'was there'}")
+    for warning in topic.warnings:
+        print(f"parquet-sink: {warning}", file=sys.stderr)
+    return 1 if topic.warnings else 0
 
 
 def _repair(options: argparse.Namespace) -> int:
@@ -335,49 +361,6 @@ def _adopt(options: argparse.Namespace) -> int:
         print(f"parquet-sink: not adopted: {error}", file=sys.stderr)
         return 1
     print(f"the files in {identity.tree} belong to the journal in {paths.state} from now on")
-    return 0
-
-
-def _retention(options: argparse.Namespace) -> int:
-    from app.console.retention import show_would_go
-    from app.disk.durable_fs import DurableFS
-    from app.publish.manifest import ManifestDamaged
-    from app.run.compose import now_ms, sink_paths
-    from app.run.retention_plan import NoManifest, would_go
-    from app.settings.retention import retention_policy
-
-    settings = _load(options)
-    if not settings.retention:
-        raise CommandFailed("there is no [[retention]] in the configuration: all files are kept")
-    policy = retention_policy(settings.retention)
-    try:
-        files = would_go(DurableFS(), sink_paths(settings), policy, now_ms())
-    except (NoManifest, ManifestDamaged, OSError) as error:
-        raise CommandFailed(str(error)) from None
-    show_would_go(files, as_json=options.json)
-    return 0
-
-
-def _snapshot(options: argparse.Namespace) -> int:
-    from app.console.show import size_text
-    from app.disk.durable_file import SyncFailed
-    from app.disk.durable_fs import DurableFS
-    from app.publish.manifest import ManifestDamaged
-    from app.run.compose import sink_paths
-    from app.run.snapshot import CannotCopy, take_snapshot
-
-    settings = _load(options)
-    if settings.journal.type == "kafka":
-        raise CommandFailed(
-            'with journal.type = "kafka" what is published stands beside the files: copy these'
-        )
-    try:
-        copied = take_snapshot(DurableFS(), sink_paths(settings), options.directory.absolute())
-    except (CannotCopy, ManifestDamaged, OSError, SyncFailed) as error:
-        raise CommandFailed(str(error)) from None
-    how = "all of them links" if not copied.copied else f"{copied.copied:,} of them copied"
-    size = size_text(copied.bytes)
-    print(f"{copied.files:,} files with {copied.rows:,} rows, {size}, {how}, are in {options.directory}")
     return 0
 
 

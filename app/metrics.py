@@ -134,6 +134,11 @@ class Metrics:
         self.quarantined_rows = counter(
             "quarantined_rows", "Rows that could not be written. Any: report a bug."
         )
+        self.kafka_foreign_records = counter(
+            "kafka_foreign_records",
+            "Records of the topic that are not this service's and are kept in quarantine. Any: somebody else "
+            "writes to the topic; GET /status names them.",
+        )
         self.promoted_values_unfit = counter(
             "promoted_values_unfit",
             "Values that do not fit their promoted column and are null there; the payload has them. "

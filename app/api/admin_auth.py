@@ -4,6 +4,9 @@ With an admin token configured, they want that token.
 Without one they are open if the service listens on loopback only, and closed if it does not. A workspace's
 own key may list and fetch that workspace's files and flush it, and nothing else.
 
+A browser that has logged in sends a session's cookie in their place. That counts here alone, never for ingest
+calls; and what changes something has to come from a page of this very origin.
+
 "Open on loopback" must not mean open to whatever runs in a browser on the same machine. So an open request
 has to name a loopback host (a DNS name that was rebound to 127.0.0.1 does not), must not have come through a
 proxy, and one that changes something must not come from a page of another origin. Admin answers carry no CORS
@@ -22,10 +25,14 @@ from starlette.types import Scope
 from app.api.api_keys import ApiKeys
 from app.api.auth import SentCredential, basic, of_authorization, of_query, parse_key
 from app.api.headers import RawHeaders, header
+from app.api.sessions import Sessions
 from app.errors import Forbidden, Unauthenticated
 
 CREDENTIALS_MAX: Final = 3
 """Credentials that are looked at; a request with more is refused."""
+
+SESSION_KEY: Final = "parquet_sink.session"
+"""In the scope of a request that a session's cookie has authenticated."""
 
 
 class AdminUnauthenticated(Unauthenticated):
@@ -52,14 +59,26 @@ class Access(msgspec.Struct, frozen=True, gc=False):
 class AdminAuth:
     """Decides who may use the admin calls; see the module's text."""
 
-    def __init__(self, keys: ApiKeys, admin_token: str | None, *, bound_to_loopback: bool) -> None:
-        """admin_token: None or "" if none is configured.
+    def __init__(
+        self,
+        keys: ApiKeys,
+        admin_token: str | None,
+        *,
+        bound_to_loopback: bool,
+        sessions: Sessions | None = None,
+    ) -> None:
+        """admin_token: None or "" if none is configured. sessions: None where nobody can log in.
 
         bound_to_loopback: the service listens on loopback addresses or a unix socket only.
         """
         self._keys = keys
         self._token = (admin_token or "").encode()
         self._bound_to_loopback = bound_to_loopback
+        self._sessions = sessions
+
+    def access_of(self, credential: bytes, place: str) -> Access:
+        """What a key or the token may see. Raises AdminUnauthenticated, which names the place."""
+        return self._access(SentCredential(place, credential))
 
     def authorise(self, scope: Scope) -> Access:
         """What this request may see. Raises Unauthenticated, Forbidden."""
@@ -69,6 +88,12 @@ class AdminAuth:
         sent = _credentials(headers, scope["query_string"])
         if sent:
             return self._of_credentials(sent)
+        held = self._sessions.credential(headers) if self._sessions is not None else None
+        if held is not None:
+            if scope["method"] not in ("GET", "HEAD"):
+                refuse_unless_own_origin(headers)
+            scope[SESSION_KEY] = True
+            return self.access_of(held, "The session's key")
         if self._token:
             raise AdminUnauthenticated(
                 "This call wants the admin token: send it as `Authorization: Bearer TOKEN`, or as the "
@@ -132,6 +157,13 @@ def _admin_headers(headers: RawHeaders) -> Iterator[SentCredential]:
 def _text(headers: RawHeaders, name: bytes) -> str | None:
     value = header(headers, name)
     return None if value is None else value.decode("latin-1")
+
+
+def refuse_unless_own_origin(headers: RawHeaders) -> None:
+    """For what comes with a cookie, or sets one: a browser says whose page has sent it. Raises Forbidden."""
+    _refuse_other_origins(headers)
+    if header(headers, b"origin") is None and _text(headers, b"sec-fetch-site") != "same-origin":
+        raise Forbidden("A call that changes something and comes with a cookie has to name its Origin.")
 
 
 def _refuse_other_origins(headers: RawHeaders) -> None:

@@ -25,6 +25,7 @@ from app import errors
 from app.api.admin_auth import AdminUnauthenticated
 from app.api.body import BodyTimeout, ClientDisconnected
 from app.api.headers import RawHeaders
+from app.api.pages.errors import error_page, wants_page
 from app.submission import Receipt, RowRefusal
 
 STATUS_BY_ERROR: Final[Mapping[type[errors.RequestError], int]] = MappingProxyType(
@@ -279,6 +280,17 @@ def install_error_responses(app: FastAPI, ids: RequestIds) -> None:
 
 
 def _answer_to(error: Exception, request_id: str, scope: Scope) -> HttpAnswer:
+    answer = _plain_answer_to(error, request_id, scope)
+    if not wants_page(scope):
+        return answer
+    headers, body = error_page(scope, answer.status, answer.body)
+    replaced = {name for name, _ in headers}
+    # A page asks for the key itself; the browser's own window would come before it.
+    kept = [pair for pair in answer.headers if pair[0] not in replaced and not pair[1].startswith(b"Basic ")]
+    return HttpAnswer(answer.status, [*headers, *kept], body)
+
+
+def _plain_answer_to(error: Exception, request_id: str, scope: Scope) -> HttpAnswer:
     if isinstance(error, errors.RequestError):
         return error_response(error, request_id)
     if isinstance(error, RequestValidationError):

@@ -1,4 +1,4 @@
-"""POST /flush: publish what is buffered, now."""
+"""POST /flush: publish what is buffered, now. A browser is led to the files then."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,10 +7,11 @@ from typing import Final
 
 import orjson
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from app.api.files.listing import file_json
 from app.api.files.routes import Authorise, WorkspaceId
+from app.api.pages.shell import prefers_html
 from app.errors import Overloaded
 from app.publish.intake import FlushResult, NotPublished, WriterStopped
 
@@ -52,6 +53,9 @@ def flush_router(
             ) from None
         except WriterStopped as error:
             raise Overloaded(f"{error}.", retry_after_s=RETRY_AFTER_S) from None
+        if prefers_html(request.scope):
+            of = "" if workspace_id is None else f"workspace_id={workspace_id}&"
+            return RedirectResponse(f"/files?{of}flushed_rows={result.flushed_rows}", 303)
         content = {
             "flushed_rows": result.flushed_rows,
             "files": [file_json(file) for file in result.files],

@@ -14,6 +14,7 @@ from app.api.content_encoding import encoding_of_bytes
 from app.api.error_responses import HttpAnswer, RequestIds, error_response, receipt_response
 from app.api.headers import RawHeaders
 from app.api.query import query_values
+from app.clients.table import Table
 from app.commit.admission import Admission
 from app.commit.settle import REPEAT_ID
 from app.errors import (
@@ -69,7 +70,7 @@ class IngestParts(msgspec.Struct, frozen=True):
     """What all ingest calls share.
 
     submit: hands a batch to the commit thread. publish: resolves to whether everything that this workspace
-    has had accepted so far is in published files.
+    has had accepted so far is in published files. clients: calls of other protocols.
     """
 
     keys: ApiKeys
@@ -79,6 +80,7 @@ class IngestParts(msgspec.Struct, frozen=True):
     submit: Callable[[Submission, Reply], None]
     publish: Callable[[int], Awaitable[bool]]
     policy: IngestPolicy
+    clients: Table = msgspec.field(default_factory=Table)
 
 
 class IngestCall(msgspec.Struct, frozen=True):

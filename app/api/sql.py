@@ -43,6 +43,8 @@ FORMS: Final = MappingProxyType(
 )
 """Values of `?format=`, and the content type of each."""
 
+FORM_MEDIA: Final = b"application/x-www-form-urlencoded"
+
 Authorise = Callable[[Scope], Access]
 
 
@@ -77,12 +79,13 @@ class QueryEndpoint:
             raise NotFound(self._absent, code="query_not_available")
         query_string = scope["query_string"]
         workspace_id = access.narrow(workspace_of(query_values(query_string, b"workspace_id")))
-        since, until = (_date(query_string, name) for name in ("since", "until"))
+        since, until = (date_of(query_string, name) for name in ("since", "until"))
         form = _form(query_string, header(scope["headers"], b"accept") or b"")
         body = await _read_sql(receive, self._timeout_s)
         sql = sql_of(body, header(scope["headers"], b"content-type") or b"")
+        saved = media_of(scope) == FORM_MEDIA
         answering = asyncio.ensure_future(
-            self._answer(send, form, self._ask(sql, form, workspace_id, since, until))
+            self._answer(send, form, saved, self._ask(sql, form, workspace_id, since, until))
         )
         leaving = asyncio.ensure_future(_until_client_leaves(receive))
         try:
@@ -100,6 +103,7 @@ class QueryEndpoint:
         self,
         send: Send,
         form: str,
+        saved: bool,
         asked: AbstractAsyncContextManager[tuple[Head, AsyncIterator[bytes]]],
     ) -> None:
         async with asked as (head, chunks):
@@ -110,10 +114,21 @@ class QueryEndpoint:
                 (b"cache-control", b"no-store"),
                 (b"x-content-type-options", b"nosniff"),
             ]
+            if saved:  # a browser's form: a file to keep, not a page to go to
+                name = f'attachment; filename="query.{form}"'
+                headers.append((b"content-disposition", name.encode()))
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
+
+
+def media_of(scope: Scope) -> bytes:
+    return _media(header(scope["headers"], b"content-type") or b"")
+
+
+def _media(content_type: bytes) -> bytes:
+    return content_type.partition(b";")[0].strip().lower()
 
 
 def sql_of(body: bytes, content_type: bytes) -> str:
@@ -121,9 +136,9 @@ def sql_of(body: bytes, content_type: bytes) -> str:
 
     Raises RequestError.
     """
-    media = content_type.partition(b";")[0].strip().lower()
+    media = _media(content_type)
     text = body.decode("utf-8", "replace").strip().removeprefix("\ufeff")
-    if media == b"application/x-www-form-urlencoded" and text.startswith("sql="):
+    if media == FORM_MEDIA and text.startswith("sql="):
         text = parse_qs(text).get("sql", [""])[0]
     elif media.endswith(b"json") or text.startswith("{"):
         text = _member(body)
@@ -193,7 +208,8 @@ def workspace_of(values: Sequence[bytes]) -> int | None:
     return int(text)
 
 
-def _date(query_string: bytes, name: str) -> str | None:
+def date_of(query_string: bytes, name: str) -> str | None:
+    """The date in a query parameter, YYYY-MM-DD. Raises RequestError."""
     text = _last(query_values(query_string, name.encode()))
     if not text:
         return None

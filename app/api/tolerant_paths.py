@@ -5,8 +5,10 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-START_PAGE: Final = b"/docs"
-"""Where the bare address of the service leads, as long as it has no page of its own."""
+from app.api.pages.shell import prefers_html
+
+DESCRIPTION: Final = b"/docs"
+"""Where the bare address of the service leads what is neither a browser nor asks for JSON."""
 
 _FILES: Final = "/files/"
 """Paths below it are names of files, and know HEAD themselves."""
@@ -16,13 +18,17 @@ class TolerantPaths:
     """ASGI middleware, the outermost.
 
     exact: paths whose last slash is meant; of no other it is. calls: paths that take HEAD themselves; all
-    others are asked as GET, of which the server leaves the body out.
+    others are asked as GET, of which the server leaves the body out. start_page: what a browser gets at the
+    bare address.
     """
 
-    def __init__(self, app: ASGIApp, exact: Container[str], calls: Container[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, exact: Container[str], calls: Container[str], start_page: str = ""
+    ) -> None:
         self._app = app
         self._exact = exact
         self._calls = calls
+        self._start_page = start_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -32,12 +38,19 @@ class TolerantPaths:
                 path = bare
             if scope["method"] == "HEAD" and not path.startswith(_FILES) and path not in self._calls:
                 scope = {**scope, "method": "GET"}
-            if path == "/" and scope["method"] == "GET" and not _wants_json(scope):
-                headers = [(b"location", START_PAGE), (b"content-length", b"0")]
+            if self._start_page and wants_start_page(scope):
+                scope = {**scope, "path": self._start_page, "raw_path": self._start_page.encode()}
+            elif path == "/" and scope["method"] == "GET" and not _wants_json(scope):
+                headers = [(b"location", DESCRIPTION), (b"content-length", b"0")]
                 await send({"type": "http.response.start", "status": 307, "headers": headers})
                 await send({"type": "http.response.body", "body": b""})
                 return
         await self._app(scope, receive, send)
+
+
+def wants_start_page(scope: Scope) -> bool:
+    """Whether a browser asks the bare address."""
+    return scope["path"] == "/" and scope["method"] in ("GET", "HEAD") and prefers_html(scope)
 
 
 def _wants_json(scope: Scope) -> bool:

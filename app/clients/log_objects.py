@@ -89,6 +89,10 @@ class LogRow:
         if text:
             self._pieces.append(b'"service":' + quoted(text))
 
+    def member(self, name: str, value: bytes | Raw) -> None:
+        """A member of the native format."""
+        self._pieces.append(b"%b:%b" % (quoted(name), value))
+
     def add(self, name: str, value: bytes | Raw) -> None:
         """A further member of the payload."""
         self._data.append(b"%b:%b" % (quoted(name), value))

@@ -16,6 +16,7 @@ import msgspec
 from app.commit.batch_ids import DeduplicationWindow, digest
 from app.commit.frames import frames_of, only_stored
 from app.commit.payload import RowsFrameCodec
+from app.commit.recent_refusals import PER_GROUP_MAX, Refused, batch_refused, rows_refused
 from app.commit.refusals import refusal
 from app.commit.settle import (
     NO_BATCH,
@@ -59,7 +60,7 @@ class GroupCounts(msgspec.Struct):
     """What a group did, for the metrics. rejected_fields counts the refusals that are reported.
 
     refused: batches and rows refused, by workspace, reason (a code, or `invalid_row`) and field. repaired:
-    rows, likewise.
+    rows, likewise. notes: of what was refused, the first of them.
     """
 
     batches: int
@@ -70,6 +71,7 @@ class GroupCounts(msgspec.Struct):
     repeated_messages: int = 0
     refused: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
     repaired: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
+    notes: list[Refused] = []
 
 
 class Group:
@@ -169,11 +171,16 @@ class Group:
         if isinstance(answer, RequestError):
             self.counts.refused_codes[answer.code] += 1
             self.counts.refused[workspace_id, answer.code, ""] += 1
+            if len(self.counts.notes) < PER_GROUP_MAX:
+                self.counts.notes.append(batch_refused(self.submissions[index], answer))
         elif answer.duplicate:
             self.counts.duplicates += 1
         else:
             if verdict.rejected or verdict.repaired:
                 self._count_rows(workspace_id, verdict)
+                if verdict.refusals and len(self.counts.notes) < PER_GROUP_MAX:
+                    submission = self.submissions[index]
+                    self.counts.notes.extend(rows_refused(submission, INVALID_ROW, verdict.refusals))
             if stored := answer.accepted - repeated:
                 self.counts.accepted[workspace_id, answer.kind] += stored
 

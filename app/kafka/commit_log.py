@@ -125,6 +125,7 @@ class CommitLog:
             files=[file for entry in state.since for file in entry.files],
             quarantined=[rows for entry in state.since for rows in entry.quarantined],
             lost=sum(entry.lost for entry in state.since),
+            foreign=[record for entry in state.since for record in entry.foreign],
         )
         self._place.create(_window(self.directory, state.number), state.window.dump())
         self._place.create(_checkpoint(self.directory, state.number), msgspec.json.encode(checkpoint))

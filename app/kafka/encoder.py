@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pyarrow as pa
 
+from app.kafka.entry import ForeignRecord
 from app.parquet.data_file import DataFile, QuarantinedRows
 from app.parquet.draft import Draft
 from app.parquet.encode import rfc3339
@@ -19,11 +20,12 @@ from app.publish.rotation import WriterPolicy
 
 
 class Encoded(msgspec.Struct):
-    """placements: paths and bytes. files, quarantined: what the log says of them."""
+    """placements: paths and bytes. files, quarantined, foreign: what the log says of them."""
 
     placements: list[tuple[str, bytes]] = []
     files: list[DataFile] = []
     quarantined: list[QuarantinedRows] = []
+    foreign: list[ForeignRecord] = []
 
 
 class Encoder:
@@ -60,6 +62,12 @@ class Encoder:
             self._encode_rows(into, buffered, good, number)
         for column, values in unfit.items():
             self._observer.values_unfit(kind, column, values)
+
+    def keep(self, into: Encoded, offset: int, value: bytes, error: str) -> None:
+        """A record that is not this service's goes beside the log as it is."""
+        path = f"{self._log_directory}/quarantine/offset-{offset:020}.record"
+        into.placements.append((path, value))
+        into.foreign.append(ForeignRecord(path, offset, len(value), error))
 
     def _encode_rows(self, into: Encoded, buffered: PartitionRows, rows: pa.Table, number: int) -> None:
         if not rows.num_rows:

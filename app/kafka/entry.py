@@ -10,6 +10,15 @@ from app.parquet.data_file import DataFile, QuarantinedRows
 FIRST_NUMBER: Final = 1
 
 
+class ForeignRecord(msgspec.Struct, frozen=True):
+    """A record that is not this service's, kept as it was. path: of its bytes. error: why it is not."""
+
+    path: str
+    offset: int
+    bytes: int
+    error: str
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that records `start` … `to - 1` have become; made before any of its files is placed.
 
@@ -28,17 +37,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     batches: list[BatchReceipt] = []
     dropped: list[tuple[int, int]] = []
     lost: int = 0
+    foreign: list[ForeignRecord] = []
 
     @property
     def paths(self) -> list[str]:
         """Of everything that is to be placed for it."""
-        return [file.path for file in self.files] + [rows.path for rows in self.quarantined]
+        rows = [file.path for file in self.files] + [rows.path for rows in self.quarantined]
+        return rows + [record.path for record in self.foreign]
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Stands for all entries up to `number`, which may be gone.
 
-    files, quarantined, lost: of the entries since the checkpoint before.
+    files, quarantined, lost, foreign: of the entries since the checkpoint before.
     """
 
     number: int
@@ -46,6 +57,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     files: list[DataFile] = []
     quarantined: list[QuarantinedRows] = []
     lost: int = 0
+    foreign: list[ForeignRecord] = []
 
 
 # Made at import: msgspec fills in what it knows of a class at its first use, and several threads that

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from app.disk.durable_file import SyncFailed
 from app.kafka.client import KafkaUnavailable
 from app.kafka.commit_log import PartitionLost
 from app.kafka.pipeline import Pipeline
@@ -20,13 +21,15 @@ log = logging.getLogger(__name__)
 READ_S: Final = 0.1
 RETRY_S_MIN: Final = 0.2
 RETRY_S_MAX: Final = 10.0
+RETRY_ALONE_S: Final = 10.0
+"""Between two looks at a partition that stands still."""
 
 
 class PartitionThread:
     """new_pipeline: made anew whenever the partition was lost to a writer that has published it further.
 
     bytes_max: what may be buffered here now. on_fatal: what no retry mends. on_published(offset): everything
-    before it is in files.
+    before it is in files. problem: why the partition is not published now.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class PartitionThread:
         self._pipeline: Pipeline | None = None
         self._reader: PartitionReader | None = None
         self._thread = threading.Thread(target=self._run, name=f"partition-{partition}", daemon=True)
+        self._said: str | None = None
         self.problem: str | None = None
 
     def start(self) -> None:
@@ -115,11 +119,27 @@ class PartitionThread:
             except PartitionLost as error:
                 log.warning("partition %d: %s; reading on behind it", self.partition, error)
                 self._pipeline = None
+            except SyncFailed:
+                raise
             except OSError as error:
                 self._failed(error)
                 self._must_seek = self._must_seek or isinstance(error, KafkaUnavailable)
                 self._stop.wait(pause_s)
                 pause_s = min(pause_s * 2, RETRY_S_MAX)
+            except Exception as error:
+                self._stop_alone(error)
+
+    def _stop_alone(self, error: Exception) -> None:
+        """What no retry mends stops this partition; the others go on. It is looked at again from time to
+        time, in case somebody has mended it."""
+        said = str(error) or type(error).__name__
+        if self._said != said:
+            log.error("partition %d is not published any more; the others are: %s", self.partition, said)
+        self.problem = self._said = said
+        self._observer.partition_failed()
+        self._pipeline = None
+        until = RETRY_ALONE_S if self._drain_until_s is None else self._drain_until_s - time.monotonic()
+        self._stop.wait(min(max(until, 0.0), RETRY_ALONE_S))
 
     def _failed(self, error: OSError) -> None:
         if not isinstance(error, KafkaUnavailable):
@@ -148,6 +168,7 @@ class PartitionThread:
             before = pipeline.state.to
             pipeline.commit()
             if pipeline.state.to > before:
+                self._said = None
                 self._on_published(self.partition, pipeline.state.to)
             return
         if self._must_seek:

@@ -1,5 +1,6 @@
 """Records of one Kafka partition into entries of its commit log and data files. Knows no Kafka client."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,13 +14,15 @@ from app.kafka.commit_log import CommitLog, LogState, note
 from app.kafka.encoder import Encoded, Encoder
 from app.kafka.entry import Entry
 from app.kafka.place import Place
-from app.kafka.record import Record, RecordCodec, RowsRecord
+from app.kafka.record import NotOurs, Record, RecordCodec, RowsRecord
 from app.kinds import Kind
 from app.parquet.division import split
 from app.parquet.partition import Rotation
 from app.publish.buffer import Buffers
 from app.publish.observer import Observer
 from app.publish.rotation import WriterPolicy
+
+log = logging.getLogger(__name__)
 
 ReadRange = Callable[[int, int], Iterable[Record]]
 """All records from an offset up to (not including) another one. Raises OSError, RecordsLost."""
@@ -72,6 +75,7 @@ class Pipeline:
         self._buffers = Buffers()
         self._batches: dict[tuple[int, bytes], BatchReceipt] = {}
         self._dropped: list[tuple[int, int]] = []
+        self._foreign: list[tuple[int, bytes, str]] = []
         self._position = offset
         self._asked = False
         self._oldest_ms: int | None = None
@@ -129,7 +133,9 @@ class Pipeline:
         dropped = set(entry.dropped)
         for record in read(entry.start, entry.to):
             if record.value is not None:
-                frame = self._codec.decode(record.value)
+                frame = self._decoded(record.offset, record.value)
+                if frame is None:
+                    continue
                 places = [at for at in range(len(frame.header.receipts)) if (record.offset, at) in dropped]
                 self._buffer(record.offset, frame, places, _rotation_of(entry))
         encoded = self._encoded(entry.number)
@@ -164,11 +170,24 @@ class Pipeline:
         if record.value is None:
             self._asked = True
             return
-        frame = self._codec.decode(record.value)
+        frame = self._decoded(record.offset, record.value)
+        if frame is None:
+            return
         seen = [at for at, receipt in enumerate(frame.header.receipts) if self._is_known(receipt)]
         self._dropped += [(record.offset, at) for at in seen]
         self.duplicates += len(seen)
         self._buffer(record.offset, frame, seen, self._policy.rotation)
+
+    def _decoded(self, offset: int, value: bytes) -> RowsRecord | None:
+        """None for a record that is not ours: it is kept as it is, and the partition goes on."""
+        try:
+            return self._codec.decode(value)
+        except NotOurs as error:
+            self._foreign.append((offset, value, str(error)))
+        if self._oldest_ms is None:
+            self._oldest_ms = self._clock()
+        self.bytes += len(value)
+        return None
 
     def _is_known(self, receipt: BatchReceipt) -> bool:
         """Remembers it if not. Another payload under a known id was acknowledged by a front end that could
@@ -196,7 +215,7 @@ class Pipeline:
             return True
         if self._oldest_ms is None:
             return False
-        if self.bytes >= bytes_max or len(self._buffers) >= OPEN_PARTITIONS_MAX:
+        if self.bytes >= bytes_max or len(self._buffers) + len(self._foreign) >= OPEN_PARTITIONS_MAX:
             return True
         if any(rows.bytes >= self._policy.max_file_bytes for rows in self._buffers):
             return True
@@ -232,6 +251,7 @@ class Pipeline:
             quarantined=encoded.quarantined,
             batches=list(self._batches.values()),
             dropped=self._dropped,
+            foreign=encoded.foreign,
         )
         return _Commit(entry, encoded)
 
@@ -239,6 +259,8 @@ class Pipeline:
         encoded = Encoded()
         for rows in sorted(self._buffers, key=lambda rows: rows.partition):
             self._encoder.encode(encoded, rows, number)
+        for offset, value, error in self._foreign:
+            self._encoder.keep(encoded, offset, value, error)
         return encoded
 
     def _observe(self, encoded: Encoded, seconds: float) -> None:
@@ -246,6 +268,17 @@ class Pipeline:
             self._observer.rows_written(file.kind, file.rows)
             self._observer.bytes_written(file.bytes)
             self._observer.file_created()
+        if encoded.foreign:
+            first = encoded.foreign[0]
+            log.error(
+                "%d records of %s are not this service's and are kept in its quarantine; the first has "
+                "offset %d: %s",
+                len(encoded.foreign),
+                self._log.directory,
+                first.offset,
+                first.error,
+            )
+            self._observer.records_foreign(len(encoded.foreign))
         self._observer.flush_seconds(seconds)
 
 

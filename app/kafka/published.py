@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from app.kafka.commit_log import list_log, log_directory, read_checkpoint, read_entry
-from app.kafka.entry import Checkpoint, Entry
+from app.kafka.entry import Checkpoint, Entry, ForeignRecord
 from app.kafka.place import Place
 from app.kinds import Kind
 from app.parquet.data_file import DataFile, QuarantinedRows
@@ -29,6 +29,7 @@ class _Follower:
         self.to = 0
         self.files: dict[str, DataFile] = {}
         self.quarantined: dict[str, QuarantinedRows] = {}
+        self.foreign: dict[int, ForeignRecord] = {}
         self._pending: Entry | None = None
 
     def refresh(self) -> None:
@@ -68,6 +69,8 @@ class _Follower:
             self.files[file.path] = file
         for rows in some.quarantined:
             self.quarantined[rows.path] = rows
+        for record in some.foreign:
+            self.foreign[record.offset] = record
         self.to = max(self.to, some.to)
         self._number = max(self._number, some.number)
 
@@ -111,6 +114,11 @@ class Published:
             if file is not None:
                 return file
         return None
+
+    def foreign(self, partition: int) -> list[ForeignRecord]:
+        """Records in quarantine that are not this service's, the newest last."""
+        with self._locks[partition]:
+            return list(self._followers[partition].foreign.values())
 
     def account(self) -> dict[tuple[int, Kind], "Account"]:
         """Rows in files and in quarantine, by workspace and kind."""

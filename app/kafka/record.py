@@ -12,11 +12,25 @@ import msgspec
 import pyarrow as pa
 
 from app.commit.payload import RowsFrameCodec, RowsHeader
+from app.schema import SCHEMAS
 
 TYPE_HEADER: Final = "type"
 FLUSH: Final = b"flush"
 
 _LENGTH = struct.Struct("<I")
+
+REASON_CHARACTERS_MAX: Final = 200
+
+UNREADABLE: Final = (
+    struct.error,
+    ValueError,
+    TypeError,
+    msgspec.DecodeError,
+    pa.ArrowException,
+    OSError,
+    StopIteration,
+)
+"""What reading other people's bytes as a record may raise."""
 
 
 class RecordHeader(RowsHeader, frozen=True):
@@ -27,6 +41,10 @@ class RecordHeader(RowsHeader, frozen=True):
 
 HEADERS: Final = msgspec.msgpack.Decoder(RecordHeader)
 """Made at import, not by the first of several threads: see `entry.py`."""
+
+
+class NotOurs(Exception):
+    """A record that this service cannot have written; the message says what is wrong with it."""
 
 
 class RowsRecord(msgspec.Struct, frozen=True):
@@ -51,10 +69,24 @@ class RecordCodec:
         return b"".join(memoryview(piece).cast("B") for piece in self._codec.encode(header, rows))
 
     def decode(self, value: bytes) -> RowsRecord:
-        """Never meets damaged bytes: the client library has checked Kafka's CRC."""
-        view = memoryview(value)
-        (length,) = _LENGTH.unpack_from(view)
-        start = _LENGTH.size
-        header = HEADERS.decode(view[start : start + length])
-        with pa.ipc.open_stream(pa.py_buffer(view[start + length :])) as stream:
-            return RowsRecord(header, stream.read_next_batch())
+        """Never meets damaged bytes, since the client library has checked Kafka's CRC; but anybody who may
+        write to the topic may have written it. Raises NotOurs."""
+        try:
+            view = memoryview(value)
+            (length,) = _LENGTH.unpack_from(view)
+            start = _LENGTH.size
+            header = HEADERS.decode(view[start : start + length])
+            with pa.ipc.open_stream(pa.py_buffer(view[start + length :])) as stream:
+                rows = stream.read_next_batch()
+            rows.validate(full=True)
+            if rows.schema != SCHEMAS[header.kind]:
+                rows = rows.cast(SCHEMAS[header.kind])
+        except UNREADABLE as error:
+            raise NotOurs(str(error).partition("\n")[0][:REASON_CHARACTERS_MAX]) from None
+        ends = [start + receipt.rows for start, receipt in zip(header.starts, header.receipts, strict=False)]
+        if len(header.starts) != len(header.receipts) or any(
+            start < before or end > rows.num_rows
+            for before, start, end in zip([0, *ends], header.starts, ends, strict=False)
+        ):
+            raise NotOurs("its receipts are not those of its rows")
+        return RowsRecord(header, rows)

@@ -1,5 +1,6 @@
 """What the journal needs of its topic, looked at when the service starts and while it runs."""
 
+import time
 import zlib
 
 import msgspec
@@ -9,6 +10,8 @@ from app.kafka.policy import FRAME_MARGIN_BYTES, KafkaPolicy
 
 RETENTION_MS_MIN = 24 * 3_600_000
 ASK_TIMEOUT_S = 5.0
+PATIENCE_S = 20.0
+LOOK_AGAIN_S = 0.5
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -35,8 +38,22 @@ def partition_of(workspace_id: int, partitions: int) -> int:
     return zlib.crc32(workspace_id.to_bytes(8, "little")) % partitions
 
 
-def look_at(policy: KafkaPolicy) -> Topic:
-    """Raises KafkaUnavailable while the brokers do not answer or the topic is not there."""
+def look_at(policy: KafkaPolicy, *, patient: bool = False) -> Topic:
+    """Raises KafkaUnavailable while the brokers do not answer or the topic is not there.
+
+    patient: it was made just now, and not every broker may know it yet.
+    """
+    deadline = time.monotonic() + (PATIENCE_S if patient else 0.0)
+    while True:
+        try:
+            return _look_at(policy)
+        except KafkaUnavailable:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(LOOK_AGAIN_S)
+
+
+def _look_at(policy: KafkaPolicy) -> Topic:
     from confluent_kafka import KafkaException, TopicCollection
     from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
@@ -56,6 +73,33 @@ def look_at(policy: KafkaPolicy) -> Topic:
         message_bytes_max=int(settings["max.message.bytes"]),
         warnings=_warnings(policy.topic, settings, replicas),
     )
+
+
+def make_topic(policy: KafkaPolicy, partitions: int, replicas: int) -> bool:
+    """Make the topic as the journal wants it; False where it is there. Raises
+    KafkaUnavailable."""
+    from confluent_kafka import KafkaError, KafkaException
+    from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
+
+    settings = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(7 * 86_400_000),
+        "max.message.bytes": str(16 << 20),
+        "min.insync.replicas": str(2 if replicas > 2 else 1),
+        "unclean.leader.election.enable": "false",
+    }
+    topic = NewTopic(policy.topic, num_partitions=partitions, replication_factor=replicas, config=settings)
+    try:
+        admin = make_admin(policy)
+        made = admin.create_topics([topic], request_timeout=ASK_TIMEOUT_S)
+        made[policy.topic].result(2 * ASK_TIMEOUT_S)
+    except TimeoutError as error:
+        raise KafkaUnavailable(f"topic {policy.topic} at {policy.brokers}: {error}") from None
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise KafkaUnavailable(f"topic {policy.topic} at {policy.brokers}: {error}") from None
+    return True
 
 
 def _warnings(name: str, settings: dict[str, str], replicas: int) -> list[str]:

@@ -27,6 +27,9 @@ class Observer(Protocol):
     def rows_quarantined(self, kind: Kind, rows: int) -> None:
         """Rows that could not be encoded were set aside."""
 
+    def records_foreign(self, records: int) -> None:
+        """Records of a Kafka partition that are not this service's were set aside."""
+
     def values_unfit(self, kind: Kind, column: str, values: int) -> None:
         """Values of the payload that do not fit their promoted column, and are null there."""
 
@@ -51,6 +54,8 @@ class SilentObserver:
     def write_error(self) -> None: ...
 
     def rows_quarantined(self, kind: Kind, rows: int) -> None: ...
+
+    def records_foreign(self, records: int) -> None: ...
 
     def values_unfit(self, kind: Kind, column: str, values: int) -> None: ...
 

@@ -1,5 +1,7 @@
 """The application: its routes, its error answers, its life. Nothing happens at import."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cache
@@ -31,18 +33,27 @@ from app.api.ingest import IngestEndpoint
 from app.api.ingest_request import INGEST_CALLS, IngestParts, IngestPolicy
 from app.api.metrics import metrics_router
 from app.api.openapi.document import openapi_document
+from app.api.pages.history import STEP_S, History
+from app.api.pages.live import live_router
+from app.api.pages.login import login_router, secure_by
+from app.api.pages.overview import PATH as START_PAGE
+from app.api.pages.overview import Sources, overview_router
+from app.api.pages.query import query_page_router
+from app.api.pages.static_files import static_router
+from app.api.sessions import Sessions
 from app.api.sql import QueryEndpoint
 from app.api.status import status_router
 from app.api.tail import TailEndpoint
 from app.api.tolerant_paths import TolerantPaths
 from app.api.usage import usage_router
-from app.clients.table import Table
+from app.clients.mapped import calls_of
+from app.clients.table import CALLS, Table
 from app.commit.admission import Admission
 from app.metrics import Metrics
 from app.run.asking import Asking
 from app.run.compose import AnyService, build_service
 from app.run.crew import Crew
-from app.run.lifespan import running
+from app.run.lifespan import repeatedly, running
 from app.run.local_service import Service
 from app.settings.plan import connection_policy
 from app.settings.settings import Settings
@@ -75,13 +86,17 @@ def create_app(
         assert isinstance(service, Service), "settings see to that"
         crew.serve(service, metrics)
     ids = RequestIds()
+    history = History(registry if crew is None else crew.merged(registry), time.monotonic)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         sink = settings.sink
         interval = sink.metrics_interval if sink.metrics_enabled else None
         async with running(app, service, keys, interval, crew):
+            await asyncio.to_thread(history.note)
+            noting = asyncio.create_task(repeatedly(STEP_S, history.note))
             yield
+            noting.cancel()
             await asking.close()
 
     app = FastAPI(
@@ -99,12 +114,12 @@ def create_app(
     parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":
         add_ingest_calls(app, settings, parts)
-    _add_admin_calls(app, settings, service, keys, ids, registry, crew, asking, is_stopping)
+    _add_admin_calls(app, settings, service, keys, ids, registry, crew, asking, is_stopping, history)
     install_error_responses(app, ids)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
-    app.add_middleware(TolerantPaths, exact=exact, calls=Table())
+    app.add_middleware(TolerantPaths, exact=exact, calls=parts.clients, start_page=START_PAGE)
     access = AccessLog(enabled=settings.server.access_log)
     if access.enabled:
         app.add_middleware(AccessLogged, ids=ids, access=access)
@@ -136,6 +151,7 @@ def ingest_parts(
             answer_timeout_s=server.request_timeout,
             knows_repeats=settings.ingest.repeat_window > 0,
         ),
+        clients=Table([*calls_of([each.mapping for each in settings.ingest.map]), *CALLS]),
     )
 
 
@@ -149,7 +165,7 @@ def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> No
         expose_headers=["X-Request-ID", "Retry-After"],
         max_age=7200,
     )
-    shared, table = ClientCalls(parts), Table()
+    shared, table = ClientCalls(parts), parts.clients
     for call in INGEST_CALLS:
         path = table.at(call.path)
         endpoint = IngestEndpoint(call, parts, ClientEndpoint(path, shared) if path is not None else None)
@@ -179,12 +195,15 @@ def _add_admin_calls(
     crew: Crew | None,
     asking: Asking,
     is_stopping: Callable[[], bool],
+    history: History,
 ) -> None:
     token = settings.auth.admin_token
+    sessions = Sessions(time.monotonic)
     auth = AdminAuth(
         keys,
         token.get_secret_value() if token else None,
         bound_to_loopback=settings.server.on_loopback,
+        sessions=sessions,
     )
     app.include_router(
         flush_router(service.flush, service.problem, auth.authorise, settings.server.request_timeout)
@@ -194,12 +213,19 @@ def _add_admin_calls(
     app.router.routes.append(Route("/query", questions, methods=["POST"]))
     tail = TailEndpoint(asking.watched, asking.not_watched, auth.authorise, is_stopping)
     app.router.routes.append(Route("/tail", tail, methods=["GET"]))
-    app.include_router(status_router(service.status, auth.authorise_admin))
+    app.include_router(status_router(service.status, auth.authorise_admin, service.refusals, auth.authorise))
     knows_bytes = settings.journal.type == "local"
     app.include_router(usage_router(service.accounts.of_days, auth.authorise, knows_bytes=knows_bytes))
     reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
     app.include_router(health_router(reasons, ids))
-    app.include_router(docs_router(lambda: app.openapi()))
+    over_tls = settings.server.tls_certificate is not None
+    app.include_router(static_router())
+    app.include_router(login_router(auth, sessions, over_tls=over_tls))
+    sources = Sources(history, service.refusals, service.status, reasons, secure_by(over_tls=over_tls))
+    app.include_router(overview_router(sources, auth.authorise))
+    app.include_router(query_page_router(asking.ask, asking.absent, auth.authorise))
+    app.include_router(live_router(service.refusals, asking.not_watched, auth.authorise))
+    app.include_router(docs_router(lambda: app.openapi(), auth.authorise, sources.is_secure))
     if settings.sink.metrics_enabled:
         merged = registry if crew is None else crew.merged(registry)
         app.include_router(metrics_router(merged, auth.authorise_admin))

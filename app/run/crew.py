@@ -14,6 +14,7 @@ from app.commit.group_queue import GroupPolicy
 from app.commit.journal_store import JournalStore
 from app.commit.pipeline import Observer, Pipeline
 from app.commit.quota import Excess
+from app.commit.recent_refusals import Refused
 from app.errors import Overloaded
 from app.metrics import Metrics
 from app.run.local_service import Service
@@ -105,6 +106,9 @@ class Crew:
 
     def publish(self, workspace_id: int) -> "Future[bool]":
         return asyncio.run_coroutine_threadsafe(self._service.publish(workspace_id), self._loop)
+
+    def refused(self, refused: Sequence[Refused]) -> None:
+        self._service.refusals.note(refused)
 
     def fail(self, error: BaseException) -> None:
         self._service.fail(error)

@@ -62,6 +62,11 @@ def observe_service(metrics: Metrics, service: Service, policy: AdmissionPolicy,
         "Memory for rows that are not in files yet (max_buffered_size of the sink).",
         settings.sink.max_buffered_size,
     )
+    observe(
+        "missing_files",
+        "Published files that somebody has removed or cut since. Any: GET /files shows their state.",
+        lambda: len(service.missing),
+    )
     observe("buffered_rows", "Rows that are durable and not in files yet.", service.buffered_rows)
     observe("open_partitions", "Partitions that have rows not in files yet.", service.open_partitions)
     observe(

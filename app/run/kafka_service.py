@@ -20,6 +20,7 @@ from app.commit.group_queue import GroupPolicy
 from app.commit.pipeline import Pipeline
 from app.commit.quota import Quotas
 from app.commit.quota_policy import QuotaPolicy
+from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
 from app.errors import Overloaded
 from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
@@ -54,6 +55,9 @@ AWAITING_KAFKA = "starting: Kafka or the files' place does not answer"
 OUTAGE = "waiting for Kafka"
 WATCH_S = 1.0
 ROOM = 1 << 62
+
+FOREIGN_LISTED_MAX = 20
+"""Records of a partition that GET /status names."""
 
 REFUSALS = (KafkaMisconfigured, RecordsLost, CommitLogDamaged)
 """Their messages say what an operator is to do."""
@@ -100,6 +104,7 @@ class KafkaService:
         store: ObjectStore | None = None,
     ) -> None:
         self.store = store
+        self.refusals = RecentRefusals()
         self._place = place
         self._policies = policies
         self._metrics = metrics
@@ -184,7 +189,11 @@ class KafkaService:
             sender, topic.partition_of, topic.frame_bytes_max, window, accepted, self._note_outage
         )
         pipeline = pipeline_of_batches(
-            store, self._policies.group, decode, CommitObserver(self._metrics, self._count_rows), self.fail
+            store,
+            self._policies.group,
+            decode,
+            CommitObserver(self._metrics, self._count_rows, self.refusals.note),
+            self.fail,
         )
         pipeline.start(loop)
         return pipeline
@@ -291,7 +300,14 @@ class KafkaService:
             "role": self._policies.role.value,
             "rows": rows,
             "partitions": [
-                {"partition": each, "published_to": parts.published.to(each)}
+                {
+                    "partition": each,
+                    "published_to": parts.published.to(each),
+                    "foreign_records": [
+                        {"offset": record.offset, "path": record.path, "error": record.error}
+                        for record in parts.published.foreign(each)[-FOREIGN_LISTED_MAX:]
+                    ],
+                }
                 for each in range(parts.topic.partitions)
             ],
             "writing": [

@@ -17,6 +17,7 @@ from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow
 from app.commit.journal_store import JournalStore
+from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
 from app.commit.tap import Watch, unwatched
 from app.disk.data_directory_lock import lock_data_directory
@@ -50,6 +51,7 @@ from app.run.accounts import Accounts
 from app.run.claim import claim_meanwhile
 from app.run.disks import Disks
 from app.run.gate import STARTING, Gate
+from app.run.missing_files import MissingFiles
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_json
 from app.run.pipelines import NewPipeline, pipeline_of_batches
@@ -88,6 +90,7 @@ class Service:
         watch: Watch = unwatched,
     ) -> None:
         self._watch = watch
+        self.refusals = RecentRefusals()
         self._new_writer = new_writer
         self._new_pipeline = new_pipeline
         self._catalog = catalog or NoCatalog()
@@ -95,6 +98,12 @@ class Service:
         self._destination = Bucket(fs, store) if store else local_destination(fs, paths, grows)
         self._patience = StartPatience()
         self.store = store
+        self.missing = MissingFiles(
+            fs,
+            paths.data,
+            lambda: self._parts.manifest.files() if self._parts else (),
+            lambda path: self._parts.manifest.find(path) if self._parts else None,
+        )
         self._fs = fs
         self._paths = paths
         self._policies = policies
@@ -217,7 +226,7 @@ class Service:
             ),
             self._policies.group,
             self._policies.decode,
-            CommitObserver(self._metrics),
+            CommitObserver(self._metrics, on_refused=self.refusals.note),
             self.fail,
         )
         pipeline.start(loop)
@@ -285,7 +294,8 @@ class Service:
         return self._open_parts().writer.flush(workspace_id)
 
     def files(self) -> Sequence[DataFile]:
-        return self._open_parts().manifest.files()
+        self._open_parts()
+        return self.missing.shown()
 
     def find(self, path: str) -> DataFile | None:
         return self._open_parts().manifest.find(path)
@@ -299,8 +309,7 @@ class Service:
 
     def status(self) -> dict[str, object]:
         """The account and the levels, as GET /status answers them."""
-        status = status_json(self._open_parts(), self._catalog.status())
-        return status | {"usage": self.accounts.today()}
+        return status_json(self._open_parts(), self._catalog.status()) | {"usage": self.accounts.today()}
 
     def oldest_age_s(self) -> float:
         """Of the oldest row that is not in a published file; 0 when all are."""
@@ -336,9 +345,8 @@ class Service:
         """The workspaces whose rows take more of the journal."""
         if self._parts is None or self._parts.journal.size_bytes <= limit_bytes:
             return []
-        return [
-            each for each in self._parts.accepted.workspaces() if self.journal_bytes_of(each) > limit_bytes
-        ]
+        known = self._parts.accepted.workspaces()
+        return [each for each in known if self.journal_bytes_of(each) > limit_bytes]
 
     def buffered_bytes(self) -> int:
         return self._parts.writer.buffered_bytes if self._parts else 0
@@ -370,6 +378,7 @@ class Service:
     def check_space(self) -> None:
         """Looks at the disks; blocks. What it finds counts for admission until the next look."""
         self._disks.look(publishing_fails=self._parts is not None and bool(self._parts.writer.problem))
+        self.missing.look()
 
     # --- inside -------------------------------------------------------------------------------------------
 

@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from app.commit.group import GroupCounts
+from app.commit.recent_refusals import Refused
 from app.kinds import Kind
 from app.metrics import Metrics
 from app.schema import SCHEMAS
@@ -21,14 +22,17 @@ class CommitObserver:
     """Counts group commits; called on the commit thread, once a group.
 
     on_rows(workspace, rows): called for the rows of each workspace, where nothing else counts them.
+    on_refused: is told what was refused last.
     """
 
     def __init__(
         self,
         metrics: Metrics,
         on_rows: Callable[[int, int], None] = lambda workspace_id, rows: None,
+        on_refused: Callable[[Sequence[Refused]], None] = lambda refused: None,
     ) -> None:
         self._metrics = metrics
+        self._on_refused = on_refused
         self._on_rows = on_rows
         self._fields = frozenset(name for schema in SCHEMAS.values() for name in schema.names)
         self._warned: dict[tuple[int, str], float] = {}
@@ -56,6 +60,8 @@ class CommitObserver:
                 label = field if not field or field in self._fields else "other"
                 metric.labels(metrics.workspaces.of(workspace_id), reason, label).inc(rows)
         self._warn(counts)
+        if counts.notes:
+            self._on_refused(counts.notes)
         for code, batches in counts.refused_codes.items():
             metrics.batches_refused.labels(code).inc(batches)
             metrics.decode_errors.inc(batches)
@@ -107,6 +113,9 @@ class PublishObserver:
 
     def rows_quarantined(self, kind: Kind, rows: int) -> None:
         self._metrics.quarantined_rows.inc(rows)
+
+    def records_foreign(self, records: int) -> None:
+        self._metrics.kafka_foreign_records.inc(records)
 
     def values_unfit(self, kind: Kind, column: str, values: int) -> None:
         self._metrics.promoted_values_unfit.labels(kind.value, column).inc(values)

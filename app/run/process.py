@@ -26,6 +26,11 @@ SWITCH_INTERVAL_S: Final = 0.0005
 thread's are not, and by default it would keep answers waiting ten times as long."""
 
 
+log = logging.getLogger(__name__)
+
+DESCRIPTORS_KEPT: Final = 512
+"""Of those that the process may have: for files, and for SPARE_CONNECTIONS_MAX."""
+
 POOL_VARIABLE: Final = "ARROW_DEFAULT_MEMORY_POOL"
 """Arrow's own way to name its allocator; who sets it is obeyed."""
 
@@ -45,6 +50,26 @@ def _raise_descriptor_limit() -> None:
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def connections_of(max_connections: int) -> int:
+    """How many connections may be open: what is configured, unless descriptors are too few.
+
+    Some are kept for the journal, publishing and the operator's calls, whatever clients do.
+    """
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return max_connections
+    allowed = max(limit - min(DESCRIPTORS_KEPT, limit // 2), 1)
+    if allowed < max_connections:
+        log.warning(
+            "this process may have %d descriptors: %d connections may be open instead of "
+            "server.max_connections = %d",
+            limit,
+            allowed,
+            max_connections,
+        )
+    return min(allowed, max_connections)
 
 
 def _choose_memory_pool() -> None:
@@ -88,7 +113,7 @@ def uvicorn_config(
         server_header=False,
         proxy_headers=False,
         backlog=server.backlog,
-        limit_concurrency=server.max_connections,
+        limit_concurrency=connections_of(server.max_connections),
         timeout_keep_alive=math.ceil(server.keep_alive_timeout),
         timeout_graceful_shutdown=math.ceil(server.drain_timeout),
         ssl_context_factory=None if tls is None else lambda config, default: tls.context,

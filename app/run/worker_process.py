@@ -22,8 +22,7 @@ from app.api.error_responses import RequestIds, install_error_responses
 from app.api.forward import Forwarder
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS
-from app.api.tolerant_paths import TolerantPaths
-from app.clients.table import Table
+from app.api.tolerant_paths import TolerantPaths, wants_start_page
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
 from app.run.application import add_ingest_calls, ingest_parts
@@ -108,7 +107,11 @@ class _Worker:
         )
         self._store = RemoteStore(channel, self._note, lambda: families_of(registry), lambda: os._exit(LOST))
         self._pipeline = pipeline_of_batches(
-            self._store, every.group, every.decode, CommitObserver(metrics), self._fail
+            self._store,
+            every.group,
+            every.decode,
+            CommitObserver(metrics, on_refused=self._store.note),
+            self._fail,
         )
         ids = RequestIds()
         parts = ingest_parts(
@@ -120,7 +123,7 @@ class _Worker:
         http_metrics = HttpMetrics(registry)
         Instrumentator(registry=registry).add(http_metrics.count).instrument(self._app)
         self._paths = frozenset(call.path for call in INGEST_CALLS)
-        self._clients = Table()
+        self._clients = parts.clients
         self._app.add_middleware(TolerantPaths, exact=(), calls=self._clients)
         access = AccessLog(enabled=settings.server.access_log)
         if access.enabled:
@@ -131,6 +134,7 @@ class _Worker:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else None
         own = path is None or path.rstrip("/") in self._paths or self._clients.serves(path)
+        own = own and not (path == "/" and wants_start_page(scope))
         await (self._app if own else self._forward)(scope, receive, send)
 
     def reload(self) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from app.settings.fields import Section
+from app.settings.mapping import MapSettings
 from app.settings.quantities import DurationText, parse_duration
 
 
@@ -42,6 +43,9 @@ class IngestSettings(Section):
     ids: Literal["name-based", "strict"] = Field(
         default="name-based",
         description="an id that is no UUID: makes one of it, or refuses the row",
+    )
+    map: list[MapSettings] = Field(
+        default=[], max_length=100, description="JSON of one's own: which key is which column"
     )
     repeat_window: Annotated[float, DurationText("0s")] = Field(
         default=parse_duration("60s"),

@@ -18,6 +18,7 @@ import msgspec
 
 from app.commit.admission import Levels
 from app.commit.quota import Excess
+from app.commit.recent_refusals import Refused
 from app.commit.settle import Outcome, Proposal
 from app.commit.store import WhyNot
 
@@ -69,6 +70,12 @@ class Measured(msgspec.Struct, frozen=True, array_like=True, tag=True):
     families: Sequence[Family]
 
 
+class Noted(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """What the worker has refused last."""
+
+    refused: Sequence[Refused]
+
+
 class Settled(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The group is durable. outcomes: one per batch. sync_seconds: what that took the disk."""
 
@@ -107,7 +114,7 @@ class Measure(msgspec.Struct, frozen=True, array_like=True, tag=True):
     number: int
 
 
-FromWorker = Hello | Propose | Publish | Seen | Measured
+FromWorker = Hello | Propose | Publish | Seen | Measured | Noted
 ToWorker = Settled | Failed | Published | State | Measure
 
 

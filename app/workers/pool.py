@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from app.commit.admission import Levels
 from app.commit.quota import Excess
+from app.commit.recent_refusals import Refused
 from app.commit.settle import read_proposal
 from app.workers.merged_metrics import added, counted
 from app.workers.messages import (
@@ -23,6 +24,7 @@ from app.workers.messages import (
     Hello,
     Measure,
     Measured,
+    Noted,
     Propose,
     Publish,
     Published,
@@ -64,6 +66,7 @@ class Owner(Protocol):
     def in_excess(self) -> Sequence[Excess]: ...
     def propose(self, waiting: Waiting, reply: Callable[[Any], None]) -> None: ...
     def publish(self, workspace_id: int) -> "Future[bool]": ...
+    def refused(self, refused: Sequence[Refused]) -> None: ...
     def fail(self, error: BaseException) -> None: ...
 
 
@@ -213,6 +216,8 @@ class Pool:
                 worker.families = message.families
                 if (event := self._measuring.pop(message.number, None)) is not None:
                     event.set()
+            case Noted():
+                self._owner.refused(message.refused)
             case Hello():
                 self._failed_starts = 0
                 worker.greet(self._listener)

@@ -15,6 +15,7 @@ from typing import Final
 
 from app.commit.group import Group
 from app.commit.payload import RowsFrameCodec
+from app.commit.recent_refusals import Refused
 from app.commit.settle import Outcome, Proposal, ProposedFrame, frame_of
 from app.commit.store import NotStored
 from app.workers.messages import (
@@ -23,6 +24,7 @@ from app.workers.messages import (
     Family,
     Measure,
     Measured,
+    Noted,
     Propose,
     Publish,
     Published,
@@ -91,6 +93,10 @@ class RemoteStore:
         await asyncio.to_thread(self._channel.send, Publish(number, workspace_id))
         return await asyncio.wrap_future(done)
 
+    def note(self, refused: Sequence[Refused]) -> None:
+        """What this worker has refused, for whoever asks the owner of the journal."""
+        self._say(Noted(refused))
+
     def _propose(self, proposal: Proposal) -> "Future[Settled | Failed]":
         said: Future[Settled | Failed] = Future()
         number = next(self._numbers)
@@ -137,7 +143,7 @@ class RemoteStore:
             case Measure():
                 self._say(Measured(message.number, self._measure()))
 
-    def _say(self, message: Seen | Measured) -> None:
+    def _say(self, message: Seen | Measured | Noted) -> None:
         with contextlib.suppress(OSError):  # receiving ends then, too
             self._channel.send(message)
 

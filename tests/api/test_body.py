@@ -20,12 +20,21 @@ from app.api.body import (
     read_body,
     unpack_body,
 )
+from app.api.charge import Charge
 from app.api.error_responses import RequestIds, install_error_responses, json_answer, send_answer
+from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.errors import BodyTooLarge, MalformedBatch
 from tests.api.serving import serving
 
 MAX_BYTES = 100_000
 DEADLINE_S = 0.3
+
+
+def charge() -> Charge:
+    """Of a service that has room for everything."""
+    found = Charge(Admission(AdmissionPolicy(), lambda: Levels(0, 1 << 40, 1 << 40), lambda code: None), 1, 0)
+    found.begin()
+    return found
 
 
 class Echo:
@@ -36,7 +45,7 @@ class Echo:
 
     async def __call__(self, scope, receive, send) -> None:
         try:
-            body = await read_body(receive, scope["headers"], MAX_BYTES, DEADLINE_S)
+            body = await read_body(receive, scope["headers"], MAX_BYTES, DEADLINE_S, charge())
         except Exception as error:
             self.outcomes.append(type(error).__name__)
             raise
@@ -118,7 +127,7 @@ def test_a_disconnect_is_told_apart_from_an_empty_body():
         return {"type": "http.disconnect"}
 
     with pytest.raises(ClientDisconnected):
-        asyncio.run(read_body(gone, [], 10, 1.0))
+        asyncio.run(read_body(gone, [], 10, 1.0, charge()))
 
 
 @pytest.mark.parametrize("size", [10, 20 * DECOMPRESS_INLINE_BYTES_MAX])
@@ -156,7 +165,7 @@ def read(body: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
     async def receive() -> dict:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return asyncio.run(read_body(receive, headers, 10_000, 1.0))
+    return asyncio.run(read_body(receive, headers, 10_000, 1.0, charge()))
 
 
 @contextlib.contextmanager

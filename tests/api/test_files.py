@@ -19,9 +19,9 @@ from app.api.admin_auth import AdminAuth
 from app.api.api_keys import ApiKeys
 from app.api.error_responses import RequestIds, install_error_responses
 from app.api.files.listing import FileFilter, FileListing
-from app.api.files.page import human_size
 from app.api.files.response import Opened, OpenedFile
 from app.api.files.routes import files_router
+from app.api.pages.words import human_size
 from app.kinds import Kind
 from tests.api.data_files import DATE, Published, data_file
 from tests.api.serving import serving
@@ -334,7 +334,7 @@ def test_polars_reads_a_file_over_http(client, published):
     assert frame.select(pl.col("number").sum()).collect().item() == 499_500
 
 
-def test_a_browser_gets_a_page_that_loads_nothing_and_runs_nothing(client, published):
+def test_a_browser_gets_a_page_that_loads_nothing_from_elsewhere_and_runs_nothing(client, published):
     published.publish(data_file(rows=1234567, bytes=89_000_000))
     response = client.get("/files", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert response.headers["content-type"].startswith("text/html")
@@ -343,7 +343,7 @@ def test_a_browser_gets_a_page_that_loads_nothing_and_runs_nothing(client, publi
     assert f'href="{EVENTS}"' in page
     assert "1,234,567" in page
     assert "89.0 MB" in page
-    for loaded in ("<script", "src=", "<link", "@import", "url(", "http:"):
+    for loaded in ("<script", "src=", "<style", "style=", "@import", "url(", "http:", 'href="//'):
         assert loaded not in page
     for accept in ("application/json", "*/*", "application/json, text/html"):
         assert client.get("/files", headers={"accept": accept}).json()["files"]

@@ -14,6 +14,7 @@ from app.api.error_responses import RequestIds, install_error_responses
 from app.api.flush import flush_router
 from app.api.health import health_router
 from app.api.status import status_router
+from app.commit.recent_refusals import RecentRefusals
 from app.errors import OutcomeUnknown
 from app.parquet.data_file import DataFile
 from tests.api.data_files import data_file
@@ -54,7 +55,11 @@ def client(running: Running) -> Iterator[httpx.Client]:
     app = FastAPI()
     install_error_responses(app, ids)
     app.include_router(flush_router(running.flush, lambda: None, auth.authorise, timeout_s=0.2))
-    app.include_router(status_router(lambda: {"rows": [{"accepted": 3}]}, auth.authorise_admin))
+    app.include_router(
+        status_router(
+            lambda: {"rows": [{"accepted": 3}]}, auth.authorise_admin, RecentRefusals(), auth.authorise
+        )
+    )
     app.include_router(health_router(lambda: running.reasons, ids))
     with serving(app) as client:
         yield client

@@ -3,7 +3,6 @@
 import contextlib
 import http.server
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,22 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.chromium import FLAGS, executable
 from tests.support.payloads import event, payloads
 from tests.support.service import KEYS, Service
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(180)]
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 PAGE = """<!doctype html><title>a shop</title><pre id="said">nothing yet</pre><script>
 const to = "BASE/v1/events?token=KEY";
@@ -50,10 +38,15 @@ send().catch(error => { document.getElementById("said").textContent = "failed: "
 
 def dump_dom(url: str, profile: Path) -> str:
     """The page after its scripts have run, as headless Chromium shows it."""
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    assert browser, f"none of {', '.join(BROWSERS)} is installed"
     done = subprocess.run(
-        [browser, *FLAGS, f"--user-data-dir={profile}", "--virtual-time-budget=10000", "--dump-dom", url],
+        [
+            executable(),
+            *FLAGS,
+            f"--user-data-dir={profile}",
+            "--virtual-time-budget=10000",
+            "--dump-dom",
+            url,
+        ],
         capture_output=True,
         text=True,
         timeout=120,

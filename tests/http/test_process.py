@@ -1,8 +1,10 @@
 """What the process does with signals, with a log that nobody reads, and with its limits."""
 
+import contextlib
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -90,3 +92,18 @@ def test_the_soft_limit_of_descriptors_is_raised(tmp_path: Path) -> None:
         limits = Path(f"/proc/{service.process.pid}/limits").read_text()
         (line,) = [each for each in limits.splitlines() if each.startswith("Max open files")]
         assert line.split()[3] == str(hard)
+
+
+def test_a_flood_of_connections_leaves_descriptors_for_files(tmp_path: Path) -> None:
+    with Service(tmp_path) as service, contextlib.ExitStack() as stack:
+        process = service.launch()
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (256, 256))
+        service.wait_until(lambda: "ready: " in service.stderr, 30)
+        keep = stack.enter_context(httpx.Client(base_url=service.base_url, headers={"X-API-Key": KEYS[1]}))
+        assert keep.post("/v1/events", json=event(1)).status_code == 202
+        for _ in range(400):
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), 5))
+        assert keep.post("/v1/events", json=event(2)).status_code == 202
+        assert keep.post("/flush").status_code == 200
+        assert numbers(service.table()) == [1, 2]
+    assert "128 connections may be open" in service.stderr

@@ -35,3 +35,29 @@ def test_a_start_without_a_removed_sealed_file_says_so_and_goes_on(own_service: 
     assert "published files are gone" in service.stderr
     service.post_json("events", [event(100)], wait="file")
     assert service.table().num_rows == 12 - lost + 1
+
+
+def test_a_file_that_is_taken_away_while_the_service_runs_is_shown_and_said_once(
+    own_service: Service,
+) -> None:
+    service = own_service.start() if not own_service.running else own_service
+    for workspace in (1, 2):
+        service.post_json("events", [event(1)], wait="file", workspace=workspace)
+    path = service.parquet / service.files()[0]["path"]
+    hidden = path.with_suffix(".hidden")
+    path.rename(hidden)
+
+    def states() -> list[str]:
+        return sorted(file["state"] for file in service.files())
+
+    service.wait_until(lambda: states() == ["published", "removed"], 30)
+    assert service.metrics()["parquet_sink_missing_files"] == 1
+    hidden.rename(path)
+    service.wait_until(lambda: states() == ["published", "published"], 30)
+    with path.open("r+b") as file:
+        file.truncate(10)
+    service.wait_until(lambda: states() == ["changed", "published"], 30)
+    assert service.stderr.count("published files are gone or are not what was published") == 2
+    service.post_json("events", [event(2)], wait="file")
+    service.post_json("events", [event(2)], wait="file", workspace=2)
+    assert service.status()["problem"] is None

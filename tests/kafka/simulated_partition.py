@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -113,12 +113,36 @@ class Memory:
         self.files.pop(path, None)
 
 
+def _made(header: RecordHeader, **columns: Any) -> bytes:
+    rows = event_rows(0, 3)
+    for name, values in columns.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), name, values)
+    return RecordCodec().encode(header, rows)
+
+
+FOREIGN = (
+    b"",
+    b"hello",
+    b'{"user": 5}',
+    b"\x05\0\0\0",
+    b"\xff\xff\xff\xff",
+    b"\x01\0\0\0\x05",
+    _made(RecordHeader(Kind.EVENTS))[:-20],
+    _made(RecordHeader(Kind.SNAPSHOTS)),
+    _made(RecordHeader(Kind.EVENTS, [BatchReceipt(1, b"x", b"y", 9)], [0])),
+    _made(RecordHeader(Kind.EVENTS, [BatchReceipt(1, b"x", b"y", 1)], [])),
+    _made(RecordHeader(Kind.EVENTS), timestamp=pa.array(["a", "b", "c"])),
+)
+"""Records that anybody who may write to the topic may have written."""
+
+
 @dataclass
 class Partition:
     """records: what Kafka has. expected: the rows that must be in files once all of it is published."""
 
     records: list[Record] = field(default_factory=list)
     expected: set[tuple[int, int]] = field(default_factory=set)
+    foreign: dict[int, bytes] = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)
     writers: int = 0
 
@@ -131,6 +155,10 @@ class Partition:
         for offset in range(records):
             if rng.random() < 0.1:
                 partition.records.append(Record(2 * offset, None))
+                continue
+            if rng.random() < 0.15:
+                partition.foreign[2 * offset] = rng.choice(FOREIGN)
+                partition.records.append(Record(2 * offset, partition.foreign[2 * offset]))
                 continue
             batches: list[tuple[int, bytes, list[int]]] = []
             for _ in range(rng.randint(1, 3)):
@@ -188,6 +216,12 @@ class Partition:
         found = self.rows_in_files()
         wrong = [f"row {row} stands {count} times" for row, count in found.items() if count > 1]
         wrong += [f"row {row} is missing" for row in self.expected - found.keys()]
+        kept = {
+            int(path.rpartition("offset-")[2].removesuffix(".record")): content
+            for path, content in self.memory.files.items()
+            if path.endswith(".record")
+        }
+        wrong += [] if kept == self.foreign else [f"kept of {self.foreign} is {kept}"]
         return wrong + [f"nobody sent row {row}" for row in found.keys() - self.expected]
 
 

@@ -1,8 +1,11 @@
 """Kafka as the journal: one real broker."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.support.kafka_cluster import KafkaCluster
 from tests.support.kafka_service import KafkaService
@@ -85,6 +88,31 @@ def test_a_batch_that_fits_no_record_is_refused_and_the_others_are_taken(
         assert service.table().num_rows == 600
 
 
+def test_a_record_of_somebody_else_is_kept_and_the_partition_goes_on(service: KafkaService) -> None:
+    with running(service):
+        producer = Producer({"bootstrap.servers": service.cluster.addresses})
+        for partition in range(2):
+            producer.produce(service.topic, b'{"not": "ours"}', partition=partition)
+        assert producer.flush(30) == 0
+        service.post_json("events", [EVENT] * 5)
+        service.flush()
+        assert service.table().num_rows == 5
+
+        def kept() -> list[dict[str, object]]:
+            return [record for each in service.status()["partitions"] for record in each["foreign_records"]]
+
+        service.wait_until(lambda: len(kept()) == 2, 60)
+        for record in kept():
+            assert (service.parquet / str(record["path"])).read_bytes() == b'{"not": "ours"}'
+        assert service.metrics()["parquet_sink_kafka_foreign_records_total"] == 2
+        service.kill9()
+        service.start()
+        service.post_json("events", [EVENT] * 5)
+        service.flush()
+        assert service.table().num_rows == 10
+        assert len(kept()) == 2
+
+
 def test_a_writer_takes_no_batches(tmp_path: Path, kafka_cluster: KafkaCluster) -> None:
     service = KafkaService(tmp_path, {"server": {"role": "writer"}}, cluster=kafka_cluster)
     with running(service):
@@ -107,3 +135,26 @@ def service_json(row: dict[str, object]) -> str:
     import json
 
     return json.dumps(row)
+
+
+def test_the_topic_is_made_by_a_command_and_looked_at_by_another(
+    tmp_path: Path, kafka_cluster: KafkaCluster
+) -> None:
+    file = tmp_path / "sink.toml"
+    file.write_text(
+        f'[journal]\ntype = "kafka"\nbrokers = "{kafka_cluster.addresses}"\ntopic = "made-{tmp_path.name}"\n'
+        f'path = "{tmp_path}/j"\n[sinks.p]\ntype = "parquet"\npath = "{tmp_path}/lake"\n'
+    )
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "app.cli", *arguments, "--config", str(file)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    before = run("check-config", "--connect")
+    assert before.returncode == 1
+    assert "parquet-sink kafka-topic makes it" in before.stderr
+    made = run("kafka-topic", "--partitions", "3", "--replicas", "1")
+    assert "3 partitions, made now" in made.stdout, made.stderr
+    again = run("kafka-topic", "--partitions", "3", "--replicas", "1")
+    assert "3 partitions, was there" in again.stdout
+    assert "a 202 can mean one broker alone" in again.stderr

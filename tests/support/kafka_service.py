@@ -21,6 +21,7 @@ class KafkaService(Service):
         topic: str | None = None,
         parquet: Path | None = None,
     ) -> None:
+        self.cluster = cluster
         self.topic = topic or cluster.make_topic(f"rows-{uuid.uuid4()}")
         sections: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (config or {}).items()}
         journal = {

@@ -259,14 +259,20 @@ NewService = Callable[..., Service]
 
 
 def to_toml(sections: Config) -> str:
-    """Sections of strings, numbers, booleans and lists of them, as TOML."""
+    """Sections of strings, numbers, booleans, lists of them and tables of strings, as TOML."""
     lines: list[str] = []
     for section, values in sections.items():
         header = f"[[{section}]]" if isinstance(values, list) else f"[{section}]"
         for table in values if isinstance(values, list) else [values]:
             lines.append(header)
-            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+            lines += [f"{key} = {_toml_value(value)}" for key, value in table.items()]
     return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {json.dumps(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value)
 
 
 def free_port() -> int:

@@ -41,6 +41,8 @@ RETENTION: Final = "pytest tests/parquet/test_retention.py"
 
 QUESTIONS: Final = "pytest tests/query/test_ask_over_http.py -k workspace"
 
+PAGES: Final = "pytest tests/http/test_pages.py -k directory"
+
 STORES: Final = {"journal": "Setting", "workers": "OverASocket", "Kafka": "Records"}
 """The stores of group commit, and the settings of its suite."""
 
@@ -550,6 +552,28 @@ MUTANTS: Final = (
         "(selection.workspace_id in (None, daily.workspace_id))",
         "True",
         QUESTIONS,
+    ),
+    # --- pages ---
+    Mutant(
+        "pages: a session counts for what a page of another origin sends",
+        "app/api/admin_auth.py",
+        "                refuse_unless_own_origin(headers)\n",
+        "                pass\n",
+        PAGES,
+    ),
+    Mutant(
+        "pages: the cookie comes along from other sites",
+        "app/api/sessions.py",
+        "SameSite=Strict",
+        "SameSite=None",
+        PAGES,
+    ),
+    Mutant(
+        "pages: a key reads what another workspace was refused",
+        "app/api/status.py",
+        "wanted = authorise(request.scope).narrow(workspace_id)",
+        "wanted = (authorise(request.scope), workspace_id)[1]",
+        PAGES,
     ),
     Mutant(
         "watching: rows of every workspace",

@@ -8,6 +8,7 @@ to the one before them wait.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -18,9 +19,15 @@ from uvicorn.server import ServerState
 from app.api.body import body_timeout
 from app.api.charge import Charge, due_at
 from app.api.connection.guarded_protocol import LINGER_S, URL_BYTES_MAX, GuardedProtocol
-from app.api.connection.rendering import rendered
-from app.api.connection.request_head import HEAD_END, PlainHead, read_plain_head, without_upgrade
-from app.api.connection.shared import Shared
+from app.api.connection.rendering import VARIES, rendered
+from app.api.connection.request_head import (
+    HEAD_END,
+    PlainHead,
+    has_bare_line_feed,
+    read_plain_head,
+    without_upgrade,
+)
+from app.api.connection.shared import SPARE_CONNECTIONS_MAX, Shared
 from app.api.error_responses import HttpAnswer
 from app.api.ingest_request import (
     IngestHead,
@@ -34,11 +41,6 @@ from app.errors import Refused, RequestError
 from app.submission import Answer, Body
 
 PLAIN_START: Final = b"POST /v1/"
-
-VARIES: Final = (b"vary", b"Origin")
-"""What the CORS middleware of the ASGI route says to a request without an origin."""
-
-CARRIAGE_RETURN: Final = ord("\r")
 
 WAITING_BYTES_MAX: Final = 64 << 10
 """Bytes of further requests that are kept while one is answered; beyond it reading pauses."""
@@ -88,7 +90,8 @@ class FastConnection(asyncio.BufferedProtocol):
         hand_over: Callable[[], GuardedProtocol],
     ) -> None:
         self._shared = shared
-        self._connections_max = connections_max
+        self._connections_max = sys.maxsize if connections_max is None else connections_max
+        self._is_surplus = False
         self._server_state = server_state
         self._loop = loop
         self._refuse = refuse
@@ -117,6 +120,11 @@ class FastConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
+        surplus = len(self._server_state.connections) - self._connections_max
+        self._is_surplus = surplus >= 0
+        if surplus >= SPARE_CONNECTIONS_MAX:
+            transport.abort()  # each would take a descriptor that files need
+            return
         self._is_tls = transport.get_extra_info("sslcontext") is not None
         self._client = get_remote_addr(transport)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what uvicorn uses of it
@@ -217,7 +225,7 @@ class FastConnection(asyncio.BufferedProtocol):
         if end > policy.max_header_bytes or (end < 0 and size > policy.max_header_bytes):
             self._refuse_head(431 if data.find(b"\n", 0, URL_BYTES_MAX) >= 0 else 414)
             return
-        if end < 0 and _has_bare_line_feed(data, size):
+        if end < 0 and has_bare_line_feed(data, size):
             self._refuse_head(400)
             return
         if end < 0 and PLAIN_START.startswith(data[: min(size, len(PLAIN_START))]):
@@ -249,8 +257,7 @@ class FastConnection(asyncio.BufferedProtocol):
     def _plain(self, head: bytes) -> tuple[PlainHead, IngestHead] | None:
         """What a plain head says; None when the ASGI route is to answer. The last head is remembered."""
         shared = self._shared
-        connections_max = self._connections_max
-        if connections_max is not None and len(self._server_state.connections) >= connections_max:
+        if self._is_surplus:
             return None
         if head == self._known_head and self._known is not None:
             credential = self._known[1].credential
@@ -383,16 +390,10 @@ class FastConnection(asyncio.BufferedProtocol):
         self._server_state.connections.discard(self)
         self.deadline = None
         protocol = self._hand_over()
+        protocol.is_surplus = self._is_surplus
         self._pause_reading()  # the loop chooses how to read when reading begins
         self._transport.set_protocol(protocol)
         self._reading_paused = False
         self._transport.resume_reading()
         protocol.connection_made(self._transport)
         protocol.data_received(data)
-
-
-def _has_bare_line_feed(data: bytes | bytearray, size: int) -> bool:
-    at = data.find(b"\n", 0, size)
-    while at > 0 and data[at - 1] == CARRIAGE_RETURN:
-        at = data.find(b"\n", at + 1, size)
-    return at >= 0

@@ -67,7 +67,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._policy = policy
         self._refuse = refuse
         self._usual, self._full = self.app, full
-        self._connections_max, self.limit_concurrency = self.limit_concurrency, None
+        self.limit_concurrency = None
+        self.is_surplus = False  # whether it was opened when server.max_connections were
         self._real: Any = None
         self._in_head = True
         self._whole = True  # whether the last request has arrived whole
@@ -247,7 +248,4 @@ class GuardedProtocol(HttpToolsProtocol):
         raise HeadRefused
 
     def _is_full(self) -> bool:
-        limit = self._connections_max
-        return (
-            limit is not None and len(self.connections) >= limit and self.url.split(b"?")[0] not in RESERVED
-        )
+        return self.is_surplus and self.url.split(b"?")[0] not in RESERVED

@@ -1,9 +1,14 @@
 """Answers of the fast lane as bytes."""
 
+from typing import Final
+
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from app.api.error_responses import HttpAnswer
+
+VARIES: Final = (b"vary", b"Origin")
+"""What the CORS middleware of the ASGI route says to a request without an origin."""
 
 
 def rendered(answer: HttpAnswer, server_state: ServerState, *, keep_alive: bool) -> bytes:

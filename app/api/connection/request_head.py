@@ -40,6 +40,8 @@ _OF_AN_UPGRADE: Final = re.compile(rb"\r\n(?:connection|upgrade|http2-settings):
 
 _ONCE: Final = frozenset({b"content-length", b"host", b"content-type", b"idempotency-key", b"authorization"})
 
+CARRIAGE_RETURN: Final = ord("\r")
+
 
 class PlainHead(msgspec.Struct, frozen=True):
     """The head of a request that the fast lane takes. headers: as ASGI has them."""
@@ -93,3 +95,11 @@ def without_upgrade(head: bytes) -> bytes:
 
 def _tokens(value: bytes) -> list[bytes]:
     return [token.strip(b" \t").lower() for token in value.split(b",")]
+
+
+def has_bare_line_feed(data: bytes | bytearray, size: int) -> bool:
+    """Whether a line of the first `size` bytes ends without a carriage return."""
+    at = data.find(b"\n", 0, size)
+    while at > 0 and data[at - 1] == CARRIAGE_RETURN:
+        at = data.find(b"\n", at + 1, size)
+    return at >= 0

@@ -7,11 +7,13 @@ from app.api.client_calls import SNIFFED_BYTES
 from app.api.connection.guarded_protocol import ConnectionPolicy
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS, IngestCall, IngestHead, IngestParts
-from app.clients.table import Table
 from app.submission import Body, WireFormat
 
 RECEIVE_BYTES: Final = 64 << 10
 """Of the buffer that all connections share for heads and small bodies: each read empties it at once."""
+
+SPARE_CONNECTIONS_MAX: Final = 64
+"""Connections beyond the limit that are told so, or that ask for /health; more are ended at once."""
 
 
 class Shared:
@@ -24,7 +26,7 @@ class Shared:
         self.metrics = metrics
         self.access = access
         self.policy = policy
-        self.clients = Table()
+        self.clients = parts.clients
         self.calls = {call.path.encode(): call for call in INGEST_CALLS}
         self.received = bytearray(RECEIVE_BYTES)
         self.view = memoryview(self.received)

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from app.api.files.folders import Folder, folders_of
 from app.errors import RequestError
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
@@ -52,6 +53,7 @@ class FileListing:
     def __init__(self, snapshot: Callable[[], Sequence[DataFile]]) -> None:
         self._snapshot = snapshot
         self._ordered: tuple[Sequence[DataFile], Sequence[DataFile]] = ((), ())
+        self._folders: tuple[Sequence[DataFile], dict[int | None, list[Folder]]] = ((), {})
 
     def page(self, wanted: FileFilter, limit: int = LIMIT_DEFAULT, cursor: str | None = None) -> FilePage:
         """At most `limit` files. Raises RequestError for a cursor that this service did not give out."""
@@ -59,6 +61,15 @@ class FileListing:
         found = list(islice(self._matching(wanted, after), limit + 1))
         files = found[:limit]
         return FilePage(files, _encode_cursor(files[-1]) if len(found) > limit else None)
+
+    def folders(self, workspace_id: int | None) -> Sequence[Folder]:
+        """The days of a workspace, or all workspaces where that is None."""
+        snapshot = self._snapshot()
+        known, folders = self._folders
+        if snapshot is not known:
+            folders = folders_of(snapshot)
+            self._folders = (snapshot, folders)
+        return folders.get(workspace_id, ())
 
     def _matching(self, wanted: FileFilter, after: tuple[str, str] | None) -> Iterator[DataFile]:
         for file in self._newest_first():
@@ -93,6 +104,7 @@ def file_json(file: DataFile) -> dict[str, object]:
         "created_at": file.created_at,
         "updated_at": file.changed_at,
         "sealed": file.sealed,
+        "state": file.state.value,
     }
 
 

@@ -1,84 +1,81 @@
-"""The published files as a page for a browser: one document, no scripts, nothing loaded from elsewhere."""
+"""The published files as a page: workspaces, days of one, files."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from html import escape
 from typing import Final
 from urllib.parse import quote, urlencode
 
+import msgspec
+
+from app.api.files.folders import Folder
 from app.api.files.listing import FileFilter, FilePage
+from app.api.pages.shell import Viewer, render_page
+from app.api.pages.tables import Column, render_table
+from app.api.pages.words import counted, human_size, plain_time, utc_time
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
 
-_STYLE: Final = """
-:root { color-scheme: light dark; --ink: #1d2330; --soft: #5d6675; --line: #dfe3ea; --paper: #fff;
-  --band: #f5f7fa; --link: #0b5bd3; --done: #1a7f4b; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ef; --soft: #98a2b3; --line: #2e3543;
-  --paper: #14181f; --band: #1b212b; --link: #7db1ff; --done: #5fce98; } }
-* { box-sizing: border-box; }
-body { margin: 0; padding: 2rem clamp(1rem, 4vw, 3rem); background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.35rem; margin: 0 0 .25rem; }
-p { color: var(--soft); margin: 0 0 1.25rem; }
-form { display: flex; flex-wrap: wrap; gap: .75rem; align-items: end; margin-bottom: 1.25rem; }
-label { display: grid; gap: .2rem; font-size: .8rem; color: var(--soft); }
-input, select, button { font: inherit; color: var(--ink); background: var(--paper);
-  border: 1px solid var(--line); border-radius: 6px; padding: .35rem .6rem; min-height: 2.3rem; }
-button { background: var(--band); cursor: pointer; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; white-space: nowrap; }
-th { text-align: left; font-weight: 600; font-size: .8rem; color: var(--soft); }
-th, td { padding: .45rem .75rem; border-bottom: 1px solid var(--line); }
-tbody tr:hover { background: var(--band); }
-.number { text-align: right; font-variant-numeric: tabular-nums; }
-a { color: var(--link); text-decoration: none; }
-a:hover { text-decoration: underline; }
-.sealed { color: var(--done); }
-.open, .empty { color: var(--soft); }
-nav { margin-top: 1rem; }
-"""
+FOLDERS_SHOWN_MAX: Final = 200
 
-_SIZE_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+VIEW: Final = b"view"
+"""The query parameter that asks for a page about a file instead of the file."""
+
+NUMBER: Final = "number"
+TIME: Final = "time"
+
+NO_FILE: Final = (
+    "No published file matches. What was accepted is buffered first: “Write now” publishes it, and so does "
+    "<code>POST /flush</code>."
+)
 
 
-def render_files_page(page: FilePage, wanted: FileFilter, limit: int) -> str:
-    """HTML of one page of files, with the filters that led to it."""
-    rows = "".join(_row(file) for file in page.files)
-    if not rows:
-        rows = '<tr><td colspan="8" class="empty">No published file matches. What was accepted is buffered '
-        rows += "first: <code>POST /flush</code> publishes it now.</td></tr>"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Published files</title>
-<style>{_STYLE}</style>
-</head>
-<body>
+class Shown(msgspec.Struct, frozen=True):
+    """A page of files and what has led to it. flushed_rows: of a flush before, as the URL has it."""
+
+    page: FilePage
+    wanted: FileFilter
+    limit: int
+    is_first: bool = True
+    flushed_rows: str = ""
+
+
+def render_files_page(shown: Shown, folders: Sequence[Folder], viewer: Viewer) -> str:
+    """folders: what can be opened next, empty where that is files alone."""
+    wanted, page = shown.wanted, shown.page
+    return render_page(
+        "Published files",
+        f"""{_crumbs(wanted, viewer)}
 <h1>Published files</h1>
-<p>{_summary(page)}</p>
-{_form(wanted, limit)}
-<div class="scroll">
-<table>
-<thead><tr><th>File</th><th>Workspace</th><th>Kind</th><th class="number">Rows</th>
-<th class="number">Size</th><th>Rows from</th><th>to (UTC)</th><th>State</th></tr></thead>
-<tbody>{rows}</tbody>
-</table>
-</div>
-{_next_page(page, wanted, limit)}
-</body>
-</html>
-"""
+<p class="soft">{_summary(page)}</p>
+{_flushed(shown.flushed_rows)}
+{_form(wanted, shown.limit, viewer)}
+{_flush(wanted)}
+{_folders(folders, wanted) if shown.is_first else ""}
+<h2>Files</h2>
+{_files(page)}
+{_next_page(shown)}""",
+        viewer,
+        "/files",
+    )
 
 
-def human_size(size: int) -> str:
-    """`size` bytes in the unit that leaves at most three digits before the point."""
-    amount = float(size)
-    for unit in _SIZE_UNITS[:-1]:
-        if amount < 999.5:
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 99.95 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} {_SIZE_UNITS[-1]}"
+def files_url(workspace_id: int | None = None, date: str | None = None) -> str:
+    query = {"workspace_id": workspace_id, "date": date}
+    text = urlencode({name: value for name, value in query.items() if value is not None})
+    return escape(f"/files?{text}" if text else "/files")
+
+
+def view_url(file: DataFile) -> str:
+    return f"/files/{escape(quote(file.path))}?view=1"
+
+
+def _crumbs(wanted: FileFilter, viewer: Viewer) -> str:
+    parts = ["Files"] if viewer.workspace_id is not None else ['<a href="/files">All workspaces</a>']
+    if wanted.workspace_id is not None:
+        parts.append(f'<a href="{files_url(wanted.workspace_id)}">Workspace {wanted.workspace_id}</a>')
+    if wanted.date is not None:
+        parts.append(escape(wanted.date))
+    return f'<p class="crumbs">{" / ".join(parts)}</p>'
 
 
 def _summary(page: FilePage) -> str:
@@ -86,37 +83,29 @@ def _summary(page: FilePage) -> str:
         return "Newest first."
     rows = sum(file.rows for file in page.files)
     size = human_size(sum(file.bytes for file in page.files))
-    files = "1 file" if len(page.files) == 1 else f"{len(page.files)} files"
-    return f"{files} on this page, newest first: {'1 row' if rows == 1 else f'{rows:,} rows'}, {size}."
+    return f"{counted(len(page.files), 'file')} on this page, newest first: {counted(rows, 'row')}, {size}."
 
 
-def _row(file: DataFile) -> str:
-    state = '<span class="sealed">complete</span>' if file.sealed else '<span class="open">growing</span>'
-    return (
-        f'<tr><td><a href="/files/{escape(quote(file.path))}">{escape(file.path)}</a></td>'
-        f"<td>{file.workspace_id}</td><td>{escape(file.kind.value)}</td>"
-        f'<td class="number">{file.rows:,}</td><td class="number">{human_size(file.bytes)}</td>'
-        f"<td>{_time(file.min_timestamp)}</td><td>{_time(file.max_timestamp)}</td><td>{state}</td></tr>\n"
-    )
+def _flushed(rows: str) -> str:
+    if not rows.isdecimal() or not rows.isascii() or len(rows) > 18:
+        return ""
+    return f'<div class="notice" role="status">Written to files: {counted(int(rows), "row")}.</div>'
 
 
-def _time(timestamp_ms: int) -> str:
-    """A client's timestamp may lie outside of what a calendar knows."""
-    try:
-        return datetime.fromtimestamp(timestamp_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return f"{timestamp_ms} ms"
-
-
-def _form(wanted: FileFilter, limit: int) -> str:
+def _form(wanted: FileFilter, limit: int, viewer: Viewer) -> str:
     workspace_id = "" if wanted.workspace_id is None else str(wanted.workspace_id)
     kinds = "".join(
         f'<option value="{kind.value}"{" selected" if kind == wanted.kind else ""}>{kind.value}</option>'
         for kind in Kind
     )
-    return f"""<form action="/files" method="get">
-<label>Workspace <input name="workspace_id" inputmode="numeric" pattern="[0-9]*" size="12"
-  value="{escape(workspace_id)}"></label>
+    workspace = (
+        f"""<label>Workspace <input name="workspace_id" inputmode="numeric" pattern="[0-9]*" size="12"
+  value="{escape(workspace_id)}"></label>"""
+        if viewer.workspace_id is None
+        else ""
+    )
+    return f"""<form class="row" action="/files" method="get">
+{workspace}
 <label>Date <input name="date" type="date" value="{escape(wanted.date or "")}"></label>
 <label>Kind <select name="kind"><option value="">all</option>{kinds}</select></label>
 <input type="hidden" name="limit" value="{limit}">
@@ -124,15 +113,95 @@ def _form(wanted: FileFilter, limit: int) -> str:
 </form>"""
 
 
-def _next_page(page: FilePage, wanted: FileFilter, limit: int) -> str:
-    if page.next_cursor is None:
+def _flush(wanted: FileFilter) -> str:
+    of = "" if wanted.workspace_id is None else f"?workspace_id={wanted.workspace_id}"
+    return f"""<form class="row" action="/flush{of}" method="post">
+<button>Write now</button> <span class="soft small">writes all rows that are in no file yet to files.</span>
+</form>"""
+
+
+def _folders(folders: Sequence[Folder], wanted: FileFilter) -> str:
+    if not folders:
         return ""
+    is_days = wanted.workspace_id is not None
+    columns = (
+        Column("Day" if is_days else "Workspace"),
+        Column("Files", NUMBER),
+        Column("Rows", NUMBER),
+        Column("Size", NUMBER),
+        Column("Rows from", TIME),
+        Column("to (UTC)", TIME),
+        Column("State"),
+        Column("Updated (UTC)", TIME),
+    )
+    table = render_table(columns, map(_folder, folders[:FOLDERS_SHOWN_MAX]), "")
+    more = len(folders) - FOLDERS_SHOWN_MAX
+    name = "Days" if is_days else "Workspaces"
+    behind = f'<p class="soft small">And {more:,} more: the fields above find them.</p>' if more > 0 else ""
+    return f"<h2>{name}</h2>\n{table}{behind}"
+
+
+def _folder(folder: Folder) -> Sequence[str]:
+    name = folder.date or str(folder.workspace_id)
+    url = files_url(folder.workspace_id, folder.date or None)
+    return (
+        f'<a href="{url}">{escape(name)}</a>',
+        f"{folder.files:,}",
+        f"{folder.rows:,}",
+        human_size(folder.bytes),
+        utc_time(folder.first_ms),
+        utc_time(folder.last_ms),
+        _state(is_sealed=not folder.growing),
+        escape(plain_time(folder.updated_at)),
+    )
+
+
+def _state(*, is_sealed: bool) -> str:
+    return '<span class="sealed">complete</span>' if is_sealed else '<span class="open">growing</span>'
+
+
+def _files(page: FilePage) -> str:
+    columns = (
+        Column("File", "path"),
+        Column("Workspace", NUMBER),
+        Column("Kind"),
+        Column("Rows", NUMBER),
+        Column("Size", NUMBER),
+        Column("Rows from", TIME),
+        Column("to (UTC)", TIME),
+        Column("State"),
+        Column("Updated (UTC)", TIME),
+        Column("Get"),
+    )
+    return render_table(columns, map(_file, page.files), NO_FILE)
+
+
+def _file(file: DataFile) -> Sequence[str]:
+    return (
+        f'<a href="{view_url(file)}">{escape(file.path)}</a>',
+        str(file.workspace_id),
+        escape(file.kind.value),
+        f"{file.rows:,}",
+        human_size(file.bytes),
+        utc_time(file.min_timestamp),
+        utc_time(file.max_timestamp),
+        _state(is_sealed=file.sealed),
+        escape(plain_time(file.changed_at)),
+        f'<a href="/files/{escape(quote(file.path))}" aria-label="Download {escape(file.path)}">Download</a>',
+    )
+
+
+def _next_page(shown: Shown) -> str:
+    if shown.page.next_cursor is None:
+        return ""
+    wanted = shown.wanted
     query = {
         "workspace_id": wanted.workspace_id,
         "date": wanted.date,
         "kind": wanted.kind.value if wanted.kind else None,
-        "limit": limit,
-        "cursor": page.next_cursor,
+        "updated_since": wanted.updated_since,
+        "limit": shown.limit,
+        "cursor": shown.page.next_cursor,
     }
     url = "/files?" + urlencode({name: value for name, value in query.items() if value is not None})
     return f'<nav><a href="{escape(url)}">Next page →</a></nav>'

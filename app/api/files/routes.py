@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Protocol
 import orjson
 from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, BeforeValidator
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -23,23 +23,17 @@ from app.api.files.listing import (
     FileListing,
     file_json,
 )
-from app.api.files.page import render_files_page
+from app.api.files.page import VIEW, Shown, render_files_page
 from app.api.files.response import Opened, PublishedFileResponse
+from app.api.files.view import FileView
+from app.api.pages.shell import page_response, prefers_html, viewer_of
+from app.api.query import query_values
 from app.errors import NotFound
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
 from app.parquet.encode import rfc3339
 
 PARQUET_MEDIA_TYPE: Final = "application/vnd.apache.parquet"
-
-PAGE_HEADERS: Final = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-    "vary": "accept",
-}
 
 OpenFile = Callable[[str], Awaitable[Opened]]
 Authorise = Callable[[Scope], Access]
@@ -93,12 +87,16 @@ def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Auth
         limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT,
         cursor: Annotated[str | None, Query(max_length=CURSOR_CHARACTERS_MAX), EMPTY_IS_ABSENT] = None,
     ) -> Response:
-        workspace_id = authorise(request.scope).narrow(workspace_id)
+        access = authorise(request.scope)
+        workspace_id = access.narrow(workspace_id)
         since = rfc3339(int(updated_since.timestamp() * 1000)) if updated_since else None
         wanted = FileFilter(workspace_id, date.isoformat() if date else None, kind, since)
         page = await asyncio.to_thread(listing.page, wanted, limit, cursor)
-        if _prefers_html(request.headers.get("accept", "")):
-            return HTMLResponse(render_files_page(page, wanted, limit), headers=PAGE_HEADERS)
+        if prefers_html(request.scope):
+            flushed = request.query_params.get("flushed_rows", "")
+            shown = Shown(page, wanted, limit, is_first=cursor is None, flushed_rows=flushed)
+            folders = () if wanted.date else await asyncio.to_thread(listing.folders, workspace_id)
+            return page_response(render_files_page(shown, folders, viewer_of(request.scope, access)))
         content = {"files": [file_json(file) for file in page.files], "next_cursor": page.next_cursor}
         headers = {"vary": "accept", "cache-control": "no-store"}
         return Response(
@@ -113,12 +111,16 @@ def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Auth
 
 
 class FileEndpoint:
-    """ASGI endpoint of one data file. Only paths of published files are opened."""
+    """ASGI endpoint of one data file, or, asked with `?view`, of a page about it.
+
+    Only paths of published files are opened.
+    """
 
     def __init__(self, published: PublishedFiles, open_file: OpenFile, authorise: Authorise) -> None:
         self._published = published
         self._open_file = open_file
         self._authorise = authorise
+        self._view = FileView()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         access = self._authorise(scope)
@@ -126,14 +128,10 @@ class FileEndpoint:
         # One answer for both: a workspace learns nothing about the files of another.
         if file is None or not access.may_see(file.workspace_id):
             raise NotFound("No published file has this path; /files lists them.")
+        if query_values(scope["query_string"], VIEW):
+            page = await self._view.page(file, self._open_file(file.path), viewer_of(scope, access))
+            await page_response(page)(scope, receive, send)
+            return
         name = f"{file.workspace_id}_{file.path.split('/', 1)[1].replace('/', '_')}"
         response = PublishedFileResponse(self._open_file(file.path), PARQUET_MEDIA_TYPE, name)
         await response(scope, receive, send)
-
-
-def _prefers_html(accept: str) -> bool:
-    """Whether text/html stands in an Accept header, and not behind application/json."""
-    types = [part.partition(";")[0].strip() for part in accept.lower().split(",")]
-    return next(
-        (type_ == "text/html" for type_ in types if type_ in ("text/html", "application/json")), False
-    )

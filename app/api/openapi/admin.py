@@ -167,7 +167,18 @@ def _status() -> JsonObject:
         "quarantined": 0,
         "removed": 0,
     }
-    answer = json_response("The account.", "Status", {"status": {"rows": [row]}})
+    refused = {
+        "at": "2026-09-21T14:00:01.042Z",
+        "workspace_id": 1,
+        "kind": "events",
+        "reason": "invalid_row",
+        "row": 2,
+        "field": "type",
+        "message": "unknown: 'click'; must be track, identify, group, alias, enrich or context",
+        "text": '{"type": "click"}',
+    }
+    examples = {"status": {"rows": [row]}, "errors": {"refusals": [refused]}}
+    answer = json_response("The account, or with `errors` what was refused last.", "Status", examples)
     return {
         "operationId": "status",
         "tags": ["operation"],
@@ -175,8 +186,14 @@ def _status() -> JsonObject:
         "description": "accepted = published + buffered + quarantined + removed, per workspace and kind; "
         "`removed`: rows in files that `[[retention]]` has removed. "
         "`last_flush_ms`: when rows were last published by this process, ms since the epoch; null before. "
-        "`catalog`: which commits are registered in tables, and what waits; null where none is configured.",
-        "security": _ADMIN,
+        "`catalog`: which commits are registered in tables, and what waits; null where none is configured.\n"
+        "With `?errors`, the last hundred refusals of each workspace that this process has made, the newest "
+        "first, which a workspace's key may ask for its own.",
+        "security": _ADMIN_OR_KEY,
+        "parameters": [
+            _query("errors", "What was refused last instead of the account.", {"type": "string"}),
+            _workspace(),
+        ],
         "responses": {
             "200": answer,
             **error_answers(errors.Unauthenticated, errors.Forbidden, errors.Overloaded),

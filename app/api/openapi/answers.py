@@ -95,6 +95,7 @@ def data_file_example() -> JsonObject:
         "created_at": "2026-09-21T14:00:00.000Z",
         "updated_at": "2026-09-21T14:04:00.000Z",
         "sealed": False,
+        "state": "published",
     }
 
 
@@ -193,6 +194,10 @@ def _data_file_schema() -> JsonObject:
         created_at={"type": "string", "format": "date-time", "description": "When it was first published."},
         updated_at={"type": "string", "format": "date-time", "description": "When it was last published."},
         sealed={"type": "boolean", "description": "The file never changes again."},
+        state={
+            "enum": ["published", "removed", "changed"],
+            "description": "removed: somebody took the file away; changed: it is not what was published.",
+        },
     )
 
 

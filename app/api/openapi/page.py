@@ -1,63 +1,46 @@
-"""An OpenAPI document as a page: one document, no scripts, nothing loaded from elsewhere.
+"""An OpenAPI document as a page: no scripts, nothing loaded from elsewhere.
 
 FastAPI's own page loads its renderer from the internet, and stays empty where there is none.
 """
 
 import json
+import shlex
+from collections.abc import Iterator, Sequence
 from html import escape
+from types import MappingProxyType
 from typing import Any, Final
 
 from app.api.openapi.rows import JsonObject
+from app.api.pages.shell import Viewer, render_page
 
-_STYLE: Final = """
-:root { color-scheme: light dark; --ink: #1d2330; --soft: #5d6675; --line: #dfe3ea; --paper: #fff;
-  --band: #f5f7fa; --link: #0b5bd3; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ef; --soft: #98a2b3; --line: #2e3543;
-  --paper: #14181f; --band: #1b212b; --link: #7db1ff; } }
-body { margin: 0 auto; max-width: 60rem; padding: 2rem clamp(1rem, 4vw, 3rem); background: var(--paper);
-  color: var(--ink); font: 15px/1.55 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-h3 { font-size: .9rem; margin: 1.1rem 0 .3rem; color: var(--soft); }
-p { margin: .3rem 0; } a { color: var(--link); } .soft { color: var(--soft); }
-details { border: 1px solid var(--line); border-radius: 8px; margin: .5rem 0; }
-details details { border: 0; margin: 0; }
-summary { cursor: pointer; padding: .55rem .8rem; } details details summary { padding: .2rem 0; }
-.call { padding: 0 .8rem .9rem; }
-.method { display: inline-block; min-width: 3.6rem; font-weight: 700; color: var(--link); }
-code, pre { font: .85em/1.5 ui-monospace, monospace; }
-pre { background: var(--band); border-radius: 6px; padding: .6rem .8rem; overflow-x: auto; margin: .3rem 0; }
-table { border-collapse: collapse; width: 100%; }
-td { padding: .3rem .8rem .3rem 0; border-top: 1px solid var(--line); vertical-align: top; }
-td:first-child { white-space: nowrap; width: 1%; }
-"""
+KEY: Final = "$KEY"
+TOKEN: Final = "$ADMIN_TOKEN"
 
 
-def render_docs_page(document: JsonObject) -> str:
-    """HTML of every call: its parameters, bodies, answers and examples."""
-    sections = "".join(_section(tag, document) for tag in document["tags"])
+def render_docs_page(document: JsonObject, base: str = "", viewer: Viewer = Viewer()) -> str:  # noqa: B008 (frozen)
+    """HTML of every call: a line to paste, its parameters, bodies, answers and examples.
+
+    base: where the service is, for the lines to paste.
+    """
+    sections = "".join(_section(tag, document, base) for tag in document["tags"])
     info = document["info"]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(info["title"])}: the API</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{escape(info["title"])} <span class="soft">{escape(info["version"])}</span></h1>
+    return render_page(
+        "The API",
+        f"""<h1>{escape(info["title"])} <span class="soft">{escape(info["version"])}</span></h1>
 <p>{_text(info["description"])} <a href="/openapi.json">openapi.json</a></p>
+<p class="soft">The lines to paste take the key of a workspace from <code>KEY</code>, the admin token from
+<code>ADMIN_TOKEN</code>.</p>
 {sections}
 <h2>Keys</h2>
-{_table(_security_rows(document))}
-</body>
-</html>
-"""
+{_table(_security_rows(document))}""",
+        viewer,
+        "/docs",
+    )
 
 
-def _section(tag: JsonObject, document: JsonObject) -> str:
+def _section(tag: JsonObject, document: JsonObject, base: str) -> str:
     calls = "".join(
-        _call(method, path, call, document)
+        _call(method, path, call, document, base)
         for path, methods in document["paths"].items()
         for method, call in methods.items()
         if method != "parameters" and tag["name"] in call["tags"]
@@ -65,7 +48,7 @@ def _section(tag: JsonObject, document: JsonObject) -> str:
     return f"<h2>{escape(tag['description'])}</h2>\n{calls}"
 
 
-def _call(method: str, path: str, call: JsonObject, document: JsonObject) -> str:
+def _call(method: str, path: str, call: JsonObject, document: JsonObject, base: str) -> str:
     shared = document["paths"][path].get("parameters", [])
     parameters = [_resolve(entry, document) for entry in [*shared, *call.get("parameters", [])]]
     rows = [
@@ -81,22 +64,98 @@ def _call(method: str, path: str, call: JsonObject, document: JsonObject) -> str
         f'<details><summary><span class="method">{method.upper()}</span> <code>{escape(path)}</code> '
         f'<span class="soft">{escape(call["summary"])}</span></summary><div class="call">'
         f"<p>{_text(call.get('description', ''))}</p>"
+        f"<pre>{escape(curl_line(method, path, call, parameters, base))}</pre>"
         + (f"<h3>Parameters</h3>{_table(rows)}" if rows else "")
         + (f"<h3>Body</h3>{_bodies(body, document)}" if body else "")
         + f"<h3>Answers</h3>{_table(answers)}</div></details>\n"
     )
 
 
+def curl_line(method: str, path: str, call: JsonObject, parameters: Sequence[JsonObject], base: str) -> str:
+    """A line for a shell that makes this call: with its first body that has an example."""
+    for entry in parameters:
+        if entry["in"] == "path":
+            path = path.replace("{" + entry["name"] + "}", str(entry.get("example", entry["name"].upper())))
+    words = ["curl -sS"]
+    if method == "head":
+        words.append("-I")
+    elif method == "get" and "text/event-stream" in call["responses"].get("200", {}).get("content", {}):
+        words.append("-N")
+    elif method not in ("get", "post") or (method == "post" and "requestBody" not in call):
+        words.append(f"-X {method.upper()}")
+    words.append(shlex.quote(base + path))
+    if credential := _credential(call):
+        words.append(f'-H "Authorization: Bearer {credential}"')
+    return " ".join(words) + _data(call.get("requestBody", {}).get("content", {}))
+
+
+def _credential(call: JsonObject) -> str:
+    schemes = {name for each in call.get("security", ()) for name in each}
+    if "bearerKey" in schemes:
+        return KEY
+    return TOKEN if "adminToken" in schemes else ""
+
+
+def _data(content: JsonObject) -> str:
+    """What sends a body: an example where there is one, else a file."""
+    for media_type, body in content.items():
+        shown = list(_shown_examples(body))
+        if shown:
+            text = shown[0] if isinstance(shown[0], str) else json.dumps(shown[0], ensure_ascii=False)
+            return f" -H {shlex.quote(f'Content-Type: {media_type}')} \\\n  --data-binary {shlex.quote(text)}"
+    for media_type in content:
+        return f" -H {shlex.quote(f'Content-Type: {media_type}')} \\\n  --data-binary @FILE"
+    return ""
+
+
+def _shown_examples(body: JsonObject) -> Iterator[Any]:
+    if "example" in body:
+        yield body["example"]
+    for entry in body.get("examples", {}).values():
+        yield entry["value"]
+
+
 def _parameter(parameter: JsonObject) -> str:
     schema = parameter["schema"]
-    facts = [
-        f"{word} <code>{escape(str(schema[word]))}</code>"
-        for word in ("minimum", "maximum", "default")
+    facts = [fact for fact in [type_of(schema)] if fact]
+    facts += [
+        f"{words} <code>{escape(str(schema[word]))}</code>"
+        for word, words in _LIMITS.items()
         if word in schema
     ]
     if "enum" in schema:
         facts.append("one of " + ", ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"]))
     return " · ".join([text for text in [_text(parameter.get("description", ""))] if text] + facts)
+
+
+_LIMITS: Final = MappingProxyType(
+    {
+        "minimum": "from",
+        "maximum": "to",
+        "minLength": "characters from",
+        "maxLength": "characters up to",
+        "pattern": "like",
+        "default": "else",
+    }
+)
+"""Of a schema: what may stand there."""
+
+
+def type_of(schema: JsonObject) -> str:
+    """`string, uuid`, `array of object`, `integer or string`; empty where any type may stand."""
+    if "$ref" in schema:
+        return f"<i>{escape(schema['$ref'].rpartition('/')[2])}</i>"
+    for word in ("oneOf", "anyOf"):
+        if word in schema:
+            return " or ".join(dict.fromkeys(filter(None, map(type_of, schema[word]))))
+    types = schema.get("type", ())
+    names = [types] if isinstance(types, str) else list(types)
+    if not names and "const" in schema:
+        return f"<code>{escape(str(schema['const']))}</code>"
+    if names == ["array"] and schema.get("items"):
+        return f"<i>array</i> of {type_of(schema['items']) or '<i>anything</i>'}"
+    text = " or ".join(f"<i>{escape(name)}</i>" for name in names)
+    return f"{text}, <i>{escape(schema['format'])}</i>" if text and "format" in schema else text
 
 
 def _bodies(content: JsonObject, document: JsonObject) -> str:
@@ -130,9 +189,7 @@ def _answer(answer: JsonObject, document: JsonObject) -> str:
 
 
 def _examples(body: JsonObject) -> str:
-    return "".join(
-        f"<pre>{escape(_pretty(entry['value']))}</pre>" for entry in body.get("examples", {}).values()
-    )
+    return "".join(f"<pre>{escape(_pretty(value))}</pre>" for value in _shown_examples(body))
 
 
 def _pretty(value: Any) -> str:
@@ -146,7 +203,7 @@ def _security_rows(document: JsonObject) -> list[tuple[str, str]]:
 
 def _table(rows: list[tuple[str, str]]) -> str:
     cells = "".join(f"<tr><td>{name}</td><td>{text}</td></tr>" for name, text in rows)
-    return f"<table>{cells}</table>"
+    return f'<table class="facts">{cells}</table>'
 
 
 def _text(text: str) -> str:

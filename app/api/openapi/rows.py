@@ -48,8 +48,11 @@ def _event() -> JsonObject:
             "event": {"type": "string", "description": "The name of the event; required for `track`."},
             "session_id": _uuid("The session."),
             "timestamp": _TIMESTAMP,
-            "user_id": {"type": "string"},
-            "group_id": {"type": "string"},
+            "user_id": {
+                "type": "string",
+                "description": "Stands in the payload; makes the `device_id` where there is none.",
+            },
+            "group_id": {"type": "string", "description": "Stands in the payload."},
             "properties": _object("Becomes part of the payload."),
             "traits": _object("Becomes part of the payload."),
             "context": _object("Stands in the payload under `_context`."),
@@ -65,7 +68,7 @@ def _log() -> JsonObject:
         "description": "The payload that is stored is `message`, and then the members of `data`.",
         "required": ["message"],
         "properties": {
-            "message": {"type": "string"},
+            "message": {"type": "string", "description": "The line; stands in the payload."},
             "level": {
                 "type": ["string", "integer"],
                 "default": "info",
@@ -76,7 +79,7 @@ def _log() -> JsonObject:
             "type": {"type": "string", "enum": list(dict.fromkeys(LOG_EVENT_TYPES)), "default": "log"},
             "timestamp": _TIMESTAMP,
             "source": {"type": "string", "description": "The host or device that logged."},
-            "service": {"type": "string"},
+            "service": {"type": "string", "description": "The program that logged."},
             "session_id": _uuid("The session."),
             "data": _object("Becomes part of the payload."),
         },

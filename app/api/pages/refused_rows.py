@@ -1,0 +1,34 @@
+"""What was refused last, as a table."""
+
+from collections.abc import Sequence
+from html import escape
+
+from app.api.pages.tables import Column, render_table
+from app.api.pages.words import utc_time
+from app.commit.recent_refusals import Refused
+
+NOTHING = "Nothing was refused since the service was started."
+
+
+def refused_table(refused: Sequence[Refused], empty: str = NOTHING) -> str:
+    columns = (
+        Column("Time (UTC)", "time"),
+        Column("Workspace", "number"),
+        Column("Kind"),
+        Column("Row", "number"),
+        Column("Why", "path"),
+        Column("How it begins", "path"),
+    )
+    return render_table(columns, map(_cells, refused), escape(empty), "Refused last")
+
+
+def _cells(each: Refused) -> Sequence[str]:
+    field = f"<b>{escape(each.field)}</b>: " if each.field else ""
+    return (
+        utc_time(each.at_ms),
+        str(each.workspace_id),
+        escape(each.kind or "any"),
+        str(each.row) if each.row else "all",
+        f'{field}{escape(each.message)} <span class="soft small">{escape(each.reason)}</span>',
+        f"<code>{escape(each.text)}</code>" if each.text else '<span class="soft">not shown</span>',
+    )

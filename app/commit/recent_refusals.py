@@ -1,0 +1,133 @@
+"""What was refused last, for whoever asks why a row is missing: the last of each workspace, cut and bounded.
+
+The thread that commits makes notes of what it refuses and no more than a few a group; they are kept in memory
+alone.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from app.errors import RequestError
+from app.submission import RowRefusal, Submission, WireFormat
+
+PER_WORKSPACE_MAX: Final = 100
+WORKSPACES_MAX: Final = 200
+"""Beyond it, the workspace goes of which nothing was refused for the longest time."""
+
+PER_GROUP_MAX: Final = 100
+PER_BATCH_MAX: Final = 10
+"""Notes of one batch; an answer names more of its rows."""
+
+TEXT_CHARACTERS_MAX: Final = 300
+"""Of a message, and of a row."""
+
+SEARCHED_BYTES_MAX: Final = 64 << 10
+"""Rows of a larger body are not shown: looking for them holds up the commit."""
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True):
+    """at_ms: when the batch was received. kind: empty where that is not known.
+
+    reason: a code, or `invalid_row`.
+    row: its number in the batch, from 1; 0 for a whole batch. text: how the row begins, empty where that
+    cannot be told.
+    """
+
+    at_ms: int
+    workspace_id: int
+    kind: str
+    reason: str
+    row: int
+    field: str
+    message: str
+    text: str
+
+
+class RecentRefusals:
+    """From any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of: dict[int, deque[Refused]] = {}
+
+    def note(self, refused: Sequence[Refused]) -> None:
+        with self._lock:
+            for each in refused:
+                # Taken out and put in again: the first is the one that was quiet for the longest time.
+                kept = self._of.pop(each.workspace_id, None) or deque(maxlen=PER_WORKSPACE_MAX)
+                kept.append(each)
+                self._of[each.workspace_id] = kept
+                if len(self._of) > WORKSPACES_MAX:
+                    del self._of[next(iter(self._of))]
+
+    def last(self, workspace_id: int | None, count: int = PER_WORKSPACE_MAX) -> list[Refused]:
+        """Of one workspace, or of all where that is None: the newest first."""
+        with self._lock:
+            if workspace_id is not None:
+                return list(self._of.get(workspace_id, ()))[::-1][:count]
+            found = [each for kept in self._of.values() for each in kept]
+        found.sort(key=lambda each: each.at_ms)
+        return found[::-1][:count]
+
+
+def batch_refused(submission: Submission, error: RequestError) -> Refused:
+    """A note of a batch that was refused whole."""
+    return _note(submission, error.code, 0, "", error.message, _Texts(submission))
+
+
+def rows_refused(submission: Submission, reason: str, refusals: Sequence[RowRefusal]) -> Iterator[Refused]:
+    """Notes of rows that were refused alone, of the first of them."""
+    texts = _Texts(submission)
+    for each in refusals[:PER_BATCH_MAX]:
+        yield _note(submission, reason, each.row, each.field, each.message, texts)
+
+
+def _note(
+    submission: Submission, reason: str, row: int, field: str, message: str, texts: "_Texts"
+) -> Refused:
+    return Refused(
+        submission.received_ms,
+        submission.workspace_id,
+        submission.kind.value if submission.kind is not None else "",
+        reason,
+        row,
+        field[:TEXT_CHARACTERS_MAX],
+        message[:TEXT_CHARACTERS_MAX],
+        texts.of(row),
+    )
+
+
+class _Texts:
+    """How the rows of a JSON body begin: of lines the line, of an array the element."""
+
+    def __init__(self, submission: Submission) -> None:
+        shown = submission.wire_format is WireFormat.JSON and submission.messages is None
+        self._body = bytes(submission.body) if shown and len(submission.body) <= SEARCHED_BYTES_MAX else b""
+        self._rows: Sequence[bytes | msgspec.Raw] | None = None
+
+    def of(self, row: int) -> str:
+        """row: from 1; 0 for the body."""
+        if not row:
+            return _cut(self._body)
+        if self._rows is None:
+            self._rows = _rows(self._body)
+        return _cut(bytes(self._rows[row - 1])) if row <= len(self._rows) else ""
+
+
+def _rows(body: bytes) -> Sequence[bytes | msgspec.Raw]:
+    if body.lstrip().startswith(b"["):
+        try:
+            return msgspec.json.decode(body, type=list[msgspec.Raw])
+        except msgspec.DecodeError:
+            return [body]
+    lines = body.split(b"\n")
+    # One object over several lines is one row.
+    return [body] if lines[0].strip() == b"{" else lines
+
+
+def _cut(text: bytes) -> str:
+    return text.strip()[: 4 * TEXT_CHARACTERS_MAX].decode("utf-8", "replace")[:TEXT_CHARACTERS_MAX]
