@@ -25,6 +25,7 @@ from app.console.load import add_load
 from app.console.tail import add_tail
 from app.console.target import CommandFailed
 from app.kinds import Kind
+from app.run.keeping_commands import add_keeping
 from app.run.without_pandas import do_without_pandas
 from app.settings.settings import ConfigurationError, Settings, load
 from app.settings.sources import unmatched_variables
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         help="have this journal take over the files in the sink's path, whose own journal is gone",
     )
     adopt.set_defaults(command=_adopt, host=None, port=None)
+    add_keeping(commands, file, _load)
     keys = commands.add_parser(
         "keys", help="list, add, rotate and revoke API keys; a running service follows"
     )

@@ -71,6 +71,13 @@ class Metrics:
         self.files_created = counter(
             "files_created", "Data files started. Fast growth: max_file_size is too small."
         )
+        self.retention_files = counter(
+            "retention_files_removed",
+            "Data files that [[retention]] has removed. Flat: nothing is old enough.",
+        )
+        self.retention_rows = counter(
+            "retention_rows_removed", "Rows in data files that [[retention]] has removed."
+        )
         self.write_errors = counter(
             "write_errors", "Publishing attempts that failed and are tried again. Any: look at the disk."
         )

@@ -128,10 +128,10 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         print_json(status)
         return 0
-    names = ("workspace_id", "kind", "accepted", "published", "buffered", "quarantined")
+    names = ("workspace_id", "kind", "accepted", "published", "buffered", "quarantined", "removed")
     print_table(
         ("workspace", *names[1:]),
-        [[str(row[names[0]]), *(row[name] for name in names[1:])] for row in status["rows"]],
+        [[str(row[names[0]]), *(row.get(name) for name in names[1:])] for row in status["rows"]],
     )
     facts = {
         "journal": size_text(status["journal"]["bytes"]) if "journal" in status else None,

@@ -121,6 +121,10 @@ class DurableFS:
     def unlink(self, path: Path) -> None:
         os.unlink(path)
 
+    def remove_directory(self, path: Path) -> None:
+        """OSError when something is in it."""
+        os.rmdir(path)
+
     def link(self, source: Path, destination: Path) -> None:
         """Give `source` a second name; FileExistsError when that is taken."""
         os.link(source, destination)

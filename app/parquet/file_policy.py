@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from app.parquet.layout import Layout
+from app.parquet.location import Folders
 
 LEFTOVER_SHARE: Final = 10
 """A file with less room than this fraction of the largest size is full."""
@@ -22,6 +23,7 @@ class FilePolicy(msgspec.Struct, frozen=True, kw_only=True):
     writer_version: stands in each file's metadata.
     journal: the identity of the journal that rows come from; stands in each file's metadata.
     node: stands in the names of files, where several nodes write the same partitions.
+    folders: how those of new files are named; a file that grows stays where it is.
     """
 
     layout: Layout = Layout()
@@ -32,6 +34,7 @@ class FilePolicy(msgspec.Struct, frozen=True, kw_only=True):
     writer_version: str = "parquet-sink"
     journal: str = ""
     node: str | None = None
+    folders: Folders = Folders.PLAIN
 
 
 def rows_that_fit(rows: int, row_bytes: float, file_bytes: int, policy: FilePolicy) -> int:

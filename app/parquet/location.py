@@ -1,6 +1,7 @@
 """Where a partition's files stand below `{path}`: names are a contract with those who query them."""
 
 import re
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from app.kinds import Kind
@@ -11,10 +12,22 @@ NODE_CHARACTERS_MAX: Final = 63
 
 _NODE: Final = re.compile(r"[a-z](?:[a-z0-9_-]*[a-z0-9])?")
 _ENDS_IN_NUMBER: Final = re.compile(r"-\d{4,}$")
-_PATH: Final = re.compile(
-    r"(0|[1-9]\d{0,19})/(\d{4}-\d\d-\d\d)(?:/([01]\d|2[0-3]))?/"
-    r"(events|logs|snapshots)(?:-([a-z][a-z0-9_-]*?))?(?:-(\d{4,}))?\.parquet"
-)
+_PLAIN: Final = r"(0|[1-9]\d{0,19})/(\d{4}-\d\d-\d\d)(?:/([01]\d|2[0-3]))?/"
+_HIVE: Final = r"workspace=(0|[1-9]\d{0,19})/date=(\d{4}-\d\d-\d\d)(?:/hour=([01]\d|2[0-3]))?/"
+_NAME: Final = r"(events|logs|snapshots)(?:-([a-z][a-z0-9_-]*?))?(?:-(\d{4,}))?\.parquet"
+
+
+class Folders(StrEnum):
+    """How the folders of a file are named: `42/2024-01-15/13` or `workspace=42/date=2024-01-15/hour=13`."""
+
+    PLAIN = "plain"
+    HIVE = "hive"
+
+
+HIVE_COLUMNS: Final = ("workspace", "date", "hour")
+"""What engines that know hive's folders make columns of."""
+
+_PATHS: Final = ((Folders.PLAIN, re.compile(_PLAIN + _NAME)), (Folders.HIVE, re.compile(_HIVE + _NAME)))
 
 
 def checked_node_id(text: str) -> str:
@@ -30,14 +43,20 @@ def checked_node_id(text: str) -> str:
     return text
 
 
-def relative_path(partition: Partition, number: int, node: str | None = None) -> str:
+def relative_path(
+    partition: Partition, number: int, node: str | None = None, folders: Folders = Folders.PLAIN
+) -> str:
     """Posix path of a partition's file below `{path}`; number 0 is the first and carries no number.
 
     node: the node id of the service that writes it, where several write the same partitions.
     """
-    hour = "" if partition.hour is None else f"/{partition.hour:02}"
+    parts = [str(partition.workspace_id), partition.date]
+    if partition.hour is not None:
+        parts.append(f"{partition.hour:02}")
+    if folders is Folders.HIVE:
+        parts = [f"{name}={part}" for name, part in zip(HIVE_COLUMNS, parts, strict=False)]
     name = partition.kind.value + (f"-{node}" if node else "") + _suffix(number)
-    return f"{partition.workspace_id}/{partition.date}{hour}/{name}.parquet"
+    return f"{'/'.join(parts)}/{name}.parquet"
 
 
 def _suffix(number: int) -> str:
@@ -50,14 +69,18 @@ class Location(NamedTuple):
     partition: Partition
     number: int
     node: str | None = None
+    folders: Folders = Folders.PLAIN
 
 
 def parse(path: str) -> Location | None:
     """What `relative_path` makes this path from; None for any other path."""
-    match = _PATH.fullmatch(path)
-    if match is None:
-        return None
-    workspace_id, date, hour, kind, node, number = match.groups()
-    partition = Partition(int(workspace_id), date, None if hour is None else int(hour), Kind(kind))
-    found = Location(partition, int(number or 0), node)
-    return found if relative_path(*found) == path else None
+    for folders, pattern in _PATHS:
+        match = pattern.fullmatch(path)
+        if match is None:
+            continue
+        workspace_id, date, hour, kind, node, number = match.groups()
+        partition = Partition(int(workspace_id), date, None if hour is None else int(hour), Kind(kind))
+        found = Location(partition, int(number or 0), node, folders)
+        if relative_path(*found) == path:
+            return found
+    return None

@@ -19,6 +19,7 @@ from app.parquet.row_group import MAGIC
 from app.publish.destination import NamesTaken
 from app.publish.ownership import owner_name
 from app.publish.reconcile import FoundFile, Listing
+from app.publish.removed_files import Leaving
 from app.publish.staging_directory import Placement
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,24 @@ class Bucket:
     def undo(self, placement: Placement, scratch: Path) -> None:
         if self.holds(placement):
             self._store.remove(placement.path)
+
+    def delete(self, files: Sequence[Leaving]) -> Sequence[str]:
+        """Side by side; which could not be deleted is raised afterwards."""
+        left: list[str] = []
+        calls = [partial(self._delete, file, left) for file in files]
+        failures = make_calls(calls, min(self._store.policy.parallel_uploads, len(calls)))
+        for failure in failures:
+            raise failure
+        return left
+
+    def _delete(self, file: Leaving, left: list[str]) -> None:
+        facts = self._store.facts(file.path)
+        if facts is None:
+            return
+        if facts.size != file.bytes:
+            left.append(file.path)
+        else:
+            self._store.remove(file.path)
 
     def listing(self, thorough: bool) -> Listing | None:
         """Listing takes a request a thousand names, and no object is ever half there."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from app.parquet.facts import FileFacts
 from app.publish.reconcile import Listing
+from app.publish.removed_files import Leaving
 from app.publish.staging_directory import Placement
 
 
@@ -68,6 +69,11 @@ class Destination(Protocol):
 
     def undo(self, placement: Placement, scratch: Path) -> None:
         """Bring back what was there before, if `holds` the file. scratch: a name in the staging directory."""
+        ...
+
+    def delete(self, files: Sequence[Leaving]) -> Sequence[str]:
+        """Delete files of one partition, durably, and the directories that are empty then; those that are
+        there no more are done. Return the paths of files that have other bytes, and are left."""
         ...
 
     def listing(self, thorough: bool) -> Listing | None:

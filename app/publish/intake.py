@@ -43,6 +43,11 @@ class RowAccount(msgspec.Struct):
     buffered: int = 0
     published: int = 0
     quarantined: int = 0
+    removed: int = 0
+
+    @property
+    def accepted(self) -> int:
+        return self.buffered + self.published + self.quarantined + self.removed
 
 
 class PutRows(msgspec.Struct, frozen=True):
@@ -260,6 +265,14 @@ class Intake:
             account.published += rows
             account.quarantined += taken.rows - rows
             self.rows -= taken.rows
+
+    def removed(self, partition: Partition, rows: int) -> None:
+        """So many rows of published files went with the files."""
+        key = partition.workspace_id, partition.kind
+        with self._ready:
+            account = self._accounts.setdefault(key, RowAccount())
+            account.published -= rows
+            account.removed += rows
 
     def measured(self, held_bytes: int, waiting: Mapping[int, int]) -> None:
         """What buffered rows take of memory, and what waits by workspace, in memory or in the journal."""

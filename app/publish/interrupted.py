@@ -181,8 +181,11 @@ class _Recovery:
         self.report.completed = sum(owners[placement.path] not in lost for placement in staged)
         files = [file for file in intent.commit.files if file.partition not in lost]
         quarantined = [rows for rows in intent.commit.quarantined if rows.partition not in lost]
-        if files or quarantined:
-            self._manifest.append(Commit(id=intent.commit.id, files=files, quarantined=quarantined))
+        removed = intent.commit.removed
+        if files or quarantined or removed:
+            self._manifest.append(
+                Commit(id=intent.commit.id, files=files, quarantined=quarantined, removed=removed)
+            )
 
     def _staged(self, placement: Placement) -> Path | None:
         """Where the staged file stands, whole; None when it does not, for example since it was renamed."""
@@ -203,6 +206,8 @@ class _Recovery:
         listing = self._destination.listing(had_files or behind)
         if listing is None:
             return
+        for path in self._manifest.leaving():  # the writer goes on with deleting them
+            listing.files.pop(path, None)
         self.report.files = found = reconcile(known, listing, self._destination.facts)
         for path in found.incomplete:
             self._take_away(path)

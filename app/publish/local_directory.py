@@ -11,6 +11,7 @@ from app.parquet.facts import FileFacts, read_facts
 from app.publish.destination import NotPlaced
 from app.publish.paths import SinkPaths
 from app.publish.reconcile import FoundFile, Listing
+from app.publish.removed_files import Leaving
 from app.publish.staging_directory import Placement
 
 KNOWN_DIRECTORIES_MAX: Final = 10_000
@@ -111,6 +112,33 @@ class LocalDirectory:
         else:
             self._fs.unlink(final)
         self._fs.sync_directory(final.parent)
+
+    def delete(self, files: Sequence[Leaving]) -> Sequence[str]:
+        left, directories = [], set[Path]()
+        for file in files:
+            path = self._root / file.path
+            with contextlib.suppress(FileNotFoundError):
+                if self._fs.stat(path).size != file.bytes:
+                    left.append(file.path)
+                    continue
+                self._fs.unlink(path)
+            directories.add(path.parent)
+        for directory in directories:
+            self._sync_or_remove(directory)
+        return left
+
+    def _sync_or_remove(self, directory: Path) -> None:
+        """Make what was deleted in it last: with the directory itself, and those above, where it is empty."""
+        while directory != self._root and self._fs.exists(directory):
+            self._fs.sync_directory(directory)
+            try:
+                self._fs.remove_directory(directory)
+            except OSError:
+                return  # there are other files in it
+            self._directories.discard(directory)
+            directory = directory.parent
+        if self._fs.exists(directory):
+            self._fs.sync_directory(directory)
 
     def listing(self, thorough: bool) -> Listing:
         """Nothing is read but names and lengths. What is hidden in the root is the service's own."""

@@ -21,6 +21,7 @@ from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.parquet.data_file import DataFile, FileState, QuarantinedRows
 from app.parquet.partition import Partition
+from app.publish.removed_files import RemovedFiles, RemovedPartition, RemovedRows
 
 HEADER: Final = b"parquet-sink manifest 1\n"
 COMPACT_RATIO: Final = 4
@@ -30,12 +31,18 @@ FILES_PER_RECORD: Final = 1000
 _RECORD: Final = re.compile(rb"[0-9a-f]{8} \{")
 
 
-class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """What changed together. id: counts commits from 1. files: new or in place of those of the same path."""
+class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What changed together. id: counts commits from 1. files: new or in place of those of the same path.
+
+    removed: partitions whose files retention has removed, in place of their records before. removed_rows:
+    of those of which nothing else is remembered.
+    """
 
     id: int
     files: list[DataFile] = []
     quarantined: list[QuarantinedRows] = []
+    removed: list[RemovedPartition] = []
+    removed_rows: list[RemovedRows] = []
 
 
 class Gap(NamedTuple):
@@ -78,6 +85,7 @@ class Manifest:
         self._through: dict[Partition, int] = {}
         self._gaps: dict[Partition, list[Gap]] = {}
         self._published: Counter[tuple[int, Kind]] = Counter()
+        self._removed = RemovedFiles()
         self._snapshot: tuple[DataFile, ...] | None = None
         self._log: DurableFile | None = None
         self._good_bytes = 0
@@ -138,6 +146,34 @@ class Manifest:
         with self._lock:
             return Counter(self._published)
 
+    def rows_removed(self) -> Counter[tuple[int, Kind]]:
+        """Rows of files that retention has removed, by workspace and kind."""
+        with self._lock:
+            return self._removed.rows
+
+    @property
+    def files_removed(self) -> int:
+        with self._lock:
+            return self._removed.files
+
+    def removed(self) -> Sequence[RemovedPartition]:
+        """Partitions whose files were removed, as long as something could bring their rows back."""
+        with self._lock:
+            return self._removed.partitions
+
+    def leaving(self) -> set[str]:
+        """Paths of files that are still to be deleted."""
+        return {each.path for record in self.removed() for each in record.leaving}
+
+    def removed_of(self, partition: Partition) -> RemovedPartition | None:
+        with self._lock:
+            return self._removed.find(partition)
+
+    def first_free_number(self, partition: Partition) -> int:
+        """For a partition without a file: what no file of it has had, as far as that is remembered."""
+        removed = self.removed_of(partition)
+        return 0 if removed is None else removed.number + 1
+
     def is_published(self, partition: Partition, lsn: int) -> bool:
         """Whether the rows that this partition has of a frame are in a file, or lost for good."""
         with self._lock:
@@ -171,7 +207,7 @@ class Manifest:
     def last_lsn(self) -> int:
         """The highest LSN of any published row; 0 for none."""
         with self._lock:
-            return max(self._through.values(), default=0)
+            return max(self._removed.last_lsn, max(self._through.values(), default=0))
 
     def latest(self, partition: Partition) -> DataFile | None:
         """The partition's file with the highest number: the only one that may still grow."""
@@ -275,10 +311,37 @@ class Manifest:
             self._quarantined[rows.path] = rows
             self._reach(rows.partition, rows.last_lsn)
 
+        for removed in commit.removed:
+            self._remove(removed)
+        for settled in commit.removed_rows:
+            self._removed.take_rows(settled)
+
+    def _remove(self, removed: RemovedPartition) -> None:
+        partition = removed.partition
+        gone = [file for path in removed.paths if (file := self._files.pop(path, None)) is not None]
+        for file in gone:
+            self._published[file.workspace_id, file.kind] -= file.rows + file.lost_rows
+            self._live_bytes -= self._line_bytes.pop(file.path, 0)
+        if (latest := self._latest.get(partition)) is not None and latest.path in removed.paths:
+            del self._latest[partition]
+            self._open.discard(partition)
+            self._opened.pop(partition, None)
+        if partition in self._gaps:
+            self._gaps[partition] = gaps_of(f for f in self._files.values() if f.partition == partition)
+        self._removed.take(removed)
+        name = str(partition)
+        if not removed.settled:
+            self._count(name, msgspec.structs.replace(removed, paths=[]))
+            self._reach(partition, removed.last_lsn)
+            return
+        self._live_bytes -= self._line_bytes.pop(name, 0)
+        if self._through.get(partition) == removed.last_lsn and partition not in self._latest:
+            del self._through[partition]
+
     def _reach(self, partition: Partition, lsn: int) -> None:
         self._through[partition] = max(self._through.get(partition, 0), lsn)
 
-    def _count(self, path: str, record: DataFile | QuarantinedRows) -> None:
+    def _count(self, path: str, record: DataFile | QuarantinedRows | RemovedPartition) -> None:
         size = len(msgspec.json.encode(record))
         self._live_bytes += size - self._line_bytes.get(path, 0)
         self._line_bytes[path] = size
@@ -287,9 +350,8 @@ class Manifest:
         log = self._log
         if log is None or log.size < max(COMPACT_BYTES_MIN, COMPACT_RATIO * self._live_bytes):
             return
-        lines = [_line(commit) for commit in self._summary()]
         try:
-            self._fs.write_atomically(self._path, b"".join([HEADER, *lines]))
+            self._fs.write_atomically(self._path, self.dump())
         except OSError:
             return  # the long log is as good; the next commit tries again
         try:
@@ -299,11 +361,20 @@ class Manifest:
         self._good_bytes = self._log.size
         log.close()
 
+    def dump(self) -> bytes:
+        """A log that says no more than what counts now."""
+        return b"".join([HEADER, *map(_line, self._summary())])
+
     def _summary(self) -> Iterable[Commit]:
         files = list(self._files.values())
         for start in range(0, len(files), FILES_PER_RECORD):
             yield Commit(id=self.last_commit, files=files[start : start + FILES_PER_RECORD])
-        yield Commit(id=self.last_commit, quarantined=list(self._quarantined.values()))
+        yield Commit(
+            id=self.last_commit,
+            quarantined=list(self._quarantined.values()),
+            removed=self._removed.partitions,
+            removed_rows=self._removed.settled(),
+        )
 
 
 def _line(commit: Commit) -> bytes:

@@ -15,6 +15,9 @@ class Observer(Protocol):
     def file_created(self) -> None:
         """A file that did not exist before was published."""
 
+    def files_removed(self, files: int, rows: int) -> None:
+        """Retention has removed files, and so many rows with them."""
+
     def write_error(self) -> None:
         """Publishing failed and will be tried again."""
 
@@ -45,6 +48,8 @@ class SilentObserver:
     def bytes_written(self, count: int) -> None: ...
 
     def file_created(self) -> None: ...
+
+    def files_removed(self, files: int, rows: int) -> None: ...
 
     def write_error(self) -> None: ...
 

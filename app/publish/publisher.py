@@ -17,6 +17,7 @@ from app.publish.intent import Intent, IntentLog
 from app.publish.manifest import Commit, Manifest
 from app.publish.observer import Observer
 from app.publish.paths import SinkPaths
+from app.publish.removed_files import RemovedPartition
 from app.publish.renaming import free_names, rename_files, rename_placements
 from app.publish.rotation import WriterPolicy
 from app.publish.set_aside import SetAside
@@ -146,6 +147,12 @@ class Publisher:
     def seal(self, files: list[DataFile]) -> None:
         """Record these files, which do not change, as final. Raises SyncFailed."""
         commit = Commit(id=self._manifest.last_commit + 1, files=files)
+        self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
+        self._publish(succeeded=True)
+
+    def remove(self, records: list[RemovedPartition]) -> None:
+        """Have the manifest give up files. Raises SyncFailed."""
+        commit = Commit(id=self._manifest.last_commit + 1, removed=records)
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from app.parquet.file_policy import FilePolicy
 from app.parquet.partition import Rotation
+from app.publish.retention_rules import RetentionPolicy
 
 AGE_SHARE: Final = 16
 """A partition may lag by this fraction of its age, so that no byte is copied more often than about that."""
@@ -34,6 +35,7 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
         time.
     copy_bytes_per_s: requests that wait for a file hasten its flush, and each flush copies the file where
         the file system cannot share blocks. They are published together, at most this much a second.
+    retention: how long files are kept.
     """
 
     rotation: Rotation = Rotation.DAILY
@@ -49,6 +51,7 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     retry_ms_min: int = 100
     retry_ms_max: int = 10_000
     copy_bytes_per_s: int = 32 << 20
+    retention: RetentionPolicy = RetentionPolicy()
 
 
 class Due(Enum):

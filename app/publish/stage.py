@@ -112,7 +112,9 @@ class Stager:
             return
         latest = self._manifest.latest(flush.partition)
         draft, state = self._first_draft(flush.partition, latest, span)
-        number = 0 if latest is None else latest.number + (draft.old is None)
+        number = self._manifest.first_free_number(flush.partition)
+        if latest is not None:
+            number = latest.number + (draft.old is None)
         start = 0
         while start < rows.num_rows:
             start += self._fill(draft, rows.slice(start), flush.partition.kind)
@@ -210,14 +212,17 @@ class Stager:
         """The first number from this one on whose name no file has that is not ours."""
         if draft.old is not None:
             return draft.old.number
-        while self._destination.is_taken(relative_path(partition, number, self._policy.node)):
+        while self._destination.is_taken(self._path(partition, number)):
             number += 1
         return number
+
+    def _path(self, partition: Partition, number: int) -> str:
+        return relative_path(partition, number, self._policy.node, self._policy.folders)
 
     def _write(self, flush: StagedFlush, draft: Draft, number: int, span: Span, sealed: bool) -> None:
         partition = flush.partition
         old = draft.old
-        path = old.path if old else relative_path(partition, number, self._policy.node)
+        path = old.path if old else self._path(partition, number)
         directory = self._destination.grows_in
         grown = directory / path if directory is not None and old else None
         placement = self._staging.write("data", path, draft.chunks(), grown, draft.old_bytes)

@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from datetime import datetime
-from typing import Final
 
-import msgspec
 import pyarrow as pa
 
 from app.disk.durable_fs import DurableFS
@@ -31,14 +29,14 @@ from app.publish.intake import (
 from app.publish.local_directory import local_destination
 from app.publish.manifest import Manifest
 from app.publish.observer import Observer, SilentObserver
+from app.publish.passed import PassedPartitions
 from app.publish.paths import SinkPaths
 from app.publish.publisher import Published, Publisher
 from app.publish.reading_back import BackReader, ReadBack
-from app.publish.rotation import WriterPolicy, is_final, largest
+from app.publish.retention import Retention
+from app.publish.rotation import WriterPolicy, largest
 from app.publish.set_aside import Trouble, describe
 from app.publish.unpublished import Unpublished
-
-SEAL_INTERVAL_MS: Final = 1_000
 
 
 class Writer:
@@ -48,7 +46,8 @@ class Writer:
     on_trim(lsn): no frame up to this one is needed any more. on_fatal(exception): the process must end: it is
     not known what is on the disk, or the writer has a bug. destination: where files go; without one, the
     local directory of `paths`. journal_bytes: the present size of the journal. read_back: reads rows out of
-    it; without it all rows that wait are kept in memory.
+    it; without it all rows that wait are kept in memory. first_lsn: of the oldest frame that the journal
+    has.
     """
 
     def __init__(
@@ -66,6 +65,7 @@ class Writer:
         destination: Destination | None = None,
         journal_bytes: Callable[[], int] = lambda: 0,
         read_back: ReadBack | None = None,
+        first_lsn: Callable[[], int] = lambda: 0,
     ) -> None:
         self._policy = policy
         self._manifest = manifest
@@ -73,16 +73,9 @@ class Writer:
         self._timer = timer
         self._on_trim = on_trim
         self._on_fatal = on_fatal
-        self._publisher = Publisher(
-            fs,
-            paths,
-            manifest,
-            destination or local_destination(fs, paths),
-            policy,
-            clock,
-            timer,
-            observer or SilentObserver(),
-        )
+        destination = destination or local_destination(fs, paths)
+        observer = observer or SilentObserver()
+        self._publisher = Publisher(fs, paths, manifest, destination, policy, clock, timer, observer)
         memory_bytes = None if read_back is None else policy.max_buffered_bytes
         self._intake = Intake(timer, _accounts(manifest), memory_bytes)
         self._unpublished = Unpublished(manifest, policy.rotation)
@@ -91,8 +84,19 @@ class Writer:
         self._commands: list[FlushCommand] = []
         self._last_lsn = 0
         self._trimmed = 0
+        retention = Retention(
+            policy.retention,
+            manifest,
+            destination,
+            self._publisher,
+            clock,
+            timer,
+            observer,
+            first_lsn,
+            self._intake.removed,
+        )
+        self._passed = PassedPartitions(policy, manifest, self._publisher, retention, clock, timer)
         self._choice = Choice(policy, clock, timer, journal_bytes, self._publisher.set_aside)
-        self._seal_at_ms = timer() + policy.seal_after_ms  # replay may still bring rows of passed days
         self._oldest_ms: int | None = None
         self._open_partitions = 0
         self._thread: threading.Thread | None = None
@@ -239,7 +243,7 @@ class Writer:
                 )
             )
             if self._publisher.is_idle:
-                self._seal()
+                self._passed.turn(self._has_rows)
         self._let_go()
         self._trim()
         return more
@@ -357,20 +361,8 @@ class Writer:
         self._commands = [command for command in self._commands if command.waiting]
         self._measure()
 
-    def _seal(self) -> None:
-        """Declare final the files whose time has passed and for which no rows wait."""
-        if self._timer() < self._seal_at_ms:
-            return
-        self._seal_at_ms = self._timer() + SEAL_INTERVAL_MS
-        now_ms = self._clock()
-        files = [
-            msgspec.structs.replace(file, sealed=True)
-            for file in self._manifest.unsealed()
-            if is_final(file.partition.end_ms, self._policy, now_ms)
-            and self._buffers.get(file.partition) is None
-        ]
-        if files:
-            self._publisher.seal(files)
+    def _has_rows(self, partition: Partition) -> bool:
+        return self._buffers.get(partition) is not None
 
     def _trim(self) -> None:
         """Tell the journal which frames nobody needs any more."""
@@ -397,4 +389,6 @@ def _accounts(manifest: Manifest) -> dict[tuple[int, Kind], RowAccount]:
     accounts = {key: RowAccount(published=rows) for key, rows in manifest.rows_published().items()}
     for rows in manifest.quarantined():
         accounts.setdefault((rows.workspace_id, rows.kind), RowAccount()).quarantined += rows.rows
+    for key, removed in manifest.rows_removed().items():
+        accounts.setdefault(key, RowAccount()).removed += removed
     return accounts

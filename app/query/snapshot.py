@@ -25,8 +25,8 @@ from app.kinds import Kind
 from app.parquet.data_file import DataFile, FileState
 from app.parquet.division import split
 from app.parquet.partition import Rotation
-from app.publish.intent import IntentDamaged, read_intent
-from app.publish.manifest import Commit, Manifest
+from app.publish.current_manifest import current_manifest
+from app.publish.manifest import Manifest
 from app.publish.paths import SinkPaths
 from app.schema import SCHEMAS
 
@@ -99,9 +99,9 @@ class Snapshot:
             raise CannotAsk("files on an object store: ask them as docs/queries.md says")
         if not fs.exists(paths.manifest):
             raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
-        frames = list(_unpublished(fs, paths, _manifest(fs, paths), selection, tail_bytes_max))
+        frames = list(_unpublished(fs, paths, current_manifest(fs, paths), selection, tail_bytes_max))
         for _ in range(TRIES_MAX):
-            manifest = _manifest(fs, paths)
+            manifest = current_manifest(fs, paths)
             pinned: list[int] = []
             try:
                 if paths.data is None:
@@ -120,28 +120,6 @@ class Snapshot:
     def close(self) -> None:
         _close(self._pinned)
         self._pinned = []
-
-
-def _manifest(fs: DurableFS, paths: SinkPaths) -> Manifest:
-    """As it is now, with what a killed service had given its place but not noted."""
-    manifest = Manifest.parse(fs.read(paths.manifest), paths.manifest)
-    with contextlib.suppress(IntentDamaged):
-        intent = read_intent(fs, paths)
-        if intent is not None and intent.commit.id > manifest.last_commit and paths.data is not None:
-            root = paths.data
-            missing = {
-                file.partition for file in intent.commit.files if _size(root / file.path) != file.bytes
-            }
-            placed = [file for file in intent.commit.files if file.partition not in missing]
-            manifest.apply(Commit(id=intent.commit.id, files=placed))
-    return manifest
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
 
 
 def _unpublished(

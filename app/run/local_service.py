@@ -201,6 +201,7 @@ class Service:
             on_trim=lambda lsn: self._trim(journal, window, lsn),
             on_fatal=self.fail,
             journal_bytes=lambda: journal.size_bytes,
+            first_lsn=lambda: journal.first_lsn,
             read_back=partial(read_back, journal),
         )
         writer.start()
@@ -212,7 +213,7 @@ class Service:
         writer.flush(partitions=()).result()
         accepted = AcceptedRows()
         for key, line in writer.account().items():
-            accepted.rows[key] = line.buffered + line.published + line.quarantined
+            accepted.rows[key] = line.accepted
         pipeline = self._new_pipeline(
             JournalStore(
                 journal,
@@ -308,8 +309,7 @@ class Service:
 
     def status(self) -> dict[str, object]:
         """The account and the levels, as GET /status answers them."""
-        status = status_json(self._open_parts(), self._catalog.status())
-        return status | {"usage": self.accounts.today()}
+        return status_json(self._open_parts(), self._catalog.status()) | {"usage": self.accounts.today()}
 
     def oldest_age_s(self) -> float:
         """Of the oldest row that is not in a published file; 0 when all are."""

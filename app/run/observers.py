@@ -101,6 +101,10 @@ class PublishObserver:
     def file_created(self) -> None:
         self._metrics.files_created.inc()
 
+    def files_removed(self, files: int, rows: int) -> None:
+        self._metrics.retention_files.inc(files)
+        self._metrics.retention_rows.inc(rows)
+
     def write_error(self) -> None:
         self._metrics.write_errors.inc()
 

@@ -38,6 +38,7 @@ def status_json(parts: Parts, catalog: object) -> dict[str, object]:
             "published": line.published,
             "buffered": line.buffered,
             "quarantined": line.quarantined,
+            "removed": line.removed,
         }
         for (workspace_id, kind), line in sorted(written.items())
     ]
@@ -56,6 +57,10 @@ def status_json(parts: Parts, catalog: object) -> dict[str, object]:
         },
         "deduplication": {"batches": len(parts.window), "messages": len(parts.window.messages)},
         "files": len(parts.manifest.files()),
+        "retention": {
+            "removed_files": parts.manifest.files_removed,
+            "to_be_deleted": len(parts.manifest.leaving()),
+        },
         "catalog": catalog,
         "last_flush_ms": parts.writer.last_flush_ms,
         "problem": parts.writer.problem,

@@ -14,11 +14,13 @@ from app.commit.quota_policy import QuotaPolicy
 from app.decode.time_range import TimeRange
 from app.journal.policy import JournalPolicy
 from app.parquet.layout import Layout
+from app.parquet.location import Folders
 from app.parquet.partition import Rotation
 from app.publish.rotation import WriterPolicy
 from app.query.policy import Lake, QueryPolicy
 from app.settings.ingest import parse_date
 from app.settings.quota import quota_policies
+from app.settings.retention import retention_policy
 from app.settings.settings import Settings
 from app.submission import DecodePolicy
 
@@ -91,6 +93,8 @@ def policies(settings: Settings) -> Policies:
             early_flush_bytes=EARLY_FLUSH_BUCKET if sink.url is not None else EARLY_FLUSH_DIRECTORY,
             max_journal_bytes=journal.max_size,
             node=server.node_id,
+            folders=Folders(sink.layout),
+            retention=retention_policy(settings.retention),
             writer_version=f"parquet-sink {version('parquet-sink')}",
         ),
         reserve_bytes=journal.reserve_size,

@@ -23,6 +23,7 @@ from app.settings.journal import JournalSettings
 from app.settings.log import LogSettings
 from app.settings.query import QuerySettings
 from app.settings.quota import QuotaSettings, refuse_second_quotas
+from app.settings.retention import RETENTIONS_MAX, RetentionSettings, refuse_second_retentions
 from app.settings.server import AuthSettings, ServerSettings
 from app.settings.sink import ParquetSinkSettings
 from app.settings.sources import ConfigurationError, Sources, read_sources
@@ -42,6 +43,9 @@ class Settings(WithCatalog, Section):
     query: QuerySettings = QuerySettings()
     log: LogSettings = LogSettings()
     quota: list[QuotaSettings] = Field(default=[], max_length=100_000, description="limits of workspaces")
+    retention: list[RetentionSettings] = Field(
+        default=[], max_length=RETENTIONS_MAX, description="how long files are kept"
+    )
     sinks: dict[str, ParquetSinkSettings] = Field(
         default={"parquet": ParquetSinkSettings(path=Path(DEFAULT_SINK_PATH))}
     )
@@ -57,6 +61,18 @@ class Settings(WithCatalog, Section):
         if len(self.sinks) != 1:
             raise ValueError(f"sinks: exactly one [sinks.<name>] is supported, not {len(self.sinks)}")
         refuse_second_quotas(self.quota)
+        refuse_second_retentions(self.retention)
+        if self.retention and self.journal.type == "kafka":
+            raise ValueError(
+                'retention: with journal.type = "kafka" files are not removed yet; leave [[retention]] out'
+            )
+        if self.sink.layout == "hive" and self.journal.type == "kafka":
+            raise ValueError('layout: with journal.type = "kafka" folders are named as in "plain" yet')
+        if self.retention and self.catalog.enabled:
+            raise ValueError(
+                "retention: files that are listed in tables are not removed yet; leave [[retention]] out, "
+                "delete old rows with an engine that writes Iceberg, or set catalog.type to 'none'"
+            )
         if self.journal.type == "kafka" and any(each.bytes_per_day is not None for each in self.quota):
             raise ValueError("quota: with Kafka no process knows a workspace's day; leave bytes_per_day out")
         if self.server.workers > 1 and self.journal.type == "kafka":

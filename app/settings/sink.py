@@ -12,6 +12,7 @@ from pydantic import (
 from app.kinds import COLUMNS, Kind
 from app.object_store.policy import OBJECT_BYTES_MAX
 from app.object_store.url import StoreUrl, is_url, parse_url
+from app.parquet.location import HIVE_COLUMNS
 from app.parquet.promotion import (
     PROMOTIONS_MAX,
     PromotedType,
@@ -60,6 +61,11 @@ class ParquetSinkSettings(Section):
     store: StoreSettings = StoreSettings()
     rotation: Literal["hourly", "daily"] = Field(
         default="daily", description="a file a day, or a file an hour"
+    )
+    layout: Literal["plain", "hive"] = Field(
+        default="plain",
+        description="folders of new files: plain: `42/2024-01-15/`; hive: `workspace=42/date=2024-01-15/`, "
+        "for engines that choose files by them",
     )
     compression: Literal["snappy", "gzip", "lz4", "zstd", "uncompressed"] = Field(
         default="snappy", description="codec of the columns"
@@ -134,6 +140,12 @@ class ParquetSinkSettings(Section):
         if self.data_format != "json" and (self.payload_type == "json" or self.promote):
             raise ValueError('payload_type = "json" and promote need data_format = "json"')
         refuse_conflicts([each.promotion for each in self.promote])
+        for each in self.promote:
+            if self.layout == "hive" and each.name.lower() in HIVE_COLUMNS:
+                raise ValueError(
+                    f'layout = "hive": engines would read the folder {each.name.lower()}=… in place of the '
+                    f'promoted column "{each.name}"; give the column another name'
+                )
         _refuse_column_folders(str(self.path if self.directory is None else self.directory.absolute()))
         return self
 

@@ -64,6 +64,7 @@ class Bench:
             on_trim=self._trim,
             on_fatal=self.fatal.append,
             journal_bytes=lambda: self.journal_bytes,
+            first_lsn=lambda: min(self.journal, default=1 << 62),
             read_back=self._read_back,
             destination=self.destination,
         )

@@ -2,6 +2,7 @@
 
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --bucket
+    python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --retention
 
 Each campaign is a function of a seed and a size, and prints seed, planned, fired and violations. A run in
 which a fault did not fire counts as failed.
@@ -17,11 +18,13 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.disk.durable_file import SyncFailed
 from app.kinds import Kind
+from app.publish.retention_rules import RetentionPolicy, RetentionRule
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench, Journal
 from tests.parquet.rows import DAY_MS, NOON_MS, event_rows, snapshot_rows
@@ -29,6 +32,12 @@ from tests.support.simulated_disk import Crash, Fault, SimulatedDisk, SimulatedF
 from tests.support.simulated_store import SimulatedStore
 
 POLICY = WriterPolicy(row_group_rows=60, max_file_bytes=16 << 10, max_partitions_per_commit=3)
+EXPIRING = 8
+"""A workspace whose files are removed two days after their day is over, where files expire."""
+
+EXPIRED_MS = NOON_MS + 4 * DAY_MS
+RETENTION = RetentionPolicy((RetentionRule(EXPIRING, None, 2 * DAY_MS),), interval_ms=0, files_per_turn=1)
+
 ROOT = Path("/node")
 PUBLISHING = ("put_object", "rename", "sync_directory", "datasync")
 Row = tuple[int, str, int]
@@ -59,25 +68,36 @@ class Result:
 class World:
     """What outlives a process: the disk, the journal's untrimmed frames, and the oracle's list of rows.
 
-    objects: what a bucket holds, by path, where files go to one.
+    objects: what a bucket holds, by path, where files go to one. expires: whether retention is set.
     """
 
     disk: SimulatedDisk = field(default_factory=SimulatedDisk)
     journal: Journal = field(default_factory=dict)
     sent: Counter[Row] = field(default_factory=Counter)
     objects: dict[str, bytes] | None = None
+    expires: bool = False
 
     @classmethod
     def with_bucket(cls) -> "World":
         return cls(objects={})
 
+    @classmethod
+    def expiring(cls) -> "World":
+        return cls(expires=True)
+
+    @classmethod
+    def expiring_bucket(cls) -> "World":
+        return cls(objects={}, expires=True)
+
     def copy(self, disk: SimulatedDisk | None = None) -> "World":
         objects = None if self.objects is None else dict(self.objects)
-        return World(disk or copy.deepcopy(self.disk), dict(self.journal), Counter(self.sent), objects)
+        disk = disk or copy.deepcopy(self.disk)
+        return World(disk, dict(self.journal), Counter(self.sent), objects, self.expires)
 
     def bench(self, fs: SimulatedFS) -> Bench:
         store = None if self.objects is None else SimulatedStore(self.objects, fs)
-        return Bench(ROOT, fs, POLICY, journal=self.journal, store=store)
+        policy = msgspec.structs.replace(POLICY, retention=RETENTION) if self.expires else POLICY
+        return Bench(ROOT, fs, policy, journal=self.journal, store=store)
 
     def tree(self) -> dict[Path, bytes]:
         """Everything there is, objects as if they stood in the data directory."""
@@ -117,6 +137,11 @@ class Story:
         bench.turn_at(bench.now_ms + POLICY.seal_after_ms)
         self._put_events(bench, 40, 7)  # and yet there is a late row
         self._drain(bench)
+        if self.world.expires:
+            expire(bench)
+            self._put_events(bench, 41, EXPIRING)  # a row of a day that is removed
+            self._drain(bench)
+            expire(bench)
 
     def _chapter(self, bench: Bench, lsn: int) -> None:
         for _ in range(6):
@@ -165,6 +190,12 @@ def _rows(kind: Kind, first: int, count: int, workspace_id: int) -> pa.RecordBat
     return make(first, count, workspace_id=workspace_id)
 
 
+def expire(bench: Bench) -> None:
+    """A file a turn is removed; a disk that fails once is tried again."""
+    for turn in range(20):
+        bench.turn_at(EXPIRED_MS + turn * POLICY.retry_ms_max)
+
+
 def check(world: World) -> list[str]:
     """Start on what is left, publish all, and compare with what was sent; then start once more."""
     fs = world.disk.mount()
@@ -173,6 +204,8 @@ def check(world: World) -> list[str]:
         leftovers = fs.list_directory(bench.paths.staging(fs))
         leftovers += [bench.paths.intent.name] * fs.exists(bench.paths.intent)
         bench.writer.turn(everything=True)
+        if world.expires:
+            expire(bench)
         wrong = [f"left behind: {leftovers}"] * bool(leftovers) + list(_violations(world, bench))
         before = world.tree()
         world.bench(fs).writer.turn(everything=True)
@@ -200,12 +233,24 @@ def _violations(world: World, bench: Bench) -> Iterator[str]:
         workspace_id = int(path.relative_to(data).parts[0])
         kind = path.name.partition("-")[0].removesuffix(".parquet")
         found.update((workspace_id, kind, timestamp) for timestamp in table["timestamp"].to_pylist())
+    if world.expires:
+        removed = sum(1 for workspace_id, _, _ in world.sent.elements() if workspace_id == EXPIRING)
+        counted = bench.manifest.rows_removed()
+        if any(row[0] == EXPIRING for row in found) or counted.total() != removed:
+            yield f"{removed} rows are to be removed, {dict(counted)} are said to be"
+        if bench.manifest.removed():
+            yield f"not settled: {bench.manifest.removed()}"
+        for (workspace_id, kind), line in bench.writer.account().items():
+            sent = sum(1 for row in world.sent.elements() if row[:2] == (workspace_id, kind.value))
+            if line.accepted != sent or line.buffered or line.quarantined:
+                yield f"the account of {workspace_id} {kind} is {line}, and {sent} rows were sent"
+        world = World(sent=Counter({row: n for row, n in world.sent.items() if row[0] != EXPIRING}))
     if found != world.sent:
         yield f"lost {dict(world.sent - found)}, too many {dict(found - world.sent)}"[:300]
     if bench.report.unknown_files:
         yield f"unknown {bench.report.unknown_files}"
-    if world.journal or bench.writer.buffered_rows or bench.writer.buffered_bytes:
-        yield f"not trimmed: {sorted(world.journal)}, {bench.writer.buffered_rows} rows buffered"
+    if bench.journal or bench.writer.buffered_rows or bench.writer.buffered_bytes:
+        yield f"not trimmed: {sorted(bench.journal)}, {bench.writer.buffered_rows} rows buffered"
 
 
 def _faults(calls: list[str], crashes: bool, forever: bool) -> Iterator[Fault]:
@@ -324,12 +369,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--bucket", action="store_true", help="files go to an object store in memory")
+    parser.add_argument("--retention", action="store_true", help="files of one workspace expire")
     options = parser.parse_args()
     pa.set_cpu_count(1)  # threads of its own take longer to wake than the few rows take
     pa.set_io_thread_count(1)
-    result = CAMPAIGNS[options.campaign](
-        options.seed, options.size, World.with_bucket if options.bucket else World
-    )
+    new: NewWorld = World.with_bucket if options.bucket else World
+    if options.retention:
+        new = World.expiring_bucket if options.bucket else World.expiring
+    result = CAMPAIGNS[options.campaign](options.seed, options.size, new)
     print(result)
     return 0 if result.passed else 1
 

@@ -10,7 +10,7 @@ from app.disk.durable_fs import DurableFS
 from tests.support.simulated_disk import Crash
 
 Choice = Callable[[str, Path], bool]
-"""Whether this call (create, rename, sync of a file) of this path goes wrong. Renames: the new name."""
+"""Whether this call (create, rename, unlink, …) of this path goes wrong. Renames: the new name."""
 
 
 def never(call: str, path: Path) -> bool:
@@ -34,6 +34,18 @@ class MoodyFS(DurableFS):
     def rename(self, source: Path, destination: Path) -> None:
         self._meet("rename", destination)
         super().rename(source, destination)
+
+    def unlink(self, path: Path) -> None:
+        self._meet("unlink", path)
+        super().unlink(path)
+
+    def remove_directory(self, path: Path) -> None:
+        self._meet("remove_directory", path)
+        super().remove_directory(path)
+
+    def sync_directory(self, path: Path) -> None:
+        self._meet("sync_directory", path)
+        super().sync_directory(path)
 
     def _meet(self, call: str, path: Path) -> None:
         self.attempts += 1

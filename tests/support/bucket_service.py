@@ -33,7 +33,10 @@ class BucketService(Service):
             endpoint_override=server or endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY, region=REGION
         )
         self._known: dict[str, tuple[int, int]] = {}
-        sections: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (config or {}).items()}
+        sections: dict[str, Any] = {
+            name: values if isinstance(values, list) else dict(values)
+            for name, values in (config or {}).items()
+        }
         sections.setdefault("sinks.parquet", {})["path"] = f"s3://{BUCKET}/{self.prefix}"
         store = {"endpoint": endpoint, "region": REGION}
         sections["sinks.parquet.store"] = {**store, **sections.get("sinks.parquet.store", {})}

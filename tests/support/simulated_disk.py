@@ -326,6 +326,14 @@ class SimulatedFS(DurableFS):
 
         self.step("unlink", path, act)
 
+    def remove_directory(self, path: Path) -> None:
+        def act() -> None:
+            if self.disk.directory(path).cached:
+                raise OSError(errno.ENOTEMPTY, "is not empty", str(path))
+            self.disk.rename_entries((self.disk.directory(path.parent), path.name, None))
+
+        self.step("remove_directory", path, act)
+
     def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
         def act() -> bytes:
             content = self.disk.file(path).cached

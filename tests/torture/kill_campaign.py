@@ -276,7 +276,7 @@ def _judge(service: Service, ledger: Ledger, result: Result) -> None:
     result.violations += [
         f"the account does not add up: {line}"
         for line in account
-        if line["accepted"] != line["published"] + line["buffered"] + line["quarantined"]
+        if line["accepted"] != line["published"] + line["buffered"] + line["quarantined"] + line["removed"]
     ]
     usage = _usage(service)
     result.violations += usage_violations(usage, service.parquet)

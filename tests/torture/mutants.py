@@ -36,6 +36,9 @@ PROPOSALS: Final = "pytest tests/workers/test_proposal.py"
 USAGE: Final = "pytest tests/test_usage_account.py"
 DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
 
+RETENTION_POWER: Final = "tests.parquet.crash_campaign power_loss --seed 1 --size 600 --retention"
+RETENTION: Final = "pytest tests/parquet/test_retention.py"
+
 QUESTIONS: Final = "pytest tests/query/test_ask_over_http.py -k workspace"
 
 PAGES: Final = "pytest tests/http/test_pages.py -k directory"
@@ -137,6 +140,27 @@ MUTANTS: Final = (
         "        self._fs.sync_directories(list(dict.fromkeys(in_place)))\n",
         "",
         WHOLE_POWER,
+    ),
+    Mutant(
+        "retention: a deleted file's directory is not synced",
+        "app/publish/local_directory.py",
+        "            self._fs.sync_directory(directory)\n            try:",
+        "            try:",
+        RETENTION_POWER,
+    ),
+    Mutant(
+        "retention: a removed partition is forgotten while the journal has its rows",
+        "app/publish/retention.py",
+        "            if record.last_lsn < first_lsn:\n",
+        "            if first_lsn:\n",
+        RETENTION,
+    ),
+    Mutant(
+        "retention: a start takes a file that is still to be deleted for somebody else's",
+        "app/publish/interrupted.py",
+        "            listing.files.pop(path, None)\n",
+        "            pass\n",
+        RETENTION,
     ),
     Mutant(
         "manifest: the commit is not synced",

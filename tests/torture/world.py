@@ -234,7 +234,7 @@ def account(process: Process) -> tuple[list[str], Counter[tuple[int, str]]]:
     for line in lines:
         accepted[line["workspace_id"], line["kind"]] = line["accepted"]
         if (
-            line["accepted"] != line["published"] + line["buffered"] + line["quarantined"]
+            line["accepted"] != line["published"] + line["buffered"] + line["quarantined"] + line["removed"]
             or line["quarantined"]
         ):
             wrong.append(f"the account does not add up: {line}")

@@ -165,6 +165,7 @@ def _status() -> JsonObject:
         "published": 100,
         "buffered": 20,
         "quarantined": 0,
+        "removed": 0,
     }
     refused = {
         "at": "2026-09-21T14:00:01.042Z",
@@ -182,7 +183,8 @@ def _status() -> JsonObject:
         "operationId": "status",
         "tags": ["operation"],
         "summary": "The account of every accepted row",
-        "description": "accepted = published + buffered + quarantined, per workspace and kind. "
+        "description": "accepted = published + buffered + quarantined + removed, per workspace and kind; "
+        "`removed`: rows in files that `[[retention]]` has removed. "
         "`last_flush_ms`: when rows were last published by this process, ms since the epoch; null before. "
         "`catalog`: which commits are registered in tables, and what waits; null where none is configured.\n"
         "With `?errors`, the last hundred refusals of each workspace that this process has made, the newest "

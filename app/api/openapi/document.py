@@ -56,6 +56,7 @@ def _state_schemas() -> JsonObject:
             "published": {"type": "integer"},
             "buffered": {"type": "integer"},
             "quarantined": {"type": "integer"},
+            "removed": {"type": "integer"},
         },
     }
     return {

@@ -1,0 +1,34 @@
+"""The manifest of a service that runs or stands still, for whoever only reads."""
+
+import contextlib
+from pathlib import Path
+
+from app.disk.durable_fs import DurableFS
+from app.publish.intent import IntentDamaged, read_intent
+from app.publish.manifest import Commit, Manifest
+from app.publish.paths import SinkPaths
+
+
+def current_manifest(fs: DurableFS, paths: SinkPaths) -> Manifest:
+    """As it is now, with what a killed service had given its place but not noted.
+
+    Raises ManifestDamaged; OSError.
+    """
+    manifest = Manifest.parse(fs.read(paths.manifest), paths.manifest)
+    with contextlib.suppress(IntentDamaged):
+        intent = read_intent(fs, paths)
+        if intent is not None and intent.commit.id > manifest.last_commit and paths.data is not None:
+            root = paths.data
+            missing = {
+                file.partition for file in intent.commit.files if _size(root / file.path) != file.bytes
+            }
+            placed = [file for file in intent.commit.files if file.partition not in missing]
+            manifest.apply(Commit(id=intent.commit.id, files=placed))
+    return manifest
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

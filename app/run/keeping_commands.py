@@ -1,0 +1,73 @@
+"""`parquet-sink retention` and `snapshot`: they read the service's directories, and change nothing there."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from app.console.target import CommandFailed
+from app.settings.settings import Settings
+
+Load: TypeAlias = Callable[[argparse.Namespace], Settings]
+
+
+def add_keeping(commands: Any, file: argparse.ArgumentParser, load: Load) -> None:
+    """The commands' arguments. file: that of the configuration. load: what it says."""
+    retention = commands.add_parser(
+        "retention",
+        parents=[file],
+        help="print which files [[retention]] would remove now",
+        description="The service removes them itself while it runs. This reads its directory, whether it "
+        "runs or not, and changes nothing.",
+    )
+    retention.add_argument("--dry-run", action="store_true", required=True, help="print, and change nothing")
+    retention.add_argument("--json", action="store_true", help="for programs")
+    retention.set_defaults(command=lambda options: _retention(options, load(options)), host=None, port=None)
+    snapshot = commands.add_parser(
+        "snapshot",
+        parents=[file],
+        help="copy all published files and their manifest, while the service runs",
+        description="Rows that are in no file yet are not in it: parquet-sink flush before.",
+    )
+    snapshot.add_argument("directory", type=Path, metavar="DIR", help="is made; must not be there yet")
+    snapshot.set_defaults(command=lambda options: _snapshot(options, load(options)), host=None, port=None)
+
+
+def _retention(options: argparse.Namespace, settings: Settings) -> int:
+    # Only these commands need the parts of the service.
+    from app.console.retention import show_would_go
+    from app.disk.durable_fs import DurableFS
+    from app.publish.manifest import ManifestDamaged
+    from app.run.compose import now_ms, sink_paths
+    from app.run.retention_plan import NoManifest, would_go
+    from app.settings.retention import retention_policy
+
+    if not settings.retention:
+        raise CommandFailed("there is no [[retention]] in the configuration: all files are kept")
+    policy = retention_policy(settings.retention)
+    try:
+        files = would_go(DurableFS(), sink_paths(settings), policy, now_ms())
+    except (NoManifest, ManifestDamaged, OSError) as error:
+        raise CommandFailed(str(error)) from None
+    show_would_go(files, as_json=options.json)
+    return 0
+
+
+def _snapshot(options: argparse.Namespace, settings: Settings) -> int:
+    from app.console.show import size_text
+    from app.disk.durable_file import SyncFailed
+    from app.disk.durable_fs import DurableFS
+    from app.publish.manifest import ManifestDamaged
+    from app.run.compose import sink_paths
+    from app.run.snapshot import CannotCopy, take_snapshot
+
+    if settings.journal.type == "kafka":
+        raise CommandFailed('with journal.type = "kafka" the commit log stands beside the files: copy both')
+    try:
+        copied = take_snapshot(DurableFS(), sink_paths(settings), options.directory.absolute())
+    except (CannotCopy, ManifestDamaged, OSError, SyncFailed) as error:
+        raise CommandFailed(str(error)) from None
+    how = "all of them links" if not copied.copied else f"{copied.copied:,} of them copied"
+    size = size_text(copied.bytes)
+    print(f"{copied.files:,} files with {copied.rows:,} rows, {size}, {how}, are in {options.directory}")
+    return 0

@@ -1,0 +1,25 @@
+"""Which files retention would remove now: `parquet-sink retention`. Reads the manifest, writes nothing."""
+
+from collections.abc import Sequence
+
+from app.disk.durable_fs import DurableFS
+from app.parquet.data_file import DataFile, FileState
+from app.publish.manifest import Manifest
+from app.publish.paths import SinkPaths
+from app.publish.retention_rules import RetentionPolicy, expired
+
+
+class NoManifest(Exception):
+    """There is no journal of a service."""
+
+
+def would_go(fs: DurableFS, paths: SinkPaths, policy: RetentionPolicy, now_ms: int) -> Sequence[DataFile]:
+    """The oldest first; a running service removes those of partitions that wait for no rows.
+
+    Raises NoManifest; ManifestDamaged; OSError.
+    """
+    if not fs.exists(paths.manifest):
+        raise NoManifest(f"{paths.state} is no journal of a service; is journal.path right?")
+    manifest = Manifest.parse(fs.read(paths.manifest), paths.manifest)
+    due = expired(manifest.files(), policy, now_ms)
+    return [file for files in due.values() for file in files if file.state is FileState.PUBLISHED]
