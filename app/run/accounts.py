@@ -50,10 +50,13 @@ class Accounts:
                 f"The account of usage cannot be read now: {error.strerror}; ask again.", retry_after_s=5
             ) from None
 
-    def today(self) -> list[dict[str, object]]:
-        """A line a workspace, as GET /usage has them."""
+    def today(self) -> list[dict[str, object]] | None:
+        """A line a workspace, as GET /usage has them; None while the disk does not let them be read."""
         today = day_of(self._clock_ms())
-        return usage_lines(today, self.of_days([today]).get(today, {}), None)
+        try:
+            return usage_lines(today, self.of_days([today]).get(today, {}), None)
+        except Overloaded:
+            return None
 
     def _count(self, workspace_id: int, rows: int, size: int) -> None:
         self.quotas.charge(workspace_id, rows)

@@ -12,7 +12,7 @@ from app.parquet.data_file import DataFile, FileState
 
 log = logging.getLogger(__name__)
 
-LOOKS_MAX: Final = 500
+LOOKS_MAX: Final = 200
 """Files that one call looks at; the next one goes on behind them."""
 
 Files = Sequence[DataFile]

@@ -74,6 +74,7 @@ def test_a_listed_file_has_all_that_the_contract_names(client, published):
                 "created_at": f"{DATE}T10:00:00.000Z",
                 "updated_at": f"{DATE}T10:00:00.000Z",
                 "sealed": False,
+                "state": "published",
             }
         ],
         "next_cursor": None,
