@@ -300,10 +300,12 @@ def test_a_connection_too_many_is_handed_over_for_its_refusal() -> None:
             first = await lane.connect()
             first[1].write(request(BODY))
             assert (await answer_of(first[0]))[0] == 202
-            second = await lane.connect()
+            second, third = await lane.connect(), await lane.connect()
+            third[1].write(request(BODY))
+            assert (await third[0].readline()).split()[1] == b"503"
             second[1].write(request(BODY))
-            assert (await second[0].readline()).split()[1] == b"503"
-            for _, writer in (first, second):
+            assert (await answer_of(second[0]))[0] == 202, "who was there before goes on"
+            for _, writer in (first, second, third):
                 writer.close()
 
     run(test)
