@@ -1,12 +1,17 @@
-"""Partitions whose time has passed: their files are declared final, and removed when they are too old."""
+"""Partitions whose time has passed: their files are declared final, laid again, and removed when too old."""
 
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from app.disk.durable_fs import DurableFS
 from app.parquet.partition import Partition
+from app.publish.destination import Destination
+from app.publish.final_form import FinalForms
 from app.publish.manifest import Manifest
+from app.publish.observer import Observer
+from app.publish.paths import SinkPaths
 from app.publish.publisher import Publisher
 from app.publish.retention import Retention
 from app.publish.rotation import WriterPolicy, is_final
@@ -17,31 +22,63 @@ SEAL_INTERVAL_MS: Final = 1_000
 class PassedPartitions:
     """For the writer thread alone, while nothing else is being published.
 
-    clock: ms since the epoch. timer: ms on a clock that is never set.
+    clock: ms since the epoch. timer: ms on a clock that is never set. first_lsn: the oldest frame that the
+    journal still has. on_removed(partition, rows): they are in no file from now on.
     """
 
     def __init__(
         self,
         policy: WriterPolicy,
+        fs: DurableFS,
+        paths: SinkPaths,
         manifest: Manifest,
+        destination: Destination,
         publisher: Publisher,
-        retention: Retention,
         clock: Callable[[], int],
         timer: Callable[[], int],
+        observer: Observer,
+        first_lsn: Callable[[], int],
+        on_removed: Callable[[Partition, int], None],
     ) -> None:
         self._policy = policy
         self._manifest = manifest
         self._publisher = publisher
-        self._retention = retention
         self._clock = clock
         self._timer = timer
         self._seal_at_ms = timer() + policy.seal_after_ms  # replay may still bring rows of passed days
+        self._retention = Retention(
+            policy.retention,
+            manifest,
+            destination,
+            publisher,
+            clock,
+            timer,
+            observer,
+            first_lsn,
+            on_removed,
+        )
+        self._final: FinalForms | None = None
+        root = destination.grows_in
+        if policy.final is not None and root is not None:
+            self._final = FinalForms(
+                policy, policy.final, fs, paths, root, manifest, publisher, clock, timer, observer
+            )
+
+    def start(self) -> None:
+        if self._final is not None:
+            self._final.start()
+
+    def stop(self) -> None:
+        if self._final is not None:
+            self._final.stop()
 
     def turn(self, has_rows: Callable[[Partition], bool]) -> None:
         """has_rows: whether rows of a partition wait for their file. Raises SyncFailed."""
         self._seal(has_rows)
         if self._publisher.is_idle:
             self._retention.turn(has_rows)
+        if self._final is not None and self._publisher.is_idle:
+            self._final.turn()
 
     def _seal(self, has_rows: Callable[[Partition], bool]) -> None:
         """Declare final the files whose time has passed and for which no rows wait."""

@@ -8,6 +8,7 @@ import msgspec
 
 from app.parquet.file_policy import FilePolicy
 from app.parquet.partition import Rotation
+from app.publish.final_policy import FinalPolicy
 from app.publish.retention_rules import RetentionPolicy
 
 AGE_SHARE: Final = 16
@@ -36,6 +37,7 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     copy_bytes_per_s: requests that wait for a file hasten its flush, and each flush copies the file where
         the file system cannot share blocks. They are published together, at most this much a second.
     retention: how long files are kept.
+    final: how a partition that is over is laid again; None where that is not done.
     """
 
     rotation: Rotation = Rotation.DAILY
@@ -52,6 +54,7 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     retry_ms_max: int = 10_000
     copy_bytes_per_s: int = 32 << 20
     retention: RetentionPolicy = RetentionPolicy()
+    final: FinalPolicy | None = None
 
 
 class Due(Enum):

@@ -248,6 +248,7 @@ class Stager:
                 first_lsn=old.first_lsn if old else span.first_lsn,
                 last_lsn=span.last_lsn,
                 commit=span.commit if self._policy.layout.for_tables else None,
+                row_groups=draft.row_groups,
             )
         )
 

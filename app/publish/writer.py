@@ -33,7 +33,6 @@ from app.publish.passed import PassedPartitions
 from app.publish.paths import SinkPaths
 from app.publish.publisher import Published, Publisher
 from app.publish.reading_back import BackReader, ReadBack
-from app.publish.retention import Retention
 from app.publish.rotation import WriterPolicy, largest
 from app.publish.set_aside import Trouble, describe
 from app.publish.unpublished import Unpublished
@@ -84,8 +83,10 @@ class Writer:
         self._commands: list[FlushCommand] = []
         self._last_lsn = 0
         self._trimmed = 0
-        retention = Retention(
-            policy.retention,
+        self._passed = PassedPartitions(
+            policy,
+            fs,
+            paths,
             manifest,
             destination,
             self._publisher,
@@ -95,7 +96,6 @@ class Writer:
             first_lsn,
             self._intake.removed,
         )
-        self._passed = PassedPartitions(policy, manifest, self._publisher, retention, clock, timer)
         self._choice = Choice(policy, clock, timer, journal_bytes, self._publisher.set_aside)
         self._oldest_ms: int | None = None
         self._open_partitions = 0
@@ -191,6 +191,7 @@ class Writer:
         """Begin the thread. Rows that recovery has put are treated like others."""
         self._thread = threading.Thread(target=self._run, name="parquet-writer", daemon=True)
         self._thread.start()
+        self._passed.start()
 
     def close(self, deadline_s: float) -> bool:
         """Publish everything buffered, as far as it goes within so many seconds, and end the thread.
@@ -198,6 +199,7 @@ class Writer:
         Returns whether everything was published; what was not is in the journal.
         """
         self._drain_until_s = time.monotonic() + deadline_s
+        self._passed.stop()
         if self._thread is not None:
             self._intake.wake()
             self._thread.join(deadline_s)

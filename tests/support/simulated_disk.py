@@ -259,9 +259,13 @@ class SimulatedFS(DurableFS):
     def open_append(self, path: Path) -> DurableFile:
         return self.step("open_append", path, lambda: SimulatedHandle(self, path, self.disk.file(path)))
 
-    def clone(self, source: Path, destination: Path, size: int) -> None:
+    def clone(
+        self, source: Path, destination: Path, size: int, dead: Sequence[tuple[int, int]] = ()
+    ) -> None:
         def act() -> None:
-            content = bytes(self.disk.file(source).cached[:size])
+            content = bytearray(self.disk.file(source).cached[:size])
+            for start, stop in dead:
+                content[start:stop] = bytes(stop - start)
             if len(content) < size:
                 raise OSError(errno.EIO, "is shorter", str(source))
             directory = self.disk.directory(destination.parent)
@@ -269,9 +273,16 @@ class SimulatedFS(DurableFS):
                 raise FileExistsError(errno.EEXIST, "file exists", str(destination))
             file = SimFile()
             self.disk.rename_entries((directory, destination.name, file))
-            file.write(0, content)
+            file.write(0, bytes(content))
 
         self.step("clone", destination, act)
+
+    def punch(self, path: Path, start: int, stop: int) -> None:
+        def act() -> None:
+            self.disk.file(path).write(start, bytes(stop - start))
+
+        self.step("punch", path, act)
+        self.sync_file(path)
 
     def sync_file(self, path: Path) -> None:
         kind = self._begin("sync_file")
