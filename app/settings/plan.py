@@ -16,6 +16,7 @@ from app.journal.policy import JournalPolicy
 from app.parquet.layout import Layout
 from app.parquet.location import Folders
 from app.parquet.partition import Rotation
+from app.publish.final_policy import FinalPolicy
 from app.publish.rotation import WriterPolicy
 from app.query.policy import Lake, QueryPolicy
 from app.settings.ingest import parse_date
@@ -95,6 +96,7 @@ def policies(settings: Settings) -> Policies:
             node=server.node_id,
             folders=Folders(sink.layout),
             retention=retention_policy(settings.retention),
+            final=final_policy(settings),
             writer_version=f"parquet-sink {version('parquet-sink')}",
         ),
         reserve_bytes=journal.reserve_size,
@@ -113,6 +115,15 @@ def layout_of(settings: Settings) -> Layout:
         promotions=tuple(each.promotion for each in sink.promote),
         for_tables=settings.catalog.enabled,
     )
+
+
+def final_policy(settings: Settings) -> FinalPolicy | None:
+    """None where files are not laid again: it is switched off, or published files may not change."""
+    sink = settings.sink
+    can = sink.directory is not None and settings.journal.type == "local" and not settings.catalog.enabled
+    if not can or sink.final.enabled is False:
+        return None
+    return sink.final.policy(layout_of(settings), settings.journal.resume_free_space)
 
 
 def query_policy(settings: Settings) -> QueryPolicy:

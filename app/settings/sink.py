@@ -21,6 +21,7 @@ from app.parquet.promotion import (
     refuse_conflicts,
 )
 from app.settings.fields import AtLeastOne, Place, Section
+from app.settings.final import FinalSettings
 from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
 from app.settings.store import StoreSettings
 
@@ -59,6 +60,7 @@ class ParquetSinkSettings(Section):
         "required in a `[sinks.<name>]` section"
     )
     store: StoreSettings = StoreSettings()
+    final: FinalSettings = FinalSettings()
     rotation: Literal["hourly", "daily"] = Field(
         default="daily", description="a file a day, or a file an hour"
     )
@@ -140,6 +142,13 @@ class ParquetSinkSettings(Section):
         if self.data_format != "json" and (self.payload_type == "json" or self.promote):
             raise ValueError('payload_type = "json" and promote need data_format = "json"')
         refuse_conflicts([each.promotion for each in self.promote])
+        if complaint := self.final.complaint(each.name for each in self.promote):
+            raise ValueError(complaint)
+        if self.final.enabled and self.url is not None:
+            raise ValueError(
+                "final.enabled: objects in a bucket never change, so files are not laid again there; leave "
+                "the key out, or set it to false"
+            )
         for each in self.promote:
             if self.layout == "hive" and each.name.lower() in HIVE_COLUMNS:
                 raise ValueError(

@@ -3,6 +3,7 @@
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --bucket
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --retention
+    python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --final
 
 Each campaign is a function of a seed and a size, and prints seed, planned, fired and violations. A run in
 which a fault did not fire counts as failed.
@@ -24,6 +25,9 @@ import pyarrow.parquet as pq
 
 from app.disk.durable_file import SyncFailed
 from app.kinds import Kind
+from app.parquet.laid_again import ROW_GROUPS_MIN, LayingPolicy
+from app.parquet.layout import Layout
+from app.publish.final_policy import FinalPolicy
 from app.publish.retention_rules import RetentionPolicy, RetentionRule
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench, Journal
@@ -38,8 +42,14 @@ EXPIRING = 8
 EXPIRED_MS = NOON_MS + 4 * DAY_MS
 RETENTION = RetentionPolicy((RetentionRule(EXPIRING, None, 2 * DAY_MS),), interval_ms=0, files_per_turn=1)
 
+OVER_MS = NOON_MS + 2 * DAY_MS
+FINAL = FinalPolicy(
+    laying=LayingPolicy(layout=Layout(), section_bytes=30_000), grace_ms=60_000, interval_ms=0, pause_ms=1_000
+)
+LAYING_POLICY = msgspec.structs.replace(POLICY, row_group_rows=1_000, max_file_bytes=1 << 20, final=FINAL)
+
 ROOT = Path("/node")
-PUBLISHING = ("put_object", "rename", "sync_directory", "datasync")
+PUBLISHING = ("put_object", "rename", "sync_directory", "datasync", "punch")
 Row = tuple[int, str, int]
 """Workspace, kind, timestamp."""
 
@@ -68,7 +78,8 @@ class Result:
 class World:
     """What outlives a process: the disk, the journal's untrimmed frames, and the oracle's list of rows.
 
-    objects: what a bucket holds, by path, where files go to one. expires: whether retention is set.
+    objects: what a bucket holds, by path, where files go to one. expires: whether retention is set. lays:
+    whether files are laid again.
     """
 
     disk: SimulatedDisk = field(default_factory=SimulatedDisk)
@@ -76,6 +87,7 @@ class World:
     sent: Counter[Row] = field(default_factory=Counter)
     objects: dict[str, bytes] | None = None
     expires: bool = False
+    lays: bool = False
 
     @classmethod
     def with_bucket(cls) -> "World":
@@ -89,14 +101,20 @@ class World:
     def expiring_bucket(cls) -> "World":
         return cls(objects={}, expires=True)
 
+    @classmethod
+    def laying(cls) -> "World":
+        return cls(lays=True)
+
     def copy(self, disk: SimulatedDisk | None = None) -> "World":
         objects = None if self.objects is None else dict(self.objects)
         disk = disk or copy.deepcopy(self.disk)
-        return World(disk, dict(self.journal), Counter(self.sent), objects, self.expires)
+        return World(disk, dict(self.journal), Counter(self.sent), objects, self.expires, self.lays)
 
     def bench(self, fs: SimulatedFS) -> Bench:
         store = None if self.objects is None else SimulatedStore(self.objects, fs)
-        policy = msgspec.structs.replace(POLICY, retention=RETENTION) if self.expires else POLICY
+        policy = LAYING_POLICY if self.lays else POLICY
+        if self.expires:
+            policy = msgspec.structs.replace(policy, retention=RETENTION)
         return Bench(ROOT, fs, policy, journal=self.journal, store=store)
 
     def tree(self) -> dict[Path, bytes]:
@@ -133,10 +151,18 @@ class Story:
         self._chapter(bench, 0)
         bench = self.world.bench(self.fs)
         self._chapter(bench, 20)
+        if self.world.lays:
+            for lsn in range(30, 35):
+                self._put_events(bench, lsn, 7)
+                self._drain(bench)
         bench.turn_at(NOON_MS + DAY_MS)  # the day has passed: all is flushed, then sealed
         bench.turn_at(bench.now_ms + POLICY.seal_after_ms)
         self._put_events(bench, 40, 7)  # and yet there is a late row
         self._drain(bench)
+        if self.world.lays:
+            lay(bench, OVER_MS)
+            bench = self.world.bench(self.fs)
+            lay(bench, OVER_MS + FINAL.grace_ms)
         if self.world.expires:
             expire(bench)
             self._put_events(bench, 41, EXPIRING)  # a row of a day that is removed
@@ -196,6 +222,12 @@ def expire(bench: Bench) -> None:
         bench.turn_at(EXPIRED_MS + turn * POLICY.retry_ms_max)
 
 
+def lay(bench: Bench, begin_ms: int) -> None:
+    """A file a turn is laid again, or gives its old bytes back."""
+    for turn in range(20):
+        bench.turn_at(begin_ms + turn * FINAL.pause_ms)
+
+
 def check(world: World) -> list[str]:
     """Start on what is left, publish all, and compare with what was sent; then start once more."""
     fs = world.disk.mount()
@@ -204,6 +236,9 @@ def check(world: World) -> list[str]:
         leftovers = fs.list_directory(bench.paths.staging(fs))
         leftovers += [bench.paths.intent.name] * fs.exists(bench.paths.intent)
         bench.writer.turn(everything=True)
+        if world.lays:
+            lay(bench, OVER_MS + DAY_MS)
+            lay(bench, OVER_MS + 2 * DAY_MS)
         if world.expires:
             expire(bench)
         wrong = [f"left behind: {leftovers}"] * bool(leftovers) + list(_violations(world, bench))
@@ -228,7 +263,7 @@ def _violations(world: World, bench: Bench) -> Iterator[str]:
         except Exception as error:
             yield f"{path} is not readable: {error}"
             continue
-        if len(content) > POLICY.max_file_bytes:
+        if len(content) > bench.policy.max_file_bytes:
             yield f"{path} is too large"
         workspace_id = int(path.relative_to(data).parts[0])
         kind = path.name.partition("-")[0].removesuffix(".parquet")
@@ -245,12 +280,28 @@ def _violations(world: World, bench: Bench) -> Iterator[str]:
             if line.accepted != sent or line.buffered or line.quarantined:
                 yield f"the account of {workspace_id} {kind} is {line}, and {sent} rows were sent"
         world = World(sent=Counter({row: n for row, n in world.sent.items() if row[0] != EXPIRING}))
+    if world.lays:
+        yield from _not_final(world, bench)
     if found != world.sent:
         yield f"lost {dict(world.sent - found)}, too many {dict(found - world.sent)}"[:300]
     if bench.report.unknown_files:
         yield f"unknown {bench.report.unknown_files}"
     if bench.journal or bench.writer.buffered_rows or bench.writer.buffered_bytes:
         yield f"not trimmed: {sorted(bench.journal)}, {bench.writer.buffered_rows} rows buffered"
+
+
+def _not_final(world: World, bench: Bench) -> Iterator[str]:
+    """Every file that gains has its final form, and none of its old bytes."""
+    contents = world.tree()
+    for file in bench.manifest.files():
+        if file.final is None:
+            if file.row_groups >= ROW_GROUPS_MIN:
+                yield f"{file.path} of {file.row_groups} row groups is not laid again"
+            continue
+        content = contents[ROOT / "data" / file.path]
+        old = [content[start:stop] for start, stop in file.final.dead]
+        if not file.final.given_back or any(each.strip(b"\0") for each in old) or content[:4] != b"PAR1":
+            yield f"{file.path} still has old bytes, {file.final}"
 
 
 def _faults(calls: list[str], crashes: bool, forever: bool) -> Iterator[Fault]:
@@ -369,6 +420,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--bucket", action="store_true", help="files go to an object store in memory")
+    parser.add_argument("--final", action="store_true", help="files are laid again when their day is over")
     parser.add_argument("--retention", action="store_true", help="files of one workspace expire")
     options = parser.parse_args()
     pa.set_cpu_count(1)  # threads of its own take longer to wake than the few rows take
@@ -376,6 +428,8 @@ def main() -> int:
     new: NewWorld = World.with_bucket if options.bucket else World
     if options.retention:
         new = World.expiring_bucket if options.bucket else World.expiring
+    if options.final:
+        new = World.laying
     result = CAMPAIGNS[options.campaign](options.seed, options.size, new)
     print(result)
     return 0 if result.passed else 1

@@ -22,3 +22,11 @@ def test_what_is_too_old_is_removed_exactly_once_whatever_fails(
     result: Result = campaign(SEED, size, new)
     print(result)
     assert result.passed, str(result)
+
+
+@pytest.mark.parametrize(("campaign", "size"), [(any_fault, 20), (power_loss, 100), (crash_in_recovery, 20)])
+def test_a_day_that_is_over_is_laid_again_once_whatever_fails(campaign: object, size: int) -> None:
+    assert callable(campaign)
+    result: Result = campaign(SEED, size, World.laying)
+    print(result)
+    assert result.passed, str(result)

@@ -259,9 +259,7 @@ class SimulatedFS(DurableFS):
     def open_append(self, path: Path) -> DurableFile:
         return self.step("open_append", path, lambda: SimulatedHandle(self, path, self.disk.file(path)))
 
-    def clone(
-        self, source: Path, destination: Path, size: int, dead: Sequence[tuple[int, int]] = ()
-    ) -> None:
+    def clone(self, source: Path, destination: Path, size: int, dead: Sequence[tuple[int, int]] = ()) -> None:
         def act() -> None:
             content = bytearray(self.disk.file(source).cached[:size])
             for start, stop in dead:

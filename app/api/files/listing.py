@@ -98,6 +98,7 @@ def file_json(file: DataFile) -> dict[str, object]:
         "kind": file.kind.value,
         "rows": file.rows,
         "bytes": file.bytes,
+        "disk_bytes": file.disk_bytes,
         "min_timestamp": file.min_timestamp,
         "max_timestamp": file.max_timestamp,
         "compression": file.compression,

@@ -89,6 +89,7 @@ def data_file_example() -> JsonObject:
         "kind": "events",
         "rows": 48210,
         "bytes": 3120455,
+        "disk_bytes": 3120455,
         "min_timestamp": 1790000000000,
         "max_timestamp": 1790003599000,
         "compression": "snappy",
@@ -188,12 +189,20 @@ def _data_file_schema() -> JsonObject:
         kind={"type": "string", "enum": [kind.value for kind in Kind]},
         rows=_count("Rows in the file."),
         bytes=_count("Length of the file."),
+        disk_bytes=_count(
+            "What it takes on the disk: less than its length where it was laid again and its old bytes were "
+            "given back."
+        ),
         min_timestamp=milliseconds,
         max_timestamp=milliseconds,
         compression=_text("Of its pages."),
         created_at={"type": "string", "format": "date-time", "description": "When it was first published."},
         updated_at={"type": "string", "format": "date-time", "description": "When it was last published."},
-        sealed={"type": "boolean", "description": "The file never changes again."},
+        sealed={
+            "type": "boolean",
+            "description": "No rows are added any more. A sealed file of a day that is over may be laid "
+            "again once, with the same rows.",
+        },
         state={
             "enum": ["published", "removed", "changed"],
             "description": "removed: somebody took the file away; changed: it is not what was published.",
