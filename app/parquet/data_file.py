@@ -39,7 +39,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: below `{path}`, posix. bytes: its length. min_timestamp, max_timestamp: ms since the epoch.
     created_at: when its first version was published, RFC 3339 UTC. updated_at: when this one was; empty in
         manifests of earlier versions.
-    sealed: it will never change again.
+    sealed: no row is added any more; it may be laid again, once.
     first_lsn, last_lsn: journal frames from the first to the last of which it has rows.
     number: its place among the files of its partition, from 0.
     commit: which one published it, for tables to list it; None for a file that they cannot list.

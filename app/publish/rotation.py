@@ -110,7 +110,7 @@ def lag_ms(opened_ms: int, policy: WriterPolicy, now_ms: int) -> int:
 
 
 def is_final(end_ms: int, policy: WriterPolicy, now_ms: int) -> bool:
-    """Whether the files of a partition without buffered rows will never change again."""
+    """Whether the files of a partition without buffered rows will get no rows any more."""
     return now_ms >= end_ms + policy.seal_after_ms
 
 

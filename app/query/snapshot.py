@@ -31,7 +31,8 @@ from app.publish.paths import SinkPaths
 from app.schema import SCHEMAS
 
 PINNED_FILES_MAX: Final = 500
-"""Of files that may still grow; those that are sealed never change, and are opened by their names."""
+"""Of files that may still grow; those that are sealed keep their bytes for the grace, and are opened by
+their names."""
 
 TRIES_MAX: Final = 500
 PAUSE_S: Final = 0.01

@@ -66,6 +66,27 @@ def snapshot_rows(
     )
 
 
+def log_rows(first: int, count: int) -> pa.RecordBatch:
+    numbers = range(first, first + count)
+    return pa.record_batch(
+        [
+            np.arange(first, first + count),
+            np.full(count, NOON_MS),
+            np.full(count, 7, "u8"),
+            pa.array(["info", "error"]).take(pa.array([number % 2 for number in numbers])),
+            pa.array(["log"] * count, pa.string()),
+            pa.array([None if number % 3 else "web" for number in numbers], pa.string()),
+            pa.array(["shop"] * count, pa.string()),
+            pa.array(
+                [None if number % 2 else bytes([number % 256] * 16) for number in numbers], pa.binary(16)
+            ),
+            pa.array([bytes(16)] * count, pa.binary(16)),
+            pa.array([b"{}"] * count, pa.binary()),
+        ],
+        schema=SCHEMAS[Kind.LOGS],
+    )
+
+
 def published(data: Path, pattern: str = "**/*.parquet") -> dict[str, list[int]]:
     """Timestamps in each file below `data`, by path; every file is read in full."""
     found = {}

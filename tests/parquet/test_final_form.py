@@ -1,8 +1,10 @@
 """A day that is over is laid again, once: sorted, in few row groups, and no reader notices."""
 
+import errno
 import os
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -14,10 +16,21 @@ from app.kinds import Kind
 from app.parquet.laid_again import LayingPolicy
 from app.parquet.layout import Layout
 from app.publish.final_policy import FinalPolicy
+from app.publish.retention_rules import RetentionPolicy, RetentionRule
 from app.publish.rotation import WriterPolicy
+from app.run.snapshot import take_snapshot
+from app.schema import SCHEMAS
 from tests.parquet.bench import Bench
 from tests.parquet.moody_fs import MoodyFS
-from tests.parquet.rows import DAY_MS, NOON_MS, event_rows, published
+from tests.parquet.rows import (
+    DAY_MS,
+    NOON_MS,
+    all_timestamps,
+    event_rows,
+    log_rows,
+    published,
+    snapshot_rows,
+)
 from tests.support.simulated_disk import Crash
 
 PATH = "7/2026-01-01/events.parquet"
@@ -30,10 +43,15 @@ FLUSHES = 10
 PLAIN = Layout()
 
 
-def policy(layout: Layout = PLAIN, final: Layout | None = None, **changes: int) -> WriterPolicy:
+def policy(layout: Layout = PLAIN, final: Layout | None = None, **changes: Any) -> WriterPolicy:
     laying = LayingPolicy(layout=final or layout, sort=("timestamp", "device_id"))
     rules = WriterPolicy(layout=layout, final=FinalPolicy(laying=laying, grace_ms=GRACE_MS, interval_ms=0))
     return msgspec.structs.replace(rules, **changes)
+
+
+def policy_with(rules: WriterPolicy, laying: LayingPolicy) -> WriterPolicy:
+    assert rules.final is not None
+    return msgspec.structs.replace(rules, final=msgspec.structs.replace(rules.final, laying=laying))
 
 
 def a_day(tmp_path: Path, fs: DurableFS | None = None, rules: WriterPolicy | None = None) -> Bench:
@@ -162,6 +180,26 @@ def test_what_was_laid_again_is_known_by_its_footer(tmp_path: Path, lost: str) -
     assert sorted(t for rows in published(bench.data).values() for t in rows) == list(range(ROWS * FLUSHES))
 
 
+def test_a_file_that_begins_within_a_commit_is_known_by_its_footer(tmp_path: Path) -> None:
+    """The manifest is older than the last files that were laid again, and not than the commit before."""
+    bench = Bench(tmp_path, policy=policy(max_file_bytes=40_000, row_group_rows=20))
+    bench.put(1, event_rows(0, 900))
+    bench.flush()
+    bench = Bench(tmp_path, policy=policy(max_file_bytes=40_000), journal=bench.journal)
+    over(bench)
+    manifest = bench.paths.manifest.read_bytes()
+    for turn in range(len(bench.manifest.files())):
+        bench.turn_at(OVER_MS + turn)
+    files = bench.manifest.files()
+    assert len(files) > 2
+    assert all(file.final is not None for file in files)
+    bench.paths.manifest.write_bytes(manifest)
+    report = bench.start()
+    assert (report.unknown_files, report.files.incomplete, report.files.broken) == ([], [], [])
+    assert all(file.final is not None for file in bench.manifest.files())
+    assert all_timestamps(bench.data) == list(range(900))
+
+
 def test_late_rows_go_to_the_next_number(tmp_path: Path) -> None:
     bench = a_day(tmp_path)
     over(bench)
@@ -185,8 +223,7 @@ def test_memory_is_bounded_by_sections_each_of_them_sorted(tmp_path: Path) -> No
     rules = policy(row_group_bytes=30_000)
     assert rules.final is not None
     laying = msgspec.structs.replace(rules.final.laying, section_bytes=150_000)
-    rules = msgspec.structs.replace(rules, final=msgspec.structs.replace(rules.final, laying=laying))
-    bench = Bench(tmp_path, policy=rules)
+    bench = Bench(tmp_path, policy=policy_with(rules, laying))
     for flush in range(40):
         bench.put(flush + 1, event_rows(50 * (40 - flush - 1), 50))
         bench.flush()
@@ -269,6 +306,74 @@ def test_where_a_file_system_has_no_holes_the_old_bytes_stay(
     (file,) = bench.manifest.files()
     assert file.disk_bytes == file.bytes
     assert published(bench.data) == {PATH: list(range(ROWS * FLUSHES))}
+
+
+class OtherDisk(DurableFS):
+    """No link leads to it."""
+
+    def link(self, source: Path, destination: Path) -> None:
+        raise OSError(errno.EXDEV, "is on another disk", str(destination))
+
+
+@pytest.mark.parametrize("given_back", [False, True])
+def test_a_copy_has_the_final_form_without_the_old_bytes(tmp_path: Path, given_back: bool) -> None:
+    bench = a_day(tmp_path)
+    over(bench)
+    if given_back:
+        bench.turn_at(bench.now_ms + GRACE_MS)
+    copied = take_snapshot(OtherDisk(), bench.paths, tmp_path / "copy")
+    assert (copied.copied, copied.rows) == (1, ROWS * FLUSHES)
+    copy = tmp_path / "copy/parquet" / PATH
+    (file,) = bench.manifest.files()
+    assert copy.stat().st_size == file.bytes
+    assert file.final is not None
+    assert copy.stat().st_blocks * 512 <= file.bytes - file.final.dead_bytes + 4 * 4096
+    assert published(tmp_path / "copy/parquet") == {PATH: list(range(ROWS * FLUSHES))}
+
+
+def test_a_file_that_is_too_old_goes_while_it_is_laid_again(tmp_path: Path) -> None:
+    rule = RetentionRule(None, None, 2 * DAY_MS)
+    bench = a_day(tmp_path, rules=policy(retention=RetentionPolicy((rule,), interval_ms=0)))
+    layer = bench.writer._passed._final._layer  # type: ignore[union-attr]
+    begun = []
+    layer.begin = begun.append  # type: ignore[method-assign, assignment]
+    over(bench)
+    assert [file.path for file in begun] == [PATH]
+    layer._outcomes.put(layer._lay(begun[0], lambda seconds: None))
+    bench.turn_at(NOON_MS + 4 * DAY_MS)
+    assert published(bench.data) == {}
+    assert bench.manifest.files() == ()
+    assert os.listdir(bench.paths.staging(bench.fs)) == []
+    line = bench.writer.account()[7, Kind.EVENTS]
+    assert (line.published, line.removed) == (0, ROWS * FLUSHES)
+    bench.start()
+    assert bench.report.unknown_files == []
+
+
+def test_a_file_that_was_laid_again_is_removed_when_it_is_too_old(tmp_path: Path) -> None:
+    rule = RetentionRule(None, None, 2 * DAY_MS)
+    bench = a_day(tmp_path, rules=policy(retention=RetentionPolicy((rule,), interval_ms=0)))
+    over(bench)
+    bench.turn_at(NOON_MS + 4 * DAY_MS)
+    assert not bench.data.joinpath(PATH).exists()
+    assert bench.manifest.files() == ()
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_files_can_be_sorted_by_every_column_but_the_payload(kind: Kind, tmp_path: Path) -> None:
+    make = {Kind.EVENTS: event_rows, Kind.SNAPSHOTS: snapshot_rows, Kind.LOGS: log_rows}[kind]
+    rules = policy()
+    assert rules.final is not None
+    names = tuple(name for name in SCHEMAS[kind].names if name != "payload")
+    laying = msgspec.structs.replace(rules.final.laying, sort=(names[-1], *names[:-1]))
+    bench = Bench(tmp_path, policy=policy_with(rules, laying))
+    for flush in range(5):
+        bench.put(flush + 1, make(10 * flush, 10), kind)
+        bench.flush()
+    over(bench)
+    (file,) = bench.manifest.files()
+    assert file.final is not None
+    assert all_timestamps(bench.data) == list(range(50))
 
 
 @pytest.mark.parametrize(

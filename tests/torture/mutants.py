@@ -39,6 +39,9 @@ DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
 RETENTION_POWER: Final = "tests.parquet.crash_campaign power_loss --seed 1 --size 600 --retention"
 RETENTION: Final = "pytest tests/parquet/test_retention.py"
 
+FINAL_POWER: Final = "tests.parquet.crash_campaign power_loss --seed 1 --size 600 --final"
+FINAL: Final = "pytest tests/parquet/test_final_form.py"
+
 QUESTIONS: Final = "pytest tests/query/test_ask_over_http.py -k workspace"
 
 PAGES: Final = "pytest tests/http/test_pages.py -k directory"
@@ -530,6 +533,70 @@ MUTANTS: Final = (
         "                raise failure",
         "                pass",
         STORE,
+    ),
+    # --- the final form ---
+    Mutant(
+        "laid again: the old bytes go before the grace is over",
+        "app/publish/final_form.py",
+        "return self._timer() >= laid_at + self._final.grace_ms",
+        "return True",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: a byte too far is given back",
+        "app/publish/final_form.py",
+        "self._fs.punch(path, start, stop)",
+        "self._fs.punch(path, start, stop + 1)",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: the magic bytes at the beginning are given back",
+        "app/publish/final_form.py",
+        "self._fs.punch(path, start, stop)",
+        "self._fs.punch(path, 0, stop)",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: what is punched is not looked at before",
+        "app/publish/final_form.py",
+        "is_ours = self._fs.stat(path).size == file.bytes and self._is_dead(path, form)",
+        "is_ours = True",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: the footer has its name before the bytes are on the disk",
+        "app/publish/final_form.py",
+        "                target.sync()\n",
+        "",
+        FINAL_POWER,
+    ),
+    Mutant(
+        "laid again: a file that was removed meanwhile comes back",
+        "app/publish/final_form.py",
+        "elif self._manifest.find(outcome.old.path) != outcome.old:",
+        "elif False:",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: the file does not say which of its bytes are dead",
+        "app/publish/final_form.py",
+        "            **said_of(form),\n",
+        "",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: it is taken for the beginning of a commit that was cut off",
+        "app/publish/reconcile.py",
+        "begins_within = said.flush_offset and said.final is None",
+        "begins_within = said.flush_offset",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: damaged pages are carried over",
+        "app/publish/layer.py",
+        "page_checksum_verification=True",
+        "page_checksum_verification=False",
+        FINAL,
     ),
     # --- questions ---
     Mutant(
