@@ -88,27 +88,6 @@ class FileListing:
         return ordered
 
 
-def file_json(file: DataFile) -> dict[str, object]:
-    """A file as /files and /flush name it."""
-    return {
-        "path": file.path,
-        "workspace_id": file.workspace_id,
-        "date": file.date,
-        "hour": file.hour,
-        "kind": file.kind.value,
-        "rows": file.rows,
-        "bytes": file.bytes,
-        "disk_bytes": file.disk_bytes,
-        "min_timestamp": file.min_timestamp,
-        "max_timestamp": file.max_timestamp,
-        "compression": file.compression,
-        "created_at": file.created_at,
-        "updated_at": file.changed_at,
-        "sealed": file.sealed,
-        "state": file.state.value,
-    }
-
-
 def _stands_behind(file: DataFile, after: tuple[str, str]) -> bool:
     created_at, path = after
     return file.created_at < created_at or (file.created_at == created_at and file.path > path)
