@@ -89,6 +89,9 @@ class Metrics:
             "Bytes of the time before that take no room any more. Flat while final_files grows: the file "
             "system cannot give back a part of a file.",
         )
+        self.forgotten_rows = counter(
+            "forgotten_rows", "Rows that POST /forget has taken out of published files."
+        )
         self.write_errors = counter(
             "write_errors", "Publishing attempts that failed and are tried again. Any: look at the disk."
         )

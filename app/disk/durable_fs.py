@@ -28,6 +28,7 @@ from app.disk.hole import punch_hole
 from app.disk.side_by_side import Call, failures_of
 
 FILE_MODE: Final = 0o666
+_ZEROS: Final = bytes(1 << 20)
 DIRECTORY_MODE: Final = 0o777
 """Less the umask: who else may read the files is the operator's choice."""
 
@@ -90,6 +91,16 @@ class DurableFS:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             punch_hole(fd, start, stop, path)
+        finally:
+            os.close(fd)
+        self.sync_file(path)
+
+    def overwrite_with_zeros(self, path: Path, start: int, stop: int) -> None:
+        """What `punch` does to a reader, where the file system has no holes. OSError; SyncFailed."""
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            for at in range(start, stop, len(_ZEROS)):
+                os.pwrite(fd, memoryview(_ZEROS)[: stop - at], at)
         finally:
             os.close(fd)
         self.sync_file(path)

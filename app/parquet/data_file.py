@@ -21,12 +21,13 @@ class FinalForm(msgspec.Struct, frozen=True, kw_only=True):
 
     laid_ms: when, ms since the epoch. dead: ranges of its bytes, in their order, from the first one up to and
     not including the second, that its footer does not name any more. given_back: whether the file system
-    has them back.
+    has them back. erases: they must become zeros, also where the file system cannot take them back.
     """
 
     laid_ms: int
     dead: tuple[tuple[int, int], ...]
     given_back: bool = False
+    erases: bool = False
 
     @property
     def dead_bytes(self) -> int:

@@ -69,7 +69,7 @@ def facts_of(metadata: pq.FileMetaData) -> FileFacts | None:
 def said_of(final: FinalForm) -> dict[str, str]:
     """A final form as key-value metadata."""
     dead = ",".join(f"{start}-{stop}" for start, stop in final.dead)
-    return {"laid_ms": str(final.laid_ms), "dead": dead}
+    return {"laid_ms": str(final.laid_ms), "dead": dead} | ({"erases": "1"} if final.erases else {})
 
 
 def _final_form(said: Mapping[str, str]) -> FinalForm | None:
@@ -77,7 +77,7 @@ def _final_form(said: Mapping[str, str]) -> FinalForm | None:
         return None
     ranges = [each.partition("-") for each in said["dead"].split(",")]
     dead = tuple((int(start), int(stop)) for start, _, stop in ranges)
-    return FinalForm(laid_ms=int(said.get("laid_ms", "0")), dead=dead)
+    return FinalForm(laid_ms=int(said.get("laid_ms", "0")), dead=dead, erases="erases" in said)
 
 
 def read_facts(file: pa.NativeFile) -> FileFacts | None:

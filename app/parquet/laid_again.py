@@ -17,7 +17,8 @@ from app.kinds import Kind
 from app.parquet.draft import KEY_PREFIX
 from app.parquet.file_policy import FilePolicy
 from app.parquet.layout import Layout
-from app.parquet.row_group import RowGroup, encode_row_group, footer
+from app.parquet.row_group import encode_row_group, footer
+from app.parquet.wanted import Wanted, matching
 
 ROW_GROUPS_MIN: Final = 4
 """A file of fewer gains nothing."""
@@ -30,16 +31,12 @@ SPARE: Final = 1.1
 
 
 class LayingPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """layout: of the final form; columns as in the file policy's. sort: columns, the first one counts first;
-    those that a kind does not have are left out. section_bytes: what is sorted together, in memory."""
+    """layout: of the final form; its codec counts, columns stay what they are. sort: columns, the first one
+    counts first; those that a kind does not have are left out. section_bytes: sorted together, in memory."""
 
     layout: Layout
     sort: tuple[str, ...] = ("timestamp",)
     section_bytes: int = 64 << 20
-
-
-class OtherColumns(Exception):
-    """The file does not have the columns that files have now."""
 
 
 def gains(old: pq.FileMetaData, policy: FilePolicy) -> bool:
@@ -60,15 +57,20 @@ def _encoded_bytes(metadata: pq.FileMetaData) -> int:
 class LaidAgain:
     """New row groups for a file's rows, which will stand from `offset` on, one after the other.
 
-    old: the file as it is. offset: its length. Raises OtherColumns.
+    old: the file as it is, whose columns stay. offset: its length. without: rows that are left out.
     """
 
     def __init__(
-        self, old: pq.ParquetFile, kind: Kind, files: FilePolicy, policy: LayingPolicy, offset: int
+        self,
+        old: pq.ParquetFile,
+        kind: Kind,
+        files: FilePolicy,
+        policy: LayingPolicy,
+        offset: int,
+        without: Wanted | None = None,
     ) -> None:
-        self._schema = policy.layout.schema(kind)
-        if not old.schema_arrow.equals(self._schema):
-            raise OtherColumns
+        self._schema = old.schema_arrow.remove_metadata()
+        self._without = without
         self._old = old
         self._kind = kind
         self._files = files
@@ -77,6 +79,11 @@ class LaidAgain:
         self._metadata: list[pq.FileMetaData] = []
         self._begin = self._end = offset
         self.rows = 0
+        self.rows_left_out = 0
+
+    @property
+    def codec(self) -> str:
+        return self._policy.layout.codec
 
     @property
     def row_groups(self) -> int:
@@ -92,6 +99,8 @@ class LaidAgain:
             yield None
             rows = self._sorted(section)
             yield None
+            if not rows.num_rows:
+                continue
             for some in self._division(rows):
                 yield self._encode(some)
 
@@ -104,7 +113,7 @@ class LaidAgain:
         groups: list[pa.Table] = []
         size = 0
         for number in range(self._old.num_row_groups):
-            group = self._old.read_row_group(number, use_threads=False)
+            group = self._kept(self._old.read_row_group(number, use_threads=False))
             if groups and size + group.nbytes > self._policy.section_bytes:
                 yield pa.concat_tables(groups)
                 groups, size = [], 0
@@ -112,6 +121,13 @@ class LaidAgain:
             size += group.nbytes
         if groups:
             yield pa.concat_tables(groups)
+
+    def _kept(self, group: pa.Table) -> pa.Table:
+        if self._without is None:
+            return group
+        mask = matching(group, self._without)
+        self.rows_left_out += mask.true_count
+        return group.filter(pc.invert(mask))
 
     def _sorted(self, section: pa.Table) -> pa.Table:
         rows = section.combine_chunks()
@@ -133,7 +149,7 @@ class LaidAgain:
         return _encoded_bytes(self._old.metadata) / max(int(self._old.metadata.num_rows), 1)
 
     def _encode(self, rows: pa.Table) -> memoryview:
-        group: RowGroup = encode_row_group(rows, self._kind, self._policy.layout, self._end, self._sort)
+        group = encode_row_group(rows, self._kind, self._policy.layout, self._end, self._sort)
         self._metadata.append(group.metadata)
         self._end += group.size
         self.rows += rows.num_rows

@@ -16,6 +16,7 @@ from app.kinds import Kind
 from app.parquet.data_file import DataFile
 from app.parquet.partition import Partition
 from app.publish.buffer import PartitionRows
+from app.publish.manifest import Manifest
 from app.publish.stage import StagedFlush
 
 WAKE_BYTES: Final = 8 << 20
@@ -312,3 +313,13 @@ def _rows_by_workspace(rows: pa.RecordBatch) -> Iterator[tuple[int, int]]:
     column = rows.column(rows.schema.get_field_index("workspace_id"))
     workspaces, counts = np.unique(column.to_numpy(zero_copy_only=False), return_counts=True)
     return zip(workspaces.tolist(), counts.tolist(), strict=True)
+
+
+def accounts_of(manifest: Manifest) -> dict[tuple[int, Kind], RowAccount]:
+    """What was published and quarantined before this start."""
+    accounts = {key: RowAccount(published=rows) for key, rows in manifest.rows_published().items()}
+    for rows in manifest.quarantined():
+        accounts.setdefault((rows.workspace_id, rows.kind), RowAccount()).quarantined += rows.rows
+    for key, removed in manifest.rows_removed().items():
+        accounts.setdefault(key, RowAccount()).removed += removed
+    return accounts

@@ -184,7 +184,13 @@ class _Recovery:
         removed = intent.commit.removed
         if files or quarantined or removed:
             self._manifest.append(
-                Commit(id=intent.commit.id, files=files, quarantined=quarantined, removed=removed)
+                Commit(
+                    id=intent.commit.id,
+                    files=files,
+                    quarantined=quarantined,
+                    removed=removed,
+                    removed_rows=[] if lost else intent.commit.removed_rows,
+                )
             )
 
     def _staged(self, placement: Placement) -> Path | None:

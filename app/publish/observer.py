@@ -24,6 +24,9 @@ class Observer(Protocol):
     def bytes_given_back(self, count: int) -> None:
         """Old bytes of files that were laid again take no room any more."""
 
+    def rows_forgotten(self, rows: int) -> None:
+        """Rows that somebody wanted to be forgotten are in no file any more."""
+
     def write_error(self) -> None:
         """Publishing failed and will be tried again."""
 
@@ -60,6 +63,8 @@ class SilentObserver:
     def file_laid_again(self, old_bytes: int, new_bytes: int) -> None: ...
 
     def bytes_given_back(self, count: int) -> None: ...
+
+    def rows_forgotten(self, rows: int) -> None: ...
 
     def write_error(self) -> None: ...
 

@@ -7,8 +7,11 @@ import msgspec
 
 from app.disk.durable_fs import DurableFS
 from app.parquet.partition import Partition
+from app.publish.calls import Calls
 from app.publish.destination import Destination
 from app.publish.final_form import FinalForms
+from app.publish.forgetting import ForgetCommand, Forgetting
+from app.publish.giving_back import GivingBack
 from app.publish.manifest import Manifest
 from app.publish.observer import Observer
 from app.publish.paths import SinkPaths
@@ -22,8 +25,7 @@ SEAL_INTERVAL_MS: Final = 1_000
 class PassedPartitions:
     """For the writer thread alone, while nothing else is being published.
 
-    clock: ms since the epoch. timer: ms on a clock that is never set. first_lsn: the oldest frame that the
-    journal still has. on_removed(partition, rows): they are in no file from now on.
+    clock: ms since the epoch. timer: ms on a clock that is never set.
     """
 
     def __init__(
@@ -37,8 +39,7 @@ class PassedPartitions:
         clock: Callable[[], int],
         timer: Callable[[], int],
         observer: Observer,
-        first_lsn: Callable[[], int],
-        on_removed: Callable[[Partition, int], None],
+        calls: Calls,
     ) -> None:
         self._policy = policy
         self._manifest = manifest
@@ -54,31 +55,69 @@ class PassedPartitions:
             clock,
             timer,
             observer,
-            first_lsn,
-            on_removed,
+            calls.first_lsn,
+            calls.on_removed,
         )
+        self._giving_back: GivingBack | None = None
+        self._forgetting: Forgetting | None = None
         self._final: FinalForms | None = None
         root = destination.grows_in
-        if policy.final is not None and root is not None:
+        if root is None:
+            return
+        self._giving_back = GivingBack(policy.grace_ms, fs, root, manifest, publisher, clock, timer, observer)
+        self._forgetting = Forgetting(
+            policy,
+            fs,
+            paths,
+            root,
+            manifest,
+            publisher,
+            clock,
+            observer,
+            self._giving_back,
+            calls,
+        )
+        if policy.final is not None:
             self._final = FinalForms(
-                policy, policy.final, fs, paths, root, manifest, publisher, clock, timer, observer
+                policy,
+                policy.final,
+                fs,
+                paths,
+                root,
+                manifest,
+                publisher,
+                clock,
+                timer,
+                observer,
+                self._giving_back,
             )
 
     def start(self) -> None:
-        if self._final is not None:
-            self._final.start()
+        for part in (self._final, self._forgetting):
+            if part is not None:
+                part.start()
 
-    def stop(self) -> None:
+    def stop(self, reason: BaseException) -> None:
+        """reason: why what was asked for is not done any more."""
         if self._final is not None:
             self._final.stop()
+        if self._forgetting is not None:
+            self._forgetting.stop(reason)
+
+    def forget(self, command: ForgetCommand) -> None:
+        """From any thread. Raises ValueError where published files never change."""
+        if self._forgetting is None:
+            raise ValueError("published files never change here")
+        self._forgetting.ask(command)
 
     def turn(self, has_rows: Callable[[Partition], bool]) -> None:
         """has_rows: whether rows of a partition wait for their file. Raises SyncFailed."""
         self._seal(has_rows)
         if self._publisher.is_idle:
             self._retention.turn(has_rows)
-        if self._final is not None and self._publisher.is_idle:
-            self._final.turn()
+        for part in (self._giving_back, self._forgetting, self._final):
+            if part is not None and self._publisher.is_idle:
+                part.turn()
 
     def _seal(self, has_rows: Callable[[Partition], bool]) -> None:
         """Declare final the files whose time has passed and for which no rows wait."""

@@ -17,7 +17,7 @@ from app.publish.intent import Intent, IntentLog
 from app.publish.manifest import Commit, Manifest
 from app.publish.observer import Observer
 from app.publish.paths import SinkPaths
-from app.publish.removed_files import RemovedPartition
+from app.publish.removed_files import RemovedPartition, RemovedRows
 from app.publish.renaming import free_names, rename_files, rename_placements
 from app.publish.rotation import WriterPolicy
 from app.publish.set_aside import SetAside
@@ -150,9 +150,9 @@ class Publisher:
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 
-    def replace(self, file: DataFile, placement: Placement) -> None:
-        """Publish a file in place of its version before, with the same rows. Raises SyncFailed."""
-        commit = Commit(id=self._manifest.last_commit + 1, files=[file])
+    def replace(self, file: DataFile, placement: Placement, removed: Sequence[RemovedRows] = ()) -> None:
+        """Publish a file in place of its version before, less the removed rows. Raises SyncFailed."""
+        commit = Commit(id=self._manifest.last_commit + 1, files=[file], removed_rows=list(removed))
         self._pending = _Pending(Intent(commit, [placement]), [], time.perf_counter())
         self._publish(succeeded=True)
 

@@ -38,6 +38,7 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
         the file system cannot share blocks. They are published together, at most this much a second.
     retention: how long files are kept.
     final: how a partition that is over is laid again; None where that is not done.
+    grace_ms: how long old bytes of a file that was laid again stay readable: for queries that began before.
     """
 
     rotation: Rotation = Rotation.DAILY
@@ -55,6 +56,7 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     copy_bytes_per_s: int = 32 << 20
     retention: RetentionPolicy = RetentionPolicy()
     final: FinalPolicy | None = None
+    grace_ms: int = 3_600_000
 
 
 class Due(Enum):

@@ -15,8 +15,10 @@ from app.kinds import Kind
 from app.parquet.division import split
 from app.parquet.partition import Partition
 from app.publish.buffer import Buffers, PartitionRows
+from app.publish.calls import Calls
 from app.publish.choice import Choice
 from app.publish.destination import Destination
+from app.publish.forgetting import ForgetCommand
 from app.publish.intake import (
     FlushCommand,
     FlushResult,
@@ -25,6 +27,7 @@ from app.publish.intake import (
     RowAccount,
     RowsLeft,
     WriterStopped,
+    accounts_of,
 )
 from app.publish.local_directory import local_destination
 from app.publish.manifest import Manifest
@@ -76,25 +79,17 @@ class Writer:
         observer = observer or SilentObserver()
         self._publisher = Publisher(fs, paths, manifest, destination, policy, clock, timer, observer)
         memory_bytes = None if read_back is None else policy.max_buffered_bytes
-        self._intake = Intake(timer, _accounts(manifest), memory_bytes)
+        self._intake = Intake(timer, accounts_of(manifest), memory_bytes)
         self._unpublished = Unpublished(manifest, policy.rotation)
         self._back_reader = None if read_back is None else BackReader(read_back, self._unpublished, policy)
         self._buffers = Buffers()
         self._commands: list[FlushCommand] = []
         self._last_lsn = 0
         self._trimmed = 0
+        publisher, intake = self._publisher, self._intake
+        calls = Calls(first_lsn, intake.removed, intake.wake, self._trim_again)
         self._passed = PassedPartitions(
-            policy,
-            fs,
-            paths,
-            manifest,
-            destination,
-            self._publisher,
-            clock,
-            timer,
-            observer,
-            first_lsn,
-            self._intake.removed,
+            policy, fs, paths, manifest, destination, publisher, clock, timer, observer, calls
         )
         self._choice = Choice(policy, clock, timer, journal_bytes, self._publisher.set_aside)
         self._oldest_ms: int | None = None
@@ -187,6 +182,14 @@ class Writer:
         """What became of every row, by workspace and kind."""
         return self._intake.account()
 
+    def forget(self, command: ForgetCommand) -> None:
+        """Take rows out of published files, and have the journal give up what is published.
+
+        Raises ValueError where published files never change.
+        """
+        self._passed.forget(command)
+        self._intake.wake()
+
     def start(self) -> None:
         """Begin the thread. Rows that recovery has put are treated like others."""
         self._thread = threading.Thread(target=self._run, name="parquet-writer", daemon=True)
@@ -199,7 +202,6 @@ class Writer:
         Returns whether everything was published; what was not is in the journal.
         """
         self._drain_until_s = time.monotonic() + deadline_s
-        self._passed.stop()
         if self._thread is not None:
             self._intake.wake()
             self._thread.join(deadline_s)
@@ -223,6 +225,7 @@ class Writer:
         return self.buffered_rows == 0 or time.monotonic() >= self._drain_until_s
 
     def _end(self, reason: BaseException) -> None:
+        self._passed.stop(reason)
         for command in [*self._commands, *self._intake.close(reason)]:
             if not command.future.done():
                 command.future.set_exception(reason)
@@ -376,6 +379,10 @@ class Writer:
                 self._on_trim(through)
                 self._trimmed = through
 
+    def _trim_again(self) -> None:
+        self._trimmed = 0  # the journal may have sealed a segment since
+        self._trim()
+
     def _measure(self) -> None:
         waiting = [*self._buffers, *self._publisher.unfinished]
         self._open_partitions = len(waiting)
@@ -384,13 +391,3 @@ class Writer:
         for rows in waiting:
             by_workspace[rows.partition.workspace_id] += rows.bytes + rows.bytes_in_journal
         self._intake.measured(sum(rows.bytes for rows in waiting), by_workspace)
-
-
-def _accounts(manifest: Manifest) -> dict[tuple[int, Kind], RowAccount]:
-    """What was published and quarantined before this start."""
-    accounts = {key: RowAccount(published=rows) for key, rows in manifest.rows_published().items()}
-    for rows in manifest.quarantined():
-        accounts.setdefault((rows.workspace_id, rows.kind), RowAccount()).quarantined += rows.rows
-    for key, removed in manifest.rows_removed().items():
-        accounts.setdefault(key, RowAccount()).removed += removed
-    return accounts

@@ -112,6 +112,9 @@ class PublishObserver:
     def bytes_given_back(self, count: int) -> None:
         self._metrics.final_bytes_given_back.inc(count)
 
+    def rows_forgotten(self, rows: int) -> None:
+        self._metrics.forgotten_rows.inc(rows)
+
     def write_error(self) -> None:
         self._metrics.write_errors.inc()
 

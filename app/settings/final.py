@@ -66,7 +66,6 @@ class FinalSettings(Section):
             layout = msgspec.structs.replace(layout, codec=self.compression, level=self.compression_level)
         return FinalPolicy(
             laying=LayingPolicy(layout=layout, sort=tuple(self.sort)),
-            grace_ms=int(self.grace * 1000),
             share=self.share,
             free_bytes_min=free_bytes_min,
         )

@@ -97,6 +97,7 @@ def policies(settings: Settings) -> Policies:
             folders=Folders(sink.layout),
             retention=retention_policy(settings.retention),
             final=final_policy(settings),
+            grace_ms=int(sink.final.grace * 1000),
             writer_version=f"parquet-sink {version('parquet-sink')}",
         ),
         reserve_bytes=journal.reserve_size,

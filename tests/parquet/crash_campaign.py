@@ -43,10 +43,10 @@ EXPIRED_MS = NOON_MS + 4 * DAY_MS
 RETENTION = RetentionPolicy((RetentionRule(EXPIRING, None, 2 * DAY_MS),), interval_ms=0, files_per_turn=1)
 
 OVER_MS = NOON_MS + 2 * DAY_MS
-FINAL = FinalPolicy(
-    laying=LayingPolicy(layout=Layout(), section_bytes=30_000), grace_ms=60_000, interval_ms=0, pause_ms=1_000
+FINAL = FinalPolicy(laying=LayingPolicy(layout=Layout(), section_bytes=30_000), interval_ms=0, pause_ms=1_000)
+LAYING_POLICY = msgspec.structs.replace(
+    POLICY, row_group_rows=1_000, max_file_bytes=1 << 20, final=FINAL, grace_ms=60_000
 )
-LAYING_POLICY = msgspec.structs.replace(POLICY, row_group_rows=1_000, max_file_bytes=1 << 20, final=FINAL)
 
 ROOT = Path("/node")
 PUBLISHING = ("put_object", "rename", "sync_directory", "datasync", "punch")
@@ -162,7 +162,7 @@ class Story:
         if self.world.lays:
             lay(bench, OVER_MS)
             bench = self.world.bench(self.fs)
-            lay(bench, OVER_MS + FINAL.grace_ms)
+            lay(bench, OVER_MS + LAYING_POLICY.grace_ms)
         if self.world.expires:
             expire(bench)
             self._put_events(bench, 41, EXPIRING)  # a row of a day that is removed

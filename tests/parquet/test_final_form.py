@@ -45,7 +45,8 @@ PLAIN = Layout()
 
 def policy(layout: Layout = PLAIN, final: Layout | None = None, **changes: Any) -> WriterPolicy:
     laying = LayingPolicy(layout=final or layout, sort=("timestamp", "device_id"))
-    rules = WriterPolicy(layout=layout, final=FinalPolicy(laying=laying, grace_ms=GRACE_MS, interval_ms=0))
+    final_policy = FinalPolicy(laying=laying, interval_ms=0)
+    rules = WriterPolicy(layout=layout, final=final_policy, grace_ms=GRACE_MS)
     return msgspec.structs.replace(rules, **changes)
 
 
@@ -107,7 +108,7 @@ def test_the_old_bytes_stay_for_the_grace_and_go_after_it(tmp_path: Path) -> Non
     over(bench)
     laid_ms = bench.now_ms
     size = path.stat().st_size
-    bench.turn_at(laid_ms + GRACE_MS - 1)
+    bench.turn_at(laid_ms + GRACE_MS - 1_000)
     assert read_with(old, path) == list(range(ROWS * FLUSHES)), "a query that began before goes on"
     blocks = path.stat().st_blocks
     bench.turn_at(laid_ms + GRACE_MS)
@@ -129,7 +130,7 @@ def test_a_restart_knows_what_is_still_to_be_given_back(tmp_path: Path) -> None:
     laid_ms = bench.now_ms
     report = bench.start()
     assert (report.files.changed, report.unknown_files) == ([], [])
-    bench.turn_at(laid_ms + GRACE_MS - 1)
+    bench.turn_at(laid_ms + GRACE_MS - 1_000)
     (file,) = bench.manifest.files()
     assert file.final is not None
     assert not file.final.given_back
@@ -148,7 +149,7 @@ def test_a_clock_that_is_set_ahead_does_not_shorten_the_grace(tmp_path: Path) ->
     bench = a_day(tmp_path)
     over(bench)
     timer_ms = bench.now_ms
-    bench.writer._passed._final._timer = lambda: timer_ms  # type: ignore[union-attr]
+    bench.writer._passed._giving_back._timer = lambda: timer_ms  # type: ignore[union-attr]
     bench.turn_at(bench.now_ms + 30 * DAY_MS)
     (file,) = bench.manifest.files()
     assert file.final is not None
@@ -271,13 +272,15 @@ def test_a_damaged_file_is_left_as_it_is(tmp_path: Path, at: float, caplog: pyte
     assert os.listdir(bench.paths.staging(bench.fs)) == []
 
 
-def test_files_of_another_configuration_are_left_as_they_are(tmp_path: Path) -> None:
+def test_files_of_another_configuration_keep_their_columns(tmp_path: Path) -> None:
     bench = a_day(tmp_path)
     bench = Bench(tmp_path, policy=policy(Layout(payload_is_json=True)), journal=bench.journal)
     over(bench)
     over(bench)
     (file,) = bench.manifest.files()
-    assert (file.sealed, file.final) == (True, None)
+    assert file.final is not None
+    assert published(bench.data) == {PATH: list(range(ROWS * FLUSHES))}
+    assert "JSON" not in str(footer_of(bench.data / PATH).schema)
 
 
 def test_a_file_that_is_replaced_by_somebody_is_not_punched(tmp_path: Path) -> None:
@@ -334,12 +337,11 @@ def test_a_copy_has_the_final_form_without_the_old_bytes(tmp_path: Path, given_b
 def test_a_file_that_is_too_old_goes_while_it_is_laid_again(tmp_path: Path) -> None:
     rule = RetentionRule(None, None, 2 * DAY_MS)
     bench = a_day(tmp_path, rules=policy(retention=RetentionPolicy((rule,), interval_ms=0)))
-    layer = bench.writer._passed._final._layer  # type: ignore[union-attr]
-    begun = []
-    layer.begin = begun.append  # type: ignore[method-assign, assignment]
+    beside = bench.writer._passed._final._beside  # type: ignore[union-attr]
+    begun: list[Any] = []
+    beside.begin = begun.append  # type: ignore[method-assign]
     over(bench)
-    assert [file.path for file in begun] == [PATH]
-    layer._outcomes.put(layer._lay(begun[0], lambda seconds: None))
+    beside._outcomes.put((begun[0](lambda seconds: None), None))
     bench.turn_at(NOON_MS + 4 * DAY_MS)
     assert published(bench.data) == {}
     assert bench.manifest.files() == ()
