@@ -254,3 +254,27 @@ class Ready(BaseModel):
 
 
 UNCACHED: Final = {"cache-control": "no-store"}
+
+
+class ForgottenIn(BaseModel):
+    path: str
+    rows: Count = Field(description="That were taken out of it.")
+    old_bytes: Count = Field(description="What stands before the new row groups.")
+    are_zeros: bool = Field(description="Whether they are zeros by now, which was looked at.")
+
+
+class NotDone(BaseModel):
+    path: str
+    why: str
+
+
+class ForgetReceipt(BaseModel):
+    at: Moment
+    asked: dict[str, Any] = Field(description="What was asked for, by hashes of its values.")
+    now: bool
+    complete: bool = Field(description="Whether nothing is left that may have such rows.")
+    rows: Count
+    files_searched: Count
+    files: list[ForgottenIn]
+    left: list[NotDone] = Field(description="What may still have such rows, and why.")
+    receipt: str = Field(description="The file beside the journal that keeps this.")

@@ -4,6 +4,7 @@
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --bucket
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --retention
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --final
+    python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --forget
 
 Each campaign is a function of a seed and a size, and prints seed, planned, fired and violations. A run in
 which a fault did not fire counts as failed.
@@ -16,6 +17,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +29,9 @@ from app.disk.durable_file import SyncFailed
 from app.kinds import Kind
 from app.parquet.laid_again import ROW_GROUPS_MIN, LayingPolicy
 from app.parquet.layout import Layout
+from app.parquet.wanted import wanted_of
 from app.publish.final_policy import FinalPolicy
+from app.publish.forgetting import ForgetCommand, Forgotten
 from app.publish.retention_rules import RetentionPolicy, RetentionRule
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench, Journal
@@ -47,6 +51,12 @@ FINAL = FinalPolicy(laying=LayingPolicy(layout=Layout(), section_bytes=30_000), 
 LAYING_POLICY = msgspec.structs.replace(
     POLICY, row_group_rows=1_000, max_file_bytes=1 << 20, final=FINAL, grace_ms=60_000
 )
+
+FORGOTTEN = (
+    wanted_of(9, None, None, {"workspace_id": "9"}),
+    wanted_of(None, None, None, {"timestamp": "3000"}),
+)
+"""All of a workspace, and one row among others."""
 
 ROOT = Path("/node")
 PUBLISHING = ("put_object", "rename", "sync_directory", "datasync", "punch")
@@ -79,7 +89,7 @@ class World:
     """What outlives a process: the disk, the journal's untrimmed frames, and the oracle's list of rows.
 
     objects: what a bucket holds, by path, where files go to one. expires: whether retention is set. lays:
-    whether files are laid again.
+    whether files are laid again. forgets: whether rows are taken out of files.
     """
 
     disk: SimulatedDisk = field(default_factory=SimulatedDisk)
@@ -88,6 +98,7 @@ class World:
     objects: dict[str, bytes] | None = None
     expires: bool = False
     lays: bool = False
+    forgets: bool = False
 
     @classmethod
     def with_bucket(cls) -> "World":
@@ -105,10 +116,16 @@ class World:
     def laying(cls) -> "World":
         return cls(lays=True)
 
+    @classmethod
+    def forgetting(cls) -> "World":
+        return cls(lays=True, forgets=True)
+
     def copy(self, disk: SimulatedDisk | None = None) -> "World":
         objects = None if self.objects is None else dict(self.objects)
         disk = disk or copy.deepcopy(self.disk)
-        return World(disk, dict(self.journal), Counter(self.sent), objects, self.expires, self.lays)
+        return World(
+            disk, dict(self.journal), Counter(self.sent), objects, self.expires, self.lays, self.forgets
+        )
 
     def bench(self, fs: SimulatedFS) -> Bench:
         store = None if self.objects is None else SimulatedStore(self.objects, fs)
@@ -151,6 +168,8 @@ class Story:
         self._chapter(bench, 0)
         bench = self.world.bench(self.fs)
         self._chapter(bench, 20)
+        if self.world.forgets:
+            forget(bench)
         if self.world.lays:
             for lsn in range(30, 35):
                 self._put_events(bench, lsn, 7)
@@ -163,6 +182,8 @@ class Story:
             lay(bench, OVER_MS)
             bench = self.world.bench(self.fs)
             lay(bench, OVER_MS + LAYING_POLICY.grace_ms)
+        if self.world.forgets:
+            forget(bench)
         if self.world.expires:
             expire(bench)
             self._put_events(bench, 41, EXPIRING)  # a row of a day that is removed
@@ -228,6 +249,24 @@ def lay(bench: Bench, begin_ms: int) -> None:
         bench.turn_at(begin_ms + turn * FINAL.pause_ms)
 
 
+def forget(bench: Bench) -> list[Forgotten]:
+    """Rows that wait are no part of it; what fails is asked for again by whoever checks."""
+    found = []
+    for wanted in FORGOTTEN:
+        future: Future[Forgotten] = Future()
+        bench.writer.forget(ForgetCommand(wanted, True, future))
+        for _ in range(20):
+            if not future.done():
+                bench.now_ms += POLICY.retry_ms_max
+                bench.writer.turn()
+        found.append(future.result(timeout=0))
+    return found
+
+
+def is_forgotten(row: Row) -> bool:
+    return row[0] == 9 or row[2] == 3000
+
+
 def check(world: World) -> list[str]:
     """Start on what is left, publish all, and compare with what was sent; then start once more."""
     fs = world.disk.mount()
@@ -239,6 +278,11 @@ def check(world: World) -> list[str]:
         if world.lays:
             lay(bench, OVER_MS + DAY_MS)
             lay(bench, OVER_MS + 2 * DAY_MS)
+        if world.forgets:
+            forget(bench)
+            again = [each for each in forget(bench) if each.files or each.left]
+            if again:
+                return [f"not forgotten at once: {again}"]
         if world.expires:
             expire(bench)
         wrong = [f"left behind: {leftovers}"] * bool(leftovers) + list(_violations(world, bench))
@@ -280,6 +324,17 @@ def _violations(world: World, bench: Bench) -> Iterator[str]:
             if line.accepted != sent or line.buffered or line.quarantined:
                 yield f"the account of {workspace_id} {kind} is {line}, and {sent} rows were sent"
         world = World(sent=Counter({row: n for row, n in world.sent.items() if row[0] != EXPIRING}))
+    if world.forgets:
+        for (workspace_id, kind), line in bench.writer.account().items():
+            rows = [row for row in world.sent.elements() if row[:2] == (workspace_id, kind.value)]
+            gone = sum(map(is_forgotten, rows))
+            if (line.accepted, line.removed) != (len(rows), gone):
+                yield f"the account of {workspace_id} {kind} is {line}, {gone} of {len(rows)} are to be gone"
+        world = World(
+            world.disk,
+            sent=Counter({row: n for row, n in world.sent.items() if not is_forgotten(row)}),
+            lays=True,
+        )
     if world.lays:
         yield from _not_final(world, bench)
     if found != world.sent:
@@ -421,6 +476,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--bucket", action="store_true", help="files go to an object store in memory")
     parser.add_argument("--final", action="store_true", help="files are laid again when their day is over")
+    parser.add_argument("--forget", action="store_true", help="rows are taken out of files")
     parser.add_argument("--retention", action="store_true", help="files of one workspace expire")
     options = parser.parse_args()
     pa.set_cpu_count(1)  # threads of its own take longer to wake than the few rows take
@@ -428,6 +484,8 @@ def main() -> int:
     new: NewWorld = World.with_bucket if options.bucket else World
     if options.retention:
         new = World.expiring_bucket if options.bucket else World.expiring
+    if options.forget:
+        new = World.forgetting
     if options.final:
         new = World.laying
     result = CAMPAIGNS[options.campaign](options.seed, options.size, new)

@@ -3,6 +3,7 @@
 import uuid
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -156,6 +157,30 @@ def test_where_the_file_system_has_no_holes_the_bytes_are_overwritten(tmp_path: 
     assert all(file.are_zeros for file in done.files)
     assert traces(tmp_path) == []
     assert all_timestamps(bench.data) == KEPT
+
+
+def test_a_file_that_grows_meanwhile_keeps_its_new_rows(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, policy=policy())
+    bench.put(1, with_device(event_rows(0, 30), 10))
+    bench.flush()
+    beside = bench.writer._passed._forgetting._beside  # type: ignore[union-attr]
+    begun: list[Any] = []
+    beside.begin = lambda task: (begun.append(task), setattr(beside, "is_busy", True))  # type: ignore[method-assign, assignment]
+    future: Future[Forgotten] = Future()
+    bench.writer.forget(ForgetCommand(WANTED, True, future))
+    bench.writer.turn()
+    beside._outcomes.put((begun.pop()(lambda seconds: None), None))
+    bench.writer.turn()
+    laid = begun.pop()(lambda seconds: None)
+    bench.put(2, event_rows(30, 5))
+    bench.flush()
+    beside._outcomes.put((laid, None))
+    bench.writer.turn()
+    beside._outcomes.put((begun.pop()(lambda seconds: None), None))
+    bench.writer.turn()
+    assert future.result(timeout=0).rows == 3
+    assert all_timestamps(bench.data) == [number for number in range(35) if number >= 30 or number % 10]
+    assert traces(tmp_path) == []
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ RETENTION: Final = "pytest tests/parquet/test_retention.py"
 
 FINAL_POWER: Final = "tests.parquet.crash_campaign power_loss --seed 1 --size 600 --final"
 FINAL: Final = "pytest tests/parquet/test_final_form.py"
+FORGET: Final = "pytest tests/parquet/test_forgetting.py"
 
 QUESTIONS: Final = "pytest tests/query/test_ask_over_http.py -k workspace"
 
@@ -597,6 +598,42 @@ MUTANTS: Final = (
         "page_checksum_verification=True",
         "page_checksum_verification=False",
         FINAL,
+    ),
+    # --- forgetting ---
+    Mutant(
+        "forget: old bytes stay where the file system has no holes",
+        "app/publish/giving_back.py",
+        "if error.errno not in NO_HOLES or not form.erases:",
+        "if True:",
+        FORGET,
+    ),
+    Mutant(
+        "forget: the rows do not count as removed",
+        "app/publish/publisher.py",
+        "removed_rows=list(removed)",
+        "removed_rows=[]",
+        FORGET,
+    ),
+    Mutant(
+        "forget: a start does not count what a kill left uncounted",
+        "app/publish/interrupted.py",
+        "removed_rows=[] if lost else intent.commit.removed_rows",
+        "removed_rows=[]",
+        FORGET,
+    ),
+    Mutant(
+        "forget: a file that has grown meanwhile loses its new rows",
+        "app/publish/forgetting.py",
+        "elif now != outcome.old:",
+        "elif False:",
+        FORGET,
+    ),
+    Mutant(
+        "forget: the journal keeps its newest segment",
+        "app/run/forget.py",
+        "    parts.journal.roll()\n",
+        "",
+        "pytest tests/http/test_forget.py",
     ),
     # --- questions ---
     Mutant(
