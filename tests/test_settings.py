@@ -288,7 +288,6 @@ def test_a_weak_or_placeholder_token_is_refused_and_not_shown(token: str) -> Non
             '[catalog]\ntype = "iceberg"\n[sinks.p]\npath = "p"\n[sinks.p.final]\nenabled = true',
             "with a catalog",
         ),
-        ("in a bucket",),
         (
             '[journal]\ntype = "kafka"\n[sinks.p]\npath = "p"\n[sinks.p.final]\nenabled = true',
             'type = "kafka"',

@@ -119,7 +119,9 @@ class RowAccount(BaseModel):
     published: Count
     buffered: Count = Field(description="Durable, and in no file yet.")
     quarantined: Count = Field(description="No file could hold them; they are kept in files of their own.")
-    removed: Count = Field(default=0, description="In files that `[[retention]]` has removed.")
+    removed: Count = Field(
+        default=0, description="In files that `[[retention]]` has removed, or forgotten by `POST /forget`."
+    )
 
 
 class JournalLevel(BaseModel):

@@ -13,8 +13,9 @@ from app import errors
 from app.api.answers import ForgetReceipt, JsonLine
 from app.api.body import body_timeout
 from app.api.openapi.answers import answers, json_answer
+from app.api.wanted_rows import wanted_of
 from app.errors import BodyTooLarge, Overloaded, RequestError
-from app.parquet.wanted import Wanted, wanted_of
+from app.parquet.wanted import Wanted
 from app.publish.intake import NotPublished, WriterStopped
 
 BODY_BYTES_MAX: Final = 64 << 10
@@ -54,7 +55,7 @@ _EXAMPLE: Final = {
 }
 _ANSWERS: Final = answers(
     json_answer("Done, as far as `complete` says.", {"receipt": _EXAMPLE}),
-    errors.RequestError,
+    errors.MalformedBatch,
     errors.Unauthenticated,
     errors.Forbidden,
     errors.BodyTooLarge,

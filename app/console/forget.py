@@ -10,7 +10,6 @@ from app.console.show import print_json, print_table, size_text
 from app.console.target import CommandFailed, connection, target_arguments
 from app.load.connection import NotReached
 
-
 PATIENCE_S: Final = 6 * 3600.0
 """Every file of a lake may have to be looked at."""
 

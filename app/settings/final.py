@@ -3,13 +3,9 @@
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-import msgspec
 from pydantic import BeforeValidator, Field
 
 from app.kinds import COLUMNS
-from app.parquet.laid_again import LayingPolicy
-from app.parquet.layout import Layout
-from app.publish.final_policy import FinalPolicy
 from app.settings.fields import Section, comma_list
 from app.settings.quantities import DurationText, parse_duration
 
@@ -59,13 +55,3 @@ class FinalSettings(Section):
         if self.compression_level > highest:
             return f"final.compression_level of {self.compression} is at most {highest}"
         return None
-
-    def policy(self, layout: Layout, free_bytes_min: int) -> FinalPolicy:
-        """layout: of the files before. free_bytes_min: of the disk, when a file is laid again."""
-        if self.compression is not None:
-            layout = msgspec.structs.replace(layout, codec=self.compression, level=self.compression_level)
-        return FinalPolicy(
-            laying=LayingPolicy(layout=layout, sort=tuple(self.sort)),
-            share=self.share,
-            free_bytes_min=free_bytes_min,
-        )

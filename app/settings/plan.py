@@ -13,6 +13,7 @@ from app.commit.group_queue import GroupPolicy
 from app.commit.quota_policy import QuotaPolicy
 from app.decode.time_range import TimeRange
 from app.journal.policy import JournalPolicy
+from app.parquet.laid_again import LayingPolicy
 from app.parquet.layout import Layout
 from app.parquet.location import Folders
 from app.parquet.partition import Rotation
@@ -124,7 +125,15 @@ def final_policy(settings: Settings) -> FinalPolicy | None:
     can = sink.directory is not None and settings.journal.type == "local" and not settings.catalog.enabled
     if not can or sink.final.enabled is False:
         return None
-    return sink.final.policy(layout_of(settings), settings.journal.resume_free_space)
+    layout = layout_of(settings)
+    if sink.final.compression is not None:
+        codec, level = sink.final.compression, sink.final.compression_level
+        layout = msgspec.structs.replace(layout, codec=codec, level=level)
+    return FinalPolicy(
+        laying=LayingPolicy(layout=layout, sort=tuple(sink.final.sort)),
+        share=sink.final.share,
+        free_bytes_min=settings.journal.resume_free_space,
+    )
 
 
 def query_policy(settings: Settings) -> QueryPolicy:

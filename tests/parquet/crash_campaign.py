@@ -25,11 +25,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.api.wanted_rows import wanted_of
 from app.disk.durable_file import SyncFailed
 from app.kinds import Kind
 from app.parquet.laid_again import ROW_GROUPS_MIN, LayingPolicy
 from app.parquet.layout import Layout
-from app.parquet.wanted import wanted_of
 from app.publish.final_policy import FinalPolicy
 from app.publish.forgetting import ForgetCommand, Forgotten
 from app.publish.retention_rules import RetentionPolicy, RetentionRule

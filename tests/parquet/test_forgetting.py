@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.api.wanted_rows import wanted_of
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.parquet.layout import Arranger, Layout
-from app.parquet.wanted import Wanted, matching, wanted_of
+from app.parquet.wanted import Wanted, matching
 from app.publish.forgetting import ForgetCommand, Forgotten
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench
