@@ -16,7 +16,6 @@ from app.kinds import Kind
 from app.parquet.data_file import DataFile
 from app.parquet.partition import Partition
 from app.publish.buffer import PartitionRows
-from app.publish.manifest import Manifest
 from app.publish.stage import StagedFlush
 
 WAKE_BYTES: Final = 8 << 20
@@ -230,11 +229,15 @@ class Intake:
                 item.is_open = False
             return item
 
-    def waiting_share_of(self, workspace_id: int) -> float:
-        """Of the bytes that wait, as they would be in memory; what is still queued is not divided yet."""
+    def waiting_of(self, workspace_id: int, journal_bytes: int) -> int:
+        """About what a journal of this size has of one workspace, of rows that wait.
+
+        Its part of all that wait, and no more than its rows would take in memory: the journal has more than
+        what waits, since its oldest frames go first. What is still queued is not divided yet.
+        """
         with self._lock:
             waiting = self._waiting.get(workspace_id, 0)
-            return waiting / self._waiting_bytes if waiting else 0.0
+            return min(waiting, journal_bytes * waiting // self._waiting_bytes) if waiting else 0
 
     def taken(
         self,
@@ -313,13 +316,3 @@ def _rows_by_workspace(rows: pa.RecordBatch) -> Iterator[tuple[int, int]]:
     column = rows.column(rows.schema.get_field_index("workspace_id"))
     workspaces, counts = np.unique(column.to_numpy(zero_copy_only=False), return_counts=True)
     return zip(workspaces.tolist(), counts.tolist(), strict=True)
-
-
-def accounts_of(manifest: Manifest) -> dict[tuple[int, Kind], RowAccount]:
-    """What was published and quarantined before this start."""
-    accounts = {key: RowAccount(published=rows) for key, rows in manifest.rows_published().items()}
-    for rows in manifest.quarantined():
-        accounts.setdefault((rows.workspace_id, rows.kind), RowAccount()).quarantined += rows.rows
-    for key, removed in manifest.rows_removed().items():
-        accounts.setdefault(key, RowAccount()).removed += removed
-    return accounts

@@ -12,6 +12,7 @@ from app.disk.durable_fs import DurableFS
 from app.parquet.data_file import DataFile
 from app.parquet.partition import Partition
 from app.publish.buffer import PartitionRows
+from app.publish.carried import Carried
 from app.publish.destination import Destination, NamesTaken, NotPlaced
 from app.publish.intent import Intent, IntentLog
 from app.publish.manifest import Commit, Manifest
@@ -159,6 +160,12 @@ class Publisher:
     def remove(self, records: list[RemovedPartition]) -> None:
         """Have the manifest give up files. Raises SyncFailed."""
         commit = Commit(id=self._manifest.last_commit + 1, removed=records)
+        self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
+        self._publish(succeeded=True)
+
+    def carry(self, record: Carried) -> None:
+        """Note that rows count in other frames of the journal. Raises SyncFailed."""
+        commit = Commit(id=self._manifest.last_commit + 1, carried=[record])
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 

@@ -14,8 +14,10 @@ from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.parquet.division import split
 from app.parquet.partition import Partition
+from app.publish.accounts import accounts_of
 from app.publish.buffer import Buffers, PartitionRows
 from app.publish.calls import Calls
+from app.publish.carrying import Carrier
 from app.publish.choice import Choice
 from app.publish.destination import Destination
 from app.publish.forgetting import ForgetCommand
@@ -27,7 +29,6 @@ from app.publish.intake import (
     RowAccount,
     RowsLeft,
     WriterStopped,
-    accounts_of,
 )
 from app.publish.local_directory import local_destination
 from app.publish.manifest import Manifest
@@ -49,7 +50,7 @@ class Writer:
     not known what is on the disk, or the writer has a bug. destination: where files go; without one, the
     local directory of `paths`. journal_bytes: the present size of the journal. read_back: reads rows out of
     it; without it all rows that wait are kept in memory. first_lsn: of the oldest frame that the journal
-    has.
+    has. order: held by whoever appends to the journal, until what was appended is put.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class Writer:
         self._unpublished = Unpublished(manifest, policy.rotation)
         self._back_reader = None if read_back is None else BackReader(read_back, self._unpublished, policy)
         self._buffers = Buffers()
+        self.carrier = Carrier(self._buffers, self._back_reader, self._publisher, policy, journal_bytes)
+        self.order = self.carrier.order
         self._commands: list[FlushCommand] = []
         self._last_lsn = 0
         self._trimmed = 0
@@ -145,10 +148,9 @@ class Writer:
         """Memory that those of them hold that are not left to the journal."""
         return self._intake.bytes
 
-    def waiting_share_of(self, workspace_id: int) -> float:
-        """The part of all bytes that wait, in memory or in the journal, that one workspace has; a tick
-        behind."""
-        return self._intake.waiting_share_of(workspace_id)
+    def waiting_of(self, workspace_id: int, journal_bytes: int) -> int:
+        """About what a journal of this size has of one workspace, of rows that wait; a tick behind."""
+        return self._intake.waiting_of(workspace_id, journal_bytes)
 
     @property
     def oldest_age_s(self) -> float:
@@ -183,10 +185,7 @@ class Writer:
         return self._intake.account()
 
     def forget(self, command: ForgetCommand) -> None:
-        """Take rows out of published files, and have the journal give up what is published.
-
-        Raises ValueError where published files never change.
-        """
+        """Take rows out of published files. Raises ValueError where these never change."""
         self._passed.forget(command)
         self._intake.wake()
 
@@ -249,6 +248,9 @@ class Writer:
             )
             if self._publisher.is_idle:
                 self._passed.turn(self._has_rows)
+        if not everything and self.carrier.turn(self._last_lsn, self._take_in):
+            self._measure()
+            more = True
         self._let_go()
         self._trim()
         return more
@@ -328,7 +330,9 @@ class Writer:
         in_journal = [rows for rows in due if rows.rows_in_journal]
         may_go_on = self._publisher.may_try() and self._publisher.is_idle
         if in_journal and self._back_reader is not None and may_go_on:
-            taken = self._back_reader.take(self._buffers, self._back_reader.choose(in_journal))
+            taken = self._back_reader.take(
+                self._buffers, self._back_reader.choose(self._choice.together(in_journal))
+            )
             more = not taken or self._commit(taken)
         self._give_up()
         return more
@@ -370,7 +374,9 @@ class Writer:
         return self._buffers.get(partition) is not None
 
     def _trim(self) -> None:
-        """Tell the journal which frames nobody needs any more."""
+        """Tell the journal which frames nobody needs any more, once it is on record where their rows are."""
+        if not (self._publisher.is_idle or self._publisher.unfinished):
+            return
         waiting = [rows.first_lsn for rows in (*self._buffers, *self._publisher.unfinished)]
         through = min(waiting) - 1 if waiting else self._last_lsn
         if through > self._trimmed:

@@ -15,7 +15,7 @@ from typing import Final, Self
 import msgspec
 import pyarrow as pa
 
-from app.commit.payload import RowsFrameCodec
+from app.commit.payload import RowsFrameCodec, RowsHeader
 from app.disk.durable_fs import DurableFS
 from app.journal.frame import FrameType
 from app.journal.scan import read_head
@@ -100,16 +100,19 @@ class Snapshot:
             raise CannotAsk("files on an object store: ask them as docs/queries.md says")
         if not fs.exists(paths.manifest):
             raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
-        frames = list(_unpublished(fs, paths, current_manifest(fs, paths), selection, tail_bytes_max))
+        tail = _Tail(fs, paths, selection, tail_bytes_max)
         for _ in range(TRIES_MAX):
             manifest = current_manifest(fs, paths)
+            if manifest.last_carried_lsn > tail.last_lsn:
+                tail = _Tail(fs, paths, selection, tail_bytes_max)
+                continue
             pinned: list[int] = []
             try:
                 if paths.data is None:
                     files = _named(f"{objects}/", manifest, selection)
                 else:
                     files = _open(paths.data, manifest, selection, pinned)
-                return cls(files, _tail(frames, manifest, selection), pinned)
+                return cls(files, tail.rows(manifest), pinned)
             except _NotYet:
                 _close(pinned)
                 time.sleep(PAUSE_S)
@@ -123,23 +126,44 @@ class Snapshot:
         self._pinned = []
 
 
-def _unpublished(
-    fs: DurableFS, paths: SinkPaths, manifest: Manifest, selection: Selection, bytes_max: int
-) -> Iterator[tuple[int, Kind, pa.RecordBatch]]:
-    """(LSN, kind, rows) of frames of which the manifest does not have all rows."""
-    codec, size = RowsFrameCodec(), 0
-    with contextlib.suppress(FileNotFoundError):
-        segments = list_segments(fs, paths.segments)
-        for _, path in segments:
-            with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
-                for lsn, payload in _entries(fs, path):
-                    frame = codec.decode(payload)
-                    rows = _without_published(frame.rows, frame.header.kind, lsn, manifest, selection)
-                    if rows is not None:
-                        size += rows.nbytes
-                        if size > bytes_max:
-                            raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
-                        yield lsn, frame.header.kind, rows
+class _Tail:
+    """Rows of frames of which the manifest does not have all. last_lsn: of the newest frame that was read."""
+
+    def __init__(self, fs: DurableFS, paths: SinkPaths, selection: Selection, bytes_max: int) -> None:
+        self._selection = selection
+        self._frames: list[tuple[int, RowsHeader, pa.RecordBatch]] = []
+        self.last_lsn = 0
+        self._read(fs, paths, current_manifest(fs, paths), bytes_max)
+
+    def _read(self, fs: DurableFS, paths: SinkPaths, manifest: Manifest, bytes_max: int) -> None:
+        codec, size = RowsFrameCodec(), 0
+        with contextlib.suppress(FileNotFoundError):
+            segments = list_segments(fs, paths.segments)
+            for _, path in segments:
+                with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
+                    for lsn, payload in _entries(fs, path):
+                        self.last_lsn = lsn
+                        frame = codec.decode(payload)
+                        rows = _without_published(
+                            frame.rows, frame.header.kind, lsn, manifest, self._selection
+                        )
+                        if rows is not None:
+                            size += rows.nbytes
+                            if size > bytes_max:
+                                raise CannotAsk(
+                                    "too many rows wait for their file: POST /flush, then ask again"
+                                )
+                            self._frames.append((lsn, frame.header, rows))
+
+    def rows(self, manifest: Manifest) -> dict[Kind, pa.Table]:
+        """Those that are in no file by now."""
+        found: dict[Kind, list[pa.RecordBatch]] = {kind: [] for kind in Kind}
+        for lsn, header, rows in self._frames:
+            if header.origin is None or manifest.counts(lsn):
+                left = _without_published(rows, header.kind, lsn, manifest, self._selection)
+                if left is not None:
+                    found[header.kind].append(left)
+        return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
 
 
 def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
@@ -170,17 +194,6 @@ def _without_published(
         ):
             left.append(some)
     return pa.concat_batches(left) if left else None
-
-
-def _tail(
-    frames: list[tuple[int, Kind, pa.RecordBatch]], manifest: Manifest, selection: Selection
-) -> dict[Kind, pa.Table]:
-    found: dict[Kind, list[pa.RecordBatch]] = {kind: [] for kind in Kind}
-    for lsn, kind, rows in frames:
-        left = _without_published(rows, kind, lsn, manifest, selection)
-        if left is not None:
-            found[kind].append(left)
-    return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
 
 
 def _as_found(name: str, file: DataFile) -> SnapshotFile:

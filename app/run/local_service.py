@@ -51,6 +51,7 @@ from app.publish.paths import SinkPaths
 from app.publish.rotation import WriterPolicy
 from app.publish.writer import Writer
 from app.run.accounts import Accounts
+from app.run.carrying import appending_to, recall_carried
 from app.run.claim import claim_meanwhile
 from app.run.disks import Disks
 from app.run.forget import forget
@@ -192,6 +193,7 @@ class Service:
                 *journal.recovery.lost_lsns,
                 self._policies.journal.acknowledge,
             )
+        recall_carried(journal, manifest)
         window = load_window(self._fs, self._window_path, self._policies.deduplication)
         writer = self._new_writer(
             self._writer_policy(),
@@ -206,28 +208,22 @@ class Service:
             on_fatal=self.fail,
             journal_bytes=lambda: journal.size_bytes,
             first_lsn=lambda: journal.first_lsn,
-            read_back=partial(read_back, journal),
+            read_back=partial(read_back, journal, manifest),
         )
         writer.start()
         memory_bytes = self._policies.writer.max_buffered_bytes // 2
         counted = self.accounts.replay(manifest, self._policies.writer.rotation)
-        replayed = replay(journal, window, writer, memory_bytes, self._patience, counted.count)
+        replayed = replay(journal, manifest, window, writer, memory_bytes, self._patience, counted)
         counted.end(journal.last_lsn)
         # Until the writer has looked at them, rows that are in files already count as buffered, too.
         writer.flush(partitions=()).result()
+        writer.carrier.begin(appending_to(journal))
         accepted = AcceptedRows()
         for key, line in writer.account().items():
             accepted.rows[key] = line.accepted
+        delay_s, usage = self._policies.max_delay_s, self.accounts.usage
         pipeline = self._new_pipeline(
-            JournalStore(
-                journal,
-                writer,
-                window,
-                accepted,
-                self._policies.max_delay_s,
-                self.accounts.usage,
-                self._watch,
-            ),
+            JournalStore(journal, writer, window, accepted, delay_s, usage, self._watch),
             self._policies.group,
             self._policies.decode,
             CommitObserver(self._metrics, on_refused=self.refusals.note),
@@ -337,7 +333,7 @@ class Service:
     def journal_bytes_of(self, workspace_id: int) -> int:
         """About what the journal holds of one workspace, of rows that wait for their file."""
         parts = self._parts
-        return int(parts.journal.size_bytes * parts.writer.waiting_share_of(workspace_id)) if parts else 0
+        return parts.writer.waiting_of(workspace_id, parts.journal.size_bytes) if parts else 0
 
     def crowded(self, limit_bytes: int) -> list[int]:
         """The workspaces whose rows take more of the journal."""

@@ -40,13 +40,14 @@ __all__ = [
 
 
 class SimulatedDisk:
-    """capacity_bytes: of all file contents together; None: no limit."""
+    """capacity_bytes: of all file contents together; None: no limit. blocked: takes no file by rename."""
 
     def __init__(self, capacity_bytes: int | None = None) -> None:
         self.root = SimDirectory()
         self.name_changes: list[NameChange] = []
         self.capacity_bytes = capacity_bytes
         self.locks: dict[Path, SimulatedFS] = {}
+        self.blocked: Path | None = None
 
     def mount(self, fault: Fault | None = None) -> "SimulatedFS":
         return SimulatedFS(self, fault)
@@ -308,6 +309,9 @@ class SimulatedFS(DurableFS):
     def rename(self, source: Path, destination: Path) -> None:
         def act() -> None:
             node = self.disk.node(source)
+            blocked = self.disk.blocked
+            if blocked is not None and destination.is_relative_to(blocked):
+                raise PermissionError(errno.EACCES, "not allowed", str(destination))
             self.disk.rename_entries(
                 (self.disk.directory(source.parent), source.name, None),
                 (self.disk.directory(destination.parent), destination.name, node),

@@ -22,6 +22,9 @@ JOURNAL_CORRUPT: Final = "tests.journal.campaigns corrupt_everything --seed 1 --
 WHOLE_POWER: Final = "tests.torture.whole_service power_loss --seed 20261122 --size 1000 --until-violated"
 WHOLE_FAULT: Final = "tests.torture.whole_service any_fault --seed 20261122 --size 400 --until-violated"
 WHOLE_SYNCS: Final = "tests.torture.whole_service failed_syncs --seed 20261122 --size 5 --until-violated"
+WHOLE_BLOCKED: Final = (
+    "tests.torture.whole_service any_fault_while_blocked --seed 20261122 --size 60 --until-violated"
+)
 WHOLE_MODEL: Final = "tests.torture.whole_service model --seed 20261122 --size 60 --until-violated"
 FRAME: Final = "pytest tests/journal/test_frame.py"
 JOURNAL: Final = "pytest tests/journal/test_journal.py"
@@ -31,6 +34,7 @@ READING_BACK: Final = "pytest tests/parquet/test_reading_back.py"
 ADMISSION: Final = "pytest tests/test_admission.py"
 WRITER: Final = "pytest tests/parquet/test_writer.py tests/parquet/test_recovery.py"
 GROUP_COMMIT: Final = "pytest tests/test_commit.py"
+CARRIED: Final = "pytest tests/http/test_carried_over.py"
 FAULTS: Final = "pytest tests/http/test_faults.py"
 PROPOSALS: Final = "pytest tests/workers/test_proposal.py"
 USAGE: Final = "pytest tests/test_usage_account.py"
@@ -279,6 +283,34 @@ MUTANTS: Final = (
         "                    self._fs.unlink(place / name)\n",
         "",
         "tests.parquet.crash_campaign any_fault --seed 20260102 --size 60",
+    ),
+    Mutant(
+        "carried over: frames count before the manifest says so",
+        "app/run/replay.py",
+        "    return header.origin is None or manifest.counts(lsn)\n",
+        "    return True\n",
+        WHOLE_BLOCKED,
+    ),
+    Mutant(
+        "carried over: rows count for usage again",
+        "app/run/usage_replay.py",
+        "            if is_new:\n",
+        "            if True:\n",
+        WHOLE_BLOCKED,
+    ),
+    Mutant(
+        "carried over: a manifest that was lost does not know where rows went",
+        "app/run/local_service.py",
+        "        recall_carried(journal, manifest)\n",
+        "",
+        CARRIED,
+    ),
+    Mutant(
+        "a partition that fails keeps the journal from being trimmed",
+        "app/run/local_service.py",
+        "        writer.carrier.begin(appending_to(journal))\n",
+        "",
+        CARRIED,
     ),
     Mutant(
         "replay: rows that are published are put again",
