@@ -122,6 +122,7 @@ class Forgetting:
         self._beside: Beside[Outcome | list[DataFile]] = Beside("forget", 1.0, calls.wake)
         self._commands: SimpleQueue[ForgetCommand] = SimpleQueue()
         self._work: _Work | None = None
+        self._ended: BaseException | None = None
 
     def start(self) -> None:
         self._beside.start()
@@ -129,16 +130,20 @@ class Forgetting:
     def stop(self, reason: BaseException) -> None:
         """Whoever waits is told why not."""
         self._beside.stop()
-        waiting = [] if self._work is None else [self._work.command]
-        while (command := self._next()) is not None:
-            waiting.append(command)
-        for command in waiting:
-            if not command.future.done():
-                command.future.set_exception(reason)
-        self._work = None
+        self._ended = reason
+        work, self._work = self._work, None
+        if work is not None and not work.command.future.done():
+            work.command.future.set_exception(reason)
+        self._refuse(reason)
 
     def ask(self, command: ForgetCommand) -> None:
         self._commands.put(command)
+        if self._ended is not None:
+            self._refuse(self._ended)
+
+    def _refuse(self, reason: BaseException) -> None:
+        while (command := self._next()) is not None:
+            command.future.set_exception(reason)
 
     def turn(self) -> None:
         """One step further. Raises SyncFailed."""

@@ -191,9 +191,9 @@ class Writer:
 
     def start(self) -> None:
         """Begin the thread. Rows that recovery has put are treated like others."""
+        self._passed.start()
         self._thread = threading.Thread(target=self._run, name="parquet-writer", daemon=True)
         self._thread.start()
-        self._passed.start()
 
     def close(self, deadline_s: float) -> bool:
         """Publish everything buffered, as far as it goes within so many seconds, and end the thread.
@@ -224,11 +224,11 @@ class Writer:
         return self.buffered_rows == 0 or time.monotonic() >= self._drain_until_s
 
     def _end(self, reason: BaseException) -> None:
-        self._passed.stop(reason)
         for command in [*self._commands, *self._intake.close(reason)]:
             if not command.future.done():
                 command.future.set_exception(reason)
         self._commands.clear()
+        self._passed.stop(reason)
 
     def turn(self, *, everything: bool = False) -> bool:
         """One look at what came in and what is due; what `start` repeats. Raises SyncFailed.

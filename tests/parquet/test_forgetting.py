@@ -15,6 +15,7 @@ from app.kinds import Kind
 from app.parquet.layout import Arranger, Layout
 from app.parquet.wanted import Wanted, matching
 from app.publish.forgetting import ForgetCommand, Forgotten
+from app.publish.intake import WriterStopped
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench
 from tests.parquet.moody_fs import MoodyFS
@@ -182,6 +183,15 @@ def test_a_file_that_grows_meanwhile_keeps_its_new_rows(tmp_path: Path) -> None:
     assert future.result(timeout=0).rows == 3
     assert all_timestamps(bench.data) == [number for number in range(35) if number >= 30 or number % 10]
     assert traces(tmp_path) == []
+
+
+def test_whoever_asks_after_the_end_is_told_so(tmp_path: Path) -> None:
+    bench = two_days(tmp_path)
+    bench.writer.start()
+    assert bench.writer.close(deadline_s=30)
+    future: Future[Forgotten] = Future()
+    bench.writer.forget(ForgetCommand(WANTED, True, future))
+    assert isinstance(future.exception(timeout=0), WriterStopped)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
