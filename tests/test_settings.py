@@ -174,6 +174,25 @@ REFUSED: Final = [
         'sinks.parquet: payload_type = "json" and promote need data_format = "json" (in parquet-sink.toml)',
     ),
     (
+        '[sinks.parquet]\npath = "p"\ndata_format = "binary"\nannotate = ["payload"]',
+        'sinks.parquet: annotate = ["payload"] needs data_format = "json" (in parquet-sink.toml)',
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\npayload_type = "binary"\nannotate = ["payload"]',
+        'sinks.parquet: annotate has "payload", and payload_type = "binary" says the opposite; '
+        "leave payload_type out (in parquet-sink.toml)",
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\nids_as = "binary"\nannotate = ["ids"]',
+        'sinks.parquet: annotate has "ids", and a UUID column has 16 bytes: leave ids_as = "binary" out, '
+        'or "ids" (in parquet-sink.toml)',
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\nannotate = ["times"]',
+        'sinks.parquet.annotate[1]: "times" is not allowed; allowed: "ids", "payload" or "timestamps" '
+        "(in parquet-sink.toml)",
+    ),
+    (
         '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "events"\npath = "$.a"\nname = "a"\n'
         'type = "text"',
         'sinks.parquet.promote[1].type: "text" is not allowed; '

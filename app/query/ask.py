@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from app.kinds import Kind
 from app.parquet.promotion import Promotion
+from app.query.alike import alike
 from app.query.data_sets import data_set
 from app.query.forms import encode
 from app.query.snapshot import CannotAsk, Snapshot
-from app.query.views import DATE_COLUMN, MACROS, read_parquet, view, with_date
+from app.query.views import DATE_COLUMN, MACROS, Source, read_parquet, view, with_date
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -43,13 +44,19 @@ def connect(
         tail = f"tail_{kind.value}"
         connection.register(tail, snapshot.tail[kind])
         files, more, date = snapshot.files[kind], promoted.get(kind, ()), {}
-        sources = [tail]
+        names = [each.name for each in more] if files else []
+        sources = [Source(tail)]
         if files and store is None:
-            sources.append(read_parquet([file.name for file in files]))
+            sources += [
+                Source(read_parquet(some.names), some.columns)
+                for some in alike([each.name for each in files])
+            ]
         elif files:
             connection.register(f"files_{kind.value}", data_set(kind, files, more, store))
-            sources, date = [with_date(tail), f"files_{kind.value}"], {"date": DATE_COLUMN}
-        names = [each.name for each in more] if files else []
+            sources, date = (
+                [Source(with_date(tail)), Source(f"files_{kind.value}", names)],
+                {"date": DATE_COLUMN},
+            )
         connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names, **date))
     return connection
 

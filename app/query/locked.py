@@ -13,7 +13,7 @@ from app.parquet.promotion import Promotion
 from app.query.data_sets import data_set
 from app.query.policy import QueryPolicy
 from app.query.snapshot import Snapshot
-from app.query.views import DATE_COLUMN, MACROS, view, with_date
+from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -57,11 +57,11 @@ def connect_locked(
     for kind in Kind:
         tail, files = f"tail_{kind.value}", f"files_{kind.value}"
         connection.register(tail, snapshot.tail[kind])
-        sources, names = [with_date(tail)], []
+        sources, names = [Source(with_date(tail))], []
         if snapshot.files[kind]:
             connection.register(files, data_set(kind, snapshot.files[kind], promoted[kind], store))
-            sources.append(files)
             names = [each.name for each in promoted[kind]]
+            sources.append(Source(files, names))
         connection.execute(
             view(kind, sources, payload_is_json=payload_is_json, promoted=names, date=DATE_COLUMN)
         )

@@ -109,7 +109,8 @@ def layout_of(settings: Settings) -> Layout:
     return Layout(
         codec=sink.compression,
         level=sink.compression_level,
-        payload_is_json=sink.payload_type == "json",
+        annotations=sink.annotations,
+        ids_as_binary=sink.ids_as == "binary",
         promotions=tuple(each.promotion for each in sink.promote),
         for_tables=settings.catalog.enabled,
     )

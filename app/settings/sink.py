@@ -20,6 +20,7 @@ from app.parquet.promotion import (
     parse_path,
     refuse_conflicts,
 )
+from app.settings.columns import ColumnSettings
 from app.settings.fields import AtLeastOne, Place, Section
 from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
 from app.settings.store import StoreSettings
@@ -50,7 +51,7 @@ class PromotionSettings(Section):
         return Promotion(Kind(self.kind), parse_path(self.path), self.name, PromotedType(self.type))
 
 
-class ParquetSinkSettings(Section):
+class ParquetSinkSettings(ColumnSettings):
     """`[sinks.<name>]` with `type = "parquet"`: where the files go and what they look like."""
 
     type: Literal["parquet"] = Field(default="parquet", description="the kind of sink")
@@ -72,12 +73,6 @@ class ParquetSinkSettings(Section):
     )
     compression_level: int | None = Field(
         default=None, ge=1, le=22, description="of zstd (1-22) or gzip (1-9); without it zstd 1, gzip 6"
-    )
-    data_format: Literal["json", "binary"] = Field(
-        default="json", description="json: a payload that is not JSON is refused; binary: bytes as they came"
-    )
-    payload_type: Literal["binary", "json"] = Field(
-        default="binary", description="json: the column carries Parquet's JSON annotation"
     )
     promote: list[PromotionSettings] = Field(
         default=[], max_length=PROMOTIONS_MAX, description="members of the payload as columns of their own"
