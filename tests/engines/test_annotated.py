@@ -276,10 +276,10 @@ def test_the_lines_for_other_engines_bring_both_to_the_same_columns(changed: Ser
 
 def test_a_file_s_page_shows_annotated_values(changed: Service) -> None:
     (file,) = (each for each in changed.files(kind="events") if each["path"].endswith("-0001.parquet"))
-    page = changed.admin(
-        "GET", f"/files/{file['path']}", headers={"Accept": "text/html"}, params={"view": ""}
-    )
+    page = changed.admin("GET", f"/files/{file['path']}?view", headers={"Accept": "text/html"})
     assert page.status_code == 200
+    for shown in ("UUID", "JSON", "Timestamp", DEVICE, "2023-11-14 22:13:20", "{&quot;number&quot;:5}"):
+        assert shown in page.text
 
 
 def test_binary_ids_are_plain_bytes_and_go_with_fixed_ones(tmp_path: Path) -> None:
