@@ -123,7 +123,7 @@ REFUSED: Final = [
     (
         '[sinks.parquet]\npath = "p"\nrotation = "weekly"',
         'sinks.parquet.rotation: "weekly" is not allowed; '
-        'allowed: "hourly" or "daily" (in parquet-sink.toml)',
+        'allowed: "hourly", "daily" or "monthly" (in parquet-sink.toml)',
     ),
     (
         '[sinks.parquet]\npath = "p"\nflush_intervall = "1s"',

@@ -284,9 +284,8 @@ class Pipeline:
 
 def _rotation_of(entry: Entry) -> Rotation:
     """What it was made with, which may have been configured anew since."""
-    hours = [file.hour for file in entry.files] + [rows.hour for rows in entry.quarantined]
-    hourly = any(hour is not None for hour in hours)
-    return Rotation.HOURLY if hourly else Rotation.DAILY
+    partitions = [file.partition for file in entry.files] + [rows.partition for rows in entry.quarantined]
+    return partitions[0].rotation if partitions else Rotation.DAILY
 
 
 def _without(frame: RowsRecord, dropped: list[int]) -> pa.RecordBatch:

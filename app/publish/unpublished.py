@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import msgspec
 import pyarrow as pa
 
 from app.kinds import Kind
@@ -28,9 +27,8 @@ class Unpublished:
             yield from split(rows, kind, self._rotation)
             return
         for hourly, some in split(rows, kind, Rotation.HOURLY):
-            daily = msgspec.structs.replace(hourly, hour=None)
-            if not any(self._manifest.is_published(each, lsn) for each in (hourly, daily)):
-                yield (daily if self._rotation is Rotation.DAILY else hourly), some
+            if not any(self._manifest.is_published(hourly.under(each), lsn) for each in Rotation):
+                yield hourly.under(self._rotation), some
 
     def is_new(self, lsn: int) -> bool:
         """Whether no file can have rows of this frame: it was appended after the start."""

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from app.kinds import Kind
 from app.parquet.promotion import Promotion
-from app.query.alike import alike
-from app.query.data_sets import data_set
 from app.query.forms import encode
 from app.query.snapshot import CannotAsk, Snapshot
-from app.query.views import DATE_COLUMN, MACROS, Source, read_parquet, view, with_date
+from app.query.sources import files_by_name, register_files
+from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -46,17 +45,11 @@ def connect(
         files, more, date = snapshot.files[kind], promoted.get(kind, ()), {}
         names = [each.name for each in more] if files else []
         sources = [Source(tail)]
-        if files and store is None:
-            sources += [
-                Source(read_parquet(some.names), some.columns)
-                for some in alike([each.name for each in files])
-            ]
+        if store is None:
+            sources += files_by_name(snapshot, kind)
         elif files:
-            connection.register(f"files_{kind.value}", data_set(kind, files, more, store))
-            sources, date = (
-                [Source(with_date(tail)), Source(f"files_{kind.value}", names)],
-                {"date": DATE_COLUMN},
-            )
+            sources, date = [Source(with_date(tail))], {"date": DATE_COLUMN}
+            sources += register_files(connection, kind, snapshot, more, store)
         connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names, **date))
     return connection
 

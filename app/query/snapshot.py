@@ -24,7 +24,7 @@ from app.journal.segment_reader import SegmentReader
 from app.kinds import Kind
 from app.parquet.data_file import DataFile, FileState
 from app.parquet.division import split
-from app.parquet.partition import Rotation
+from app.parquet.partition import Rotation, is_month, overlaps
 from app.publish.current_manifest import current_manifest
 from app.publish.manifest import Manifest
 from app.publish.paths import SinkPaths
@@ -53,19 +53,19 @@ class Selection(msgspec.Struct, frozen=True):
     until: str | None = None
 
     def takes(self, file: DataFile) -> bool:
-        return (
-            (self.workspace_id is None or file.workspace_id == self.workspace_id)
-            and (self.since is None or file.date >= self.since)
-            and (self.until is None or file.date <= self.until)
+        """Whether there may be rows of it that are looked at."""
+        return (self.workspace_id is None or file.workspace_id == self.workspace_id) and overlaps(
+            file.date, self.since, self.until
         )
 
 
 class SnapshotFile(msgspec.Struct, frozen=True):
-    """name: to open it by while the snapshot is open. date: of receipt, YYYY-MM-DD."""
+    """name: to open it by while the snapshot is open. date: of receipt of all its rows, YYYY-MM-DD; None for
+    a file of several days."""
 
     name: str
     workspace_id: int
-    date: str
+    date: str | None
 
 
 class _NotYet(Exception):
@@ -73,13 +73,19 @@ class _NotYet(Exception):
 
 
 class Snapshot:
-    """files: by kind. tail: rows that are in none of them."""
+    """files: by kind. tail: rows that are in none of them. selection: what is looked at; files of several
+    days have other rows, too."""
 
     def __init__(
-        self, files: dict[Kind, list[SnapshotFile]], tail: dict[Kind, pa.Table], pinned: list[int]
+        self,
+        files: dict[Kind, list[SnapshotFile]],
+        tail: dict[Kind, pa.Table],
+        pinned: list[int],
+        selection: Selection,
     ) -> None:
         self.files = files
         self.tail = tail
+        self.selection = selection
         self._pinned = pinned
 
     @classmethod
@@ -108,7 +114,7 @@ class Snapshot:
                     files = _named(f"{objects}/", manifest, selection)
                 else:
                     files = _open(paths.data, manifest, selection, pinned)
-                return cls(files, _tail(frames, manifest, selection), pinned)
+                return cls(files, _tail(frames, manifest, selection), pinned, selection)
             except _NotYet:
                 _close(pinned)
                 time.sleep(PAUSE_S)
@@ -159,13 +165,10 @@ def _without_published(
 ) -> pa.RecordBatch | None:
     left = []
     for hourly, some in split(rows, kind, Rotation.HOURLY):
-        daily = msgspec.structs.replace(hourly, hour=None)
-        if any(manifest.is_published(each, lsn) for each in (hourly, daily)):
+        if any(manifest.is_published(hourly.under(each), lsn) for each in Rotation):
             continue
-        if (
-            (selection.workspace_id in (None, daily.workspace_id))
-            and (selection.since is None or daily.date >= selection.since)
-            and (selection.until is None or daily.date <= selection.until)
+        if selection.workspace_id in (None, hourly.workspace_id) and overlaps(
+            hourly.date, selection.since, selection.until
         ):
             left.append(some)
     return pa.concat_batches(left) if left else None
@@ -183,7 +186,7 @@ def _tail(
 
 
 def _as_found(name: str, file: DataFile) -> SnapshotFile:
-    return SnapshotFile(name, file.workspace_id, file.date)
+    return SnapshotFile(name, file.workspace_id, None if is_month(file.date) else file.date)
 
 
 def _named(root: str, manifest: Manifest, selection: Selection) -> dict[Kind, list[SnapshotFile]]:

@@ -51,6 +51,13 @@ class Source(NamedTuple):
     promoted: Collection[str] = ()
 
 
+def within(source: str, since: str | None, until: str | None) -> str:
+    """The rows of a source that were received from `since` to `until`, YYYY-MM-DD, both included."""
+    bounds = [f"{_DATE} >= DATE '{since}'"] if since is not None else []
+    bounds += [f"{_DATE} <= DATE '{until}'"] if until is not None else []
+    return f"(SELECT * FROM {source} WHERE {' AND '.join(bounds)})" if bounds else source
+
+
 def with_date(source: str) -> str:
     """A table that has DATE_COLUMN, too."""
     return f"(SELECT *, {_DATE} AS {DATE_COLUMN} FROM {source})"

@@ -12,7 +12,7 @@ from pydantic import (
 from app.kinds import COLUMNS, Kind
 from app.object_store.policy import OBJECT_BYTES_MAX
 from app.object_store.url import StoreUrl, is_url, parse_url
-from app.parquet.location import HIVE_COLUMNS
+from app.parquet.location import HIVE_COLUMNS, HIVE_MONTHLY_COLUMNS
 from app.parquet.promotion import (
     PROMOTIONS_MAX,
     PromotedType,
@@ -60,8 +60,8 @@ class ParquetSinkSettings(ColumnSettings):
         "required in a `[sinks.<name>]` section"
     )
     store: StoreSettings = StoreSettings()
-    rotation: Literal["hourly", "daily"] = Field(
-        default="daily", description="a file a day, or a file an hour"
+    rotation: Literal["hourly", "daily", "monthly"] = Field(
+        default="daily", description="a file a day, an hour or a month"
     )
     layout: Literal["plain", "hive"] = Field(
         default="plain",
@@ -136,7 +136,7 @@ class ParquetSinkSettings(ColumnSettings):
             raise ValueError('payload_type = "json" and promote need data_format = "json"')
         refuse_conflicts([each.promotion for each in self.promote])
         for each in self.promote:
-            if self.layout == "hive" and each.name.lower() in HIVE_COLUMNS:
+            if self.layout == "hive" and each.name.lower() in (*HIVE_COLUMNS, *HIVE_MONTHLY_COLUMNS):
                 raise ValueError(
                     f'layout = "hive": engines would read the folder {each.name.lower()}=… in place of the '
                     f'promoted column "{each.name}"; give the column another name'

@@ -19,6 +19,10 @@ REFUSED = [
         '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\nids_as = "binary"',
         "leave annotate and ids_as out",
     ),
+    (
+        '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\nrotation = "monthly"',
+        "tables are partitioned by day",
+    ),
     ('[catalog]\ntype = "iceberg"\npath = "p/c"\n[sinks.parquet]\npath = "p"', "overlap; use two"),
     ('[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "s3://lake/raw"', "catalog.warehouse is required"),
     (

@@ -279,7 +279,7 @@ def test_a_file_s_page_shows_annotated_values(changed: Service) -> None:
     (file,) = (each for each in changed.files(kind="events") if each["path"].endswith("-0001.parquet"))
     page = changed.admin("GET", f"/files/{file['path']}?view", headers={"Accept": "text/html"})
     assert page.status_code == 200
-    for shown in ("UUID", "JSON", "Timestamp", DEVICE, "2023-11-14 22:13:20", '{"number":5}'):
+    for shown in ("UUID", "JSON", "Timestamp", DEVICE, "2023-11-14 22:13:20", '"number"'):
         assert shown in html.unescape(page.text)
 
 

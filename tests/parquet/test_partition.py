@@ -14,7 +14,7 @@ from app.parquet.partition import Partition, Rotation, partition_of
 from app.schema import SCHEMAS
 from tests.parquet.rows import DAY_MS, HOUR_MS, NOON_MS, event_rows
 
-DAILY, HOURLY = Rotation.DAILY, Rotation.HOURLY
+DAILY, HOURLY, MONTHLY = Rotation.DAILY, Rotation.HOURLY, Rotation.MONTHLY
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,14 @@ DAILY, HOURLY = Rotation.DAILY, Rotation.HOURLY
         (NOON_MS + HOUR_MS - 1, HOURLY, "2026-01-01", 12),
         (NOON_MS + HOUR_MS, HOURLY, "2026-01-01", 13),
         (1_709_164_800_000, DAILY, "2024-02-29", None),
+        (0, MONTHLY, "1970-01", None),
+        (31 * DAY_MS - 1, MONTHLY, "1970-01", None),
+        (31 * DAY_MS, MONTHLY, "1970-02", None),
+        (1_709_164_800_000, MONTHLY, "2024-02", None),
+        (1_709_164_800_000 + DAY_MS, MONTHLY, "2024-03", None),
     ],
 )
-def test_a_row_belongs_to_the_utc_day_or_hour_of_its_receive_time(
+def test_a_row_belongs_to_the_utc_hour_day_or_month_of_its_receive_time(
     received_ms: int, rotation: Rotation, date: str, hour: int | None
 ) -> None:
     partition = partition_of(7, received_ms, Kind.LOGS, rotation)
@@ -73,7 +78,7 @@ def test_every_row_lands_in_its_partition_once_and_in_order(
     keys: list[tuple[int, int]], rotation: Rotation
 ) -> None:
     workspaces = np.array([workspace for workspace, _ in keys], "u8")
-    received = np.array([NOON_MS + hours * 7 * HOUR_MS for _, hours in keys])
+    received = np.array([NOON_MS + hours * 211 * HOUR_MS for _, hours in keys])
     rows = event_rows(0, len(keys))
     rows = rows.set_column(2, SCHEMAS[Kind.EVENTS].field(2), pa.array(workspaces))
     rows = rows.set_column(1, SCHEMAS[Kind.EVENTS].field(1), pa.array(received))
@@ -92,6 +97,7 @@ def test_every_row_lands_in_its_partition_once_and_in_order(
         ("7/2026-01-01/events.parquet", Partition(7, "2026-01-01", None, Kind.EVENTS), 0),
         ("7/2026-01-01/logs-0001.parquet", Partition(7, "2026-01-01", None, Kind.LOGS), 1),
         ("7/2026-01-01/05/snapshots-0012.parquet", Partition(7, "2026-01-01", 5, Kind.SNAPSHOTS), 12),
+        ("7/2026-01/events-0003.parquet", Partition(7, "2026-01", None, Kind.EVENTS), 3),
         ("0/2026-01-01/events-10000.parquet", Partition(0, "2026-01-01", None, Kind.EVENTS), 10_000),
     ],
 )

@@ -4,6 +4,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -12,14 +13,20 @@ from app.api.files.folders import Folder, folders_of
 from app.errors import RequestError
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
+from app.parquet.partition import Rotation, overlaps
 
 LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 1000
 CURSOR_CHARACTERS_MAX: Final = 1024
 
+_PERIODS: Final = MappingProxyType(
+    {Rotation.HOURLY: "hour", Rotation.DAILY: "day", Rotation.MONTHLY: "month"}
+)
+
 
 class FileFilter(msgspec.Struct, frozen=True):
-    """None lets everything pass. date: YYYY-MM-DD. updated_since: as files have it, included itself."""
+    """None lets everything pass. date: YYYY-MM-DD; a file's day, or one of its month's.
+    updated_since: as files have it, included itself."""
 
     workspace_id: int | None = None
     date: str | None = None
@@ -29,7 +36,7 @@ class FileFilter(msgspec.Struct, frozen=True):
     def passes(self, file: DataFile) -> bool:
         return (
             (self.workspace_id is None or file.workspace_id == self.workspace_id)
-            and (self.date is None or file.date == self.date)
+            and (self.date is None or overlaps(file.date, self.date, self.date))
             and (self.kind is None or file.kind == self.kind)
             and (self.updated_since is None or file.changed_at >= self.updated_since)
         )
@@ -93,7 +100,8 @@ def file_json(file: DataFile) -> dict[str, object]:
     return {
         "path": file.path,
         "workspace_id": file.workspace_id,
-        "date": file.date,
+        "date": file.partition.first_day,
+        "period": _PERIODS[file.partition.rotation],
         "hour": file.hour,
         "kind": file.kind.value,
         "rows": file.rows,
