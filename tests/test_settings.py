@@ -188,6 +188,16 @@ REFUSED: Final = [
         'or "ids" (in parquet-sink.toml)',
     ),
     (
+        '[sinks.parquet]\npath = "p"\nlate_window = "32d"',
+        "sinks.parquet: late_window is at most 31d: for so long each day's files stay open (in parquet-sink.toml)",
+    ),
+    (
+        '[journal]\ntype = "kafka"\nbrokers = "a:1"\ntopic = "t"\n[sinks.parquet]\npath = "p"\n'
+        'partition_by = "happened"',
+        'partition_by: with journal.type = "kafka" rows are placed by their receipt; '
+        'use partition_by = "received" (in parquet-sink.toml)',
+    ),
+    (
         '[sinks.parquet]\npath = "p"\nannotate = ["times"]',
         'sinks.parquet.annotate[1]: "times" is not allowed; allowed: "ids", "payload" or "timestamps" '
         "(in parquet-sink.toml)",

@@ -18,6 +18,7 @@ from app.kafka.record import NotOurs, Record, RecordCodec, RowsRecord
 from app.kinds import Kind
 from app.parquet.division import split
 from app.parquet.partition import Rotation
+from app.parquet.placing import Placing
 from app.publish.buffer import Buffers
 from app.publish.observer import Observer
 from app.publish.rotation import WriterPolicy
@@ -204,7 +205,7 @@ class Pipeline:
         rows = _without(frame, dropped)
         if rows.num_rows and self._oldest_ms is None:
             self._oldest_ms = now_ms
-        for partition, some in split(rows, frame.header.kind, rotation):
+        for partition, some in split(rows, frame.header.kind, rotation, Placing()):
             buffer = self._buffers.open(partition, offset, now_ms, now_ms)
             self.bytes += buffer.add(offset, some)
             self.rows += some.num_rows

@@ -26,8 +26,8 @@ class Rotation(StrEnum):
 
 
 class Partition(msgspec.Struct, frozen=True, order=True, gc=False):
-    """date: "YYYY-MM-DD" of the receive time in UTC, "YYYY-MM" where rotation is monthly. hour: 0-23 where
-    rotation is hourly, else None."""
+    """date: "YYYY-MM-DD" of its time in UTC, "YYYY-MM" where rotation is monthly. hour: 0-23 where it is
+    hourly, else None. Which of a row's times that is, app.parquet.placing says."""
 
     workspace_id: int
     date: str
@@ -83,8 +83,8 @@ def overlaps(date: str, since: str | None, until: str | None) -> bool:
     return (since is None or date >= since[:size]) and (until is None or date <= until[:size])
 
 
-def partition_of(workspace_id: int, received_ms: int, kind: Kind, rotation: Rotation) -> Partition:
-    """The partition of a row with this `workspace_id` and `batch_timestamp`."""
-    day = (_EPOCH + timedelta(days=received_ms // DAY_MS)).isoformat()
-    hour = received_ms % DAY_MS // HOUR_MS
+def partition_of(workspace_id: int, time_ms: int, kind: Kind, rotation: Rotation) -> Partition:
+    """The partition of a row of this workspace that is placed by this time."""
+    day = (_EPOCH + timedelta(days=time_ms // DAY_MS)).isoformat()
+    hour = time_ms % DAY_MS // HOUR_MS
     return Partition(workspace_id, day, hour, kind).under(rotation)

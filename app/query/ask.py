@@ -10,7 +10,7 @@ from app.parquet.promotion import Promotion
 from app.query.forms import encode
 from app.query.snapshot import CannotAsk, Snapshot
 from app.query.sources import files_by_name, register_files
-from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date
+from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date, within
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -44,6 +44,7 @@ def connect(
         connection.register(tail, snapshot.tail[kind])
         files, more, date = snapshot.files[kind], promoted.get(kind, ()), {}
         names = [each.name for each in more] if files else []
+        tail = within(tail, snapshot.selection.since, snapshot.selection.until)
         sources = [Source(tail)]
         if store is None:
             sources += files_by_name(snapshot, kind)

@@ -6,9 +6,10 @@ is opened in the version that the manifest names; a version that is newer is wai
 """
 
 import contextlib
+import datetime
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -25,9 +26,11 @@ from app.kinds import Kind
 from app.parquet.data_file import DataFile, FileState
 from app.parquet.division import split
 from app.parquet.partition import Rotation, is_month, overlaps
+from app.parquet.placing import AHEAD_MS, Placings, days_of
 from app.publish.current_manifest import current_manifest
 from app.publish.manifest import Manifest
 from app.publish.paths import SinkPaths
+from app.publish.placings_file import load_placings
 from app.schema import SCHEMAS
 
 PINNED_FILES_MAX: Final = 500
@@ -52,11 +55,22 @@ class Selection(msgspec.Struct, frozen=True):
     since: str | None = None
     until: str | None = None
 
-    def takes(self, file: DataFile) -> bool:
-        """Whether there may be rows of it that are looked at."""
-        return (self.workspace_id is None or file.workspace_id == self.workspace_id) and overlaps(
-            file.date, self.since, self.until
+    def takes(self, file: DataFile, spread_ms: int | None) -> bool:
+        """Whether there may be rows of it that are looked at. spread_ms: as Placings has it."""
+        if self.workspace_id is not None and file.workspace_id != self.workspace_id:
+            return False
+        if spread_ms is None:
+            return overlaps(file.date, self.since, self.until)
+        return overlaps(
+            file.date, _moved(self.since, -days_of(spread_ms)), _moved(self.until, days_of(AHEAD_MS))
         )
+
+
+def _moved(date: str | None, days: int) -> str | None:
+    try:
+        return date and (datetime.date.fromisoformat(date) + datetime.timedelta(days)).isoformat()
+    except OverflowError:
+        return date
 
 
 class SnapshotFile(msgspec.Struct, frozen=True):
@@ -105,16 +119,25 @@ class Snapshot:
             raise CannotAsk("files on an object store: ask them as docs/queries.md says")
         if not fs.exists(paths.manifest):
             raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
-        frames = list(_unpublished(fs, paths, current_manifest(fs, paths), selection, tail_bytes_max))
+        try:
+            segments = [path for _, path in list_segments(fs, paths.segments)]
+        except FileNotFoundError:
+            segments = []
+        placings = load_placings(
+            fs, paths
+        )  # what these segments have was placed so: a start begins a new one
+        tail = _Tail(placings, selection)
+        frames = list(_unpublished(fs, segments, current_manifest(fs, paths), tail, tail_bytes_max))
         for _ in range(TRIES_MAX):
             manifest = current_manifest(fs, paths)
+            spread_ms = load_placings(fs, paths).spread_ms
             pinned: list[int] = []
             try:
                 if paths.data is None:
-                    files = _named(f"{objects}/", manifest, selection)
+                    files = _named(f"{objects}/", manifest, selection, spread_ms)
                 else:
-                    files = _open(paths.data, manifest, selection, pinned)
-                return cls(files, _tail(frames, manifest, selection), pinned, selection)
+                    files = _open(paths.data, manifest, selection, spread_ms, pinned)
+                return cls(files, tail.of(frames, manifest), pinned, selection)
             except _NotYet:
                 _close(pinned)
                 time.sleep(PAUSE_S)
@@ -129,22 +152,20 @@ class Snapshot:
 
 
 def _unpublished(
-    fs: DurableFS, paths: SinkPaths, manifest: Manifest, selection: Selection, bytes_max: int
+    fs: DurableFS, segments: Sequence[Path], manifest: Manifest, tail: "_Tail", bytes_max: int
 ) -> Iterator[tuple[int, Kind, pa.RecordBatch]]:
     """(LSN, kind, rows) of frames of which the manifest does not have all rows."""
     codec, size = RowsFrameCodec(), 0
-    with contextlib.suppress(FileNotFoundError):
-        segments = list_segments(fs, paths.segments)
-        for _, path in segments:
-            with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
-                for lsn, payload in _entries(fs, path):
-                    frame = codec.decode(payload)
-                    rows = _without_published(frame.rows, frame.header.kind, lsn, manifest, selection)
-                    if rows is not None:
-                        size += rows.nbytes
-                        if size > bytes_max:
-                            raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
-                        yield lsn, frame.header.kind, rows
+    for path in segments:
+        with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
+            for lsn, payload in _entries(fs, path):
+                frame = codec.decode(payload)
+                rows = tail.without_published(frame.rows, frame.header.kind, lsn, manifest)
+                if rows is not None:
+                    size += rows.nbytes
+                    if size > bytes_max:
+                        raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
+                    yield lsn, frame.header.kind, rows
 
 
 def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
@@ -160,54 +181,64 @@ def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
         offset = frame.end
 
 
-def _without_published(
-    rows: pa.RecordBatch, kind: Kind, lsn: int, manifest: Manifest, selection: Selection
-) -> pa.RecordBatch | None:
-    left = []
-    for hourly, some in split(rows, kind, Rotation.HOURLY):
-        if any(manifest.is_published(hourly.under(each), lsn) for each in Rotation):
-            continue
-        if selection.workspace_id in (None, hourly.workspace_id) and overlaps(
-            hourly.date, selection.since, selection.until
-        ):
-            left.append(some)
-    return pa.concat_batches(left) if left else None
+class _Tail(msgspec.Struct):
+    """Which rows of frames are in no file. Of rows that are placed by when they happened, those that were
+    received outside of what is looked at are left in."""
+
+    placings: Placings
+    selection: Selection
+
+    def of(
+        self, frames: Sequence[tuple[int, Kind, pa.RecordBatch]], manifest: Manifest
+    ) -> dict[Kind, pa.Table]:
+        found: dict[Kind, list[pa.RecordBatch]] = {kind: [] for kind in Kind}
+        for lsn, kind, rows in frames:
+            left = self.without_published(rows, kind, lsn, manifest)
+            if left is not None:
+                found[kind].append(left)
+        return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
+
+    def without_published(
+        self, rows: pa.RecordBatch, kind: Kind, lsn: int, manifest: Manifest
+    ) -> pa.RecordBatch | None:
+        selection, placing = self.selection, self.placings.at(lsn)
+        left = []
+        for hourly, some in split(rows, kind, Rotation.HOURLY, placing):
+            if any(manifest.is_published(hourly.under(each), lsn) for each in Rotation):
+                continue
+            if selection.workspace_id in (None, hourly.workspace_id) and (
+                placing.late_ms is not None or overlaps(hourly.date, selection.since, selection.until)
+            ):
+                left.append(some)
+        return pa.concat_batches(left) if left else None
 
 
-def _tail(
-    frames: list[tuple[int, Kind, pa.RecordBatch]], manifest: Manifest, selection: Selection
-) -> dict[Kind, pa.Table]:
-    found: dict[Kind, list[pa.RecordBatch]] = {kind: [] for kind in Kind}
-    for lsn, kind, rows in frames:
-        left = _without_published(rows, kind, lsn, manifest, selection)
-        if left is not None:
-            found[kind].append(left)
-    return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
+def _as_found(name: str, file: DataFile, spread_ms: int | None) -> SnapshotFile:
+    of_one_day = spread_ms is None and not is_month(file.date)
+    return SnapshotFile(name, file.workspace_id, file.date if of_one_day else None)
 
 
-def _as_found(name: str, file: DataFile) -> SnapshotFile:
-    return SnapshotFile(name, file.workspace_id, None if is_month(file.date) else file.date)
-
-
-def _named(root: str, manifest: Manifest, selection: Selection) -> dict[Kind, list[SnapshotFile]]:
+def _named(
+    root: str, manifest: Manifest, selection: Selection, spread_ms: int | None
+) -> dict[Kind, list[SnapshotFile]]:
     names: dict[Kind, list[SnapshotFile]] = {kind: [] for kind in Kind}
     for file in manifest.files():
-        if file.state is FileState.PUBLISHED and selection.takes(file):
-            names[file.kind].append(_as_found(root + file.path, file))
+        if file.state is FileState.PUBLISHED and selection.takes(file, spread_ms):
+            names[file.kind].append(_as_found(root + file.path, file, spread_ms))
     return names
 
 
 def _open(
-    root: Path, manifest: Manifest, selection: Selection, pinned: list[int]
+    root: Path, manifest: Manifest, selection: Selection, spread_ms: int | None, pinned: list[int]
 ) -> dict[Kind, list[SnapshotFile]]:
     names: dict[Kind, list[SnapshotFile]] = {kind: [] for kind in Kind}
     for file in manifest.files():
-        if file.state is not FileState.PUBLISHED or not selection.takes(file):
+        if file.state is not FileState.PUBLISHED or not selection.takes(file, spread_ms):
             continue
         path = root / file.path
         if file.sealed or len(pinned) >= PINNED_FILES_MAX:
             if path.exists():
-                names[file.kind].append(_as_found(str(path), file))
+                names[file.kind].append(_as_found(str(path), file, spread_ms))
             continue
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -216,7 +247,7 @@ def _open(
         pinned.append(descriptor)
         if os.fstat(descriptor).st_size != file.bytes:
             raise _NotYet
-        names[file.kind].append(_as_found(f"/proc/self/fd/{descriptor}", file))
+        names[file.kind].append(_as_found(f"/proc/self/fd/{descriptor}", file, spread_ms))
     return names
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
-import msgspec
-
 from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow
@@ -45,7 +43,6 @@ from app.publish.ownership import (
     take_tree,
 )
 from app.publish.paths import SinkPaths
-from app.publish.rotation import WriterPolicy
 from app.publish.writer import Writer
 from app.run.accounts import Accounts
 from app.run.claim import claim_meanwhile
@@ -55,6 +52,7 @@ from app.run.missing_files import MissingFiles
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_json
 from app.run.pipelines import NewPipeline, pipeline_of_batches
+from app.run.placed import policy_from
 from app.run.replay import read_back, replay
 from app.run.start_patience import StartPatience
 from app.run.summary import Summary
@@ -189,8 +187,10 @@ class Service:
                 self._policies.journal.acknowledge,
             )
         window = load_window(self._fs, self._window_path, self._policies.deduplication)
+        name = self._identity.journal if self._identity is not None else ""
+        writing = policy_from(self._policies.writer, self._fs, self._paths, name, journal.last_lsn + 1)
         writer = self._new_writer(
-            self._writer_policy(),
+            writing,
             self._fs,
             self._paths,
             manifest,
@@ -206,7 +206,7 @@ class Service:
         )
         writer.start()
         memory_bytes = self._policies.writer.max_buffered_bytes // 2
-        counted = self.accounts.replay(manifest, self._policies.writer.rotation)
+        counted = self.accounts.replay(manifest, writing)
         replayed = replay(journal, window, writer, memory_bytes, self._patience, counted.count)
         counted.end(journal.last_lsn)
         # Until the writer has looked at them, rows that are in files already count as buffered, too.
@@ -252,10 +252,6 @@ class Service:
             node=self._policies.writer.node,
             accepts_unnamed=accepts_unnamed,
         )
-
-    def _writer_policy(self) -> WriterPolicy:
-        journal = self._identity.journal if self._identity is not None else ""
-        return msgspec.structs.replace(self._policies.writer, journal=journal)
 
     def stop_opening(self) -> None:
         """Ends an `open` that waits for an object store or a full disk."""

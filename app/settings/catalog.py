@@ -141,6 +141,11 @@ class WithCatalog(BaseModel):
 def _refuse_unfit_sink(catalog: CatalogSettings, sink: Any) -> None:
     if sink.payload_type == "json":
         raise ValueError('catalog: Iceberg has no type for payload_type = "json"; use "binary"')
+    if sink.partition_by == "happened":
+        raise ValueError(
+            'catalog: tables are partitioned by the day of receipt, and partition_by = "happened" puts rows '
+            'of many such days into one file; use "received"'
+        )
     if sink.rotation == "monthly":
         raise ValueError(
             'catalog: tables are partitioned by day, and rotation = "monthly" puts many days into one file; '

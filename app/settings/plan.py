@@ -16,6 +16,7 @@ from app.journal.policy import JournalPolicy
 from app.parquet.layout import Layout
 from app.parquet.location import Folders
 from app.parquet.partition import Rotation
+from app.parquet.placing import Placing, Placings
 from app.publish.rotation import WriterPolicy
 from app.query.policy import Lake, QueryPolicy
 from app.settings.ingest import parse_date
@@ -94,6 +95,7 @@ def policies(settings: Settings) -> Policies:
             max_journal_bytes=journal.max_size,
             node=server.node_id,
             folders=Folders(sink.layout),
+            placings=Placings().changed(placing_of(settings), 0),
             retention=retention_policy(settings.retention),
             writer_version=f"parquet-sink {version('parquet-sink')}",
         ),
@@ -102,6 +104,11 @@ def policies(settings: Settings) -> Policies:
         publish_timeout_s=server.request_timeout,
         quotas=quota_policies(settings.quota),
     )
+
+
+def placing_of(settings: Settings) -> Placing:
+    sink = settings.sink
+    return Placing(int(sink.late_window * 1000) if sink.partition_by == "happened" else None)
 
 
 def layout_of(settings: Settings) -> Layout:

@@ -68,6 +68,11 @@ class Settings(WithCatalog, Section):
             )
         if self.sink.layout == "hive" and self.journal.type == "kafka":
             raise ValueError('layout: with journal.type = "kafka" folders are named as in "plain" yet')
+        if self.sink.partition_by == "happened" and self.journal.type == "kafka":
+            raise ValueError(
+                'partition_by: with journal.type = "kafka" rows are placed by their receipt; '
+                'use partition_by = "received"'
+            )
         if self.retention and self.catalog.enabled:
             raise ValueError(
                 "retention: files that are listed in tables are not removed yet; leave [[retention]] out, "

@@ -27,6 +27,9 @@ from app.settings.store import StoreSettings
 
 STORE_FLUSH_INTERVAL = "10m"
 
+LATE_WINDOW_MAX_S = parse_duration("31d")
+"""Each day of it is a partition more that stays open, a workspace and kind."""
+
 
 class PromotionSettings(Section):
     """`[[sinks.<name>.promote]]`: a member of the payload's JSON as a column of its own."""
@@ -67,6 +70,15 @@ class ParquetSinkSettings(ColumnSettings):
         default="plain",
         description="folders of new files: plain: `42/2024-01-15/`; hive: `workspace=42/date=2024-01-15/`, "
         "for engines that choose files by them",
+    )
+    partition_by: Literal["received", "happened"] = Field(
+        default="received",
+        description="a row is in the file of the day when it was received, or when it happened",
+    )
+    late_window: Annotated[float, DurationText("1h")] = Field(
+        default=parse_duration("7d"),
+        description='with partition_by = "happened": how long before its receipt a row may have happened; '
+        "so long a day stays open",
     )
     compression: Literal["snappy", "gzip", "lz4", "zstd", "uncompressed"] = Field(
         default="snappy", description="codec of the columns"
@@ -130,6 +142,8 @@ class ParquetSinkSettings(ColumnSettings):
                 raise ValueError(f'compression_level is for "zstd" and "gzip", not "{self.compression}"')
             if self.compression_level > highest:
                 raise ValueError(f"compression_level of {self.compression} is at most {highest}")
+        if self.late_window > LATE_WINDOW_MAX_S:
+            raise ValueError("late_window is at most 31d: for so long each day's files stay open")
         if self.url is not None and self.max_file_size > OBJECT_BYTES_MAX:
             raise ValueError(f"max_file_size is above {OBJECT_BYTES_MAX} bytes, the largest upload there is")
         if self.data_format != "json" and (self.payload_type == "json" or self.promote):

@@ -23,6 +23,10 @@ REFUSED = [
         '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\nrotation = "monthly"',
         "tables are partitioned by day",
     ),
+    (
+        '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\npartition_by = "happened"',
+        "tables are partitioned by the day of receipt",
+    ),
     ('[catalog]\ntype = "iceberg"\npath = "p/c"\n[sinks.parquet]\npath = "p"', "overlap; use two"),
     ('[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "s3://lake/raw"', "catalog.warehouse is required"),
     (

@@ -24,10 +24,11 @@ import pyarrow.parquet as pq
 
 from app.disk.durable_file import SyncFailed
 from app.kinds import Kind
+from app.parquet.placing import Placing, Placings
 from app.publish.retention_rules import RetentionPolicy, RetentionRule
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench, Journal
-from tests.parquet.rows import DAY_MS, NOON_MS, event_rows, snapshot_rows
+from tests.parquet.rows import DAY_MS, NOON_MS, event_rows, over_days, snapshot_rows
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk, SimulatedFS, faults_of
 from tests.support.simulated_store import SimulatedStore
 
@@ -38,6 +39,7 @@ EXPIRING = 8
 EXPIRED_MS = NOON_MS + 4 * DAY_MS
 RETENTION = RetentionPolicy((RetentionRule(EXPIRING, None, 2 * DAY_MS),), interval_ms=0, files_per_turn=1)
 
+PLACED = Placings().changed(Placing(7 * DAY_MS), 0)
 ROOT = Path("/node")
 PUBLISHING = ("put_object", "rename", "sync_directory", "datasync")
 Row = tuple[int, str, int]
@@ -69,6 +71,7 @@ class World:
     """What outlives a process: the disk, the journal's untrimmed frames, and the oracle's list of rows.
 
     objects: what a bucket holds, by path, where files go to one. expires: whether retention is set.
+    happened: whether rows are placed by when they happened.
     """
 
     disk: SimulatedDisk = field(default_factory=SimulatedDisk)
@@ -76,6 +79,11 @@ class World:
     sent: Counter[Row] = field(default_factory=Counter)
     objects: dict[str, bytes] | None = None
     expires: bool = False
+    happened: bool = False
+
+    @classmethod
+    def of_events(cls) -> "World":
+        return cls(happened=True)
 
     @classmethod
     def with_bucket(cls) -> "World":
@@ -92,11 +100,13 @@ class World:
     def copy(self, disk: SimulatedDisk | None = None) -> "World":
         objects = None if self.objects is None else dict(self.objects)
         disk = disk or copy.deepcopy(self.disk)
-        return World(disk, dict(self.journal), Counter(self.sent), objects, self.expires)
+        return World(disk, dict(self.journal), Counter(self.sent), objects, self.expires, self.happened)
 
     def bench(self, fs: SimulatedFS) -> Bench:
         store = None if self.objects is None else SimulatedStore(self.objects, fs)
         policy = msgspec.structs.replace(POLICY, retention=RETENTION) if self.expires else POLICY
+        if self.happened:
+            policy = msgspec.structs.replace(policy, placings=PLACED)
         return Bench(ROOT, fs, policy, journal=self.journal, store=store)
 
     def tree(self) -> dict[Path, bytes]:
@@ -148,7 +158,7 @@ class Story:
             lsn += 1
             workspace_id = self.random.choice((7, 7, 8, 9))
             if self.random.random() < 0.3:
-                rows = _rows(Kind.SNAPSHOTS, lsn * 1000, self.random.randint(1, 20), workspace_id)
+                rows = self._rows(Kind.SNAPSHOTS, lsn, self.random.randint(1, 20), workspace_id)
                 self._put(bench, lsn, rows, Kind.SNAPSHOTS)
             else:
                 self._put_events(bench, lsn, workspace_id)
@@ -157,8 +167,12 @@ class Story:
         bench.writer.turn()
 
     def _put_events(self, bench: Bench, lsn: int, workspace_id: int) -> None:
-        rows = _rows(Kind.EVENTS, lsn * 1000, self.random.randint(1, 120), workspace_id)
+        rows = self._rows(Kind.EVENTS, lsn, self.random.randint(1, 120), workspace_id)
         self._put(bench, lsn, rows, Kind.EVENTS)
+
+    def _rows(self, kind: Kind, lsn: int, count: int, workspace_id: int) -> pa.RecordBatch:
+        rows = _rows(kind, lsn * 1000, count, workspace_id)
+        return over_days(rows) if self.world.happened else rows
 
     def _put(self, bench: Bench, lsn: int, rows: pa.RecordBatch, kind: Kind) -> None:
         self.world.sent.update(
@@ -370,10 +384,11 @@ def main() -> int:
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--bucket", action="store_true", help="files go to an object store in memory")
     parser.add_argument("--retention", action="store_true", help="files of one workspace expire")
+    parser.add_argument("--happened", action="store_true", help="rows are placed by when they happened")
     options = parser.parse_args()
     pa.set_cpu_count(1)  # threads of its own take longer to wake than the few rows take
     pa.set_io_thread_count(1)
-    new: NewWorld = World.with_bucket if options.bucket else World
+    new: NewWorld = World.with_bucket if options.bucket else World.of_events if options.happened else World
     if options.retention:
         new = World.expiring_bucket if options.bucket else World.expiring
     result = CAMPAIGNS[options.campaign](options.seed, options.size, new)

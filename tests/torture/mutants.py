@@ -149,6 +149,13 @@ MUTANTS: Final = (
         RETENTION_POWER,
     ),
     Mutant(
+        "placing: frames that wait are divided as is configured now",
+        "app/parquet/placing.py",
+        "if change.from_lsn <= lsn)",
+        "if lsn)",
+        "pytest tests/http/test_happened.py -k whatever_is_configured",
+    ),
+    Mutant(
         "retention: a removed partition is forgotten while the journal has its rows",
         "app/publish/retention.py",
         "            if record.last_lsn < first_lsn:\n",
