@@ -189,7 +189,8 @@ REFUSED: Final = [
     ),
     (
         '[sinks.parquet]\npath = "p"\nlate_window = "32d"',
-        "sinks.parquet: late_window is at most 31d: for so long each day's files stay open (in parquet-sink.toml)",
+        "sinks.parquet: late_window is at most 31d: for so long each day's files stay open "
+        "(in parquet-sink.toml)",
     ),
     (
         '[journal]\ntype = "kafka"\nbrokers = "a:1"\ntopic = "t"\n[sinks.parquet]\npath = "p"\n'

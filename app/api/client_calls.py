@@ -31,7 +31,7 @@ from app.api.error_responses import (
     send_answer,
 )
 from app.api.headers import RawHeaders
-from app.api.ingest_request import IngestParts, answer_timed_out
+from app.api.ingest_request import IngestParts, committed
 from app.clients.call import Call, ClientAnswer, ClientRequest, Document, Outcome, Rows
 from app.clients.table import Path
 from app.errors import (
@@ -184,7 +184,7 @@ class ClientEndpoint:
         if not any(submission.body or _refused(submission) for submission in submissions):
             return Outcome(receipt_status(0, 0))
         exchange.pass_on(sum(len(submission.body) for submission in submissions))
-        return _together(await asyncio.gather(*(self._committed(each) for each in submissions)))
+        return _together(await asyncio.gather(*(committed(parts, each) for each in submissions)))
 
     def _translated(self, exchange: "_Exchange", body: bytes) -> Document:
         request = exchange.request
@@ -210,24 +210,6 @@ class ClientEndpoint:
         if document.refused and not document.rows:
             raise MalformedBatch(str(document.refused[0]))
         return document
-
-    async def _committed(self, submission: Submission) -> Answer:
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def reply(answer: Answer) -> None:
-            self._parts.admission.leave(submission.workspace_id, len(submission.body))
-            if not answered.done():
-                answered.set_result(answer)
-
-        try:
-            self._parts.submit(submission, reply)
-        except RequestError as error:
-            reply(error)
-        try:
-            async with asyncio.timeout(self._parts.policy.answer_timeout_s):
-                return await answered
-        except TimeoutError:
-            return answer_timed_out()
 
 
 class _Exchange:

@@ -20,7 +20,7 @@ def docs_router(
     is_secure: Callable[[Scope], bool],
 ) -> APIRouter:
     """document: the OpenAPI document. FastAPI's own page must be off (`docs_url=None`)."""
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
 
     @router.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:

@@ -5,18 +5,26 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
-import orjson
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse
 
-from app.api.files.listing import file_json
+from app import errors
+from app.api.answers import Flushed, JsonLine, ListedFile
 from app.api.files.routes import Authorise, WorkspaceId
+from app.api.openapi.answers import ADMIN_OR_KEY, answers, data_file_example, json_answer
 from app.api.pages.shell import prefers_html
 from app.errors import Overloaded
 from app.publish.intake import FlushResult, NotPublished, WriterStopped
 
 RETRY_AFTER_S: Final = 10
 
+_ANSWERS: Final = answers(
+    json_answer("Published.", {"result": {"flushed_rows": 120, "files": [data_file_example()]}}),
+    errors.MalformedBatch,
+    errors.Unauthenticated,
+    errors.Forbidden,
+    errors.Overloaded,
+)
 
 Flush = Callable[[int | None], Future[FlushResult]]
 """Takes a workspace, or None for all; its future resolves when everything accepted before is in files."""
@@ -29,8 +37,21 @@ def flush_router(
     goes on if the request gives up."""
     router = APIRouter()
 
-    @router.post("/flush")
-    async def flush_now(request: Request, workspace_id: WorkspaceId = None) -> Response:
+    @router.post(
+        "/flush",
+        tags=["operation"],
+        operation_id="flush",
+        summary="Publish all buffered rows now",
+        response_model=Flushed,
+        response_class=JsonLine,
+        responses=_ANSWERS,
+        openapi_extra=ADMIN_OR_KEY,
+    )
+    async def flush_now(request: Request, workspace_id: WorkspaceId = None) -> Flushed | RedirectResponse:
+        """Answers when everything accepted before is in published files.
+
+        Pages of other origins are refused.
+        """
         workspace_id = authorise(request.scope).narrow(workspace_id)
         # Not wait_for: that would cancel the future under the writer's hands.
         flushing = asyncio.wrap_future(flush(workspace_id))
@@ -56,12 +77,6 @@ def flush_router(
         if prefers_html(request.scope):
             of = "" if workspace_id is None else f"workspace_id={workspace_id}&"
             return RedirectResponse(f"/files?{of}flushed_rows={result.flushed_rows}", 303)
-        content = {
-            "flushed_rows": result.flushed_rows,
-            "files": [file_json(file) for file in result.files],
-        }
-        return Response(
-            orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE), media_type="application/json"
-        )
+        return Flushed(flushed_rows=result.flushed_rows, files=[ListedFile.of(file) for file in result.files])
 
     return router

@@ -23,15 +23,15 @@ from app.api.ingest_request import (
     IngestCall,
     IngestHead,
     IngestParts,
-    answer_timed_out,
     check_form,
+    committed,
     http_answer,
     packed_as,
     read_head,
     submission_of,
 )
 from app.errors import BodyTooLarge, MalformedBatch, Overloaded, RequestError
-from app.submission import Answer, Submission
+from app.submission import Answer
 
 LINE_BYTES_MAX: Final = 64 << 20
 """Of a body that is too large, to see whether it is one row, which cannot be sent in smaller batches."""
@@ -119,7 +119,7 @@ class IngestEndpoint:
         except BaseException:
             charge.end()
             raise
-        return await self._committed(submission)
+        return await committed(parts, submission)
 
     async def _unpacked(self, body: bytes, encoding: bytes, charge: Charge) -> bytes:
         """The body without its encoding, admitted for its new size.
@@ -138,18 +138,3 @@ class IngestEndpoint:
         finally:
             self._unpacking.release()
         return unpacked
-
-    async def _committed(self, submission: Submission) -> Answer:
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def reply(answer: Answer) -> None:
-            self._parts.admission.leave(submission.workspace_id, len(submission.body))
-            if not answered.done():
-                answered.set_result(answer)
-
-        self._parts.submit(submission, reply)
-        try:
-            async with asyncio.timeout(self._parts.policy.answer_timeout_s):
-                return await answered
-        except TimeoutError:
-            raise answer_timed_out() from None

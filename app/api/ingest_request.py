@@ -1,5 +1,6 @@
 """What makes a request a submission, and an answer of it: the same for the ASGI route and the fast lane."""
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
@@ -197,6 +198,26 @@ def answer_timed_out() -> OutcomeUnknown:
         "The disk is so slow that it is not known whether this batch is durable; "
         "send it again with the same Idempotency-Key."
     )
+
+
+async def committed(parts: IngestParts, submission: Submission) -> Answer:
+    """The answer of its group. What the submission holds of what may be in flight is given back then."""
+    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def reply(answer: Answer) -> None:
+        parts.admission.leave(submission.workspace_id, len(submission.body))
+        if not answered.done():
+            answered.set_result(answer)
+
+    try:
+        parts.submit(submission, reply)
+    except RequestError as error:
+        reply(error)
+    try:
+        async with asyncio.timeout(parts.policy.answer_timeout_s):
+            return await answered
+    except TimeoutError:
+        return answer_timed_out()
 
 
 def http_answer(

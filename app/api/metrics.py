@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 
 def metrics_router(registry: Collector, authorise_admin: Callable[[Scope], None]) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
 
     @router.get("/metrics")
     def metrics(request: Request) -> Response:

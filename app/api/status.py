@@ -2,53 +2,99 @@
 
 import asyncio
 import datetime
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable
+from typing import Annotated, Final
 
-import orjson
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.types import Scope
 
+from app import errors
+from app.api.answers import UNCACHED, ReadableJson, Refusal, Refusals, Status
 from app.api.files.routes import Authorise, WorkspaceId
+from app.api.openapi.answers import ADMIN_OR_KEY, answers, json_answer
 from app.commit.recent_refusals import RecentRefusals, Refused
 
-_READABLE: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+_ROW: Final = {
+    "workspace_id": 1,
+    "kind": "events",
+    "accepted": 120,
+    "published": 100,
+    "buffered": 20,
+    "quarantined": 0,
+    "removed": 0,
+}
+_REFUSED: Final = {
+    "at": "2026-09-21T14:00:01.042Z",
+    "workspace_id": 1,
+    "kind": "events",
+    "reason": "invalid_row",
+    "row": 2,
+    "field": "type",
+    "message": "unknown: 'click'; must be track, identify, group, alias, enrich or context",
+    "text": '{"type": "click"}',
+}
+_ANSWERS: Final = answers(
+    json_answer(
+        "The account, or with `errors` what was refused last.",
+        {"status": {"rows": [_ROW]}, "errors": {"refusals": [_REFUSED]}},
+    ),
+    errors.Unauthenticated,
+    errors.Forbidden,
+    errors.Overloaded,
+)
 
 
 def status_router(
-    account: Callable[[], Mapping[str, object]],
+    account: Callable[[], Status],
     authorise_admin: Callable[[Scope], None],
     refusals: RecentRefusals,
     authorise: Authorise,
 ) -> APIRouter:
-    """account: what to answer, as JSON knows it; called in a thread, since it may wait for a lock."""
+    """account: called in a thread, since it may wait for a lock."""
     router = APIRouter()
 
-    @router.get("/status")
-    async def status(request: Request, workspace_id: WorkspaceId = None) -> Response:
-        if "errors" in request.query_params:
+    @router.get(
+        "/status",
+        tags=["operation"],
+        operation_id="status",
+        summary="The account of every accepted row",
+        response_class=ReadableJson,
+        response_model_exclude_unset=True,
+        responses=_ANSWERS,
+        openapi_extra=ADMIN_OR_KEY,
+    )
+    async def status(
+        request: Request,
+        response: Response,
+        of_refusals: Annotated[
+            str | None, Query(alias="errors", description="What was refused last instead of the account.")
+        ] = None,
+        workspace_id: WorkspaceId = None,
+    ) -> Status | Refusals:
+        """accepted = published + buffered + quarantined + removed, for each workspace and kind.
+
+        With `?errors`, the last hundred refusals of each workspace that this process has made, the newest
+        first, which a workspace's key may ask for its own.
+        """
+        response.headers.update(UNCACHED)
+        if of_refusals is not None:
             wanted = authorise(request.scope).narrow(workspace_id)
-            content: object = {"refusals": [refusal_json(each) for each in refusals.last(wanted)]}
-        else:
-            authorise_admin(request.scope)
-            content = await asyncio.to_thread(account)
-        body = orjson.dumps(content, option=_READABLE)
-        return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
+            return Refusals(refusals=[refusal_answer(each) for each in refusals.last(wanted)])
+        authorise_admin(request.scope)
+        return await asyncio.to_thread(account)
 
     return router
 
 
-def refusal_json(refused: Refused) -> dict[str, object]:
-    """row: None for a whole batch."""
+def refusal_answer(refused: Refused) -> Refusal:
     at = datetime.datetime.fromtimestamp(refused.at_ms / 1000, datetime.UTC)
-    return {
-        "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "workspace_id": refused.workspace_id,
-        "kind": refused.kind or None,
-        "reason": refused.reason,
-        "row": refused.row or None,
-        "field": refused.field or None,
-        "message": refused.message,
-        "text": refused.text or None,
-    }
+    return Refusal(
+        at=at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        workspace_id=refused.workspace_id,
+        kind=refused.kind or None,
+        reason=refused.reason,
+        row=refused.row or None,
+        field=refused.field or None,
+        message=refused.message,
+        text=refused.text or None,
+    )

@@ -3,13 +3,14 @@
 import asyncio
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import orjson
-from fastapi import APIRouter, Query, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Query, Request, Response
 
+from app import errors
+from app.api.answers import UNCACHED, JsonLine, UsageLine, UsageReport
 from app.api.files.routes import EMPTY_IS_ABSENT, Authorise, WorkspaceId
+from app.api.openapi.answers import ADMIN_OR_KEY, answers, json_answer
 from app.commit.usage import Amount, UsageByDay
 from app.errors import RequestError
 from app.kinds import Kind
@@ -20,6 +21,20 @@ DAYS_MAX: Final = 400
 DAYS_DEFAULT: Final = 31
 
 Day = Annotated[datetime.date | None, EMPTY_IS_ABSENT]
+_LINE: Final = {"workspace_id": 1, "date": "2026-09-21", "events": 120, "logs": 0, "snapshots": 0}
+_MONTH: Final = {
+    "from": "2026-09-01",
+    "to": "2026-09-30",
+    "usage": [_LINE | {"rows": 120, "bytes": 20480}],
+}
+_ANSWERS: Final = answers(
+    json_answer("One line a workspace and day.", {"month": _MONTH}),
+    errors.MalformedBatch,
+    errors.Unauthenticated,
+    errors.Forbidden,
+    errors.Overloaded,
+)
+
 UsageOf = Callable[[Sequence[str]], UsageByDay]
 
 
@@ -30,13 +45,29 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
     """
     router = APIRouter()
 
-    @router.get("/usage")
+    @router.get(
+        "/usage",
+        tags=["operation"],
+        operation_id="usage",
+        summary="How much each workspace has had accepted, by day",
+        response_class=JsonLine,
+        responses=_ANSWERS,
+        openapi_extra=ADMIN_OR_KEY,
+    )
     async def usage(
         request: Request,
-        from_: Annotated[Day, Query(alias="from")] = None,
-        to: Annotated[Day, Query()] = None,
+        response: Response,
+        from_: Annotated[
+            Day, Query(alias="from", description=f"The first day; without it {DAYS_DEFAULT} days up to `to`.")
+        ] = None,
+        to: Annotated[Day, Query(description="The last day; without it today.")] = None,
         workspace_id: WorkspaceId = None,
-    ) -> Response:
+    ) -> UsageReport:
+        """Equal to the rows in the files, over kills and restarts, and kept when retention removes files.
+
+        Days are UTC days of receipt.
+        """
+        response.headers.update(UNCACHED)
         workspace_id = authorise(request.scope).narrow(workspace_id)
         last = to or datetime.datetime.now(datetime.UTC).date()
         first = from_ or datetime.date.fromordinal(max(last.toordinal() - DAYS_DEFAULT + 1, 1))
@@ -49,41 +80,30 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
             (first + datetime.timedelta(days=each)).isoformat() for each in range((last - first).days + 1)
         ]
         found = await asyncio.to_thread(usage_of, asked)
-        content: dict[str, Any] = {
-            "from": asked[0],
-            "to": asked[-1],
-            "usage": [
-                line for day in asked if day in found for line in usage_lines(day, found[day], workspace_id)
-            ],
-        }
+        lines = [line for day in asked if day in found for line in usage_lines(day, found[day], workspace_id)]
         if not knows_bytes:
-            for line in content["usage"]:
-                line["bytes"] = None
-        return Response(
-            orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE),
-            media_type="application/json",
-            headers={"cache-control": "no-store"},
-        )
+            for line in lines:
+                line.bytes = None
+        return UsageReport(first=asked[0], to=asked[-1], usage=lines)
 
     return router
 
 
 def usage_lines(
     day: str, amounts: Mapping[tuple[int, Kind], Amount], workspace_id: int | None
-) -> list[dict[str, object]]:
+) -> list[UsageLine]:
     """One line a workspace: rows of each kind, and all rows and bytes."""
-    lines: dict[int, dict[str, object]] = {}
-    totals: dict[int, list[int]] = {}
+    workspaces: dict[int, dict[Kind, Amount]] = {}
     for (workspace, kind), amount in sorted(amounts.items()):
-        if workspace_id is not None and workspace != workspace_id:
-            continue
-        line = lines.setdefault(
-            workspace, {"workspace_id": workspace, "date": day, **dict.fromkeys(map(str, Kind), 0)}
+        if workspace_id is None or workspace == workspace_id:
+            workspaces.setdefault(workspace, {})[kind] = amount
+    return [
+        UsageLine(
+            workspace_id=workspace,
+            date=day,
+            **{kind.value: by_kind[kind].rows if kind in by_kind else 0 for kind in Kind},
+            rows=sum(amount.rows for amount in by_kind.values()),
+            bytes=sum(amount.bytes for amount in by_kind.values()),
         )
-        line[kind.value] = amount.rows
-        total = totals.setdefault(workspace, [0, 0])
-        total[0] += amount.rows
-        total[1] += amount.bytes
-    for workspace, (rows, size) in totals.items():
-        lines[workspace] |= {"rows": rows, "bytes": size}
-    return list(lines.values())
+        for workspace, by_kind in workspaces.items()
+    ]

@@ -11,13 +11,13 @@ from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.parquet.data_file import DataFile, FileState, QuarantinedRows
 from app.parquet.draft import Draft
-from app.parquet.encode import SHRINK, TELLING_BYTES, rfc3339
-from app.parquet.file_policy import is_full, rows_that_fit
-from app.parquet.layout import Arranger, as_decoded
+from app.parquet.encode import rfc3339
+from app.parquet.file_policy import is_full
+from app.parquet.filling import Filler, data_file, quarantined
+from app.parquet.layout import Arranger
 from app.parquet.location import relative_path
 from app.parquet.partition import Partition
-from app.parquet.quarantine import as_arrow_file, divide_bad_rows
-from app.parquet.row_group import RowGroup, empty_metadata, encode_row_group
+from app.parquet.row_group import empty_metadata
 from app.publish.destination import Destination
 from app.publish.manifest import Manifest
 from app.publish.rotation import WriterPolicy
@@ -70,7 +70,7 @@ class Stager:
         self._policy = policy
         self._clock = clock
         self._staging = staging
-        self._ratios = dict.fromkeys(Kind, 1.0)
+        self._filler = Filler(policy)
         self._arranger = Arranger(policy.layout)
         self._schemas = {kind: policy.layout.schema(kind) for kind in Kind}
         self._columns = {kind: empty_metadata(schema, {}).schema for kind, schema in self._schemas.items()}
@@ -83,18 +83,20 @@ class Stager:
         """
         flush = StagedFlush(partition)
         rows, unfit = self._arranger.arrange(rows, partition.kind)
+
+        def undo() -> None:
+            nonlocal flush
+            self.discard(flush)
+            flush = StagedFlush(partition)
+
         try:
-            try:
-                self._stage_rows(flush, rows, span)
-            except pa.ArrowException as error:
-                if isinstance(error, MemoryError | OSError):
-                    raise
-                self.discard(flush)
-                flush = StagedFlush(partition)
-                good, bad = divide_bad_rows(rows, partition.kind, self._policy.layout, error)
-                for message, some in bad:
-                    self._stage_quarantine(flush, some, message, span)
-                self._stage_rows(flush, good, span)
+            self._filler.encode_or_divide(
+                rows,
+                partition.kind,
+                lambda some: self._stage_rows(flush, some, span),
+                undo,
+                lambda some, error: self._stage_quarantine(flush, some, error, span),
+            )
         except OSError:
             self.discard(flush)
             raise
@@ -117,7 +119,7 @@ class Stager:
             number = latest.number + (draft.old is None)
         start = 0
         while start < rows.num_rows:
-            start += self._fill(draft, rows.slice(start), flush.partition.kind)
+            start += self._filler.fill(draft, rows.slice(start), flush.partition.kind)
             if draft.rows:
                 number = self._unclaimed(flush.partition, number, draft)
                 full = start < rows.num_rows or is_full(draft.size, draft.row_groups, self._policy)
@@ -178,36 +180,6 @@ class Stager:
             return None
         return metadata if metadata.schema.equals(self._columns[latest.kind]) else None
 
-    def _fill(self, draft: Draft, rows: pa.Table, kind: Kind) -> int:
-        """Encode row groups into the draft until the rows end or the file is full; return the rows taken."""
-        taken = 0
-        limit = rows.num_rows
-        while taken < rows.num_rows:
-            rest = rows.slice(taken)
-            row_bytes = rest.nbytes / rest.num_rows * self._ratios[kind]
-            begun = draft.offset if draft.has_rows else 0
-            if begun and is_full(begun, draft.row_groups, self._policy):
-                break
-            count = min(rows_that_fit(rest.num_rows, row_bytes, begun, self._policy), limit)
-            if count == 0:
-                break
-            some = rest.slice(0, count)
-            group = encode_row_group(some, kind, self._policy.layout, draft.offset)
-            self._learn(kind, group, some)
-            alone = count == 1 and not draft.has_rows
-            if draft.size_with(group) > self._policy.max_file_bytes and not alone:
-                limit = int(count * SHRINK)
-                continue
-            draft.add(group, some)
-            taken += count
-            limit = rows.num_rows
-        return taken
-
-    def _learn(self, kind: Kind, group: RowGroup, rows: pa.Table) -> None:
-        """Small row groups are mostly overhead, and tell nothing about large ones."""
-        if rows.nbytes >= TELLING_BYTES:
-            self._ratios[kind] = group.size / rows.nbytes
-
     def _unclaimed(self, partition: Partition, number: int, draft: Draft) -> int:
         """The first number from this one on whose name no file has that is not ours."""
         if draft.old is not None:
@@ -228,47 +200,25 @@ class Stager:
         placement = self._staging.write("data", path, draft.chunks(), grown, draft.old_bytes)
         flush.placements.append(placement)
         flush.rows += draft.rows
-        now = rfc3339(self._clock())
         flush.files.append(
-            DataFile(
-                path=path,
-                workspace_id=partition.workspace_id,
-                date=partition.date,
-                hour=partition.hour,
-                kind=partition.kind,
-                number=number,
-                rows=draft.total_rows,
-                bytes=placement.bytes,
-                min_timestamp=draft.min_timestamp,
-                max_timestamp=draft.max_timestamp,
-                compression=self._policy.layout.codec,
-                created_at=old.created_at if old else now,
-                updated_at=now,
+            data_file(
+                partition,
+                path,
+                number,
+                draft,
+                size=placement.bytes,
+                policy=self._policy,
+                now=rfc3339(self._clock()),
                 sealed=sealed,
-                first_lsn=old.first_lsn if old else span.first_lsn,
+                first_lsn=span.first_lsn,
                 last_lsn=span.last_lsn,
                 commit=span.commit if self._policy.layout.for_tables else None,
             )
         )
 
     def _stage_quarantine(self, flush: StagedFlush, rows: pa.Table, error: str, span: Span) -> None:
-        partition = flush.partition
-        hour = "" if partition.hour is None else f"T{partition.hour:02}"
-        path = (
-            f"{span.commit:012}-{partition.workspace_id}-{partition.date}{hour}-{partition.kind.value}"
-            f"-{len(flush.quarantined)}.arrow"
+        facts, content = quarantined(
+            flush.partition, "", f"{span.commit:012}", len(flush.quarantined), rows, error, span.last_lsn
         )
-        chunks = [as_arrow_file(as_decoded(rows, partition.kind), error)]
-        flush.placements.append(self._staging.write("quarantine", path, chunks))
-        flush.quarantined.append(
-            QuarantinedRows(
-                path=path,
-                workspace_id=partition.workspace_id,
-                date=partition.date,
-                hour=partition.hour,
-                kind=partition.kind,
-                rows=rows.num_rows,
-                error=error,
-                last_lsn=span.last_lsn,
-            )
-        )
+        flush.placements.append(self._staging.write("quarantine", facts.path, [content]))
+        flush.quarantined.append(facts)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from app.api.answers import UsageLine
 from app.api.usage import usage_lines
 from app.commit.quota import Quotas
 from app.commit.quota_policy import QuotaPolicy
@@ -50,7 +51,7 @@ class Accounts:
                 f"The account of usage cannot be read now: {error.strerror}; ask again.", retry_after_s=5
             ) from None
 
-    def today(self) -> list[dict[str, object]] | None:
+    def today(self) -> list[UsageLine] | None:
         """A line a workspace, as GET /usage has them; None while the disk does not let them be read."""
         today = day_of(self._clock_ms())
         try:

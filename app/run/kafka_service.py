@@ -13,6 +13,15 @@ from concurrent.futures import Future
 
 import msgspec
 
+from app.api.answers import (
+    BufferLevel,
+    ForeignRecordSeen,
+    KafkaPartition,
+    KafkaWriting,
+    Remembered,
+    RowAccount,
+    Status,
+)
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
 from app.commit.group import Group
@@ -269,7 +278,7 @@ class KafkaService:
         done, _ = await asyncio.wait({flushed}, timeout=self._policies.publish_timeout_s)
         return bool(done) and flushed.exception() is None
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> Status:
         """What the logs say of all rows, and what this process knows of its own part.
 
         buffered: rows that this process has read and not published; those that nobody has read yet are the
@@ -286,39 +295,40 @@ class KafkaService:
         for key in sorted({*accepted, *buffered, *written}):
             account = written.get(key, nothing)
             rows.append(
-                {
-                    "workspace_id": key[0],
-                    "kind": key[1].value,
-                    "accepted": account.published + buffered[key] + account.quarantined,
-                    "accepted_here": accepted.get(key, 0),
-                    "published": account.published,
-                    "buffered": buffered[key],
-                    "quarantined": account.quarantined,
-                }
+                RowAccount(
+                    workspace_id=key[0],
+                    kind=key[1],
+                    accepted=account.published + buffered[key] + account.quarantined,
+                    accepted_here=accepted.get(key, 0),
+                    published=account.published,
+                    buffered=buffered[key],
+                    quarantined=account.quarantined,
+                    removed=0,
+                )
             )
-        return {
-            "role": self._policies.role.value,
-            "rows": rows,
-            "partitions": [
-                {
-                    "partition": each,
-                    "published_to": parts.published.to(each),
-                    "foreign_records": [
-                        {"offset": record.offset, "path": record.path, "error": record.error}
+        return Status(
+            role=self._policies.role.value,
+            rows=rows,
+            partitions=[
+                KafkaPartition(
+                    partition=each,
+                    published_to=parts.published.to(each),
+                    foreign_records=[
+                        ForeignRecordSeen(offset=record.offset, path=record.path, error=record.error)
                         for record in parts.published.foreign(each)[-FOREIGN_LISTED_MAX:]
                     ],
-                }
+                )
                 for each in range(parts.topic.partitions)
             ],
-            "writing": [
-                {"partition": each.partition, "lag": each.lag, "problem": each.problem} for each in threads
+            writing=[
+                KafkaWriting(partition=each.partition, lag=each.lag, problem=each.problem) for each in threads
             ],
-            "buffer": {"rows": self.buffered_rows(), "bytes": self.buffered_bytes()},
-            "deduplication": {"batches": len(parts.window), "messages": len(parts.window.messages)},
-            "files": len(parts.published.files()),
-            "last_flush_ms": parts.flusher.last_flush_ms,
-            "problem": parts.writers.problem() if parts.writers is not None else None,
-        }
+            buffer=BufferLevel(rows=self.buffered_rows(), bytes=self.buffered_bytes()),
+            deduplication=Remembered(batches=len(parts.window), messages=len(parts.window.messages)),
+            files=len(parts.published.files()),
+            last_flush_ms=parts.flusher.last_flush_ms,
+            problem=parts.writers.problem() if parts.writers is not None else None,
+        )
 
     def oldest_age_s(self) -> float:
         """Of the oldest row that was read and is not in a file."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+from app.api.answers import Status
 from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
 from app.commit.batch_ids import DeduplicationWindow
@@ -50,7 +51,7 @@ from app.run.disks import Disks
 from app.run.gate import STARTING, Gate
 from app.run.missing_files import MissingFiles
 from app.run.observers import CommitObserver, PublishObserver
-from app.run.parts import Parts, status_json
+from app.run.parts import Parts, status_of
 from app.run.pipelines import NewPipeline, pipeline_of_batches
 from app.run.placed import policy_from
 from app.run.replay import read_back, replay
@@ -298,14 +299,13 @@ class Service:
 
     async def publish(self, workspace_id: int) -> bool:
         """Publishes what this workspace has had accepted; whether that succeeded within the time for it."""
-        future = self._open_parts().writer.flush(workspace_id, hastens=True)
-        flushed = asyncio.wrap_future(future)
+        flushed = asyncio.wrap_future(self._open_parts().writer.flush(workspace_id, hastens=True))
         done, _ = await asyncio.wait({flushed}, timeout=self._policies.publish_timeout_s)
         return bool(done) and flushed.exception() is None
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> Status:
         """The account and the levels, as GET /status answers them."""
-        return status_json(self._open_parts(), self._catalog.status()) | {"usage": self.accounts.today()}
+        return status_of(self._open_parts(), self._catalog.status(), self.accounts.today())
 
     def oldest_age_s(self) -> float:
         """Of the oldest row that is not in a published file; 0 when all are."""

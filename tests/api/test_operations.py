@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.admin_auth import AdminAuth
+from app.api.answers import BufferLevel, Remembered, Status
 from app.api.api_keys import ApiKeys
 from app.api.error_responses import RequestIds, install_error_responses
 from app.api.flush import flush_router
@@ -23,6 +24,15 @@ from tests.api.serving import serving
 TOKEN = "a-secret-of-sixteen-characters"
 ADMIN = {"authorization": f"Bearer {TOKEN}"}
 KEY = {"x-api-key": bytes(range(16)).hex()}
+
+STATUS = Status(
+    rows=[],
+    buffer=BufferLevel(rows=3, bytes=30),
+    deduplication=Remembered(batches=0, messages=0),
+    files=0,
+    last_flush_ms=None,
+    problem=None,
+)
 
 
 class Flushed(msgspec.Struct):
@@ -55,11 +65,7 @@ def client(running: Running) -> Iterator[httpx.Client]:
     app = FastAPI()
     install_error_responses(app, ids)
     app.include_router(flush_router(running.flush, lambda: None, auth.authorise, timeout_s=0.2))
-    app.include_router(
-        status_router(
-            lambda: {"rows": [{"accepted": 3}]}, auth.authorise_admin, RecentRefusals(), auth.authorise
-        )
-    )
+    app.include_router(status_router(lambda: STATUS, auth.authorise_admin, RecentRefusals(), auth.authorise))
     app.include_router(health_router(lambda: running.reasons, ids))
     with serving(app) as client:
         yield client
@@ -110,7 +116,7 @@ def test_a_flush_is_not_a_get(client):
 
 
 def test_status_is_for_the_admin_alone(client):
-    assert client.get("/status", headers=ADMIN).json() == {"rows": [{"accepted": 3}]}
+    assert client.get("/status", headers=ADMIN).json() == STATUS.model_dump(exclude_unset=True)
     assert client.get("/status", headers=KEY).status_code == 403
     assert client.get("/status").status_code == 401
 

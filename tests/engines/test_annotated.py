@@ -22,6 +22,7 @@ import pytest
 from app.cli import main
 from app.kinds import Kind
 from app.schema import SCHEMAS
+from tests.engines.test_promoted import spark_result
 from tests.support.payloads import DEVICE, SESSION, TIMESTAMP_MS, event, log_line
 from tests.support.payloads import snapshot as snapshot_row
 from tests.support.service import KEYS, Service
@@ -311,3 +312,33 @@ def test_binary_ids_are_plain_bytes_and_go_with_fixed_ones(tmp_path: Path) -> No
         headers = {"Authorization": f"Bearer {KEYS[1]}"}
         answer = service.http.post("/query", content=SQL, headers=headers).json()[0]
         assert [f"{value}" for value in answer.values()] == [each.removesuffix("000") for each in EXPECTED]
+
+
+SPARK_READS_TIMES: Final = """
+rows = files.parquet("parquet")
+row = rows.agg(F.count("*"), F.unix_millis(F.max("timestamp"))).collect()[0]
+print("RESULT", [rows.schema["timestamp"].dataType.simpleString(), *row])
+"""
+SPARK_IS_REFUSED: Final = """
+try:
+    files.parquet("parquet").select("event_name").collect()
+except Exception as refusal:
+    print("RESULT", "UUID" in str(refusal))
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+def test_spark_reads_annotated_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"sinks.parquet": {"annotate": ["payload", "timestamps"]}}
+    with Service(tmp_path, config, CLOCK) as service:
+        service.start()
+        send(service, 0, NEW)
+    monkeypatch.chdir(tmp_path)
+    assert spark_result(SPARK_READS_TIMES) == str(["timestamp", NEW, TIMESTAMP_MS + NEW - 1])
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+def test_spark_refuses_a_file_with_a_uuid_column(in_lake: str) -> None:
+    assert spark_result(SPARK_IS_REFUSED) == "True"

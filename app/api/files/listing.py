@@ -4,7 +4,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -13,15 +12,11 @@ from app.api.files.folders import Folder, folders_of
 from app.errors import RequestError
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
-from app.parquet.partition import Rotation, overlaps
+from app.parquet.partition import overlaps
 
 LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 1000
 CURSOR_CHARACTERS_MAX: Final = 1024
-
-_PERIODS: Final = MappingProxyType(
-    {Rotation.HOURLY: "hour", Rotation.DAILY: "day", Rotation.MONTHLY: "month"}
-)
 
 
 class FileFilter(msgspec.Struct, frozen=True):
@@ -93,27 +88,6 @@ class FileListing:
             ordered.sort(key=attrgetter("created_at"), reverse=True)
             self._ordered = (snapshot, ordered)
         return ordered
-
-
-def file_json(file: DataFile) -> dict[str, object]:
-    """A file as /files and /flush name it."""
-    return {
-        "path": file.path,
-        "workspace_id": file.workspace_id,
-        "date": file.partition.first_day,
-        "period": _PERIODS[file.partition.rotation],
-        "hour": file.hour,
-        "kind": file.kind.value,
-        "rows": file.rows,
-        "bytes": file.bytes,
-        "min_timestamp": file.min_timestamp,
-        "max_timestamp": file.max_timestamp,
-        "compression": file.compression,
-        "created_at": file.created_at,
-        "updated_at": file.changed_at,
-        "sealed": file.sealed,
-        "state": file.state.value,
-    }
 
 
 def _stands_behind(file: DataFile, after: tuple[str, str]) -> bool:

@@ -20,6 +20,8 @@ from app.api.files.byte_range import ByteRange, NotSatisfiable, matches_strongly
 from app.api.headers import RawHeaders
 from app.errors import NotFound
 
+PARQUET_MEDIA_TYPE: Final = "application/vnd.apache.parquet"
+
 READ_BYTES: Final = 256 << 10
 """What is read from the disk, and held in memory, at a time for one response."""
 

@@ -6,14 +6,14 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final, Protocol
 
-import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator, BeforeValidator
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from app import errors
 from app.api.admin_auth import Access
+from app.api.answers import UNCACHED, FileList, JsonLine, ListedFile
 from app.api.api_keys import MAX_WORKSPACE_ID
 from app.api.files.listing import (
     CURSOR_CHARACTERS_MAX,
@@ -21,19 +21,17 @@ from app.api.files.listing import (
     LIMIT_MAX,
     FileFilter,
     FileListing,
-    file_json,
 )
 from app.api.files.page import VIEW, Shown, render_files_page
-from app.api.files.response import Opened, PublishedFileResponse
+from app.api.files.response import PARQUET_MEDIA_TYPE, Opened, PublishedFileResponse
 from app.api.files.view import FileView
+from app.api.openapi.answers import ADMIN_OR_KEY, answers, data_file_example, json_answer
 from app.api.pages.shell import page_response, prefers_html, viewer_of
 from app.api.query import query_values
 from app.errors import NotFound
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
 from app.parquet.encode import rfc3339
-
-PARQUET_MEDIA_TYPE: Final = "application/vnd.apache.parquet"
 
 OpenFile = Callable[[str], Awaitable[Opened]]
 Authorise = Callable[[Scope], Access]
@@ -59,10 +57,37 @@ def _with_plus(value: Any) -> Any:
 _OFFSET: Final = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
 
 UpdatedSince = Annotated[
-    datetime.datetime | None, Query(), AfterValidator(_as_utc), BeforeValidator(_with_plus), EMPTY_IS_ABSENT
+    datetime.datetime | None,
+    Query(
+        description="Only files that were published, first or anew, at this time or later. A client that "
+        "polls sends the latest `updated_at` it has seen."
+    ),
+    AfterValidator(_as_utc),
+    BeforeValidator(_with_plus),
+    EMPTY_IS_ABSENT,
 ]
 
-WorkspaceId = Annotated[int | None, Query(ge=0, le=MAX_WORKSPACE_ID), EMPTY_IS_ABSENT]
+WorkspaceId = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=MAX_WORKSPACE_ID,
+        description="Only this workspace; a workspace's key sees its own alone.",
+    ),
+    EMPTY_IS_ABSENT,
+]
+
+_LISTED: Final = answers(
+    json_answer(
+        "A page of files; a page of HTML for a browser.",
+        {"page": {"files": [data_file_example()], "next_cursor": "MjAyNi0wOS0yMVQxNDowMDowMC4wMDBaIDEvMj"}},
+        {"text/html": {"schema": {"type": "string"}}},
+    ),
+    errors.MalformedBatch,
+    errors.Unauthenticated,
+    errors.Forbidden,
+    errors.Overloaded,
+)
 
 
 class PublishedFiles(Protocol):
@@ -77,16 +102,33 @@ def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Auth
     router = APIRouter()
     listing = FileListing(published.files)
 
-    @router.get("/files")
+    @router.get(
+        "/files",
+        tags=["files"],
+        operation_id="listFiles",
+        summary="List published files",
+        response_model=FileList,
+        response_class=JsonLine,
+        responses=_LISTED,
+        openapi_extra=ADMIN_OR_KEY,
+    )
     async def list_files(
         request: Request,
+        response: Response,
         workspace_id: WorkspaceId = None,
-        date: Annotated[datetime.date | None, EMPTY_IS_ABSENT] = None,
-        kind: Annotated[Kind | None, EMPTY_IS_ABSENT] = None,
+        date: Annotated[
+            datetime.date | None, Query(description="Only this day, UTC."), EMPTY_IS_ABSENT
+        ] = None,
+        kind: Annotated[Kind | None, Query(description="Only this kind."), EMPTY_IS_ABSENT] = None,
         updated_since: UpdatedSince = None,
-        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT,
-        cursor: Annotated[str | None, Query(max_length=CURSOR_CHARACTERS_MAX), EMPTY_IS_ABSENT] = None,
-    ) -> Response:
+        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Files in a page.")] = LIMIT_DEFAULT,
+        cursor: Annotated[
+            str | None,
+            Query(max_length=CURSOR_CHARACTERS_MAX, description="`next_cursor` of the page before."),
+            EMPTY_IS_ABSENT,
+        ] = None,
+    ) -> FileList | Response:
+        """Newest first. Pages stay right while files are added."""
         access = authorise(request.scope)
         workspace_id = access.narrow(workspace_id)
         since = rfc3339(int(updated_since.timestamp() * 1000)) if updated_since else None
@@ -97,13 +139,8 @@ def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Auth
             shown = Shown(page, wanted, limit, is_first=cursor is None, flushed_rows=flushed)
             folders = () if wanted.date else await asyncio.to_thread(listing.folders, workspace_id)
             return page_response(render_files_page(shown, folders, viewer_of(request.scope, access)))
-        content = {"files": [file_json(file) for file in page.files], "next_cursor": page.next_cursor}
-        headers = {"vary": "accept", "cache-control": "no-store"}
-        return Response(
-            orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE),
-            media_type="application/json",
-            headers=headers,
-        )
+        response.headers.update({"vary": "accept"} | UNCACHED)
+        return FileList(files=[ListedFile.of(file) for file in page.files], next_cursor=page.next_cursor)
 
     endpoint = FileEndpoint(published, open_file, authorise)
     router.routes.append(Route("/files/{path:path}", endpoint, methods=["GET", "HEAD"]))

@@ -1,13 +1,12 @@
 """The answers of all calls: schemas of their bodies, and what each status means."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from app import errors
 from app.api.body import BodyTimeout
 from app.api.error_responses import STATUS_BY_ERROR
 from app.api.openapi.rows import JsonObject
-from app.kinds import Kind
 
 _ERROR_TEXTS: tuple[tuple[type[errors.RequestError], str, str], ...] = (
     (
@@ -38,6 +37,12 @@ _ERROR_TEXTS: tuple[tuple[type[errors.RequestError], str, str], ...] = (
 )
 
 
+ADMIN_OR_KEY: Final[JsonObject] = {
+    "security": [{"adminToken": []}, {"bearerKey": []}, {"headerKey": []}, {"basicKey": []}, {}]
+}
+"""Members of a call's description: who may ask."""
+
+
 def component_schemas() -> JsonObject:
     """`components.schemas` of the answers."""
     return {
@@ -46,10 +51,6 @@ def component_schemas() -> JsonObject:
         "Receipt": _receipt_schema(),
         "PartialReceipt": _partial_receipt_schema(),
         "RowsRefused": _rows_refused_schema(),
-        "DataFile": _data_file_schema(),
-        "FilePage": _page_schema(),
-        "FlushResult": _flush_schema(),
-        "Usage": _usage_schema(),
     }
 
 
@@ -66,27 +67,37 @@ def error_answers(*wanted: type[errors.RequestError]) -> JsonObject:
     return answers
 
 
-def json_response(description: str, schema: str, examples: JsonObject) -> JsonObject:
-    """A JSON answer whose body is `components.schemas[schema]`. examples: bodies by name."""
+def answers(success: JsonObject, *refusals: type[errors.RequestError]) -> dict[int | str, dict[str, Any]]:
+    """All answers of a call, as FastAPI takes them. success: of status 200."""
+    return {200: success, **{int(status): answer for status, answer in error_answers(*refusals).items()}}
+
+
+def json_answer(description: str, examples: JsonObject, others: JsonObject | None = None) -> JsonObject:
+    """A JSON answer but for its schema. examples: bodies by name. others: answers of other media types."""
     return {
         "description": description,
         "headers": {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}},
         "content": {
-            "application/json": {
-                "schema": {"$ref": f"#/components/schemas/{schema}"},
-                "examples": {name: {"value": value} for name, value in examples.items()},
-            }
+            "application/json": {"examples": {name: {"value": value} for name, value in examples.items()}},
+            **(others or {}),
         },
     }
 
 
+def json_response(description: str, schema: str, examples: JsonObject) -> JsonObject:
+    """The same, whose body is `components.schemas[schema]`."""
+    answer = json_answer(description, examples)
+    answer["content"]["application/json"]["schema"] = {"$ref": f"#/components/schemas/{schema}"}
+    return answer
+
+
 def data_file_example() -> JsonObject:
     return {
-        "path": "1/2026-09-21/events.parquet",
+        "path": "1/2026-09-21/14/events.parquet",
         "workspace_id": 1,
         "date": "2026-09-21",
-        "hour": None,
-        "period": "day",
+        "hour": 14,
+        "period": "hour",
         "kind": "events",
         "rows": 48210,
         "bytes": 3120455,
@@ -171,73 +182,3 @@ def _rows_refused_schema() -> JsonObject:
     schema["properties"]["rejected"] = _count("Rows that were refused: all of them.")
     schema["properties"]["errors"] = {"$ref": "#/components/schemas/RowErrors"}
     return schema
-
-
-def _data_file_schema() -> JsonObject:
-    milliseconds = {"type": "integer", "format": "int64", "description": "ms since the epoch"}
-    return _object(
-        data_file_example(),
-        path=_text("Below the data folder; `/files/{path}` is the file."),
-        workspace_id={"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
-        date={
-            "type": "string",
-            "format": "date",
-            "description": "UTC, of the receive time; the first day of a month",
-        },
-        hour={
-            "type": ["integer", "null"],
-            "minimum": 0,
-            "maximum": 23,
-            "description": "null where the period is not an hour",
-        },
-        period={"enum": ["hour", "day", "month"], "description": "How much time the file's name stands for."},
-        kind={"type": "string", "enum": [kind.value for kind in Kind]},
-        rows=_count("Rows in the file."),
-        bytes=_count("Length of the file."),
-        min_timestamp=milliseconds,
-        max_timestamp=milliseconds,
-        compression=_text("Of its pages."),
-        created_at={"type": "string", "format": "date-time", "description": "When it was first published."},
-        updated_at={"type": "string", "format": "date-time", "description": "When it was last published."},
-        sealed={"type": "boolean", "description": "The file never changes again."},
-        state={
-            "enum": ["published", "removed", "changed"],
-            "description": "removed: somebody took the file away; changed: it is not what was published.",
-        },
-    )
-
-
-def _page_schema() -> JsonObject:
-    return _object(
-        ["files", "next_cursor"],
-        files={"type": "array", "items": {"$ref": "#/components/schemas/DataFile"}},
-        next_cursor={
-            "type": ["string", "null"],
-            "description": "The `cursor` of the next page; null: the last.",
-        },
-    )
-
-
-def _flush_schema() -> JsonObject:
-    return _object(
-        ["flushed_rows", "files"],
-        flushed_rows=_count("Rows that this flush published."),
-        files={"type": "array", "items": {"$ref": "#/components/schemas/DataFile"}},
-    )
-
-
-def _usage_schema() -> JsonObject:
-    day = {"type": "string", "format": "date"}
-    line = _object(
-        ("workspace_id", "date", *(kind.value for kind in Kind), "rows", "bytes"),
-        workspace_id=_count("Whose rows they are."),
-        date=day,
-        **{kind.value: _count(f"Rows of {kind.value}.") for kind in Kind},
-        rows=_count("All rows."),
-        bytes={
-            "type": ["integer", "null"],
-            "minimum": 0,
-            "description": "Of their texts and payloads, before compression; null with a Kafka journal.",
-        },
-    )
-    return _object(("from", "to", "usage"), **{"from": day}, to=day, usage={"type": "array", "items": line})

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from app.api.openapi.admin import admin_paths
 from app.api.openapi.answers import component_responses, component_schemas
 from app.api.openapi.clients import client_paths
+from app.api.openapi.generated import generated
 from app.api.openapi.ingest import ingest_paths
 from app.api.openapi.questions import question_paths
 from app.api.openapi.rows import JsonObject, row_schema
@@ -16,7 +17,8 @@ from app.kinds import Kind
 
 def openapi_document(app: FastAPI) -> JsonObject:
     """The document of an application: title and version are the application's."""
-    native = ingest_paths() | admin_paths() | question_paths()
+    paths, schemas = generated(app)
+    native = ingest_paths() | paths | admin_paths() | question_paths()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -34,51 +36,11 @@ def openapi_document(app: FastAPI) -> JsonObject:
         ],
         "paths": native | client_paths(native),
         "components": {
-            "schemas": {kind.value: row_schema(kind) for kind in Kind}
-            | component_schemas()
-            | _state_schemas(),
+            "schemas": {kind.value: row_schema(kind) for kind in Kind} | component_schemas() | schemas,
             "responses": component_responses(),
             "headers": _headers(),
             "parameters": {"RequestId": _request_id_parameter()},
             "securitySchemes": _security_schemes(),
-        },
-    }
-
-
-def _state_schemas() -> JsonObject:
-    row = {
-        "type": "object",
-        "required": ["workspace_id", "kind", "accepted", "published", "buffered", "quarantined"],
-        "properties": {
-            "workspace_id": {"type": "integer"},
-            "kind": {"type": "string", "enum": [kind.value for kind in Kind]},
-            "accepted": {"type": "integer"},
-            "published": {"type": "integer"},
-            "buffered": {"type": "integer"},
-            "quarantined": {"type": "integer"},
-            "removed": {"type": "integer"},
-        },
-    }
-    return {
-        "Status": {
-            "type": "object",
-            "required": ["rows"],
-            "properties": {"rows": {"type": "array", "items": row}},
-            "additionalProperties": True,
-        },
-        "Health": {
-            "type": "object",
-            "required": ["status"],
-            "properties": {"status": {"type": "string", "const": "up"}},
-        },
-        "Ready": {
-            "type": "object",
-            "required": ["ready"],
-            "properties": {
-                "ready": {"type": "boolean"},
-                "reason": {"type": "string", "description": "Why batches are refused."},
-            },
-            "additionalProperties": True,
         },
     }
 

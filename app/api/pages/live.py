@@ -44,7 +44,7 @@ def live_router(
     refusals: RecentRefusals, not_watched: str, authorise: Callable[[Scope], Access]
 ) -> APIRouter:
     """not_watched: why rows cannot be watched here; empty where they can."""
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
 
     @router.get("/live", include_in_schema=False)
     async def live(request: Request) -> Response:

@@ -48,7 +48,7 @@ that sends rows. <code>parquet-sink keys add --workspace 1</code> makes a key.</
 
 def login_router(auth: AdminAuth, sessions: Sessions, *, over_tls: bool) -> APIRouter:
     """over_tls: whether this service itself speaks TLS."""
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
     is_secure = secure_by(over_tls=over_tls)
 
     @router.get("/login", include_in_schema=False)

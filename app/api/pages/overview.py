@@ -2,9 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from app.api.admin_auth import Access
+from app.api.answers import RowAccount, Status
 from app.api.headers import header
 from app.api.pages.history import History, Hour, Reading
 from app.api.pages.plots import line_plot
@@ -38,13 +39,13 @@ class Sources(msgspec.Struct, frozen=True):
 
     history: History
     refusals: RecentRefusals
-    account: Callable[[], Mapping[str, Any]]
+    account: Callable[[], Status]
     reasons: Callable[[], Sequence[str]]
     is_secure: Callable[[Scope], bool]
 
 
 def overview_router(sources: Sources, authorise: Callable[[Scope], Access]) -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
 
     @router.get(PATH, include_in_schema=False)
     async def overview(request: Request) -> Response:
@@ -68,9 +69,9 @@ def render_overview(sources: Sources, viewer: Viewer, base: str) -> str:
     reading = sources.history.read()
     hour = sources.history.until(reading)
     try:
-        account = sources.account()
+        account: Status | None = sources.account()
     except Overloaded:
-        account = {"rows": []}
+        account = None
     refused = sources.refusals.last(viewer.workspace_id, REFUSED_SHOWN_MAX)
     scope = "all workspaces" if workspace is None else f"workspace {workspace}"
     body = f"""<h1>What is happening</h1>
@@ -93,25 +94,26 @@ Rows are counted once they are durable.</p>
     return render_page("Overview", body, viewer, "/", refresh_s=REFRESH_S)
 
 
-def _problems(sources: Sources, account: Mapping[str, Any], viewer: Viewer) -> str:
+def _problems(sources: Sources, account: Status | None, viewer: Viewer) -> str:
     said = [f"Batches are refused now: {reason}." for reason in sources.reasons()]
-    if viewer.workspace_id is None:
-        if problem := account.get("problem"):
-            said.append(f"Files cannot be written: {problem}. Rows are safe in the journal.")
+    if viewer.workspace_id is None and account is not None:
+        if account.problem:
+            said.append(f"Files cannot be written: {account.problem}. Rows are safe in the journal.")
         said += [
-            f"Files of workspace {each['workspace_id']}, {each['kind']} of {each['date']} cannot be "
-            f"written: {each['error']}"
-            for each in account.get("failing_partitions", ())[:REASONS_SHOWN_MAX]
+            f"Files of workspace {each.workspace_id}, {each.kind} of {each.date} cannot be "
+            f"written: {each.error}"
+            for each in account.failing_partitions[:REASONS_SHOWN_MAX]
         ]
     return "".join(f'<div class="notice bad" role="alert">{escape(each)}</div>' for each in said)
 
 
-def _rows_of(account: Mapping[str, Any], workspace_id: int | None) -> list[Mapping[str, Any]]:
-    return [line for line in account["rows"] if workspace_id is None or line["workspace_id"] == workspace_id]
+def _rows_of(account: Status | None, workspace_id: int | None) -> list[RowAccount]:
+    rows = account.rows if account is not None else []
+    return [line for line in rows if workspace_id is None or line.workspace_id == workspace_id]
 
 
 def _figures(
-    reading: Reading, hour: Hour, account: Mapping[str, Any], viewer: Viewer, workspace: str | None
+    reading: Reading, hour: Hour, account: Status | None, viewer: Viewer, workspace: str | None
 ) -> str:
     lines = _rows_of(account, viewer.workspace_id)
     counts = reading.counts(workspace)
@@ -120,15 +122,15 @@ def _figures(
         ("rows-accepted", "Rows accepted", f"{counts.rows:,.0f}"),
         ("bytes-accepted", "Bytes accepted", human_size(counts.bytes)),
         ("refused", "Refused", f"{counts.refused:,.0f}"),
-        ("rows-in-files", "Rows in files", f"{sum(line['published'] for line in lines):,}"),
-        ("rows-waiting", "Rows not in files yet", f"{sum(line['buffered'] for line in lines):,}"),
+        ("rows-in-files", "Rows in files", f"{sum(line.published for line in lines):,}"),
+        ("rows-waiting", "Rows not in files yet", f"{sum(line.buffered for line in lines):,}"),
     ]
     if workspace is None:
         again = sum(reading.told_to_come_again.values())
         figures += [
             ("journal-age", "Oldest row not in a file", human_seconds(reading.oldest_row_s)),
             ("journal-bytes", "Journal", human_size(reading.journal_bytes)),
-            ("files", "Files", f"{account.get('files', 0):,}"),
+            ("files", "Files", f"{account.files if account is not None else 0:,}"),
             ("come-again", "Told to come again", f"{again:,.0f}"),
         ]
     return "".join(
@@ -156,14 +158,14 @@ def _plot(points: Sequence[tuple[float, float]], words: Callable[[float], str], 
     return line_plot(points, (f"{human_seconds(-points[0][0])} ago", "now"), words, label)
 
 
-def _workspaces(reading: Reading, hour: Hour, account: Mapping[str, Any], viewer: Viewer) -> str:
+def _workspaces(reading: Reading, hour: Hour, account: Status | None, viewer: Viewer) -> str:
     if viewer.workspace_id is not None:
         return ""
     totals: dict[int, list[int]] = {}
-    for line in account["rows"]:
-        total = totals.setdefault(line["workspace_id"], [0, 0, 0])
-        for place, name in enumerate(("accepted", "published", "buffered")):
-            total[place] += line[name]
+    for line in _rows_of(account, None):
+        total = totals.setdefault(line.workspace_id, [0, 0, 0])
+        for place, number in enumerate((line.accepted, line.published, line.buffered)):
+            total[place] += number
     for label in reading.of:
         if label.isdigit():  # one of which everything was refused has no account
             totals.setdefault(int(label), [0, 0, 0])

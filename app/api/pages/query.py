@@ -68,7 +68,7 @@ class Result(msgspec.Struct, frozen=True):
 
 def query_page_router(ask: Ask | None, absent: str, authorise: Callable[[Scope], Access]) -> APIRouter:
     """ask: None where questions are not answered, for the reason `absent`."""
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
 
     @router.get("/query", include_in_schema=False)
     async def query(request: Request) -> Response:

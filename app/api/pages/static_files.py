@@ -21,7 +21,7 @@ MEDIA_TYPES: Final = MappingProxyType(
 
 
 def static_router() -> APIRouter:
-    router = APIRouter()
+    router = APIRouter(include_in_schema=False)
     place = files("app.api.pages") / "static"
     contents = {name: (place / name).read_bytes() for name in MEDIA_TYPES}
     tags = {name: f'"{hashlib.sha256(content).hexdigest()[:16]}"' for name, content in contents.items()}
