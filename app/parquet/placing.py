@@ -57,10 +57,8 @@ class Placings(msgspec.Struct, frozen=True):
 
     def changed(self, placing: Placing, from_lsn: int) -> "Placings":
         """With this one from that frame on."""
-        if placing == self.now:
-            return self
-        kept = tuple(change for change in self.changes if change.from_lsn < from_lsn)
-        return Placings((*kept, Change(from_lsn, placing)))
+        kept = Placings(tuple(change for change in self.changes if change.from_lsn < from_lsn))
+        return kept if placing == kept.now else Placings((*kept.changes, Change(from_lsn, placing)))
 
 
 def placed_ms(happened_ms: np.ndarray, received_ms: np.ndarray, placing: Placing) -> np.ndarray:

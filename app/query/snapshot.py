@@ -30,7 +30,7 @@ from app.parquet.placing import AHEAD_MS, Placings, days_of
 from app.publish.current_manifest import current_manifest
 from app.publish.manifest import Manifest
 from app.publish.paths import SinkPaths
-from app.publish.placings_file import load_placings
+from app.publish.placings_file import PlacingsDamaged, load_placings
 from app.schema import SCHEMAS
 
 PINNED_FILES_MAX: Final = 500
@@ -119,6 +119,15 @@ class Snapshot:
             raise CannotAsk("files on an object store: ask them as docs/queries.md says")
         if not fs.exists(paths.manifest):
             raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
+        try:
+            return cls._take(fs, paths, selection, tail_bytes_max, objects)
+        except PlacingsDamaged as error:
+            raise CannotAsk(str(error)) from None
+
+    @classmethod
+    def _take(
+        cls, fs: DurableFS, paths: SinkPaths, selection: Selection, tail_bytes_max: int, objects: str | None
+    ) -> Self:
         try:
             segments = [path for _, path in list_segments(fs, paths.segments)]
         except FileNotFoundError:

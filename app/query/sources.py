@@ -7,11 +7,13 @@ too, and its rows are told by their own time of receipt.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from app.kinds import Kind
 from app.parquet.promotion import Promotion
 from app.query.alike import alike
 from app.query.data_sets import data_set
-from app.query.snapshot import Snapshot, SnapshotFile
+from app.query.snapshot import CannotAsk, Snapshot, SnapshotFile
 from app.query.views import Source, read_parquet, with_date, within
 
 if TYPE_CHECKING:
@@ -19,13 +21,16 @@ if TYPE_CHECKING:
 
 
 def files_by_name(snapshot: Snapshot, kind: Kind) -> list[Source]:
-    """Files in a directory, for DuckDB to open. Raises OSError, pa.ArrowException."""
+    """Files in a directory, for DuckDB to open. Raises CannotAsk, OSError."""
     of_one_day, of_more = _divided(snapshot.files[kind])
     selection = snapshot.selection
-    found = [Source(read_parquet(some.names), some.columns) for some in alike(_names(of_one_day))]
-    for some in alike(_names(of_more)):
-        rows = within(read_parquet(some.names), selection.since, selection.until)
-        found.append(Source(rows, some.columns))
+    try:
+        found = [Source(read_parquet(some.names), some.columns) for some in alike(_names(of_one_day))]
+        for some in alike(_names(of_more)):
+            rows = within(read_parquet(some.names), selection.since, selection.until)
+            found.append(Source(rows, some.columns))
+    except pa.ArrowException as error:
+        raise CannotAsk(f"a file of {kind.value} cannot be read: {error}") from None
     return found
 
 

@@ -203,4 +203,6 @@ def test_frames_keep_the_placing_that_they_were_divided_by() -> None:
         RECEIVED, RECEIVED, LATE, LATE, RECEIVED, RECEIVED,
     ]  # fmt: skip
     assert (placings.late_ms, placings.spread_ms) == (0, 7 * DAY_MS)
-    assert placings.changed(LATE, 20).changes == (Change(10, LATE), Change(20, LATE))
+    shorter = placings.changed(RECEIVED, 5)
+    assert shorter.changes == (), "a journal that begins again before a change"
+    assert placings.changed(LATE, 20).changes == (Change(10, LATE),), "no frame came under the last one"
