@@ -25,7 +25,6 @@ from app.console.init import add_init
 from app.console.load import add_load
 from app.console.tail import add_tail
 from app.console.target import CommandFailed
-from app.kinds import Kind
 from app.run.keeping_commands import add_keeping
 from app.run.without_pandas import do_without_pandas
 from app.settings.settings import ConfigurationError, Settings, load
@@ -188,6 +187,8 @@ def _check_config(options: argparse.Namespace) -> int:
     print(to_toml(settings), end="")
     for name in unmatched_variables(os.environ):
         print(f"parquet-sink: {name} is no setting; they begin with PARQUET_SINK__", file=sys.stderr)
+    for remark in settings.sink.remarks:
+        print(f"parquet-sink: {remark}", file=sys.stderr)
     missing = [
         path
         for path in (
@@ -329,17 +330,19 @@ def _ask_directory(options: argparse.Namespace) -> Ask:
 
 
 def _sql(options: argparse.Namespace) -> int:
+    import pyarrow as pa
+
     from app.console.engines import ENGINES
+    from app.console.looks import as_configured, on_disk
 
     sink = _load(options).sink
     directory = sink.directory.absolute() if sink.directory else None
-    kinds = [
-        kind
-        for kind in Kind
-        if directory is None or next(directory.glob(f"**/{kind.value}*.parquet"), None) is not None
-    ]
     place = str(sink.path if directory is None else directory)
-    print(ENGINES[options.engine](place, kinds, payload_is_json=sink.data_format == "json"))
+    try:
+        looks = as_configured(place, sink.annotations) if directory is None else on_disk(directory)
+    except (OSError, pa.ArrowException) as error:
+        raise CommandFailed(str(error)) from None
+    print(ENGINES[options.engine](place, looks, payload_is_json=sink.data_format == "json"))
     return 0
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.bucket_service import BucketService
 from tests.support.catalog_service import CatalogService
+from tests.support.happened_service import HappenedService
 from tests.support.kafka_cluster import KafkaCluster, running_kafka
 from tests.support.kafka_service import KafkaService
 from tests.support.s3_server import CREDENTIALS, S3Server, running_s3_server
@@ -48,7 +49,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def backend() -> str:
     """Files in a directory or a bucket; "kafka": with a journal of Kafka's; "tables": with a catalog;
-    "workers": several processes."""
+    "workers": several processes; "happened": with rows in the files of their own days."""
     return "directory"
 
 
@@ -61,6 +62,8 @@ def new_service(backend: str, request: pytest.FixtureRequest) -> NewService:
         return CatalogService
     if backend == "kafka":
         return partial(KafkaService, cluster=request.getfixturevalue("kafka_cluster"))
+    if backend == "happened":
+        return HappenedService
     if backend == "workers":
         return WorkersService
     return partial(BucketService, endpoint=request.getfixturevalue("s3_server").endpoint)

@@ -102,6 +102,15 @@ def test_check_config_prints_what_is_in_force(tmp_path: Path) -> None:
     assert done.stderr == "parquet-sink: missing is not there yet; serve needs it\n"
 
 
+def test_check_config_says_what_spark_does_not_read(tmp_path: Path) -> None:
+    config(tmp_path, '[sinks.parquet]\npath = "p"\nannotate = ["ids", "timestamps"]\n')
+
+    done = run(tmp_path, "check-config")
+
+    assert done.returncode == 0
+    assert "Spark (4.3 and before) refuses every file with a UUID column" in done.stderr
+
+
 def test_check_config_names_every_mistake(tmp_path: Path) -> None:
     config(tmp_path, '[server]\nprot = 1\n[journal]\nacknowledge = "maybe"\n')
 

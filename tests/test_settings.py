@@ -124,7 +124,7 @@ REFUSED: Final = [
     (
         '[sinks.parquet]\npath = "p"\nrotation = "weekly"',
         'sinks.parquet.rotation: "weekly" is not allowed; '
-        'allowed: "hourly" or "daily" (in parquet-sink.toml)',
+        'allowed: "hourly", "daily" or "monthly" (in parquet-sink.toml)',
     ),
     (
         '[sinks.parquet]\npath = "p"\nflush_intervall = "1s"',
@@ -173,6 +173,36 @@ REFUSED: Final = [
     (
         '[sinks.parquet]\npath = "p"\ndata_format = "binary"\npayload_type = "json"',
         'sinks.parquet: payload_type = "json" and promote need data_format = "json" (in parquet-sink.toml)',
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\ndata_format = "binary"\nannotate = ["payload"]',
+        'sinks.parquet: annotate = ["payload"] needs data_format = "json" (in parquet-sink.toml)',
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\npayload_type = "binary"\nannotate = ["payload"]',
+        'sinks.parquet: annotate has "payload", and payload_type = "binary" says the opposite; '
+        "leave payload_type out (in parquet-sink.toml)",
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\nids_as = "binary"\nannotate = ["ids"]',
+        'sinks.parquet: annotate has "ids", and a UUID column has 16 bytes: leave ids_as = "binary" out, '
+        'or "ids" (in parquet-sink.toml)',
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\nlate_window = "32d"',
+        "sinks.parquet: late_window is at most 31d: for so long each day's files stay open "
+        "(in parquet-sink.toml)",
+    ),
+    (
+        '[journal]\ntype = "kafka"\nbrokers = "a:1"\ntopic = "t"\n[sinks.parquet]\npath = "p"\n'
+        'partition_by = "happened"',
+        'partition_by: with journal.type = "kafka" rows are placed by their receipt; '
+        'use partition_by = "received" (in parquet-sink.toml)',
+    ),
+    (
+        '[sinks.parquet]\npath = "p"\nannotate = ["times"]',
+        'sinks.parquet.annotate[1]: "times" is not allowed; allowed: "ids", "payload" or "timestamps" '
+        "(in parquet-sink.toml)",
     ),
     (
         '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "events"\npath = "$.a"\nname = "a"\n'

@@ -1,5 +1,6 @@
 """What the admin calls answer: the models that the OpenAPI document is generated from."""
 
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -8,13 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.kinds import Kind
 from app.parquet.data_file import DataFile, FileState
+from app.parquet.partition import Rotation
 
 Count = Annotated[int, Field(ge=0)]
 Workspace = Annotated[int, Field(ge=0, le=2**32 - 1, description="Whose rows they are.")]
 Milliseconds = Annotated[int, Field(description="ms since the epoch", json_schema_extra={"format": "int64"})]
 Day = Annotated[str, Field(json_schema_extra={"format": "date"})]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-Hour = Annotated[int | None, Field(ge=0, le=23, description="UTC; null with daily rotation.")]
+Hour = Annotated[int | None, Field(ge=0, le=23, description="UTC; null where rotation is not hourly.")]
 
 
 class JsonLine(JSONResponse):
@@ -31,11 +33,17 @@ class ReadableJson(JSONResponse):
         return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
 
 
+_PERIODS: Final = MappingProxyType[Rotation, Literal["hour", "day", "month"]](
+    {Rotation.HOURLY: "hour", Rotation.DAILY: "day", Rotation.MONTHLY: "month"}
+)
+
+
 class ListedFile(BaseModel):
     path: str = Field(description="Below the data folder; `/files/{path}` is the file.")
     workspace_id: Workspace
-    date: Day = Field(description="UTC, of the receive time.")
+    date: Day = Field(description="UTC, of the folder that it is in; of a month the first day.")
     hour: Hour
+    period: Literal["hour", "day", "month"] = Field(description="How much time its folder stands for.")
     kind: Kind
     rows: Count = Field(description="Rows in the file.")
     bytes: Count = Field(description="Length of the file.")
@@ -62,8 +70,9 @@ class ListedFile(BaseModel):
         return cls.model_construct(
             path=file.path,
             workspace_id=file.workspace_id,
-            date=file.date,
+            date=file.partition.first_day,
             hour=file.hour,
+            period=_PERIODS[file.partition.rotation],
             kind=file.kind,
             rows=file.rows,
             bytes=file.bytes,

@@ -18,6 +18,7 @@ from app.kafka.record import NotOurs, Record, RecordCodec, RowsRecord
 from app.kinds import Kind
 from app.parquet.division import split
 from app.parquet.partition import Rotation
+from app.parquet.placing import Placing
 from app.publish.buffer import Buffers
 from app.publish.observer import Observer
 from app.publish.rotation import WriterPolicy
@@ -204,7 +205,7 @@ class Pipeline:
         rows = _without(frame, dropped)
         if rows.num_rows and self._oldest_ms is None:
             self._oldest_ms = now_ms
-        for partition, some in split(rows, frame.header.kind, rotation):
+        for partition, some in split(rows, frame.header.kind, rotation, Placing()):
             buffer = self._buffers.open(partition, offset, now_ms, now_ms)
             self.bytes += buffer.add(offset, some)
             self.rows += some.num_rows
@@ -284,9 +285,8 @@ class Pipeline:
 
 def _rotation_of(entry: Entry) -> Rotation:
     """What it was made with, which may have been configured anew since."""
-    hours = [file.hour for file in entry.files] + [rows.hour for rows in entry.quarantined]
-    hourly = any(hour is not None for hour in hours)
-    return Rotation.HOURLY if hourly else Rotation.DAILY
+    partitions = [file.partition for file in entry.files] + [rows.partition for rows in entry.quarantined]
+    return partitions[0].rotation if partitions else Rotation.DAILY
 
 
 def _without(frame: RowsRecord, dropped: list[int]) -> pa.RecordBatch:

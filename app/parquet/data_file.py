@@ -37,7 +37,8 @@ class FinalForm(msgspec.Struct, frozen=True, kw_only=True):
 class DataFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One published file, as the manifest and /files know it.
 
-    path: below `{path}`, posix. bytes: its length. min_timestamp, max_timestamp: ms since the epoch.
+    path: below `{path}`, posix. date, hour: of its partition. bytes: its length.
+    min_timestamp, max_timestamp: ms since the epoch.
     created_at: when its first version was published, RFC 3339 UTC. updated_at: when this one was; empty in
         manifests of earlier versions.
     sealed: no row is added any more; it may be laid again, once.

@@ -1,4 +1,4 @@
-"""Rows divided by partition: by workspace, and by the day or hour in which they were received."""
+"""Rows divided by partition: by workspace, and by the hour, day or month that their time is in."""
 
 from typing import Final
 
@@ -6,14 +6,17 @@ import numpy as np
 import pyarrow as pa
 
 from app.kinds import Kind
-from app.parquet.partition import Partition, Rotation, partition_of
+from app.parquet.partition import DAY_MS, HOUR_MS, Partition, Rotation, partition_of
+from app.parquet.placing import Placing, placed_ms
 from app.schema import SCHEMAS
 
 PINNED_RATIO_MAX: Final = 2
 """A batch whose buffers are this many times larger than its rows is copied instead of kept."""
 
 
-def split(rows: pa.RecordBatch, kind: Kind, rotation: Rotation) -> list[tuple[Partition, pa.RecordBatch]]:
+def split(
+    rows: pa.RecordBatch, kind: Kind, rotation: Rotation, placing: Placing
+) -> list[tuple[Partition, pa.RecordBatch]]:
     """Divide rows (columns as SCHEMAS[kind], or views of them) by partition, keeping their order.
 
     A batch of one partition is handed on without a copy; pieces of a divided batch are copies, so that a
@@ -25,17 +28,18 @@ def split(rows: pa.RecordBatch, kind: Kind, rotation: Rotation) -> list[tuple[Pa
     if rows.schema != SCHEMAS[kind]:
         rows = rows.cast(SCHEMAS[kind])
     workspaces = _numbers(rows, "workspace_id")
-    received = _numbers(rows, "batch_timestamp")
-    first, last = int(received.min()), int(received.max())
-    if first // rotation.period_ms == last // rotation.period_ms and (workspaces == workspaces[0]).all():
+    times = placed_ms(_numbers(rows, "timestamp"), _numbers(rows, "batch_timestamp"), placing)
+    first, last = int(times.min()), int(times.max())
+    ends = _periods(np.array([first, last]), rotation)
+    if ends[0] == ends[1] and (workspaces == workspaces[0]).all():
         return [(partition_of(int(workspaces[0]), first, kind, rotation), _unpinned(rows))]
-    periods = received // rotation.period_ms
+    periods = _periods(times, rotation)
     changes = np.flatnonzero((np.diff(workspaces) != 0) | (np.diff(periods) != 0)) + 1
     starts = np.concatenate(([0], changes))
     lengths = np.diff(np.append(starts, rows.num_rows))
     runs: dict[Partition, list[pa.RecordBatch]] = {}
     for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-        partition = _named(workspaces, periods, start, kind, rotation)
+        partition = partition_of(int(workspaces[start]), int(times[start]), kind, rotation)
         runs.setdefault(partition, []).append(rows.slice(start, length))
     nothing = rows.slice(0, 0)  # concatenating at least two batches is what makes Arrow copy
     return [(partition, pa.concat_batches([*pieces, nothing])) for partition, pieces in runs.items()]
@@ -49,10 +53,11 @@ def _numbers(rows: pa.RecordBatch, name: str) -> np.ndarray:
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
-def _named(
-    workspaces: np.ndarray, periods: np.ndarray, row: int, kind: Kind, rotation: Rotation
-) -> Partition:
-    return partition_of(int(workspaces[row]), int(periods[row]) * rotation.period_ms, kind, rotation)
+def _periods(times_ms: np.ndarray, rotation: Rotation) -> np.ndarray:
+    """The number of the hour, day or month of each time, from the epoch on."""
+    if rotation is Rotation.MONTHLY:
+        return times_ms.astype("M8[ms]").astype("M8[M]").astype(np.int64)
+    return times_ms // (HOUR_MS if rotation is Rotation.HOURLY else DAY_MS)
 
 
 def _unpinned(rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from app.parquet.columns import as_decoded_column
 from app.parquet.data_file import DataFile
 from app.parquet.row_group import MAGIC, RowGroup, footer
 
@@ -87,7 +88,7 @@ class Draft:
         self._end += group.size
         self._row_groups += 1
         self.rows += rows.num_rows
-        extent: Any = pc.min_max(rows.column("timestamp"))
+        extent: Any = pc.min_max(as_decoded_column(rows.column("timestamp"), pa.int64()))
         self._timestamps += [extent["min"].as_py(), extent["max"].as_py()]
 
     def chunks(self) -> list[bytes | memoryview]:

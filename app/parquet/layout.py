@@ -8,6 +8,8 @@ import msgspec
 import pyarrow as pa
 
 from app.kinds import Kind
+from app.parquet.annotation import Annotation
+from app.parquet.columns import as_column, as_decoded_column, column_type
 from app.parquet.extraction import Extractor, arrow_type
 from app.parquet.promotion import Promotion
 from app.schema import SCHEMAS
@@ -31,23 +33,29 @@ _WORKSPACE: Final = SCHEMAS[Kind.EVENTS].get_field_index("workspace_id")
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """codec: a name of CODECS. level: of zstd or gzip; None for Arrow's own choice.
 
-    payload_is_json: whether `payload` carries Parquet's JSON annotation; then every payload must be UTF-8.
+    annotations: logical types that columns carry; with PAYLOAD every payload must be UTF-8.
+    ids_as_binary: device and session ids are BYTE_ARRAY; then they carry no annotation.
     promotions: columns after `payload`, in this order.
     for_tables: files that never change, for tables whose formats have no unsigned numbers.
     """
 
     codec: str = "snappy"
     level: int | None = None
-    payload_is_json: bool = False
+    annotations: frozenset[Annotation] = frozenset()
+    ids_as_binary: bool = False
     promotions: tuple[Promotion, ...] = ()
     for_tables: bool = False
 
     def schema(self, kind: Kind) -> pa.Schema:
         """The columns of this kind's files, as Arrow reads them."""
-        schema = SCHEMAS[kind]
-        if self.payload_is_json:
-            payload = pa.field("payload", pa.json_(pa.string()), nullable=False)
-            schema = schema.set(schema.get_field_index("payload"), payload)
+        schema = pa.schema(
+            [
+                field.with_type(
+                    column_type(field.name, field.type, self.annotations, ids_as_binary=self.ids_as_binary)
+                )
+                for field in SCHEMAS[kind]
+            ]
+        )
         if self.for_tables:
             schema = schema.set(_WORKSPACE, pa.field("workspace_id", pa.int64(), nullable=False))
         for promotion in self.promoted(kind):
@@ -71,30 +79,16 @@ class Arranger:
         rows: columns as SCHEMAS[kind]. Text that is not UTF-8 stays what it is, for the encoder to find.
         """
         unfit: Counter[str] = Counter()
-        payloads = rows.column("payload")
-        columns = rows.columns
-        if self._layout.for_tables:
-            columns[_WORKSPACE] = columns[_WORKSPACE].cast(pa.int64())
-        if self._layout.payload_is_json:
-            columns[-1] = _as_json(payloads)
+        schema = self._layout.schema(kind)
+        columns = [as_column(column, schema.field(at).type) for at, column in enumerate(rows.columns)]
         if self._layout.promoted(kind):
-            promoted, unfit = self._extractors[kind].extract(payloads)
+            promoted, unfit = self._extractors[kind].extract(rows.column("payload"))
             columns += promoted
-        return pa.Table.from_arrays(columns, schema=self._layout.schema(kind)), unfit
+        return pa.Table.from_arrays(columns, schema=schema), unfit
 
 
 def as_decoded(rows: pa.Table, kind: Kind) -> pa.Table:
     """Arranged rows with columns as SCHEMAS[kind] again."""
-    columns = rows.columns[: len(SCHEMAS[kind])]
-    columns[_WORKSPACE] = columns[_WORKSPACE].cast(pa.uint64())
-    payload = rows.column("payload")
-    if isinstance(payload.type, pa.JsonType):
-        chunks = [chunk.storage.view(pa.binary()) for chunk in payload.chunks]
-        columns[-1] = pa.chunked_array(chunks, pa.binary())
-    return pa.Table.from_arrays(columns, schema=SCHEMAS[kind])
-
-
-def _as_json(payloads: pa.ChunkedArray) -> pa.ChunkedArray:
-    type_ = pa.json_(pa.string())
-    chunks = [pa.ExtensionArray.from_storage(type_, chunk.view(pa.string())) for chunk in payloads.chunks]
-    return pa.chunked_array(chunks, type_)
+    schema = SCHEMAS[kind]
+    columns = [as_decoded_column(rows.column(at), field.type) for at, field in enumerate(schema)]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -5,27 +5,33 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from app.kinds import Kind
-from app.parquet.partition import Partition
+from app.parquet.partition import Partition, is_month
 
 NUMBER_DIGITS: Final = 4
 NODE_CHARACTERS_MAX: Final = 63
 
 _NODE: Final = re.compile(r"[a-z](?:[a-z0-9_-]*[a-z0-9])?")
 _ENDS_IN_NUMBER: Final = re.compile(r"-\d{4,}$")
-_PLAIN: Final = r"(0|[1-9]\d{0,19})/(\d{4}-\d\d-\d\d)(?:/([01]\d|2[0-3]))?/"
-_HIVE: Final = r"workspace=(0|[1-9]\d{0,19})/date=(\d{4}-\d\d-\d\d)(?:/hour=([01]\d|2[0-3]))?/"
+_DAY: Final = r"\d{4}-\d\d-\d\d"
+_MONTH: Final = r"\d{4}-(?:0[1-9]|1[0-2])"
+_HOUR: Final = r"[01]\d|2[0-3]"
+_PLAIN: Final = rf"(0|[1-9]\d{{0,19}})/(?:({_DAY})(?:/({_HOUR}))?|({_MONTH}))/"
+_HIVE: Final = rf"workspace=(0|[1-9]\d{{0,19}})/(?:date=({_DAY})(?:/hour=({_HOUR}))?|month=({_MONTH}))/"
 _NAME: Final = r"(events|logs|snapshots)(?:-([a-z][a-z0-9_-]*?))?(?:-(\d{4,}))?\.parquet"
 
 
 class Folders(StrEnum):
-    """How the folders of a file are named: `42/2024-01-15/13` or `workspace=42/date=2024-01-15/hour=13`."""
+    """How the folders of a file are named: `42/2024-01-15/13` or `workspace=42/date=2024-01-15/hour=13`; of a
+    month `42/2024-01` or `workspace=42/month=2024-01`."""
 
     PLAIN = "plain"
     HIVE = "hive"
 
 
 HIVE_COLUMNS: Final = ("workspace", "date", "hour")
-"""What engines that know hive's folders make columns of."""
+HIVE_MONTHLY_COLUMNS: Final = ("workspace", "month")
+"""What engines that know hive's folders make columns of. No month is named `date=`: beside days it would be
+compared as text, and rows be missed."""
 
 _PATHS: Final = ((Folders.PLAIN, re.compile(_PLAIN + _NAME)), (Folders.HIVE, re.compile(_HIVE + _NAME)))
 
@@ -54,7 +60,8 @@ def relative_path(
     if partition.hour is not None:
         parts.append(f"{partition.hour:02}")
     if folders is Folders.HIVE:
-        parts = [f"{name}={part}" for name, part in zip(HIVE_COLUMNS, parts, strict=False)]
+        names = HIVE_MONTHLY_COLUMNS if is_month(partition.date) else HIVE_COLUMNS
+        parts = [f"{name}={part}" for name, part in zip(names, parts, strict=False)]
     name = partition.kind.value + (f"-{node}" if node else "") + _suffix(number)
     return f"{'/'.join(parts)}/{name}.parquet"
 
@@ -78,8 +85,10 @@ def parse(path: str) -> Location | None:
         match = pattern.fullmatch(path)
         if match is None:
             continue
-        workspace_id, date, hour, kind, node, number = match.groups()
-        partition = Partition(int(workspace_id), date, None if hour is None else int(hour), Kind(kind))
+        workspace_id, date, hour, month, kind, node, number = match.groups()
+        partition = Partition(
+            int(workspace_id), date or month, None if hour is None else int(hour), Kind(kind)
+        )
         found = Location(partition, int(number or 0), node, folders)
         if relative_path(*found) == path:
             return found

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.kinds import Kind
+from app.parquet.columns import IDS, TIMES, as_fixed_ids
 from app.parquet.layout import CODECS, Layout
 from app.parquet.promotion import PromotedType
 from app.schema import SCHEMAS
@@ -17,11 +18,9 @@ from app.schema import SCHEMAS
 DEFAULT_LEVELS: Final = MappingProxyType({"gzip": 6, "zstd": 1})
 """Where the configuration says nothing."""
 
-DELTA_COLUMNS: Final = ("timestamp", "batch_timestamp")
 NAME_COLUMNS: Final = (
     "workspace_id", "event_type", "event_name", "level", "source", "service", "entity", "source_ip",
 )  # fmt: skip
-ID_COLUMNS: Final = ("device_id", "session_id")
 MEASURED_COLUMNS: Final = ("timestamp", "batch_timestamp", "workspace_id", "event_type", "level")
 """Those with a minimum and a maximum: short values that queries compare. Every footer repeats them."""
 
@@ -59,7 +58,7 @@ def writer_options(rows: pa.Table, kind: Kind, layout: Layout) -> dict[str, Any]
     """
     count = rows.num_rows
     names = SCHEMAS[kind].names
-    distinct = {name: distinct_values(rows.column(name)) for name in ID_COLUMNS if name in names}
+    distinct = {name: distinct_values(as_fixed_ids(rows.column(name))) for name in IDS if name in names}
     dictionaries = [name for name in names if name in NAME_COLUMNS]
     dictionaries += [name for name, values in distinct.items() if count >= ID_REPEATS_MIN * values > 0]
     promoted = layout.promoted(kind)
@@ -77,7 +76,7 @@ def writer_options(rows: pa.Table, kind: Kind, layout: Layout) -> dict[str, Any]
         "version": "2.6",
         "store_schema": False,
         "use_dictionary": dictionaries if count >= DICTIONARY_ROWS_MIN else False,
-        "column_encoding": dict.fromkeys(DELTA_COLUMNS, "DELTA_BINARY_PACKED"),
+        "column_encoding": dict.fromkeys(TIMES, "DELTA_BINARY_PACKED"),
         "write_statistics": measured,
         "max_rows_per_page": PAGE_ROWS_MAX,
         "write_page_index": rows.nbytes >= PAGE_INDEX_BYTES_MIN,

@@ -33,10 +33,12 @@ class CarriedRows:
         ]
         self.last_lsn = max(self.last_lsn, record.last_lsn)
 
-    def has(self, lsn: int) -> bool:
-        return any(
-            each.first_lsn <= lsn <= each.last_lsn for records in self._records.values() for each in records
-        )
+    def partition_of(self, lsn: int) -> Partition | None:
+        """Whose rows count in this frame, of those that were carried over to it."""
+        for partition, records in self._records.items():
+            if any(each.first_lsn <= lsn <= each.last_lsn for each in records):
+                return partition
+        return None
 
     def waiting(self, published: dict[Partition, int]) -> list[Carried]:
         """Those whose rows are not all published. published: through which LSN, by partition."""

@@ -169,10 +169,14 @@ class Manifest:
         with self._lock:
             return any(lsn in gap for gap in self._gaps.get(partition, ()))
 
+    def carried_to(self, lsn: int) -> Partition | None:
+        """The partition whose rows were carried over to this frame, and count there."""
+        with self._lock:
+            return self._carried.partition_of(lsn)
+
     def counts(self, lsn: int) -> bool:
         """Whether rows that were carried over to this frame count there."""
-        with self._lock:
-            return self._carried.has(lsn)
+        return self.carried_to(lsn) is not None
 
     @property
     def last_carried_lsn(self) -> int:

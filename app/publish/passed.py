@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from app.disk.durable_fs import DurableFS
+from app.parquet.data_file import DataFile
 from app.parquet.partition import Partition
 from app.publish.calls import Calls
 from app.publish.destination import Destination
@@ -52,7 +53,7 @@ class PassedPartitions:
             manifest,
             destination,
             publisher,
-            clock,
+            lambda: clock() - policy.placings.late_ms,
             timer,
             observer,
             calls.first_lsn,
@@ -125,10 +126,20 @@ class PassedPartitions:
             return
         self._seal_at_ms = self._timer() + SEAL_INTERVAL_MS
         now_ms = self._clock()
-        files = [
-            msgspec.structs.replace(file, sealed=True)
-            for file in self._manifest.unsealed()
-            if is_final(file.partition.end_ms, self._policy, now_ms) and not has_rows(file.partition)
+        growing = [file for file in self._manifest.unsealed() if not has_rows(file.partition)]
+        final = [file for file in growing if is_final(file.partition.end_ms, self._policy, now_ms)]
+        final += self._too_many(growing, len(final), now_ms)
+        if final:
+            self._publisher.seal([msgspec.structs.replace(file, sealed=True) for file in final])
+
+    def _too_many(self, growing: list[DataFile], final: int, now_ms: int) -> list[DataFile]:
+        """Those whose time passed first, of more files than may grow."""
+        excess = len(growing) - final - self._policy.open_partitions_max
+        if excess <= 0:
+            return []
+        passed = [
+            file
+            for file in growing
+            if file.partition.end_ms <= now_ms and not is_final(file.partition.end_ms, self._policy, now_ms)
         ]
-        if files:
-            self._publisher.seal(files)
+        return sorted(passed, key=lambda file: file.partition.end_ms)[:excess]

@@ -29,6 +29,10 @@ class SinkPaths(msgspec.Struct, frozen=True):
         return self.state / "manifest"
 
     @property
+    def placings(self) -> Path:
+        return self.state / "placings"
+
+    @property
     def identity(self) -> Path:
         return self.state / "identity"
 

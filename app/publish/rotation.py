@@ -8,6 +8,7 @@ import msgspec
 
 from app.parquet.file_policy import FilePolicy
 from app.parquet.partition import Rotation
+from app.parquet.placing import Placings
 from app.publish.final_policy import FinalPolicy
 from app.publish.retention_rules import RetentionPolicy
 
@@ -36,6 +37,9 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
         time.
     copy_bytes_per_s: requests that wait for a file hasten its flush, and each flush copies the file where
         the file system cannot share blocks. They are published together, at most this much a second.
+    open_partitions_max: files that may still grow; beyond it those whose time passed first are declared
+        final, and later rows of theirs go to a new number.
+    placings: how rows are placed, and so how long after its time a partition still gets some.
     retention: how long files are kept.
     final: how a partition that is over is laid again; None where that is not done.
     grace_ms: how long old bytes of a file that was laid again stay readable: for queries that began before.
@@ -54,6 +58,8 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     retry_ms_min: int = 100
     retry_ms_max: int = 10_000
     copy_bytes_per_s: int = 32 << 20
+    open_partitions_max: int = 20_000
+    placings: Placings = Placings()
     retention: RetentionPolicy = RetentionPolicy()
     final: FinalPolicy | None = None
     grace_ms: int = 3_600_000
@@ -99,7 +105,10 @@ def due(buffered: Buffered, policy: WriterPolicy, now_ms: int, wall_ms: int) -> 
     if buffered.bytes >= policy.max_file_bytes:
         return Due.BYTES
     waited_ms = now_ms - buffered.oldest_ms
-    if wall_ms >= buffered.end_ms + policy.settle_ms and waited_ms >= policy.settle_ms:
+    if (
+        wall_ms >= buffered.end_ms + policy.placings.late_ms + policy.settle_ms
+        and waited_ms >= policy.settle_ms
+    ):
         return Due.TIME_PASSED
     if waited_ms >= lag_ms(buffered.opened_ms, policy, now_ms):
         return Due.AGE
@@ -113,7 +122,7 @@ def lag_ms(opened_ms: int, policy: WriterPolicy, now_ms: int) -> int:
 
 def is_final(end_ms: int, policy: WriterPolicy, now_ms: int) -> bool:
     """Whether the files of a partition without buffered rows will get no rows any more."""
-    return now_ms >= end_ms + policy.seal_after_ms
+    return now_ms >= end_ms + policy.placings.late_ms + policy.seal_after_ms
 
 
 def relieve_memory(sizes: Iterable[tuple[int, int]], total_bytes: int, policy: WriterPolicy) -> list[int]:

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
-from app.parquet.division import split
 from app.parquet.partition import Partition
 from app.publish.accounts import accounts_of
 from app.publish.buffer import Buffers, PartitionRows
@@ -81,7 +80,7 @@ class Writer:
         self._publisher = Publisher(fs, paths, manifest, destination, policy, clock, timer, observer)
         memory_bytes = None if read_back is None else policy.max_buffered_bytes
         self._intake = Intake(timer, accounts_of(manifest), memory_bytes)
-        self._unpublished = Unpublished(manifest, policy.rotation)
+        self._unpublished = Unpublished(manifest, policy.rotation, policy.placings)
         self._back_reader = None if read_back is None else BackReader(read_back, self._unpublished, policy)
         self._buffers = Buffers()
         self.carrier = Carrier(self._buffers, self._back_reader, self._publisher, policy, journal_bytes)
@@ -110,7 +109,7 @@ class Writer:
         if self._intake.has_memory(rows) or not self._unpublished.is_new(lsn):
             self._intake.put(lsn, kind, rows)
         else:
-            self._intake.put_left(lsn, split(rows, kind, self._policy.rotation))
+            self._intake.put_left(lsn, self._unpublished.all_rows(lsn, kind, rows))
 
     def wait_for_room(self, seconds: float) -> None:
         """Until this thread has caught up with what was put, at most so long; not at all while it cannot

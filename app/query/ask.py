@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from app.kinds import Kind
 from app.parquet.promotion import Promotion
-from app.query.data_sets import data_set
 from app.query.forms import encode
 from app.query.snapshot import CannotAsk, Snapshot
-from app.query.views import DATE_COLUMN, MACROS, read_parquet, view, with_date
+from app.query.sources import files_by_name, register_files
+from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date, within
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -43,13 +43,14 @@ def connect(
         tail = f"tail_{kind.value}"
         connection.register(tail, snapshot.tail[kind])
         files, more, date = snapshot.files[kind], promoted.get(kind, ()), {}
-        sources = [tail]
-        if files and store is None:
-            sources.append(read_parquet([file.name for file in files]))
-        elif files:
-            connection.register(f"files_{kind.value}", data_set(kind, files, more, store))
-            sources, date = [with_date(tail), f"files_{kind.value}"], {"date": DATE_COLUMN}
         names = [each.name for each in more] if files else []
+        tail = within(tail, snapshot.selection.since, snapshot.selection.until)
+        sources = [Source(tail)]
+        if store is None:
+            sources += files_by_name(snapshot, kind)
+        elif files:
+            sources, date = [Source(with_date(tail))], {"date": DATE_COLUMN}
+            sources += register_files(connection, kind, snapshot, more, store)
         connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names, **date))
     return connection
 

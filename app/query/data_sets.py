@@ -24,7 +24,8 @@ TRIES: Final = 3
 def data_set(
     kind: Kind, files: Sequence[SnapshotFile], promotions: Sequence[Promotion], store: Any = None
 ) -> ds.Dataset:
-    """Rows of these files, and DATE_COLUMN. A file whose workspace or date is not asked for is not opened.
+    """Rows of these files, and DATE_COLUMN where all files have a date. A file whose workspace or date is not
+    asked for is not opened.
 
     store: pyarrow's file system of a bucket; None where the names are paths.
     """
@@ -35,18 +36,25 @@ def data_set(
         PromotedType.BOOLEAN: pa.bool_(),
     }
     more = [pa.field(each.name, columns[each.type]) for each in promotions]
-    schema = pa.schema([*SCHEMAS[kind], *more, pa.field(DATE_COLUMN, pa.date32())])
+    dated = [pa.field(DATE_COLUMN, pa.date32())] if all(file.date is not None for file in files) else []
+    schema = pa.schema([*SCHEMAS[kind], *more, *dated])
     parquet, where = ds.ParquetFileFormat(), store or fs.LocalFileSystem()
     fragments = [
         parquet.make_fragment(
             file.name,
             filesystem=where,
-            partition_expression=(ds.field("workspace_id") == pa.scalar(file.workspace_id, pa.uint64()))
-            & (ds.field(DATE_COLUMN) == datetime.date.fromisoformat(file.date)),
+            partition_expression=_what_all_rows_have(file),
         )
         for file in files
     ]
     return ds.FileSystemDataset(fragments, schema, parquet, where)
+
+
+def _what_all_rows_have(file: SnapshotFile) -> ds.Expression:
+    workspace = ds.field("workspace_id") == pa.scalar(file.workspace_id, pa.uint64())
+    if file.date is None:
+        return workspace
+    return workspace & (ds.field(DATE_COLUMN) == datetime.date.fromisoformat(file.date))
 
 
 def open_store(policy: StorePolicy) -> Any:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from app.kinds import Kind
 from app.parquet.promotion import Promotion
-from app.query.data_sets import data_set
 from app.query.policy import QueryPolicy
 from app.query.snapshot import Snapshot
-from app.query.views import DATE_COLUMN, MACROS, view, with_date
+from app.query.sources import register_files
+from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date, within
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -55,13 +55,11 @@ def connect_locked(
     )
     connection.execute(MACROS)
     for kind in Kind:
-        tail, files = f"tail_{kind.value}", f"files_{kind.value}"
+        tail, names = f"tail_{kind.value}", [each.name for each in promoted[kind]]
         connection.register(tail, snapshot.tail[kind])
-        sources, names = [with_date(tail)], []
-        if snapshot.files[kind]:
-            connection.register(files, data_set(kind, snapshot.files[kind], promoted[kind], store))
-            sources.append(files)
-            names = [each.name for each in promoted[kind]]
+        sources = [Source(with_date(within(tail, snapshot.selection.since, snapshot.selection.until)))]
+        sources += register_files(connection, kind, snapshot, promoted[kind], store)
+        names = names if snapshot.files[kind] else []
         connection.execute(
             view(kind, sources, payload_is_json=payload_is_json, promoted=names, date=DATE_COLUMN)
         )

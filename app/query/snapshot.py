@@ -6,6 +6,7 @@ is opened in the version that the manifest names; a version that is newer is wai
 """
 
 import contextlib
+import datetime
 import os
 import time
 from collections.abc import Iterator
@@ -24,10 +25,12 @@ from app.journal.segment_reader import SegmentReader
 from app.kinds import Kind
 from app.parquet.data_file import DataFile, FileState
 from app.parquet.division import split
-from app.parquet.partition import Rotation
+from app.parquet.partition import Partition, Rotation, is_month, overlaps
+from app.parquet.placing import AHEAD_MS, Placing, days_of
 from app.publish.current_manifest import current_manifest
 from app.publish.manifest import Manifest
 from app.publish.paths import SinkPaths
+from app.publish.placings_file import PlacingsDamaged, load_placings
 from app.schema import SCHEMAS
 
 PINNED_FILES_MAX: Final = 500
@@ -53,20 +56,31 @@ class Selection(msgspec.Struct, frozen=True):
     since: str | None = None
     until: str | None = None
 
-    def takes(self, file: DataFile) -> bool:
-        return (
-            (self.workspace_id is None or file.workspace_id == self.workspace_id)
-            and (self.since is None or file.date >= self.since)
-            and (self.until is None or file.date <= self.until)
+    def takes(self, file: DataFile, spread_ms: int | None) -> bool:
+        """Whether there may be rows of it that are looked at. spread_ms: as Placings has it."""
+        if self.workspace_id is not None and file.workspace_id != self.workspace_id:
+            return False
+        if spread_ms is None:
+            return overlaps(file.date, self.since, self.until)
+        return overlaps(
+            file.date, _moved(self.since, -days_of(spread_ms)), _moved(self.until, days_of(AHEAD_MS))
         )
 
 
+def _moved(date: str | None, days: int) -> str | None:
+    try:
+        return date and (datetime.date.fromisoformat(date) + datetime.timedelta(days)).isoformat()
+    except OverflowError:
+        return date
+
+
 class SnapshotFile(msgspec.Struct, frozen=True):
-    """name: to open it by while the snapshot is open. date: of receipt, YYYY-MM-DD."""
+    """name: to open it by while the snapshot is open. date: of receipt of all its rows, YYYY-MM-DD; None for
+    a file of several days."""
 
     name: str
     workspace_id: int
-    date: str
+    date: str | None
 
 
 class _NotYet(Exception):
@@ -74,13 +88,19 @@ class _NotYet(Exception):
 
 
 class Snapshot:
-    """files: by kind. tail: rows that are in none of them."""
+    """files: by kind. tail: rows that are in none of them. selection: what is looked at; files of several
+    days have other rows, too."""
 
     def __init__(
-        self, files: dict[Kind, list[SnapshotFile]], tail: dict[Kind, pa.Table], pinned: list[int]
+        self,
+        files: dict[Kind, list[SnapshotFile]],
+        tail: dict[Kind, pa.Table],
+        pinned: list[int],
+        selection: Selection,
     ) -> None:
         self.files = files
         self.tail = tail
+        self.selection = selection
         self._pinned = pinned
 
     @classmethod
@@ -100,19 +120,29 @@ class Snapshot:
             raise CannotAsk("files on an object store: ask them as docs/queries.md says")
         if not fs.exists(paths.manifest):
             raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
+        try:
+            return cls._take(fs, paths, selection, tail_bytes_max, objects)
+        except PlacingsDamaged as error:
+            raise CannotAsk(str(error)) from None
+
+    @classmethod
+    def _take(
+        cls, fs: DurableFS, paths: SinkPaths, selection: Selection, tail_bytes_max: int, objects: str | None
+    ) -> Self:
         tail = _Tail(fs, paths, selection, tail_bytes_max)
         for _ in range(TRIES_MAX):
             manifest = current_manifest(fs, paths)
             if manifest.last_carried_lsn > tail.last_lsn:
                 tail = _Tail(fs, paths, selection, tail_bytes_max)
                 continue
+            spread_ms = load_placings(fs, paths).spread_ms
             pinned: list[int] = []
             try:
                 if paths.data is None:
-                    files = _named(f"{objects}/", manifest, selection)
+                    files = _named(f"{objects}/", manifest, selection, spread_ms)
                 else:
-                    files = _open(paths.data, manifest, selection, pinned)
-                return cls(files, tail.rows(manifest), pinned)
+                    files = _open(paths.data, manifest, selection, spread_ms, pinned)
+                return cls(files, tail.rows(manifest), pinned, selection)
             except _NotYet:
                 _close(pinned)
                 time.sleep(PAUSE_S)
@@ -127,43 +157,66 @@ class Snapshot:
 
 
 class _Tail:
-    """Rows of frames of which the manifest does not have all. last_lsn: of the newest frame that was read."""
+    """Rows of frames of which the manifest does not have all. last_lsn: of the newest frame that was read.
+
+    Of rows that are placed by when they happened, those that were received outside of what is looked at are
+    left in.
+    """
 
     def __init__(self, fs: DurableFS, paths: SinkPaths, selection: Selection, bytes_max: int) -> None:
         self._selection = selection
         self._frames: list[tuple[int, RowsHeader, pa.RecordBatch]] = []
         self.last_lsn = 0
-        self._read(fs, paths, current_manifest(fs, paths), bytes_max)
-
-    def _read(self, fs: DurableFS, paths: SinkPaths, manifest: Manifest, bytes_max: int) -> None:
-        codec, size = RowsFrameCodec(), 0
+        segments = []
         with contextlib.suppress(FileNotFoundError):
-            segments = list_segments(fs, paths.segments)
-            for _, path in segments:
-                with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
-                    for lsn, payload in _entries(fs, path):
-                        self.last_lsn = lsn
-                        frame = codec.decode(payload)
-                        rows = _without_published(
-                            frame.rows, frame.header.kind, lsn, manifest, self._selection
-                        )
-                        if rows is not None:
-                            size += rows.nbytes
-                            if size > bytes_max:
-                                raise CannotAsk(
-                                    "too many rows wait for their file: POST /flush, then ask again"
-                                )
-                            self._frames.append((lsn, frame.header, rows))
+            segments = [path for _, path in list_segments(fs, paths.segments)]
+        # What these segments have was placed so: a start begins a new one.
+        self._placings = load_placings(fs, paths)
+        manifest, codec, size = current_manifest(fs, paths), RowsFrameCodec(), 0
+        for path in segments:
+            with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
+                for lsn, payload in _entries(fs, path):
+                    self.last_lsn = lsn
+                    frame = codec.decode(payload)
+                    rows = self._left_of(lsn, frame.header, frame.rows, manifest)
+                    if rows is not None:
+                        size += rows.nbytes
+                        if size > bytes_max:
+                            raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
+                        self._frames.append((lsn, frame.header, rows))
 
     def rows(self, manifest: Manifest) -> dict[Kind, pa.Table]:
         """Those that are in no file by now."""
         found: dict[Kind, list[pa.RecordBatch]] = {kind: [] for kind in Kind}
         for lsn, header, rows in self._frames:
             if header.origin is None or manifest.counts(lsn):
-                left = _without_published(rows, header.kind, lsn, manifest, self._selection)
+                left = self._left_of(lsn, header, rows, manifest)
                 if left is not None:
                     found[header.kind].append(left)
         return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
+
+    def _left_of(
+        self, lsn: int, header: RowsHeader, rows: pa.RecordBatch, manifest: Manifest
+    ) -> pa.RecordBatch | None:
+        origin = header.origin
+        if origin is not None:
+            published = manifest.is_published(origin.partition, lsn)
+            placing = self._placings.at(origin.first_lsn)
+            return rows if not published and self._takes(origin.partition, placing) else None
+        placing = self._placings.at(lsn)
+        left = [
+            some
+            for hourly, some in split(rows, header.kind, Rotation.HOURLY, placing)
+            if self._takes(hourly, placing)
+            and not any(manifest.is_published(hourly.under(each), lsn) for each in Rotation)
+        ]
+        return pa.concat_batches(left) if left else None
+
+    def _takes(self, partition: Partition, placing: Placing) -> bool:
+        selection = self._selection
+        return selection.workspace_id in (None, partition.workspace_id) and (
+            placing.late_ms is not None or overlaps(partition.date, selection.since, selection.until)
+        )
 
 
 def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
@@ -179,46 +232,32 @@ def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
         offset = frame.end
 
 
-def _without_published(
-    rows: pa.RecordBatch, kind: Kind, lsn: int, manifest: Manifest, selection: Selection
-) -> pa.RecordBatch | None:
-    left = []
-    for hourly, some in split(rows, kind, Rotation.HOURLY):
-        daily = msgspec.structs.replace(hourly, hour=None)
-        if any(manifest.is_published(each, lsn) for each in (hourly, daily)):
-            continue
-        if (
-            (selection.workspace_id in (None, daily.workspace_id))
-            and (selection.since is None or daily.date >= selection.since)
-            and (selection.until is None or daily.date <= selection.until)
-        ):
-            left.append(some)
-    return pa.concat_batches(left) if left else None
+def _as_found(name: str, file: DataFile, spread_ms: int | None) -> SnapshotFile:
+    of_one_day = spread_ms is None and not is_month(file.date)
+    return SnapshotFile(name, file.workspace_id, file.date if of_one_day else None)
 
 
-def _as_found(name: str, file: DataFile) -> SnapshotFile:
-    return SnapshotFile(name, file.workspace_id, file.date)
-
-
-def _named(root: str, manifest: Manifest, selection: Selection) -> dict[Kind, list[SnapshotFile]]:
+def _named(
+    root: str, manifest: Manifest, selection: Selection, spread_ms: int | None
+) -> dict[Kind, list[SnapshotFile]]:
     names: dict[Kind, list[SnapshotFile]] = {kind: [] for kind in Kind}
     for file in manifest.files():
-        if file.state is FileState.PUBLISHED and selection.takes(file):
-            names[file.kind].append(_as_found(root + file.path, file))
+        if file.state is FileState.PUBLISHED and selection.takes(file, spread_ms):
+            names[file.kind].append(_as_found(root + file.path, file, spread_ms))
     return names
 
 
 def _open(
-    root: Path, manifest: Manifest, selection: Selection, pinned: list[int]
+    root: Path, manifest: Manifest, selection: Selection, spread_ms: int | None, pinned: list[int]
 ) -> dict[Kind, list[SnapshotFile]]:
     names: dict[Kind, list[SnapshotFile]] = {kind: [] for kind in Kind}
     for file in manifest.files():
-        if file.state is not FileState.PUBLISHED or not selection.takes(file):
+        if file.state is not FileState.PUBLISHED or not selection.takes(file, spread_ms):
             continue
         path = root / file.path
         if file.sealed or len(pinned) >= PINNED_FILES_MAX:
             if path.exists():
-                names[file.kind].append(_as_found(str(path), file))
+                names[file.kind].append(_as_found(str(path), file, spread_ms))
             continue
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -227,7 +266,7 @@ def _open(
         pinned.append(descriptor)
         if os.fstat(descriptor).st_size != file.bytes:
             raise _NotYet
-        names[file.kind].append(_as_found(f"/proc/self/fd/{descriptor}", file))
+        names[file.kind].append(_as_found(f"/proc/self/fd/{descriptor}", file, spread_ms))
     return names
 
 

@@ -10,8 +10,8 @@ from app.commit.quota_policy import QuotaPolicy
 from app.commit.usage import Usage, UsageByDay, day_of
 from app.disk.durable_fs import DurableFS
 from app.errors import Overloaded
-from app.parquet.partition import Rotation
 from app.publish.manifest import Manifest
+from app.publish.rotation import WriterPolicy
 from app.run.usage_files import UsageFiles
 from app.run.usage_replay import UsageReplay
 
@@ -34,9 +34,9 @@ class Accounts:
         self.usage = Usage(self._files.read, self._count)
         self.quotas = Quotas(quotas, clock_ms, timer_ms, self.usage.bytes_of)
 
-    def replay(self, manifest: Manifest, rotation: Rotation) -> UsageReplay:
+    def replay(self, manifest: Manifest, policy: WriterPolicy) -> UsageReplay:
         """Counts the frames of the journal at a start."""
-        return UsageReplay(self.usage, self._files, manifest, rotation)
+        return UsageReplay(self.usage, self._files, manifest, policy)
 
     def save(self) -> None:
         """To be called before frames are trimmed. Raises OSError, SyncFailed."""

@@ -38,6 +38,7 @@ def _retention(options: argparse.Namespace, settings: Settings) -> int:
     from app.console.retention import show_would_go
     from app.disk.durable_fs import DurableFS
     from app.publish.manifest import ManifestDamaged
+    from app.publish.placings_file import PlacingsDamaged
     from app.run.compose import now_ms, sink_paths
     from app.run.retention_plan import NoManifest, would_go
     from app.settings.retention import retention_policy
@@ -47,7 +48,7 @@ def _retention(options: argparse.Namespace, settings: Settings) -> int:
     policy = retention_policy(settings.retention)
     try:
         files = would_go(DurableFS(), sink_paths(settings), policy, now_ms())
-    except (NoManifest, ManifestDamaged, OSError) as error:
+    except (NoManifest, ManifestDamaged, PlacingsDamaged, OSError) as error:
         raise CommandFailed(str(error)) from None
     show_would_go(files, as_json=options.json)
     return 0

@@ -12,8 +12,6 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from app.api.answers import Status
 from app.catalog.registrar import Catalog, NoCatalog
 from app.commit.admission import Admission, Levels
@@ -48,7 +46,6 @@ from app.publish.ownership import (
     take_tree,
 )
 from app.publish.paths import SinkPaths
-from app.publish.rotation import WriterPolicy
 from app.publish.writer import Writer
 from app.run.accounts import Accounts
 from app.run.carrying import appending_to, recall_carried
@@ -60,6 +57,7 @@ from app.run.missing_files import MissingFiles
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_of
 from app.run.pipelines import NewPipeline, pipeline_of_batches
+from app.run.placed import policy_from
 from app.run.replay import read_back, replay
 from app.run.start_patience import StartPatience
 from app.run.summary import Summary
@@ -195,8 +193,10 @@ class Service:
             )
         recall_carried(journal, manifest)
         window = load_window(self._fs, self._window_path, self._policies.deduplication)
+        name = self._identity.journal if self._identity is not None else ""
+        writing = policy_from(self._policies.writer, self._fs, self._paths, name, journal.last_lsn + 1)
         writer = self._new_writer(
-            self._writer_policy(),
+            writing,
             self._fs,
             self._paths,
             manifest,
@@ -212,7 +212,7 @@ class Service:
         )
         writer.start()
         memory_bytes = self._policies.writer.max_buffered_bytes // 2
-        counted = self.accounts.replay(manifest, self._policies.writer.rotation)
+        counted = self.accounts.replay(manifest, writing)
         replayed = replay(journal, manifest, window, writer, memory_bytes, self._patience, counted)
         counted.end(journal.last_lsn)
         # Until the writer has looked at them, rows that are in files already count as buffered, too.
@@ -248,10 +248,6 @@ class Service:
             node=self._policies.writer.node,
             accepts_unnamed=accepts_unnamed,
         )
-
-    def _writer_policy(self) -> WriterPolicy:
-        journal = self._identity.journal if self._identity is not None else ""
-        return msgspec.structs.replace(self._policies.writer, journal=journal)
 
     def stop_opening(self) -> None:
         """Ends an `open` that waits for an object store or a full disk."""

@@ -84,7 +84,7 @@ def _failing(trouble: Trouble) -> FailingPartition:
     partition = trouble.partition
     return FailingPartition(
         workspace_id=partition.workspace_id,
-        date=partition.date,
+        date=partition.first_day,
         hour=partition.hour,
         kind=partition.kind,
         error=trouble.error,

@@ -6,6 +6,7 @@ from app.disk.durable_fs import DurableFS
 from app.parquet.data_file import DataFile, FileState
 from app.publish.manifest import Manifest
 from app.publish.paths import SinkPaths
+from app.publish.placings_file import load_placings
 from app.publish.retention_rules import RetentionPolicy, expired
 
 
@@ -16,10 +17,10 @@ class NoManifest(Exception):
 def would_go(fs: DurableFS, paths: SinkPaths, policy: RetentionPolicy, now_ms: int) -> Sequence[DataFile]:
     """The oldest first; a running service removes those of partitions that wait for no rows.
 
-    Raises NoManifest; ManifestDamaged; OSError.
+    Raises NoManifest; ManifestDamaged; PlacingsDamaged; OSError.
     """
     if not fs.exists(paths.manifest):
         raise NoManifest(f"{paths.state} is no journal of a service; is journal.path right?")
     manifest = Manifest.parse(fs.read(paths.manifest), paths.manifest)
-    due = expired(manifest.files(), policy, now_ms)
+    due = expired(manifest.files(), policy, now_ms - load_placings(fs, paths).late_ms)
     return [file for files in due.values() for file in files if file.state is FileState.PUBLISHED]

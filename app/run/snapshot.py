@@ -152,6 +152,8 @@ class _Snapshot:
         self._fs.sync_directories(
             sorted({(self._files / file.path).parent for file in files} | {self._state.quarantine})
         )
+        if self._fs.exists(self._paths.placings):
+            self._fs.write_atomically(self._state.placings, self._fs.read(self._paths.placings))
         self._fs.write_atomically(self._state.manifest, manifest.dump())
         return Copied(
             len(files),

@@ -76,11 +76,11 @@ class UsageFiles:
 
 
 def count_published(usage: Usage, files: Iterable[DataFile]) -> None:
-    """Begin the account with what was published before there was one."""
+    """Begin the account with what was published before there was one. A month counts on its first day."""
     rows = 0
     for file in files:
         if (count := file.rows + file.lost_rows) > 0:
-            usage.add_published(file.date, file.workspace_id, file.kind, count)
+            usage.add_published(file.partition.first_day, file.workspace_id, file.kind, count)
             rows += count
     if rows:
         log.warning(
@@ -91,9 +91,9 @@ def count_published(usage: Usage, files: Iterable[DataFile]) -> None:
 
 
 def usage_of_files(files: Iterable[DataFile]) -> UsageByDay:
-    """By day: what files hold, where rows that are not in files yet are in Kafka."""
+    """By day, months on their first: what files hold, where rows that are not in files yet are in Kafka."""
     days: dict[str, dict[tuple[int, Kind], Amount]] = {}
     for file in files:
-        amounts = days.setdefault(file.date, {})
+        amounts = days.setdefault(file.partition.first_day, {})
         amounts.setdefault((file.workspace_id, file.kind), Amount()).rows += file.rows
     return days

@@ -7,8 +7,8 @@ import pyarrow as pa
 from app.commit.usage import Usage
 from app.kinds import Kind
 from app.parquet.division import split
-from app.parquet.partition import Rotation
 from app.publish.manifest import Manifest
+from app.publish.rotation import WriterPolicy
 from app.run.usage_files import UsageFiles, count_published
 
 OPEN_DAYS: Final = 2
@@ -16,13 +16,13 @@ OPEN_DAYS: Final = 2
 
 
 class UsageReplay:
-    """Where there is no account yet it begins with the rows of the files. rotation: of the partitions."""
+    """Where there is no account yet it begins with the rows of the files. policy: of the partitions."""
 
-    def __init__(self, usage: Usage, files: UsageFiles, manifest: Manifest, rotation: Rotation) -> None:
+    def __init__(self, usage: Usage, files: UsageFiles, manifest: Manifest, policy: WriterPolicy) -> None:
         self._usage = usage
         self._files = files
         self._manifest = manifest
-        self._rotation = rotation
+        self._policy = policy
         self._begins = files.is_new
         if self._begins:
             count_published(usage, manifest.files())
@@ -33,7 +33,13 @@ class UsageReplay:
             if is_new:
                 self._usage.add_again(lsn, kind, rows)
             return
-        for partition, part in split(rows, kind, self._rotation):
+        carried = self._manifest.carried_to(lsn)
+        divided = (
+            [(carried, rows)]
+            if carried is not None
+            else split(rows, kind, self._policy.rotation, self._policy.placings.at(lsn))
+        )
+        for partition, part in divided:
             if not self._manifest.is_published(partition, lsn):
                 self._usage.add_again(lsn, kind, part)
 

@@ -141,6 +141,21 @@ class WithCatalog(BaseModel):
 def _refuse_unfit_sink(catalog: CatalogSettings, sink: Any) -> None:
     if sink.payload_type == "json":
         raise ValueError('catalog: Iceberg has no type for payload_type = "json"; use "binary"')
+    if sink.partition_by == "happened":
+        raise ValueError(
+            'catalog: tables are partitioned by the day of receipt, and partition_by = "happened" puts rows '
+            'of many such days into one file; use "received"'
+        )
+    if sink.rotation == "monthly":
+        raise ValueError(
+            'catalog: tables are partitioned by day, and rotation = "monthly" puts many days into one file; '
+            'use "daily" or "hourly"'
+        )
+    if sink.annotate or sink.ids_as != "fixed":
+        raise ValueError(
+            "catalog: a table's columns keep their types for ever, and tables of this service have the plain "
+            "ones; leave annotate and ids_as out"
+        )
     if sink.url is None:
         directory, data = catalog.path.resolve(), sink.directory.resolve()
         if directory.is_relative_to(data) or data.is_relative_to(directory):

@@ -17,6 +17,7 @@ from app.parquet.laid_again import LayingPolicy
 from app.parquet.layout import Layout
 from app.parquet.location import Folders
 from app.parquet.partition import Rotation
+from app.parquet.placing import Placing, Placings
 from app.publish.final_policy import FinalPolicy
 from app.publish.rotation import WriterPolicy
 from app.query.policy import Lake, QueryPolicy
@@ -96,6 +97,7 @@ def policies(settings: Settings) -> Policies:
             max_journal_bytes=journal.max_size,
             node=server.node_id,
             folders=Folders(sink.layout),
+            placings=Placings().changed(placing_of(settings), 0),
             retention=retention_policy(settings.retention),
             final=final_policy(settings),
             grace_ms=int(sink.final.grace * 1000),
@@ -108,12 +110,18 @@ def policies(settings: Settings) -> Policies:
     )
 
 
+def placing_of(settings: Settings) -> Placing:
+    sink = settings.sink
+    return Placing(int(sink.late_window * 1000) if sink.partition_by == "happened" else None)
+
+
 def layout_of(settings: Settings) -> Layout:
     sink = settings.sink
     return Layout(
         codec=sink.compression,
         level=sink.compression_level,
-        payload_is_json=sink.payload_type == "json",
+        annotations=sink.annotations,
+        ids_as_binary=sink.ids_as == "binary",
         promotions=tuple(each.promotion for each in sink.promote),
         for_tables=settings.catalog.enabled,
     )

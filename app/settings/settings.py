@@ -74,6 +74,11 @@ class Settings(WithCatalog, Section):
                 f"final.enabled: with {what} files never change once they are published, so they are not "
                 "laid again; leave the key out, or set it to false"
             )
+        if self.sink.partition_by == "happened" and self.journal.type == "kafka":
+            raise ValueError(
+                'partition_by: with journal.type = "kafka" rows are placed by their receipt; '
+                'use partition_by = "received"'
+            )
         if self.retention and self.catalog.enabled:
             raise ValueError(
                 "retention: files that are listed in tables are not removed yet; leave [[retention]] out, "

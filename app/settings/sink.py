@@ -12,7 +12,7 @@ from pydantic import (
 from app.kinds import COLUMNS, Kind
 from app.object_store.policy import OBJECT_BYTES_MAX
 from app.object_store.url import StoreUrl, is_url, parse_url
-from app.parquet.location import HIVE_COLUMNS
+from app.parquet.location import HIVE_COLUMNS, HIVE_MONTHLY_COLUMNS
 from app.parquet.promotion import (
     PROMOTIONS_MAX,
     PromotedType,
@@ -20,12 +20,16 @@ from app.parquet.promotion import (
     parse_path,
     refuse_conflicts,
 )
+from app.settings.columns import ColumnSettings
 from app.settings.fields import AtLeastOne, Place, Section
 from app.settings.final import FinalSettings
 from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
 from app.settings.store import StoreSettings
 
 STORE_FLUSH_INTERVAL = "10m"
+
+LATE_WINDOW_MAX_S = parse_duration("31d")
+"""Each day of it is a partition more that stays open, a workspace and kind."""
 
 
 class PromotionSettings(Section):
@@ -51,7 +55,7 @@ class PromotionSettings(Section):
         return Promotion(Kind(self.kind), parse_path(self.path), self.name, PromotedType(self.type))
 
 
-class ParquetSinkSettings(Section):
+class ParquetSinkSettings(ColumnSettings):
     """`[sinks.<name>]` with `type = "parquet"`: where the files go and what they look like."""
 
     type: Literal["parquet"] = Field(default="parquet", description="the kind of sink")
@@ -61,25 +65,28 @@ class ParquetSinkSettings(Section):
     )
     store: StoreSettings = StoreSettings()
     final: FinalSettings = FinalSettings()
-    rotation: Literal["hourly", "daily"] = Field(
-        default="daily", description="a file a day, or a file an hour"
+    rotation: Literal["hourly", "daily", "monthly"] = Field(
+        default="daily", description="a file a day, an hour or a month"
     )
     layout: Literal["plain", "hive"] = Field(
         default="plain",
         description="folders of new files: plain: `42/2024-01-15/`; hive: `workspace=42/date=2024-01-15/`, "
         "for engines that choose files by them",
     )
+    partition_by: Literal["received", "happened"] = Field(
+        default="received",
+        description="a row is in the file of the day when it was received, or when it happened",
+    )
+    late_window: Annotated[float, DurationText("1h")] = Field(
+        default=parse_duration("7d"),
+        description='with partition_by = "happened": how long before its receipt a row may have happened; '
+        "so long a day stays open",
+    )
     compression: Literal["snappy", "gzip", "lz4", "zstd", "uncompressed"] = Field(
         default="snappy", description="codec of the columns"
     )
     compression_level: int | None = Field(
         default=None, ge=1, le=22, description="of zstd (1-22) or gzip (1-9); without it zstd 1, gzip 6"
-    )
-    data_format: Literal["json", "binary"] = Field(
-        default="json", description="json: a payload that is not JSON is refused; binary: bytes as they came"
-    )
-    payload_type: Literal["binary", "json"] = Field(
-        default="binary", description="json: the column carries Parquet's JSON annotation"
     )
     promote: list[PromotionSettings] = Field(
         default=[], max_length=PROMOTIONS_MAX, description="members of the payload as columns of their own"
@@ -137,6 +144,8 @@ class ParquetSinkSettings(Section):
                 raise ValueError(f'compression_level is for "zstd" and "gzip", not "{self.compression}"')
             if self.compression_level > highest:
                 raise ValueError(f"compression_level of {self.compression} is at most {highest}")
+        if self.late_window > LATE_WINDOW_MAX_S:
+            raise ValueError("late_window is at most 31d: for so long each day's files stay open")
         if self.url is not None and self.max_file_size > OBJECT_BYTES_MAX:
             raise ValueError(f"max_file_size is above {OBJECT_BYTES_MAX} bytes, the largest upload there is")
         if self.data_format != "json" and (self.payload_type == "json" or self.promote):
@@ -150,7 +159,7 @@ class ParquetSinkSettings(Section):
                 "the key out, or set it to false"
             )
         for each in self.promote:
-            if self.layout == "hive" and each.name.lower() in HIVE_COLUMNS:
+            if self.layout == "hive" and each.name.lower() in (*HIVE_COLUMNS, *HIVE_MONTHLY_COLUMNS):
                 raise ValueError(
                     f'layout = "hive": engines would read the folder {each.name.lower()}=… in place of the '
                     f'promoted column "{each.name}"; give the column another name'

@@ -65,6 +65,7 @@ def test_a_listed_file_has_all_that_the_contract_names(client, published):
                 "workspace_id": 1,
                 "date": DATE,
                 "hour": None,
+                "period": "day",
                 "kind": "events",
                 "rows": 3,
                 "bytes": 1000,

@@ -11,6 +11,22 @@ REFUSED = [
         '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\npayload_type = "json"',
         'Iceberg has no type for payload_type = "json"',
     ),
+    (
+        '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\nannotate = ["timestamps"]',
+        "leave annotate and ids_as out",
+    ),
+    (
+        '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\nids_as = "binary"',
+        "leave annotate and ids_as out",
+    ),
+    (
+        '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\nrotation = "monthly"',
+        "tables are partitioned by day",
+    ),
+    (
+        '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\npartition_by = "happened"',
+        "tables are partitioned by the day of receipt",
+    ),
     ('[catalog]\ntype = "iceberg"\npath = "p/c"\n[sinks.parquet]\npath = "p"', "overlap; use two"),
     ('[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "s3://lake/raw"', "catalog.warehouse is required"),
     (

@@ -16,7 +16,7 @@ CONFIG = {"journal": {"segment_size": "4KiB"}, "sinks.parquet": {"flush_interval
 BACKENDS = (
     "directory",
     "bucket",
-    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables", "workers")),
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables", "workers", "happened")),
 )
 BATCH_ID = 0xFEED_0000_0000_0001
 

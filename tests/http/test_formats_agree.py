@@ -15,7 +15,7 @@ from tests.support.service import KEYS, Service
 BACKENDS = (
     "directory",
     "bucket",
-    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables", "workers")),
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables", "workers", "happened")),
 )
 
 KEY = bytes.fromhex(KEYS[1])

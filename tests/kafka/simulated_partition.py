@@ -18,6 +18,9 @@ from app.kafka.pipeline import Pipeline
 from app.kafka.place import Place
 from app.kafka.record import Record, RecordCodec, RecordHeader
 from app.kinds import Kind
+from app.parquet.annotation import Annotation
+from app.parquet.layout import Layout
+from app.parquet.partition import Rotation
 from app.publish.observer import SilentObserver
 from app.publish.rotation import WriterPolicy
 from tests.parquet.rows import NOON_MS, event_rows
@@ -183,9 +186,14 @@ class Partition:
         return (record for record in self.records if start <= record.offset < to)
 
     def pipeline(self, place: Place) -> Pipeline:
+        """Each writer is configured in another way than the one before it."""
         self.writers += 1
         log = CommitLog(place, "topic", 3, DeduplicationPolicy(), CHECKPOINT_ENTRIES)
-        policy = WriterPolicy()
+        rotations = (Rotation.DAILY, Rotation.MONTHLY, Rotation.HOURLY)
+        annotations = frozenset(Annotation) if self.writers % 2 else frozenset[Annotation]()
+        policy = WriterPolicy(
+            rotation=rotations[self.writers % len(rotations)], layout=Layout(annotations=annotations)
+        )
         encoder = Encoder(3, log.directory, policy, lambda: NOON_MS, SilentObserver())
         name = f"writer-{self.writers}"
         return Pipeline(log, place, encoder, policy, name, lambda: NOON_MS, SilentObserver())

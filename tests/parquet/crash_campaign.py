@@ -30,12 +30,13 @@ from app.disk.durable_file import SyncFailed
 from app.kinds import Kind
 from app.parquet.laid_again import ROW_GROUPS_MIN, LayingPolicy
 from app.parquet.layout import Layout
+from app.parquet.placing import Placing, Placings
 from app.publish.final_policy import FinalPolicy
 from app.publish.forgetting import ForgetCommand, Forgotten
 from app.publish.retention_rules import RetentionPolicy, RetentionRule
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench, Journal
-from tests.parquet.rows import DAY_MS, NOON_MS, event_rows, snapshot_rows
+from tests.parquet.rows import DAY_MS, NOON_MS, event_rows, over_days, snapshot_rows
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk, SimulatedFS, faults_of
 from tests.support.simulated_store import SimulatedStore
 
@@ -51,6 +52,7 @@ FINAL = FinalPolicy(laying=LayingPolicy(layout=Layout(), section_bytes=30_000), 
 LAYING_POLICY = msgspec.structs.replace(
     POLICY, row_group_rows=1_000, max_file_bytes=1 << 20, final=FINAL, grace_ms=60_000
 )
+PLACED = Placings().changed(Placing(7 * DAY_MS), 0)
 
 FORGOTTEN = (
     wanted_of(9, None, None, {"workspace_id": "9"}),
@@ -90,6 +92,7 @@ class World:
 
     objects: what a bucket holds, by path, where files go to one. expires: whether retention is set. lays:
     whether files are laid again. forgets: whether rows are taken out of files.
+    happened: whether rows are placed by when they happened.
     """
 
     disk: SimulatedDisk = field(default_factory=SimulatedDisk)
@@ -99,6 +102,11 @@ class World:
     expires: bool = False
     lays: bool = False
     forgets: bool = False
+    happened: bool = False
+
+    @classmethod
+    def of_events(cls) -> "World":
+        return cls(happened=True)
 
     @classmethod
     def with_bucket(cls) -> "World":
@@ -124,7 +132,14 @@ class World:
         objects = None if self.objects is None else dict(self.objects)
         disk = disk or copy.deepcopy(self.disk)
         return World(
-            disk, dict(self.journal), Counter(self.sent), objects, self.expires, self.lays, self.forgets
+            disk,
+            dict(self.journal),
+            Counter(self.sent),
+            objects,
+            self.expires,
+            self.lays,
+            self.forgets,
+            self.happened,
         )
 
     def bench(self, fs: SimulatedFS) -> Bench:
@@ -132,6 +147,8 @@ class World:
         policy = LAYING_POLICY if self.lays else POLICY
         if self.expires:
             policy = msgspec.structs.replace(policy, retention=RETENTION)
+        if self.happened:
+            policy = msgspec.structs.replace(policy, placings=PLACED)
         return Bench(ROOT, fs, policy, journal=self.journal, store=store)
 
     def tree(self) -> dict[Path, bytes]:
@@ -195,7 +212,7 @@ class Story:
             lsn += 1
             workspace_id = self.random.choice((7, 7, 8, 9))
             if self.random.random() < 0.3:
-                rows = _rows(Kind.SNAPSHOTS, lsn * 1000, self.random.randint(1, 20), workspace_id)
+                rows = self._rows(Kind.SNAPSHOTS, lsn, self.random.randint(1, 20), workspace_id)
                 self._put(bench, lsn, rows, Kind.SNAPSHOTS)
             else:
                 self._put_events(bench, lsn, workspace_id)
@@ -204,8 +221,12 @@ class Story:
         bench.writer.turn()
 
     def _put_events(self, bench: Bench, lsn: int, workspace_id: int) -> None:
-        rows = _rows(Kind.EVENTS, lsn * 1000, self.random.randint(1, 120), workspace_id)
+        rows = self._rows(Kind.EVENTS, lsn, self.random.randint(1, 120), workspace_id)
         self._put(bench, lsn, rows, Kind.EVENTS)
+
+    def _rows(self, kind: Kind, lsn: int, count: int, workspace_id: int) -> pa.RecordBatch:
+        rows = _rows(kind, lsn * 1000, count, workspace_id)
+        return over_days(rows) if self.world.happened else rows
 
     def _put(self, bench: Bench, lsn: int, rows: pa.RecordBatch, kind: Kind) -> None:
         self.world.sent.update(
@@ -478,10 +499,11 @@ def main() -> int:
     parser.add_argument("--final", action="store_true", help="files are laid again when their day is over")
     parser.add_argument("--forget", action="store_true", help="rows are taken out of files")
     parser.add_argument("--retention", action="store_true", help="files of one workspace expire")
+    parser.add_argument("--happened", action="store_true", help="rows are placed by when they happened")
     options = parser.parse_args()
     pa.set_cpu_count(1)  # threads of its own take longer to wake than the few rows take
     pa.set_io_thread_count(1)
-    new: NewWorld = World.with_bucket if options.bucket else World
+    new: NewWorld = World.with_bucket if options.bucket else World.of_events if options.happened else World
     if options.retention:
         new = World.expiring_bucket if options.bucket else World.expiring
     if options.forget:

@@ -87,6 +87,12 @@ def log_rows(first: int, count: int) -> pa.RecordBatch:
     )
 
 
+def over_days(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """As if they had happened on the day of receipt and the six days before it, each at a time of its own."""
+    happened = [NOON_MS + number - number % 7 * DAY_MS for number in rows.column("timestamp").to_pylist()]
+    return rows.set_column(0, rows.schema.field(0), pa.array(happened, pa.int64()))
+
+
 def published(data: Path, pattern: str = "**/*.parquet") -> dict[str, list[int]]:
     """Timestamps in each file below `data`, by path; every file is read in full."""
     found = {}

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.kinds import Kind
+from app.parquet.annotation import Annotation
 from app.parquet.extraction import Extractor
 from app.parquet.layout import Layout
 from app.parquet.promotion import PromotedType, Promotion, parse_path, refuse_conflicts
@@ -175,7 +176,7 @@ def test_a_promotion_added_later_goes_on_in_the_next_file_and_leaves_the_old_one
 
 
 def test_a_bad_row_is_set_aside_without_its_promoted_values(tmp_path: Path) -> None:
-    layout = Layout(promotions=tuple(PROMOTIONS), payload_is_json=True)
+    layout = Layout(promotions=tuple(PROMOTIONS), annotations=frozenset(Annotation))
     bench = Bench(tmp_path, policy=WriterPolicy(layout=layout))
     rows = event_rows(0, 3)
     payload = pa.array([b'{"n":1}', b'{"n":2,"x":"\xff"}', b'{"n":3}'], pa.binary())

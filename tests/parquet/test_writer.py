@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import pyarrow as pa
@@ -188,7 +189,7 @@ def test_replayed_rows_that_are_published_are_dropped_by_partition(tmp_path: Pat
     assert all_timestamps(bench.data) == list(range(10))
 
 
-@pytest.mark.parametrize(("before", "after"), [tuple(Rotation), tuple(Rotation)[::-1]])
+@pytest.mark.parametrize(("before", "after"), list(itertools.permutations(Rotation, 2)))
 def test_a_changed_rotation_does_not_publish_rows_again(
     tmp_path: Path, before: Rotation, after: Rotation
 ) -> None:

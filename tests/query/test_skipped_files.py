@@ -11,7 +11,7 @@ import pytest
 from app.kinds import Kind
 from app.query.data_sets import data_set
 from app.query.snapshot import SnapshotFile
-from app.query.views import DATE_COLUMN, MACROS, view, with_date
+from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date
 from app.schema import SCHEMAS
 
 NOON_MS = int(datetime.datetime(2024, 1, 1, 12, tzinfo=datetime.UTC).timestamp() * 1000)
@@ -57,7 +57,12 @@ def test_a_question_opens_what_it_is_about(tmp_path: Path, where: str, found: in
         connection.register("files", data_set(Kind.EVENTS, files, []))
         connection.register("tail", rows(NOON_MS + 2 * DAY_MS))
         connection.execute(
-            view(Kind.EVENTS, [with_date("tail"), "files"], payload_is_json=True, date=DATE_COLUMN)
+            view(
+                Kind.EVENTS,
+                [Source(with_date("tail")), Source("files")],
+                payload_is_json=True,
+                date=DATE_COLUMN,
+            )
         )
         assert connection.execute(f"SELECT count(*) FROM events WHERE {where}").fetchall() == [(found,)]
         with pytest.raises(duckdb.Error, match="second"):

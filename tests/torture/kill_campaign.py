@@ -5,6 +5,7 @@
     python -m tests.torture.kill_campaign --kills 100 --seed 1 --catalog
     python -m tests.torture.kill_campaign --kills 1000 --seed 1 --workers
     python -m tests.torture.kill_campaign --kills 300 --seed 1 --no-memory
+    python -m tests.torture.kill_campaign --kills 300 --seed 1 --happened
 
 Several clients post events, logs and snapshots of several workspaces, as FlatBuffers and as JSON, with and
 without Idempotency-Key; another one flushes. The process is killed at a random moment, some of the time while
@@ -55,6 +56,19 @@ NO_MEMORY: Final[dict[str, dict[str, Any]]] = {
     "sinks.parquet": {**CONFIG["sinks.parquet"], "flush_interval": "1s", "max_buffered_size": "1KB"},
 }
 """All rows that wait are left to the journal, and read back."""
+
+
+HAPPENED: Final[dict[str, dict[str, Any]]] = {
+    **CONFIG,
+    "sinks.parquet": {**CONFIG["sinks.parquet"], "partition_by": "happened", "layout": "hive"},
+}
+"""Rows of FlatBuffers are placed in the days before AT_NOON, all others in that one."""
+
+SENT_MS: Final = 1_790_000_000_000
+AT_NOON: Final = "2026-09-22T12:00:00+00:00"
+"""A day after SENT_MS."""
+
+DAY_MS: Final = 86_400_000
 
 
 class Result(msgspec.Struct):
@@ -124,18 +138,20 @@ def encode(batch: Batch, flatbuffer: bool) -> tuple[str, bytes, str]:
     """The same bytes each time, so that a batch can be sent again under its key."""
     payloads = [{MARK: number, "text": "x" * (number % 50)} for number in batch.numbers]
     if flatbuffer:
-        rows = [{**flatbuffer_row(batch.kind), "payload": json.dumps(p).encode()} for p in payloads]
+        rows = [{**flatbuffer_row(batch.kind, p), "payload": json.dumps(p).encode()} for p in payloads]
         key = bytes.fromhex(KEYS[batch.workspace])
         return "/v1/ingest", hand_laid(Kind(batch.kind), rows, key), "application/x-flatbuffers"
     lines = [json.dumps(json_row(batch.kind, p)) for p in payloads]
     return f"/v1/{batch.kind}", "\n".join(lines).encode(), "application/x-ndjson"
 
 
-def flatbuffer_row(kind: str) -> dict[str, Any]:
+def flatbuffer_row(kind: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """Of one of five days."""
+    timestamp = SENT_MS - payload[MARK] % 5 * DAY_MS
     return {
-        "events": {"event_type": "track", "timestamp": 1_790_000_000_000, "event_name": "killed"},
-        "logs": {"event_type": "log", "level": "info", "timestamp": 1_790_000_000_000, "source": "h"},
-        "snapshots": {"timestamp": 1_790_000_000_000, "source": "s", "entity": "e"},
+        "events": {"event_type": "track", "timestamp": timestamp, "event_name": "killed"},
+        "logs": {"event_type": "log", "level": "info", "timestamp": timestamp, "source": "h"},
+        "snapshots": {"timestamp": timestamp, "source": "s", "entity": "e"},
     }[kind]
 
 
@@ -299,7 +315,8 @@ def _judge(service: Service, ledger: Ledger, result: Result) -> None:
 
 def _usage(service: Service) -> list[tuple[int, ...]]:
     """Workspace and rows of each kind, a line a workspace and day."""
-    lines = service.admin("GET", "/usage").json()["usage"]
+    day = service.clock and service.clock[: len("YYYY-MM-DD")]
+    lines = service.admin("GET", "/usage", params={"from": day, "to": day} if day else {}).json()["usage"]
     return [(line["workspace_id"], line["events"], line["logs"], line["snapshots"]) for line in lines]
 
 
@@ -311,6 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--catalog", action="store_true", help="files are registered in Iceberg tables")
     parser.add_argument("--workers", action="store_true", help="several processes, any of them killed")
     parser.add_argument("--no-memory", action="store_true", help="rows wait in the journal alone")
+    parser.add_argument("--happened", action="store_true", help="rows are placed by when they happened")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as directory:
         campaign_ = campaign_over_a_bucket if options.bucket else campaign
@@ -320,6 +338,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             campaign_ = campaign_of_workers
         if options.no_memory:
             campaign_ = partial(campaign, config=NO_MEMORY)
+        if options.happened:
+            campaign_ = partial(campaign, new_service=partial(Service, clock=AT_NOON), config=HAPPENED)
         result = campaign_(options.kills, options.seed, Path(directory))
     print(result)
     for violation in result.violations[:20]:

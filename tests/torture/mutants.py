@@ -157,6 +157,13 @@ MUTANTS: Final = (
         RETENTION_POWER,
     ),
     Mutant(
+        "placing: frames that wait are divided as is configured now",
+        "app/parquet/placing.py",
+        "if change.from_lsn <= lsn)",
+        "if lsn)",
+        "pytest tests/http/test_happened.py -k whatever_is_configured",
+    ),
+    Mutant(
         "retention: a removed partition is forgotten while the journal has its rows",
         "app/publish/retention.py",
         "            if record.last_lsn < first_lsn:\n",
@@ -315,8 +322,8 @@ MUTANTS: Final = (
     Mutant(
         "replay: rows that are published are put again",
         "app/publish/unpublished.py",
-        "            if not any(self._manifest.is_published(each, lsn) for each in (hourly, daily)):\n",
-        "            if True:\n",
+        "            if not any(self._manifest.is_published(hourly.under(each), lsn) for each in Rotation)",
+        "            if True",
         WHOLE_MODEL,
     ),
     Mutant(
@@ -678,14 +685,14 @@ MUTANTS: Final = (
     Mutant(
         "question: files of every workspace",
         "app/query/snapshot.py",
-        "            (self.workspace_id is None or file.workspace_id == self.workspace_id)",
-        "            True",
+        "        if self.workspace_id is not None and file.workspace_id != self.workspace_id:",
+        "        if False:",
         QUESTIONS,
     ),
     Mutant(
         "question: unpublished rows of every workspace",
         "app/query/snapshot.py",
-        "(selection.workspace_id in (None, daily.workspace_id))",
+        "selection.workspace_id in (None, partition.workspace_id)",
         "True",
         QUESTIONS,
     ),

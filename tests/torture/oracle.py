@@ -29,7 +29,7 @@ def rows_in_file(path: Path, source: Path | pa.NativeFile) -> Iterator[tuple[str
     kind = path.name.removesuffix(".parquet").partition("-")[0]
     workspaces, payloads = table["workspace_id"].to_pylist(), table["payload"].to_pylist()
     for workspace, payload in zip(workspaces, payloads, strict=True):
-        if workspace != int(path.parts[0]):
+        if workspace != int(path.parts[0].removeprefix("workspace=")):
             raise AssertionError(f"{path}: a row of workspace {workspace}")
         yield kind, workspace, json.loads(payload)[MARK]
 

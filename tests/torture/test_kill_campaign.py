@@ -8,10 +8,12 @@ import pytest
 from tests.support.bucket_service import BucketService
 from tests.support.catalog_service import CatalogService
 from tests.support.s3_server import S3Server
-from tests.torture.kill_campaign import NO_MEMORY, campaign, campaign_of_workers
+from tests.support.service import Service
+from tests.torture.kill_campaign import AT_NOON, HAPPENED, NO_MEMORY, campaign, campaign_of_workers
 
 KILLS = 50
 KILLS_WITHOUT_MEMORY = 20
+KILLS_OF_LATE_ROWS = 15
 KILLS_OVER_A_BUCKET = 10
 KILLS_WITH_A_CATALOG = 10
 KILLS_OF_WORKERS = 15
@@ -32,6 +34,17 @@ def test_acknowledged_rows_survive_kill_9_exactly_once(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_rows_that_wait_in_the_journal_alone_survive_it_too(tmp_path: Path) -> None:
     result = campaign(KILLS_WITHOUT_MEMORY, SEED, tmp_path, config=NO_MEMORY)
+    print(result)
+    assert result.fired == result.planned, "a run in which the fault did not fire is a failure"
+    assert result.accepted_rows > 0
+    assert result.violations == []
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+def test_rows_placed_by_when_they_happened_survive_it_too(tmp_path: Path) -> None:
+    service = partial(Service, clock=AT_NOON)
+    result = campaign(KILLS_OF_LATE_ROWS, SEED, tmp_path, service, config=HAPPENED)
     print(result)
     assert result.fired == result.planned, "a run in which the fault did not fire is a failure"
     assert result.accepted_rows > 0

@@ -12,6 +12,7 @@ from app.api.files.folders import Folder, folders_of
 from app.errors import RequestError
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
+from app.parquet.partition import overlaps
 
 LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 1000
@@ -19,7 +20,8 @@ CURSOR_CHARACTERS_MAX: Final = 1024
 
 
 class FileFilter(msgspec.Struct, frozen=True):
-    """None lets everything pass. date: YYYY-MM-DD. updated_since: as files have it, included itself."""
+    """None lets everything pass. date: YYYY-MM-DD; a file's day, or one of its month's.
+    updated_since: as files have it, included itself."""
 
     workspace_id: int | None = None
     date: str | None = None
@@ -29,7 +31,7 @@ class FileFilter(msgspec.Struct, frozen=True):
     def passes(self, file: DataFile) -> bool:
         return (
             (self.workspace_id is None or file.workspace_id == self.workspace_id)
-            and (self.date is None or file.date == self.date)
+            and (self.date is None or overlaps(file.date, self.date, self.date))
             and (self.kind is None or file.kind == self.kind)
             and (self.updated_since is None or file.changed_at >= self.updated_since)
         )

@@ -14,6 +14,7 @@ from app.api.pages.tables import Column, render_table
 from app.api.pages.words import counted, human_size, plain_time, utc_time
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
+from app.parquet.partition import first_day
 
 FOLDERS_SHOWN_MAX: Final = 200
 
@@ -60,7 +61,8 @@ def render_files_page(shown: Shown, folders: Sequence[Folder], viewer: Viewer) -
 
 
 def files_url(workspace_id: int | None = None, date: str | None = None) -> str:
-    query = {"workspace_id": workspace_id, "date": date}
+    """date: a day, or a month, which any of its days finds."""
+    query = {"workspace_id": workspace_id, "date": first_day(date) if date else None}
     text = urlencode({name: value for name, value in query.items() if value is not None})
     return escape(f"/files?{text}" if text else "/files")
 

@@ -97,6 +97,7 @@ def data_file_example() -> JsonObject:
         "workspace_id": 1,
         "date": "2026-09-21",
         "hour": 14,
+        "period": "hour",
         "kind": "events",
         "rows": 48210,
         "bytes": 3120455,

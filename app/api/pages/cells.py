@@ -22,6 +22,8 @@ def stored_text(name: str, value: Any) -> str:
     """Of a value as a data file has it: what `name` says of its bytes is known."""
     if name in TIMES and isinstance(value, int):
         return utc_time(value)
+    if name in TIMES and isinstance(value, datetime.datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, bytes) and len(value) == ID_BYTES and name in IDS:
         return str(uuid.UUID(bytes=value))
     if isinstance(value, bytes) and len(value) == ID_BYTES and name == "source_ip":
