@@ -18,7 +18,7 @@ from app.parquet.draft import KEY_PREFIX
 from app.parquet.file_policy import FilePolicy
 from app.parquet.layout import Layout
 from app.parquet.row_group import encode_row_group, footer
-from app.parquet.wanted import Wanted, matching
+from app.parquet.wanted import Wanted, matching, stored
 
 ROW_GROUPS_MIN: Final = 4
 """A file of fewer gains nothing."""
@@ -132,7 +132,7 @@ class LaidAgain:
     def _sorted(self, section: pa.Table) -> pa.Table:
         rows = section.combine_chunks()
         if self._sort:
-            keys = rows.select(self._sort)
+            keys = pa.table({name: stored(rows.column(name)) for name in self._sort})
             rows = rows.take(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in self._sort]))
         return pa.Table.from_arrays(rows.columns, schema=self._schema)
 

@@ -43,7 +43,7 @@ def matching(rows: pa.Table, wanted: Wanted) -> pa.BooleanArray:
 
 
 def _by_column(rows: pa.Table, condition: Condition) -> pa.BooleanArray:
-    column = _stored(rows.column(condition.column))
+    column = stored(rows.column(condition.column))
     if isinstance(condition.value, int) and pa.types.is_integer(column.type):
         column = column.cast(pa.int64())
     equal = pc.equal(column, pa.scalar(condition.value, column.type))
@@ -52,7 +52,7 @@ def _by_column(rows: pa.Table, condition: Condition) -> pa.BooleanArray:
 
 def _by_member(rows: pa.Table, condition: Condition, mask: pa.BooleanArray) -> pa.BooleanArray:
     """Only rows that are wanted so far are looked into."""
-    payloads = _stored(rows.column(condition.column)).cast(pa.binary()).to_pylist()
+    payloads = stored(rows.column(condition.column)).cast(pa.binary()).to_pylist()
     decode = _decoder(condition.path)
     found = [
         so_far and _text(decode, payload) == condition.value
@@ -61,7 +61,8 @@ def _by_member(rows: pa.Table, condition: Condition, mask: pa.BooleanArray) -> p
     return pa.array(found, pa.bool_())
 
 
-def _stored(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def stored(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Without what a logical type such as UUID or JSON adds."""
     if not isinstance(column.type, pa.BaseExtensionType):
         return column
     return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)

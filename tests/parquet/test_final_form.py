@@ -13,6 +13,7 @@ import pytest
 
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
+from app.parquet.annotation import Annotation
 from app.parquet.laid_again import LayingPolicy
 from app.parquet.layout import Layout
 from app.publish.final_policy import FinalPolicy
@@ -41,6 +42,7 @@ FLUSHES = 10
 
 
 PLAIN = Layout()
+ANNOTATED = Layout(annotations=frozenset(Annotation))
 
 
 def policy(layout: Layout = PLAIN, final: Layout | None = None, **changes: Any) -> WriterPolicy:
@@ -241,9 +243,10 @@ def test_memory_is_bounded_by_sections_each_of_them_sorted(tmp_path: Path) -> No
     ("layout", "final_layout"),
     [
         (Layout(), Layout(codec="zstd", level=9)),
-        (Layout(payload_is_json=True), Layout(payload_is_json=True)),
+        (ANNOTATED, ANNOTATED),
+        (Layout(ids_as_binary=True), Layout(ids_as_binary=True)),
     ],
-    ids=["another codec", "JSON"],
+    ids=["another codec", "annotated", "ids as binary"],
 )
 def test_the_rows_are_the_same_in_every_column(tmp_path: Path, layout: Layout, final_layout: Layout) -> None:
     bench = a_day(tmp_path, rules=policy(layout, final_layout))
@@ -274,7 +277,7 @@ def test_a_damaged_file_is_left_as_it_is(tmp_path: Path, at: float, caplog: pyte
 
 def test_files_of_another_configuration_keep_their_columns(tmp_path: Path) -> None:
     bench = a_day(tmp_path)
-    bench = Bench(tmp_path, policy=policy(Layout(payload_is_json=True)), journal=bench.journal)
+    bench = Bench(tmp_path, policy=policy(ANNOTATED), journal=bench.journal)
     over(bench)
     over(bench)
     (file,) = bench.manifest.files()

@@ -12,6 +12,7 @@ import pytest
 from app.api.wanted_rows import wanted_of
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
+from app.parquet.annotation import Annotation
 from app.parquet.layout import Arranger, Layout
 from app.parquet.wanted import Wanted, matching
 from app.publish.forgetting import ForgetCommand, Forgotten
@@ -234,11 +235,14 @@ def test_killed_in_between_the_same_request_finds_the_rest(tmp_path: Path, call:
     assert (line.accepted, line.published, line.removed) == (240, 216, 24)
 
 
-@pytest.mark.parametrize("json_column", [False, True])
-def test_who_is_meant(json_column: bool) -> None:
+@pytest.mark.parametrize(
+    "layout",
+    [Layout(), Layout(annotations=frozenset(Annotation)), Layout(ids_as_binary=True)],
+    ids=["plain", "annotated", "ids as binary"],
+)
+def test_who_is_meant(layout: Layout) -> None:
     rows = pa.Table.from_batches([with_device(event_rows(0, 30), 10)])
-    if json_column:
-        rows, _ = Arranger(Layout(payload_is_json=True)).arrange(rows, Kind.EVENTS)
+    rows, _ = Arranger(layout).arrange(rows, Kind.EVENTS)
 
     def count(wanted: Wanted) -> int:
         return int(matching(rows, wanted).true_count)
