@@ -92,6 +92,7 @@ torture-publish: $(TEST) ## the same of publishing alone
 	$(BIN)/python -m tests.parquet.crash_campaign error_everywhere --size 1 --seed $(SEED)
 	$(BIN)/python -m tests.parquet.crash_campaign power_loss --size 20000 --seed $(SEED)
 	$(BIN)/python -m tests.parquet.crash_campaign crash_in_recovery --size 5000 --seed $(SEED)
+	$(BIN)/python -m tests.parquet.crash_campaign power_loss --size 5000 --seed $(SEED) --final
 
 torture-service: $(TEST) ## the same of append, publishing and recovery together, and random operations
 	$(WHOLE_SERVICE) crash_everywhere --size 20

@@ -20,6 +20,7 @@ from app.api.api_keys import MAX_WORKSPACE_ID, ApiKeys, KeyFileError
 from app.console.admin import add_admin
 from app.console.ask import Ask, add_query, ask_service, carry_out
 from app.console.completion import SHELLS, script, words_of
+from app.console.forget import add_forget
 from app.console.init import add_init
 from app.console.load import add_load
 from app.console.tail import add_tail
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     add_load(commands)
     add_tail(commands)
     add_admin(commands)
+    add_forget(commands)
     sql = commands.add_parser(
         "sql",
         parents=[file],

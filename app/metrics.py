@@ -78,6 +78,20 @@ class Metrics:
         self.retention_rows = counter(
             "retention_rows_removed", "Rows in data files that [[retention]] has removed."
         )
+        self.final_files = counter(
+            "final_files", "Files of days that are over, laid again in their final form."
+        )
+        self.final_bytes = counter(
+            "final_bytes", "Bytes of those files behind the bytes of their time before."
+        )
+        self.final_bytes_given_back = counter(
+            "final_bytes_given_back",
+            "Bytes of the time before that take no room any more. Flat while final_files grows: the file "
+            "system cannot give back a part of a file.",
+        )
+        self.forgotten_rows = counter(
+            "forgotten_rows", "Rows that POST /forget has taken out of published files."
+        )
         self.write_errors = counter(
             "write_errors", "Publishing attempts that failed and are tried again. Any: look at the disk."
         )

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from app.settings.plan import policies
 from app.settings.settings import ConfigurationError, Settings, load
 from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
@@ -304,6 +305,50 @@ def test_a_weak_or_placeholder_token_is_refused_and_not_shown(token: str) -> Non
 
     assert message.startswith("auth.admin_token: ")
     assert token not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '[sinks.p]\npath = "s3://bucket/x"\n[sinks.p.final]\nenabled = true',
+            "objects in a bucket never change",
+        ),
+        (
+            '[catalog]\ntype = "iceberg"\n[sinks.p]\npath = "p"\n[sinks.p.final]\nenabled = true',
+            "with a catalog",
+        ),
+        (
+            '[journal]\ntype = "kafka"\n[sinks.p]\npath = "p"\n[sinks.p.final]\nenabled = true',
+            'type = "kafka"',
+        ),
+        ('[sinks.p]\npath = "p"\n[sinks.p.final]\nsort = ["payload"]', '"payload" is no column'),
+        ('[sinks.p]\npath = "p"\n[sinks.p.final]\nsort = ["level", "level"]', "named twice"),
+        ('[sinks.p]\npath = "p"\n[sinks.p.final]\ncompression_level = 3', 'needs final.compression = "zstd"'),
+        (
+            '[sinks.p]\npath = "p"\n[sinks.p.final]\ncompression = "gzip"\ncompression_level = 12',
+            "of gzip is at most 9",
+        ),
+    ],
+)
+def test_a_final_form_that_cannot_be_is_refused(text: str, message: str) -> None:
+    (said,) = messages(text)
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("text", "is_on"),
+    [
+        ("", True),
+        ("[sinks.p]\npath = 'p'\n[sinks.p.final]\nenabled = false", False),
+        ("[sinks.p]\npath = 's3://bucket/x'", False),
+        ("[catalog]\ntype = 'iceberg'", False),
+    ],
+)
+def test_files_are_laid_again_where_they_may_change(text: str, is_on: bool) -> None:
+    settings = load(file(text), {})
+    assert (policies(settings).writer.final is not None) is is_on
+    assert load(file(to_toml(settings), "printed.toml"), {}) == settings
 
 
 # --- documents ----------------------------------------------------------------------------------------------

@@ -47,12 +47,19 @@ class ListedFile(BaseModel):
     kind: Kind
     rows: Count = Field(description="Rows in the file.")
     bytes: Count = Field(description="Length of the file.")
+    disk_bytes: Count = Field(
+        description="What it takes on the disk: less than its length where it was laid again and its old "
+        "bytes were given back."
+    )
     min_timestamp: Milliseconds
     max_timestamp: Milliseconds
     compression: str = Field(description="Of its pages.")
     created_at: Moment = Field(description="When it was first published.")
     updated_at: Moment = Field(description="When it was last published.")
-    sealed: bool = Field(description="The file never changes again.")
+    sealed: bool = Field(
+        description="No rows are added any more. A sealed file of a day that is over may be laid again once, "
+        "with the same rows."
+    )
     state: FileState = Field(
         description="removed: somebody took the file away; changed: it is not what was published."
     )
@@ -69,6 +76,7 @@ class ListedFile(BaseModel):
             kind=file.kind,
             rows=file.rows,
             bytes=file.bytes,
+            disk_bytes=file.disk_bytes,
             min_timestamp=file.min_timestamp,
             max_timestamp=file.max_timestamp,
             compression=file.compression,
@@ -120,7 +128,9 @@ class RowAccount(BaseModel):
     published: Count
     buffered: Count = Field(description="Durable, and in no file yet.")
     quarantined: Count = Field(description="No file could hold them; they are kept in files of their own.")
-    removed: Count = Field(default=0, description="In files that `[[retention]]` has removed.")
+    removed: Count = Field(
+        default=0, description="In files that `[[retention]]` has removed, or forgotten by `POST /forget`."
+    )
 
 
 class JournalLevel(BaseModel):
@@ -255,3 +265,27 @@ class Ready(BaseModel):
 
 
 UNCACHED: Final = {"cache-control": "no-store"}
+
+
+class ForgottenIn(BaseModel):
+    path: str
+    rows: Count = Field(description="That were taken out of it.")
+    old_bytes: Count = Field(description="What stands before the new row groups.")
+    are_zeros: bool = Field(description="Whether they are zeros by now, which was looked at.")
+
+
+class NotDone(BaseModel):
+    path: str
+    why: str
+
+
+class ForgetReceipt(BaseModel):
+    at: Moment
+    asked: dict[str, Any] = Field(description="What was asked for, by hashes of its values.")
+    now: bool
+    complete: bool = Field(description="Whether nothing is left that may have such rows.")
+    rows: Count
+    files_searched: Count
+    files: list[ForgottenIn]
+    left: list[NotDone] = Field(description="What may still have such rows, and why.")
+    receipt: str = Field(description="The file beside the journal that keeps this.")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import pyarrow as pa
@@ -33,8 +34,10 @@ class Journal(Protocol):
 
 
 class Writer(Protocol):
-    """Takes rows that are durable; `put` never blocks."""
+    """Takes rows that are durable; `put` never blocks. order: held from `append` to `put`."""
 
+    @property
+    def order(self) -> AbstractContextManager[bool]: ...
     def wait_for_room(self, seconds: float) -> None: ...
     def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None: ...
 
@@ -87,6 +90,13 @@ class JournalStore:
         frames = group.settle(self._window, self._codec)
         if not frames:
             return 0.0
+        with self._writer.order:
+            seconds = self._store(frames, group.accepted)
+        for frame in frames:
+            self._watch(frame.rows.kind, frame.rows.rows)
+        return seconds
+
+    def _store(self, frames: Sequence[SettledFrame], accepted: "Counter[tuple[int, Kind]]") -> float:
         try:
             appended = self._journal.append([frame.payload for frame in frames])
         except JournalFull as error:
@@ -97,9 +107,7 @@ class JournalStore:
             self._window.remember(lsn, frame.receipts, frame.messages)
             self._usage.add(lsn, frame.rows.kind, frame.rows.rows)
         with self._accepted.lock:
-            self._accepted.rows.update(group.accepted)
+            self._accepted.rows.update(accepted)
             for lsn, frame in enumerate(frames, appended.first_lsn):
                 self._writer.put(lsn, frame.rows.kind, frame.rows.rows)
-        for frame in frames:
-            self._watch(frame.rows.kind, frame.rows.rows)
         return appended.sync_seconds

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from app.commit.message_ids import MessageReceipt
 from app.kinds import Kind
+from app.parquet.partition import Origin
 
 _LENGTH = struct.Struct("<I")
 
@@ -40,15 +41,23 @@ class KindHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RowsHeader(KindHeader, frozen=True, omit_defaults=True, kw_only=True):
-    """messages: receipts for those of the rows that carry an id of their own."""
+    """messages: receipts for those of the rows that carry an id of their own.
+
+    origin: of rows that an older frame had; they count here only where the manifest says so.
+    """
 
     messages: Sequence[MessageReceipt] = ()
+    origin: Origin | None = None
 
 
 class _Kind(msgspec.Struct):
     """What alone is read of a header."""
 
     kind: Kind
+
+
+class _Origin(msgspec.Struct):
+    origin: Origin | None = None
 
 
 class RowsFrame(msgspec.Struct, frozen=True):
@@ -90,6 +99,7 @@ class RowsFrameCodec:
         self._headers = msgspec.msgpack.Encoder()
         self._header_decoder = msgspec.msgpack.Decoder(RowsHeader)
         self._kind_decoder = msgspec.msgpack.Decoder(_Kind)
+        self._origin_decoder = msgspec.msgpack.Decoder(_Origin)
 
     def encode(self, header: RowsHeader, rows: pa.RecordBatch) -> list[bytes | pa.Buffer]:
         """The payload as buffers to be written one behind the other."""
@@ -108,6 +118,10 @@ class RowsFrameCodec:
     def kind(self, payload: bytes | memoryview) -> Kind:
         """The kind of the rows, without decoding them."""
         return self._kind_decoder.decode(self._parts(payload)[0]).kind
+
+    def origin(self, payload: bytes | memoryview) -> Origin | None:
+        """The frames that its rows were carried over from, if they were."""
+        return self._origin_decoder.decode(self._parts(payload)[0]).origin
 
     def _parts(self, payload: bytes | memoryview) -> tuple[memoryview, memoryview]:
         view = memoryview(payload)

@@ -20,13 +20,15 @@ from typing import ClassVar, Final
 import pyarrow as pa
 
 from app.disk.durable_file import Buffer, DurableFile, SyncFailed
-from app.disk.file_copy import copy_bytes
+from app.disk.file_copy import Range, copy_bytes
 from app.disk.file_lock import FileLock, LockHeld
 from app.disk.file_stat import FileStat
 from app.disk.file_stat import Space as Space
+from app.disk.hole import punch_hole
 from app.disk.side_by_side import Call, failures_of
 
 FILE_MODE: Final = 0o666
+_ZEROS: Final = bytes(1 << 20)
 DIRECTORY_MODE: Final = 0o777
 """Less the umask: who else may read the files is the operator's choice."""
 
@@ -36,6 +38,7 @@ class DurableFS:
 
     Files that grow:    create, open_append → DurableFile (write, datasync, sync, truncate, close)
     Staged data files:  create or clone + open_append, then sync_file, rename, sync_directory
+    Laid-again files:   punch
     Names:              rename, unlink, make_directory, sync_directory, sync_file, write_atomically
     Many at once:       sync_files, sync_directories, make_directories, kept_alive
     Reading:            read, open_for_read, map_for_read, stat, exists, list_directory, drop_cached
@@ -61,21 +64,46 @@ class DurableFS:
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         return DurableFile(fd, path, os.fstat(fd).st_size)
 
-    def clone(self, source: Path, destination: Path, size: int) -> None:
+    def clone(self, source: Path, destination: Path, size: int, dead: Sequence[Range] = ()) -> None:
         """Create `destination` with the first `size` bytes of `source`, sharing blocks where possible.
 
-        FileExistsError when the name is taken; OSError when `source` is shorter. Its end is not synced.
+        dead: ranges of them, in their order, that are not copied and read as zeros. FileExistsError when the
+        name is taken; OSError when `source` is shorter. Its end is not synced.
         """
         fd_in = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             file = DurableFile(os.open(destination, flags, FILE_MODE), destination, 0)
             try:
-                copy_bytes(fd_in, file._fd, size, source, between=file.datasync)
+                copy_bytes(fd_in, file._fd, size, source, file.datasync, dead)
             finally:
                 file.close()
         finally:
             os.close(fd_in)
+
+    def punch(self, path: Path, start: int, stop: int) -> None:
+        """Have bytes from `start` up to `stop` read as zeros and give their room back, durably; the length
+        stays.
+
+        OSError, with an errno of `hole.NO_HOLES` where the file system cannot; then nothing has changed.
+        SyncFailed.
+        """
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            punch_hole(fd, start, stop, path)
+        finally:
+            os.close(fd)
+        self.sync_file(path)
+
+    def overwrite_with_zeros(self, path: Path, start: int, stop: int) -> None:
+        """What `punch` does to a reader, where the file system has no holes. OSError; SyncFailed."""
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            for at in range(start, stop, len(_ZEROS)):
+                os.pwrite(fd, memoryview(_ZEROS)[: stop - at], at)
+        finally:
+            os.close(fd)
+        self.sync_file(path)
 
     def sync_file(self, path: Path) -> None:
         """fsync a file that something else has written and closed."""

@@ -16,20 +16,40 @@ class FileState(StrEnum):
     CHANGED = "changed"
 
 
-class DataFile(msgspec.Struct, frozen=True, kw_only=True):
+class FinalForm(msgspec.Struct, frozen=True, kw_only=True):
+    """That a file was laid again, once, and what it has of its time before.
+
+    laid_ms: when, ms since the epoch. dead: ranges of its bytes, in their order, from the first one up to and
+    not including the second, that its footer does not name any more. given_back: whether the file system
+    has them back. erases: they must become zeros, also where the file system cannot take them back.
+    """
+
+    laid_ms: int
+    dead: tuple[tuple[int, int], ...]
+    given_back: bool = False
+    erases: bool = False
+
+    @property
+    def dead_bytes(self) -> int:
+        return sum(stop - start for start, stop in self.dead)
+
+
+class DataFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One published file, as the manifest and /files know it.
 
     path: below `{path}`, posix. date, hour: of its partition. bytes: its length.
     min_timestamp, max_timestamp: ms since the epoch.
     created_at: when its first version was published, RFC 3339 UTC. updated_at: when this one was; empty in
         manifests of earlier versions.
-    sealed: it will never change again.
+    sealed: no row is added any more; it may be laid again, once.
     first_lsn, last_lsn: journal frames from the first to the last of which it has rows.
     number: its place among the files of its partition, from 0.
     commit: which one published it, for tables to list it; None for a file that they cannot list.
     state: whether it stands as it was published.
     lost_rows: rows of it that no file has any more and the journal had not at the last start; they came with
         frames after `last_lsn` up to `lost_through`.
+    row_groups: their number; 0 in manifests of earlier versions.
+    final: since it was laid again, which happens once.
     """
 
     path: str
@@ -52,6 +72,15 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     lost_rows: int = 0
     lost_through: int = 0
     updated_at: str = ""
+    row_groups: int = 0
+    final: FinalForm | None = None
+
+    @property
+    def disk_bytes(self) -> int:
+        """What it takes on the disk, but for the blocks at the ends of what was given back."""
+        if self.final is None or not self.final.given_back:
+            return self.bytes
+        return self.bytes - self.final.dead_bytes
 
     @property
     def changed_at(self) -> str:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.kinds import Kind
+from app.parquet.data_file import FinalForm
 from app.parquet.draft import KEY_PREFIX
 from app.parquet.layout import CODECS
 
@@ -16,7 +17,9 @@ class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
     commit: which one published this version. first_lsn, last_lsn: of its rows' frames.
 
     flush_offset: how many rows of that commit stand in earlier files of the partition.
+    rows_commit: which one brought its last rows; another one may have laid them again.
     min_timestamp, max_timestamp: ms since the epoch. codec: a name of CODECS.
+    final: how it was laid again, if it was; whether anything was given back the file does not know.
     """
 
     journal: str
@@ -29,6 +32,9 @@ class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
     min_timestamp: int
     max_timestamp: int
     codec: str
+    row_groups: int
+    rows_commit: int
+    final: FinalForm | None = None
 
 
 def facts_of(metadata: pq.FileMetaData) -> FileFacts | None:
@@ -38,6 +44,8 @@ def facts_of(metadata: pq.FileMetaData) -> FileFacts | None:
         kind, commit = Kind(said["kind"]), int(said["commit"])
         first_lsn, last_lsn = int(said["first_lsn"]), int(said["last_lsn"])
         flush_offset = int(said.get("flush_offset", "0"))
+        rows_commit = int(said.get("rows_commit", commit))
+        final = _final_form(said)
     except (KeyError, ValueError):
         return None
     lowest, highest = _timestamps(metadata)
@@ -52,7 +60,24 @@ def facts_of(metadata: pq.FileMetaData) -> FileFacts | None:
         min_timestamp=lowest,
         max_timestamp=highest,
         codec=_codec(metadata),
+        row_groups=metadata.num_row_groups,
+        rows_commit=rows_commit,
+        final=final,
     )
+
+
+def said_of(final: FinalForm) -> dict[str, str]:
+    """A final form as key-value metadata."""
+    dead = ",".join(f"{start}-{stop}" for start, stop in final.dead)
+    return {"laid_ms": str(final.laid_ms), "dead": dead} | ({"erases": "1"} if final.erases else {})
+
+
+def _final_form(said: Mapping[str, str]) -> FinalForm | None:
+    if "dead" not in said:
+        return None
+    ranges = [each.partition("-") for each in said["dead"].split(",")]
+    dead = tuple((int(start), int(stop)) for start, _, stop in ranges)
+    return FinalForm(laid_ms=int(said.get("laid_ms", "0")), dead=dead, erases="erases" in said)
 
 
 def read_facts(file: pa.NativeFile) -> FileFacts | None:

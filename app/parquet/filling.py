@@ -111,6 +111,7 @@ def data_file(
         first_lsn=old.first_lsn if old else first_lsn,
         last_lsn=last_lsn,
         commit=commit,
+        row_groups=draft.row_groups,
     )
 
 

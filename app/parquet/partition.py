@@ -88,3 +88,30 @@ def partition_of(workspace_id: int, time_ms: int, kind: Kind, rotation: Rotation
     day = (_EPOCH + timedelta(days=time_ms // DAY_MS)).isoformat()
     hour = time_ms % DAY_MS // HOUR_MS
     return Partition(workspace_id, day, hour, kind).under(rotation)
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Stands in the frames that rows were carried over to. They are all that the frames first_lsn to last_lsn
+    have of this partition, as far as it was not published."""
+
+    workspace_id: int
+    date: str
+    hour: int | None
+    kind: Kind
+    first_lsn: int
+    last_lsn: int
+
+    @property
+    def partition(self) -> Partition:
+        return Partition(self.workspace_id, self.date, self.hour, self.kind)
+
+
+def origin_of(partition: Partition, first_lsn: int, last_lsn: int) -> Origin:
+    return Origin(
+        workspace_id=partition.workspace_id,
+        date=partition.date,
+        hour=partition.hour,
+        kind=partition.kind,
+        first_lsn=first_lsn,
+        last_lsn=last_lsn,
+    )

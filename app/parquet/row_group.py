@@ -38,11 +38,15 @@ class RowGroup(msgspec.Struct, frozen=True):
         return self.data.nbytes
 
 
-def encode_row_group(rows: pa.Table, kind: Kind, layout: Layout, offset: int) -> RowGroup:
-    """Encode rows (columns as layout.schema(kind)) as one row group that will stand at `offset` of its file.
+def encode_row_group(
+    rows: pa.Table, kind: Kind, layout: Layout, offset: int, sorted_by: Sequence[str] = ()
+) -> RowGroup:
+    """Encode rows as one row group that will stand at `offset` of its file.
 
-    `offset` is the length of the file so far, at least the 4 magic bytes. Raises pa.ArrowException when a row
-    cannot be encoded, or holds text that is not UTF-8 (which engines would refuse to read).
+    rows: columns as layout.schema(kind), or as files had them under another configuration.
+    sorted_by: columns in whose ascending order, nulls last, the rows are; the row group says so. `offset` is
+    the length of the file so far, at least the 4 magic bytes. Raises pa.ArrowException when a row cannot be
+    encoded, or holds text that is not UTF-8 (which engines would refuse to read).
     """
     for column in rows.columns:
         if pa.types.is_string(column.type) or isinstance(column.type, pa.JsonType):
@@ -50,7 +54,10 @@ def encode_row_group(rows: pa.Table, kind: Kind, layout: Layout, offset: int) ->
     file = _room(offset + _bound(rows))
     written: list[pq.FileMetaData] = []
     options = writer_options(rows, kind, layout)
-    writer = pq.ParquetWriter(file, layout.schema(kind), metadata_collector=written, **options)
+    if sorted_by:
+        places = [rows.schema.get_field_index(name) for name in sorted_by]
+        options["sorting_columns"] = [pq.SortingColumn(place) for place in places]
+    writer = pq.ParquetWriter(file, rows.schema.remove_metadata(), metadata_collector=written, **options)
     file.seek(offset)
     try:
         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))

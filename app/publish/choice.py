@@ -13,6 +13,10 @@ HASTENED_PARTITIONS_MAX: Final = 10_000
 """Of which it is remembered when their file was copied last."""
 
 
+NEVER: Final = -1
+"""When a partition is to be tried again that has not failed: before all others."""
+
+
 class Choice:
     """For the writer thread alone. clock: ms since the epoch; timer: ms on a clock that is never set.
 
@@ -43,12 +47,14 @@ class Choice:
         last_lsn: int,
         everything: bool,
     ) -> list[PartitionRows]:
-        """What is due, or asked for, or in the way: those with the oldest rows first.
+        """What is due, or asked for, or in the way: those with the oldest rows first, behind them those that
+        have failed, by when they were to be tried again.
 
         memory_bytes: what all rows that wait hold. last_lsn: of the newest of them.
         """
         now_ms, wall_ms = self._timer(), self._clock()
-        chosen = {trouble.partition for trouble in self._set_aside.troubles()}
+        failed = {trouble.partition: trouble.next_ms for trouble in self._set_aside.troubles()}
+        chosen = set(failed)
         for command in commands:
             chosen.update(
                 each for each in command.waiting if not command.hastens or self._has_turn(each, now_ms)
@@ -61,9 +67,16 @@ class Choice:
         )
         return [
             rows
-            for rows in sorted(buffers, key=_first_lsn)
+            for rows in sorted(buffers, key=lambda rows: (failed.get(rows.partition, NEVER), rows.first_lsn))
             if rows.partition in chosen and not self._set_aside.waits(rows.partition)
         ]
+
+    def together(self, due: Sequence[PartitionRows]) -> Sequence[PartitionRows]:
+        """Which of these are read in one pass: one that has failed is alone, and the last of all, so
+        that no other waits for rows that cannot be published.
+        """
+        failed = {trouble.partition for trouble in self._set_aside.troubles()}
+        return [rows for rows in due if rows.partition not in failed] or due[:1]
 
     def note_copy(self, partition: Partition, copied_bytes: int) -> None:
         """A partition was published: when requests that wait may have its file copied again."""
@@ -89,7 +102,3 @@ class Choice:
                 self._relieved_ms = now_ms
             chosen += more
         return chosen
-
-
-def _first_lsn(rows: PartitionRows) -> int:
-    return rows.first_lsn

@@ -229,11 +229,15 @@ class Intake:
                 item.is_open = False
             return item
 
-    def waiting_share_of(self, workspace_id: int) -> float:
-        """Of the bytes that wait, as they would be in memory; what is still queued is not divided yet."""
+    def waiting_of(self, workspace_id: int, journal_bytes: int) -> int:
+        """About what a journal of this size has of one workspace, of rows that wait.
+
+        Its part of all that wait, and no more than its rows would take in memory: the journal has more than
+        what waits, since its oldest frames go first. What is still queued is not divided yet.
+        """
         with self._lock:
             waiting = self._waiting.get(workspace_id, 0)
-            return waiting / self._waiting_bytes if waiting else 0.0
+            return min(waiting, journal_bytes * waiting // self._waiting_bytes) if waiting else 0
 
     def taken(
         self,

@@ -181,10 +181,17 @@ class _Recovery:
         self.report.completed = sum(owners[placement.path] not in lost for placement in staged)
         files = [file for file in intent.commit.files if file.partition not in lost]
         quarantined = [rows for rows in intent.commit.quarantined if rows.partition not in lost]
-        removed = intent.commit.removed
-        if files or quarantined or removed:
+        removed, carried = intent.commit.removed, intent.commit.carried
+        if files or quarantined or removed or carried:
             self._manifest.append(
-                Commit(id=intent.commit.id, files=files, quarantined=quarantined, removed=removed)
+                Commit(
+                    id=intent.commit.id,
+                    files=files,
+                    quarantined=quarantined,
+                    removed=removed,
+                    removed_rows=[] if lost else intent.commit.removed_rows,
+                    carried=carried,
+                )
             )
 
     def _staged(self, placement: Placement) -> Path | None:

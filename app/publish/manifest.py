@@ -12,15 +12,17 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from app.disk.durable_file import DurableFile, SyncFailed
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
-from app.parquet.data_file import DataFile, FileState, QuarantinedRows
+from app.parquet.data_file import DataFile, QuarantinedRows
 from app.parquet.partition import Partition
+from app.publish.carried import Carried, CarriedRows
+from app.publish.gaps import Gap, gaps_of
 from app.publish.removed_files import RemovedFiles, RemovedPartition, RemovedRows
 
 HEADER: Final = b"parquet-sink manifest 1\n"
@@ -35,7 +37,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What changed together. id: counts commits from 1. files: new or in place of those of the same path.
 
     removed: partitions whose files retention has removed, in place of their records before. removed_rows:
-    of those of which nothing else is remembered.
+    of those of which nothing else is remembered. carried: rows that other frames of the journal have now.
     """
 
     id: int
@@ -43,27 +45,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     quarantined: list[QuarantinedRows] = []
     removed: list[RemovedPartition] = []
     removed_rows: list[RemovedRows] = []
-
-
-class Gap(NamedTuple):
-    """LSNs from first to last whose rows are in no file, but for those that another file has: `kept`."""
-
-    first: int
-    last: int
-    kept: tuple[tuple[int, int], ...]
-
-    def __contains__(self, lsn: object) -> bool:
-        if not isinstance(lsn, int) or not self.first <= lsn <= self.last:
-            return False
-        return not any(first <= lsn <= last for first, last in self.kept)
-
-
-def gaps_of(files: Iterable[DataFile]) -> list[Gap]:
-    """What a partition's files do not hold any more. A frame whose rows are in part in a file is no gap."""
-    known = list(files)
-    there = [file for file in known if file.state is not FileState.REMOVED and file.rows]
-    kept = tuple((file.first_lsn, file.last_lsn) for file in there)
-    return [Gap(file.last_lsn + 1, file.lost_through, kept) for file in known if file.lost_through]
+    carried: list[Carried] = []
 
 
 class ManifestDamaged(Exception):
@@ -86,6 +68,7 @@ class Manifest:
         self._gaps: dict[Partition, list[Gap]] = {}
         self._published: Counter[tuple[int, Kind]] = Counter()
         self._removed = RemovedFiles()
+        self._carried = CarriedRows()
         self._snapshot: tuple[DataFile, ...] | None = None
         self._log: DurableFile | None = None
         self._good_bytes = 0
@@ -185,6 +168,21 @@ class Manifest:
         """Whether a file had these rows and has lost them."""
         with self._lock:
             return any(lsn in gap for gap in self._gaps.get(partition, ()))
+
+    def carried_to(self, lsn: int) -> Partition | None:
+        """The partition whose rows were carried over to this frame, and count there."""
+        with self._lock:
+            return self._carried.partition_of(lsn)
+
+    def counts(self, lsn: int) -> bool:
+        """Whether rows that were carried over to this frame count there."""
+        return self.carried_to(lsn) is not None
+
+    @property
+    def last_carried_lsn(self) -> int:
+        """The highest LSN of a frame that rows were carried over to; 0 for none."""
+        with self._lock:
+            return self._carried.last_lsn
 
     def recover_lost(self, partition: Partition, rows: int) -> list[DataFile]:
         """The partition's records of lost rows, less these, which came from the journal again."""
@@ -310,7 +308,9 @@ class Manifest:
             self._count(rows.path, rows)
             self._quarantined[rows.path] = rows
             self._reach(rows.partition, rows.last_lsn)
-
+        for carried in commit.carried:
+            self._carried.take(carried)
+            self._reach(carried.origin.partition, carried.origin.last_lsn)
         for removed in commit.removed:
             self._remove(removed)
         for settled in commit.removed_rows:
@@ -374,6 +374,7 @@ class Manifest:
             quarantined=list(self._quarantined.values()),
             removed=self._removed.partitions,
             removed_rows=self._removed.settled(),
+            carried=self._carried.waiting(self._through),
         )
 
 

@@ -18,6 +18,15 @@ class Observer(Protocol):
     def files_removed(self, files: int, rows: int) -> None:
         """Retention has removed files, and so many rows with them."""
 
+    def file_laid_again(self, old_bytes: int, new_bytes: int) -> None:
+        """A file has its final form: so many bytes were put behind the old ones."""
+
+    def bytes_given_back(self, count: int) -> None:
+        """Old bytes of files that were laid again take no room any more."""
+
+    def rows_forgotten(self, rows: int) -> None:
+        """Rows that somebody wanted to be forgotten are in no file any more."""
+
     def write_error(self) -> None:
         """Publishing failed and will be tried again."""
 
@@ -50,6 +59,12 @@ class SilentObserver:
     def file_created(self) -> None: ...
 
     def files_removed(self, files: int, rows: int) -> None: ...
+
+    def file_laid_again(self, old_bytes: int, new_bytes: int) -> None: ...
+
+    def bytes_given_back(self, count: int) -> None: ...
+
+    def rows_forgotten(self, rows: int) -> None: ...
 
     def write_error(self) -> None: ...
 

@@ -12,17 +12,18 @@ from app.disk.durable_fs import DurableFS
 from app.parquet.data_file import DataFile
 from app.parquet.partition import Partition
 from app.publish.buffer import PartitionRows
+from app.publish.carried import Carried
 from app.publish.destination import Destination, NamesTaken, NotPlaced
 from app.publish.intent import Intent, IntentLog
 from app.publish.manifest import Commit, Manifest
 from app.publish.observer import Observer
 from app.publish.paths import SinkPaths
-from app.publish.removed_files import RemovedPartition
+from app.publish.removed_files import RemovedPartition, RemovedRows
 from app.publish.renaming import free_names, rename_files, rename_placements
 from app.publish.rotation import WriterPolicy
 from app.publish.set_aside import SetAside
 from app.publish.stage import Span, StagedFlush, Stager
-from app.publish.staging_directory import Staging
+from app.publish.staging_directory import Placement, Staging
 
 log = logging.getLogger(__name__)
 
@@ -150,9 +151,21 @@ class Publisher:
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 
+    def replace(self, file: DataFile, placement: Placement, removed: Sequence[RemovedRows] = ()) -> None:
+        """Publish a file in place of its version before, less the removed rows. Raises SyncFailed."""
+        commit = Commit(id=self._manifest.last_commit + 1, files=[file], removed_rows=list(removed))
+        self._pending = _Pending(Intent(commit, [placement]), [], time.perf_counter())
+        self._publish(succeeded=True)
+
     def remove(self, records: list[RemovedPartition]) -> None:
         """Have the manifest give up files. Raises SyncFailed."""
         commit = Commit(id=self._manifest.last_commit + 1, removed=records)
+        self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
+        self._publish(succeeded=True)
+
+    def carry(self, record: Carried) -> None:
+        """Note that rows count in other frames of the journal. Raises SyncFailed."""
+        commit = Commit(id=self._manifest.last_commit + 1, carried=[record])
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 
@@ -216,8 +229,12 @@ class Publisher:
         except OSError as unmoved:
             self._failed(unmoved)
             return
+        flushed = {each.taken.partition for each in pending.flushes}
         for partition, error in errors.items():
-            self._failed_alone(partition, error)
+            if partition in flushed:
+                self._failed_alone(partition, error)
+            else:  # the version before stays, with the same rows
+                log.warning("a file of %s cannot be replaced, and stays: %s", partition, error)
         self._returned += [each.taken for each in pending.flushes if each.taken.partition in errors]
         kept = [each for each in pending.flushes if each.taken.partition not in errors]
         self._pending = _Pending(left, kept, pending.started_s) if left.commit.files or kept else None

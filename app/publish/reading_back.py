@@ -47,12 +47,14 @@ class BackReader:
             room -= min(rows.bytes_in_journal, self._worth)
         return chosen
 
-    def take(self, buffers: Buffers, chosen: Sequence[PartitionRows]) -> list[PartitionRows]:
+    def take(
+        self, buffers: Buffers, chosen: Sequence[PartitionRows], budget: int | None = None
+    ) -> list[PartitionRows]:
         """One pass: the oldest rows of these partitions, in memory, and no longer in the buffers.
 
-        Raises RowsMissing; JournalDamaged.
+        budget: bytes that may be read; the last frame may go beyond it. Raises RowsMissing; JournalDamaged.
         """
-        found, through = self._pass({rows.partition: rows for rows in chosen})
+        found, through = self._pass({rows.partition: rows for rows in chosen}, budget or self._budget)
         taken = []
         for rows in chosen:
             read = found[rows.partition]
@@ -70,7 +72,9 @@ class BackReader:
                 taken.append(read)
         return taken
 
-    def _pass(self, wanted: dict[Partition, PartitionRows]) -> tuple[dict[Partition, PartitionRows], int]:
+    def _pass(
+        self, wanted: dict[Partition, PartitionRows], budget: int
+    ) -> tuple[dict[Partition, PartitionRows], int]:
         """The rows found, and through which LSN: that of the last one wanted, or where memory was used up."""
         found = {
             partition: PartitionRows(partition, rows.opened_ms, rows.oldest_ms, rows.journal_through, 0)
@@ -87,6 +91,6 @@ class BackReader:
                 size += found[partition].add(lsn, some)
                 if self._unpublished.was_lost(partition, lsn):
                     found[partition].recovered += some.num_rows
-            if size >= self._budget:
+            if size >= budget:
                 return found, lsn
         return found, last

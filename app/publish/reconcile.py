@@ -145,9 +145,11 @@ def _adopt(
     result: Reconciled,
 ) -> None:
     """Files of one partition, by number. One that begins within a commit needs the file before it."""
-    commits = {location.number: said.commit for location, _, said in files}
+    commits = {location.number: said.rows_commit for location, _, said in files}
     for place, (location, path, said) in enumerate(files):
-        if said.flush_offset and commits.get(location.number - 1) != said.commit:
+        # What was laid again was published whole before that.
+        begins_within = said.flush_offset and said.final is None
+        if begins_within and commits.get(location.number - 1) != said.rows_commit:
             result.incomplete.append(path)
             continue
         before = old.get(path)
@@ -167,9 +169,11 @@ def _adopt(
                 compression=said.codec,
                 created_at=before.created_at if before else modified_at,
                 updated_at=modified_at,
-                sealed=place < len(files) - 1,
+                sealed=place < len(files) - 1 or said.final is not None,
                 first_lsn=said.first_lsn,
                 last_lsn=said.last_lsn,
                 commit=said.commit,
+                row_groups=said.row_groups,
+                final=said.final,
             )
         )

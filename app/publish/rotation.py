@@ -9,6 +9,7 @@ import msgspec
 from app.parquet.file_policy import FilePolicy
 from app.parquet.partition import Rotation
 from app.parquet.placing import Placings
+from app.publish.final_policy import FinalPolicy
 from app.publish.retention_rules import RetentionPolicy
 
 AGE_SHARE: Final = 16
@@ -40,6 +41,8 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
         final, and later rows of theirs go to a new number.
     placings: how rows are placed, and so how long after its time a partition still gets some.
     retention: how long files are kept.
+    final: how a partition that is over is laid again; None where that is not done.
+    grace_ms: how long old bytes of a file that was laid again stay readable: for queries that began before.
     """
 
     rotation: Rotation = Rotation.DAILY
@@ -58,6 +61,8 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     open_partitions_max: int = 20_000
     placings: Placings = Placings()
     retention: RetentionPolicy = RetentionPolicy()
+    final: FinalPolicy | None = None
+    grace_ms: int = 3_600_000
 
 
 class Due(Enum):
@@ -116,7 +121,7 @@ def lag_ms(opened_ms: int, policy: WriterPolicy, now_ms: int) -> int:
 
 
 def is_final(end_ms: int, policy: WriterPolicy, now_ms: int) -> bool:
-    """Whether the files of a partition without buffered rows will never change again."""
+    """Whether the files of a partition without buffered rows will get no rows any more."""
     return now_ms >= end_ms + policy.placings.late_ms + policy.seal_after_ms
 
 

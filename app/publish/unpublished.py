@@ -28,6 +28,11 @@ class Unpublished:
         if lsn > self._replay_through:
             yield from self.all_rows(lsn, kind, rows)
             return
+        carried = self._manifest.carried_to(lsn)
+        if carried is not None:
+            if not self._manifest.is_published(carried, lsn):
+                yield carried, rows
+            return
         for hourly, some in split(rows, kind, Rotation.HOURLY, self._placings.at(lsn)):
             if not any(self._manifest.is_published(hourly.under(each), lsn) for each in Rotation):
                 yield hourly.under(self._rotation), some
@@ -35,7 +40,10 @@ class Unpublished:
     def all_rows(
         self, lsn: int, kind: Kind, rows: pa.RecordBatch
     ) -> Iterable[tuple[Partition, pa.RecordBatch]]:
-        """The rows of a frame by partition, as they are placed now."""
+        """The rows of a frame by partition, as they are placed now; what was carried over has its own."""
+        carried = self._manifest.carried_to(lsn)
+        if carried is not None:
+            return [(carried, rows)]
         return split(rows, kind, self._rotation, self._placings.at(lsn))
 
     def is_new(self, lsn: int) -> bool:

@@ -13,9 +13,13 @@ import pyarrow as pa
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.parquet.partition import Partition
+from app.publish.accounts import accounts_of
 from app.publish.buffer import Buffers, PartitionRows
+from app.publish.calls import Calls
+from app.publish.carrying import Carrier
 from app.publish.choice import Choice
 from app.publish.destination import Destination
+from app.publish.forgetting import ForgetCommand
 from app.publish.intake import (
     FlushCommand,
     FlushResult,
@@ -32,7 +36,6 @@ from app.publish.passed import PassedPartitions
 from app.publish.paths import SinkPaths
 from app.publish.publisher import Published, Publisher
 from app.publish.reading_back import BackReader, ReadBack
-from app.publish.retention import Retention
 from app.publish.rotation import WriterPolicy, largest
 from app.publish.set_aside import Trouble, describe
 from app.publish.unpublished import Unpublished
@@ -46,7 +49,7 @@ class Writer:
     not known what is on the disk, or the writer has a bug. destination: where files go; without one, the
     local directory of `paths`. journal_bytes: the present size of the journal. read_back: reads rows out of
     it; without it all rows that wait are kept in memory. first_lsn: of the oldest frame that the journal
-    has.
+    has. order: held by whoever appends to the journal, until what was appended is put.
     """
 
     def __init__(
@@ -76,25 +79,20 @@ class Writer:
         observer = observer or SilentObserver()
         self._publisher = Publisher(fs, paths, manifest, destination, policy, clock, timer, observer)
         memory_bytes = None if read_back is None else policy.max_buffered_bytes
-        self._intake = Intake(timer, _accounts(manifest), memory_bytes)
+        self._intake = Intake(timer, accounts_of(manifest), memory_bytes)
         self._unpublished = Unpublished(manifest, policy.rotation, policy.placings)
         self._back_reader = None if read_back is None else BackReader(read_back, self._unpublished, policy)
         self._buffers = Buffers()
+        self.carrier = Carrier(self._buffers, self._back_reader, self._publisher, policy, journal_bytes)
+        self.order = self.carrier.order
         self._commands: list[FlushCommand] = []
         self._last_lsn = 0
         self._trimmed = 0
-        retention = Retention(
-            policy.retention,
-            manifest,
-            destination,
-            self._publisher,
-            lambda: clock() - policy.placings.late_ms,
-            timer,
-            observer,
-            first_lsn,
-            self._intake.removed,
+        publisher, intake = self._publisher, self._intake
+        calls = Calls(first_lsn, intake.removed, intake.wake, self._trim_again)
+        self._passed = PassedPartitions(
+            policy, fs, paths, manifest, destination, publisher, clock, timer, observer, calls
         )
-        self._passed = PassedPartitions(policy, manifest, self._publisher, retention, clock, timer)
         self._choice = Choice(policy, clock, timer, journal_bytes, self._publisher.set_aside)
         self._oldest_ms: int | None = None
         self._open_partitions = 0
@@ -149,10 +147,9 @@ class Writer:
         """Memory that those of them hold that are not left to the journal."""
         return self._intake.bytes
 
-    def waiting_share_of(self, workspace_id: int) -> float:
-        """The part of all bytes that wait, in memory or in the journal, that one workspace has; a tick
-        behind."""
-        return self._intake.waiting_share_of(workspace_id)
+    def waiting_of(self, workspace_id: int, journal_bytes: int) -> int:
+        """About what a journal of this size has of one workspace, of rows that wait; a tick behind."""
+        return self._intake.waiting_of(workspace_id, journal_bytes)
 
     @property
     def oldest_age_s(self) -> float:
@@ -186,10 +183,16 @@ class Writer:
         """What became of every row, by workspace and kind."""
         return self._intake.account()
 
+    def forget(self, command: ForgetCommand) -> None:
+        """Take rows out of published files. Raises ValueError where these never change."""
+        self._passed.forget(command)
+        self._intake.wake()
+
     def start(self) -> None:
         """Begin the thread. Rows that recovery has put are treated like others."""
         self._thread = threading.Thread(target=self._run, name="parquet-writer", daemon=True)
         self._thread.start()
+        self._passed.start()
 
     def close(self, deadline_s: float) -> bool:
         """Publish everything buffered, as far as it goes within so many seconds, and end the thread.
@@ -220,6 +223,7 @@ class Writer:
         return self.buffered_rows == 0 or time.monotonic() >= self._drain_until_s
 
     def _end(self, reason: BaseException) -> None:
+        self._passed.stop(reason)
         for command in [*self._commands, *self._intake.close(reason)]:
             if not command.future.done():
                 command.future.set_exception(reason)
@@ -243,6 +247,9 @@ class Writer:
             )
             if self._publisher.is_idle:
                 self._passed.turn(self._has_rows)
+        if not everything and self.carrier.turn(self._last_lsn, self._take_in):
+            self._measure()
+            more = True
         self._let_go()
         self._trim()
         return more
@@ -322,7 +329,9 @@ class Writer:
         in_journal = [rows for rows in due if rows.rows_in_journal]
         may_go_on = self._publisher.may_try() and self._publisher.is_idle
         if in_journal and self._back_reader is not None and may_go_on:
-            taken = self._back_reader.take(self._buffers, self._back_reader.choose(in_journal))
+            taken = self._back_reader.take(
+                self._buffers, self._back_reader.choose(self._choice.together(in_journal))
+            )
             more = not taken or self._commit(taken)
         self._give_up()
         return more
@@ -364,7 +373,9 @@ class Writer:
         return self._buffers.get(partition) is not None
 
     def _trim(self) -> None:
-        """Tell the journal which frames nobody needs any more."""
+        """Tell the journal which frames nobody needs any more, once it is on record where their rows are."""
+        if not (self._publisher.is_idle or self._publisher.unfinished):
+            return
         waiting = [rows.first_lsn for rows in (*self._buffers, *self._publisher.unfinished)]
         through = min(waiting) - 1 if waiting else self._last_lsn
         if through > self._trimmed:
@@ -372,6 +383,10 @@ class Writer:
             with contextlib.suppress(OSError):
                 self._on_trim(through)
                 self._trimmed = through
+
+    def _trim_again(self) -> None:
+        self._trimmed = 0  # the journal may have sealed a segment since
+        self._trim()
 
     def _measure(self) -> None:
         waiting = [*self._buffers, *self._publisher.unfinished]
@@ -381,13 +396,3 @@ class Writer:
         for rows in waiting:
             by_workspace[rows.partition.workspace_id] += rows.bytes + rows.bytes_in_journal
         self._intake.measured(sum(rows.bytes for rows in waiting), by_workspace)
-
-
-def _accounts(manifest: Manifest) -> dict[tuple[int, Kind], RowAccount]:
-    """What was published and quarantined before this start."""
-    accounts = {key: RowAccount(published=rows) for key, rows in manifest.rows_published().items()}
-    for rows in manifest.quarantined():
-        accounts.setdefault((rows.workspace_id, rows.kind), RowAccount()).quarantined += rows.rows
-    for key, removed in manifest.rows_removed().items():
-        accounts.setdefault(key, RowAccount()).removed += removed
-    return accounts

@@ -9,14 +9,14 @@ import contextlib
 import datetime
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
 import msgspec
 import pyarrow as pa
 
-from app.commit.payload import RowsFrameCodec
+from app.commit.payload import RowsFrameCodec, RowsHeader
 from app.disk.durable_fs import DurableFS
 from app.journal.frame import FrameType
 from app.journal.scan import read_head
@@ -25,8 +25,8 @@ from app.journal.segment_reader import SegmentReader
 from app.kinds import Kind
 from app.parquet.data_file import DataFile, FileState
 from app.parquet.division import split
-from app.parquet.partition import Rotation, is_month, overlaps
-from app.parquet.placing import AHEAD_MS, Placings, days_of
+from app.parquet.partition import Partition, Rotation, is_month, overlaps
+from app.parquet.placing import AHEAD_MS, Placing, days_of
 from app.publish.current_manifest import current_manifest
 from app.publish.manifest import Manifest
 from app.publish.paths import SinkPaths
@@ -34,7 +34,8 @@ from app.publish.placings_file import PlacingsDamaged, load_placings
 from app.schema import SCHEMAS
 
 PINNED_FILES_MAX: Final = 500
-"""Of files that may still grow; those that are sealed never change, and are opened by their names."""
+"""Of files that may still grow; those that are sealed keep their bytes for the grace, and are opened by
+their names."""
 
 TRIES_MAX: Final = 500
 PAUSE_S: Final = 0.01
@@ -128,17 +129,12 @@ class Snapshot:
     def _take(
         cls, fs: DurableFS, paths: SinkPaths, selection: Selection, tail_bytes_max: int, objects: str | None
     ) -> Self:
-        try:
-            segments = [path for _, path in list_segments(fs, paths.segments)]
-        except FileNotFoundError:
-            segments = []
-        placings = load_placings(
-            fs, paths
-        )  # what these segments have was placed so: a start begins a new one
-        tail = _Tail(placings, selection)
-        frames = list(_unpublished(fs, segments, current_manifest(fs, paths), tail, tail_bytes_max))
+        tail = _Tail(fs, paths, selection, tail_bytes_max)
         for _ in range(TRIES_MAX):
             manifest = current_manifest(fs, paths)
+            if manifest.last_carried_lsn > tail.last_lsn:
+                tail = _Tail(fs, paths, selection, tail_bytes_max)
+                continue
             spread_ms = load_placings(fs, paths).spread_ms
             pinned: list[int] = []
             try:
@@ -146,7 +142,7 @@ class Snapshot:
                     files = _named(f"{objects}/", manifest, selection, spread_ms)
                 else:
                     files = _open(paths.data, manifest, selection, spread_ms, pinned)
-                return cls(files, tail.of(frames, manifest), pinned, selection)
+                return cls(files, tail.rows(manifest), pinned, selection)
             except _NotYet:
                 _close(pinned)
                 time.sleep(PAUSE_S)
@@ -160,21 +156,67 @@ class Snapshot:
         self._pinned = []
 
 
-def _unpublished(
-    fs: DurableFS, segments: Sequence[Path], manifest: Manifest, tail: "_Tail", bytes_max: int
-) -> Iterator[tuple[int, Kind, pa.RecordBatch]]:
-    """(LSN, kind, rows) of frames of which the manifest does not have all rows."""
-    codec, size = RowsFrameCodec(), 0
-    for path in segments:
-        with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
-            for lsn, payload in _entries(fs, path):
-                frame = codec.decode(payload)
-                rows = tail.without_published(frame.rows, frame.header.kind, lsn, manifest)
-                if rows is not None:
-                    size += rows.nbytes
-                    if size > bytes_max:
-                        raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
-                    yield lsn, frame.header.kind, rows
+class _Tail:
+    """Rows of frames of which the manifest does not have all. last_lsn: of the newest frame that was read.
+
+    Of rows that are placed by when they happened, those that were received outside of what is looked at are
+    left in.
+    """
+
+    def __init__(self, fs: DurableFS, paths: SinkPaths, selection: Selection, bytes_max: int) -> None:
+        self._selection = selection
+        self._frames: list[tuple[int, RowsHeader, pa.RecordBatch]] = []
+        self.last_lsn = 0
+        segments = []
+        with contextlib.suppress(FileNotFoundError):
+            segments = [path for _, path in list_segments(fs, paths.segments)]
+        # What these segments have was placed so: a start begins a new one.
+        self._placings = load_placings(fs, paths)
+        manifest, codec, size = current_manifest(fs, paths), RowsFrameCodec(), 0
+        for path in segments:
+            with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile: all of it is published
+                for lsn, payload in _entries(fs, path):
+                    self.last_lsn = lsn
+                    frame = codec.decode(payload)
+                    rows = self._left_of(lsn, frame.header, frame.rows, manifest)
+                    if rows is not None:
+                        size += rows.nbytes
+                        if size > bytes_max:
+                            raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
+                        self._frames.append((lsn, frame.header, rows))
+
+    def rows(self, manifest: Manifest) -> dict[Kind, pa.Table]:
+        """Those that are in no file by now."""
+        found: dict[Kind, list[pa.RecordBatch]] = {kind: [] for kind in Kind}
+        for lsn, header, rows in self._frames:
+            if header.origin is None or manifest.counts(lsn):
+                left = self._left_of(lsn, header, rows, manifest)
+                if left is not None:
+                    found[header.kind].append(left)
+        return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
+
+    def _left_of(
+        self, lsn: int, header: RowsHeader, rows: pa.RecordBatch, manifest: Manifest
+    ) -> pa.RecordBatch | None:
+        origin = header.origin
+        if origin is not None:
+            published = manifest.is_published(origin.partition, lsn)
+            placing = self._placings.at(origin.first_lsn)
+            return rows if not published and self._takes(origin.partition, placing) else None
+        placing = self._placings.at(lsn)
+        left = [
+            some
+            for hourly, some in split(rows, header.kind, Rotation.HOURLY, placing)
+            if self._takes(hourly, placing)
+            and not any(manifest.is_published(hourly.under(each), lsn) for each in Rotation)
+        ]
+        return pa.concat_batches(left) if left else None
+
+    def _takes(self, partition: Partition, placing: Placing) -> bool:
+        selection = self._selection
+        return selection.workspace_id in (None, partition.workspace_id) and (
+            placing.late_ms is not None or overlaps(partition.date, selection.since, selection.until)
+        )
 
 
 def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
@@ -188,38 +230,6 @@ def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
         if frame.header.type == FrameType.ENTRY:
             yield frame.header.lsn, frame.payload
         offset = frame.end
-
-
-class _Tail(msgspec.Struct):
-    """Which rows of frames are in no file. Of rows that are placed by when they happened, those that were
-    received outside of what is looked at are left in."""
-
-    placings: Placings
-    selection: Selection
-
-    def of(
-        self, frames: Sequence[tuple[int, Kind, pa.RecordBatch]], manifest: Manifest
-    ) -> dict[Kind, pa.Table]:
-        found: dict[Kind, list[pa.RecordBatch]] = {kind: [] for kind in Kind}
-        for lsn, kind, rows in frames:
-            left = self.without_published(rows, kind, lsn, manifest)
-            if left is not None:
-                found[kind].append(left)
-        return {kind: pa.Table.from_batches(batches, SCHEMAS[kind]) for kind, batches in found.items()}
-
-    def without_published(
-        self, rows: pa.RecordBatch, kind: Kind, lsn: int, manifest: Manifest
-    ) -> pa.RecordBatch | None:
-        selection, placing = self.selection, self.placings.at(lsn)
-        left = []
-        for hourly, some in split(rows, kind, Rotation.HOURLY, placing):
-            if any(manifest.is_published(hourly.under(each), lsn) for each in Rotation):
-                continue
-            if selection.workspace_id in (None, hourly.workspace_id) and (
-                placing.late_ms is not None or overlaps(hourly.date, selection.since, selection.until)
-            ):
-                left.append(some)
-        return pa.concat_batches(left) if left else None
 
 
 def _as_found(name: str, file: DataFile, spread_ms: int | None) -> SnapshotFile:

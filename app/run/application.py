@@ -27,6 +27,7 @@ from app.api.files.opened_object import OpenedObject
 from app.api.files.response import OpenedFile
 from app.api.files.routes import OpenFile, files_router
 from app.api.flush import flush_router
+from app.api.forget import forget_router
 from app.api.health import health_router
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest import IngestEndpoint
@@ -208,6 +209,7 @@ def _add_admin_calls(
     app.include_router(
         flush_router(service.flush, service.problem, auth.authorise, settings.server.request_timeout)
     )
+    app.include_router(forget_router(service.forget, auth.authorise_admin, settings.server.request_timeout))
     app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
     questions = QueryEndpoint(asking.ask, asking.absent, auth.authorise, settings.server.request_timeout)
     app.router.routes.append(Route("/query", questions, methods=["POST"]))

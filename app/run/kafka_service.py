@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import msgspec
 
@@ -31,7 +32,7 @@ from app.commit.quota import Quotas
 from app.commit.quota_policy import QuotaPolicy
 from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
-from app.errors import Overloaded
+from app.errors import Overloaded, RequestError
 from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
 from app.kafka.commit_log import CommitLogDamaged
 from app.kafka.flusher import Flusher
@@ -48,6 +49,7 @@ from app.kinds import Kind
 from app.metrics import Metrics
 from app.object_store.store import ObjectStore
 from app.parquet.data_file import DataFile
+from app.parquet.wanted import Wanted
 from app.publish.intake import FlushResult
 from app.publish.rotation import WriterPolicy
 from app.run.gate import STARTING, Gate
@@ -262,6 +264,13 @@ class KafkaService:
         if pipeline is None:
             raise Overloaded("This process is a writer; send batches to a front end.", retry_after_s=5)
         pipeline.submit(submission, reply)
+
+    def forget(self, wanted: Wanted, now: bool, asked: Mapping[str, Any]) -> dict[str, Any]:
+        raise RequestError(
+            "With a Kafka journal published files never change, and the topic keeps its records: no row can "
+            "be taken out of them here.",
+            code="files_never_change",
+        )
 
     def flush(self, workspace_id: int | None = None) -> "Future[FlushResult]":
         return self._open_parts().flusher.flush(workspace_id)

@@ -7,9 +7,10 @@ close:  commit thread (what was submitted is durable) → writer (what is buffer
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
+from typing import Any
 
 from app.api.answers import Status
 from app.catalog.registrar import Catalog, NoCatalog
@@ -29,6 +30,7 @@ from app.journal.journal import Journal
 from app.metrics import Metrics
 from app.object_store.store import ObjectStore
 from app.parquet.data_file import DataFile
+from app.parquet.wanted import Wanted
 from app.publish.bucket import Bucket, BucketTree
 from app.publish.intake import FlushResult
 from app.publish.interrupted import RecoveryReport, recover
@@ -46,8 +48,10 @@ from app.publish.ownership import (
 from app.publish.paths import SinkPaths
 from app.publish.writer import Writer
 from app.run.accounts import Accounts
+from app.run.carrying import appending_to, recall_carried
 from app.run.claim import claim_meanwhile
 from app.run.disks import Disks
+from app.run.forget import forget
 from app.run.gate import STARTING, Gate
 from app.run.missing_files import MissingFiles
 from app.run.observers import CommitObserver, PublishObserver
@@ -187,6 +191,7 @@ class Service:
                 *journal.recovery.lost_lsns,
                 self._policies.journal.acknowledge,
             )
+        recall_carried(journal, manifest)
         window = load_window(self._fs, self._window_path, self._policies.deduplication)
         name = self._identity.journal if self._identity is not None else ""
         writing = policy_from(self._policies.writer, self._fs, self._paths, name, journal.last_lsn + 1)
@@ -203,28 +208,22 @@ class Service:
             on_fatal=self.fail,
             journal_bytes=lambda: journal.size_bytes,
             first_lsn=lambda: journal.first_lsn,
-            read_back=partial(read_back, journal),
+            read_back=partial(read_back, journal, manifest),
         )
         writer.start()
         memory_bytes = self._policies.writer.max_buffered_bytes // 2
         counted = self.accounts.replay(manifest, writing)
-        replayed = replay(journal, window, writer, memory_bytes, self._patience, counted.count)
+        replayed = replay(journal, manifest, window, writer, memory_bytes, self._patience, counted)
         counted.end(journal.last_lsn)
         # Until the writer has looked at them, rows that are in files already count as buffered, too.
         writer.flush(partitions=()).result()
+        writer.carrier.begin(appending_to(journal))
         accepted = AcceptedRows()
         for key, line in writer.account().items():
             accepted.rows[key] = line.accepted
+        delay_s, usage = self._policies.max_delay_s, self.accounts.usage
         pipeline = self._new_pipeline(
-            JournalStore(
-                journal,
-                writer,
-                window,
-                accepted,
-                self._policies.max_delay_s,
-                self.accounts.usage,
-                self._watch,
-            ),
+            JournalStore(journal, writer, window, accepted, delay_s, usage, self._watch),
             self._policies.group,
             self._policies.decode,
             CommitObserver(self._metrics, on_refused=self.refusals.note),
@@ -235,13 +234,9 @@ class Service:
         self._parts = Parts(journal, manifest, writer, pipeline, window, accepted)
         self._metrics.recovery_rows.set(replayed)
         self._metrics.recovery_cut_bytes.set(journal.recovery.torn_bytes)
-        self._metrics.recovery_seconds.set(time.monotonic() - began)
-        log.info(
-            "ready: %d rows read from the journal, %d of them not in files yet, in %.1f s",
-            replayed,
-            writer.buffered_rows,
-            time.monotonic() - began,
-        )
+        self._metrics.recovery_seconds.set(seconds := time.monotonic() - began)
+        said = "ready: %d rows read from the journal, %d of them not in files yet, in %.1f s"
+        log.info(said, replayed, writer.buffered_rows, seconds)
         self.gate.open()
 
     def _recover(self, *, accepts_unnamed: bool) -> tuple[Manifest, RecoveryReport]:
@@ -290,6 +285,9 @@ class Service:
     def flush(self, workspace_id: int | None = None) -> "Future[FlushResult]":
         return self._open_parts().writer.flush(workspace_id)
 
+    def forget(self, wanted: Wanted, now: bool, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return forget(self._open_parts(), self._fs, self._paths.state, wanted, now, asked)
+
     def files(self) -> Sequence[DataFile]:
         self._open_parts()
         return self.missing.shown()
@@ -325,17 +323,13 @@ class Service:
 
     def levels(self) -> Levels:
         """What stands against the limits of admission now."""
-        parts = self._parts
-        return Levels(
-            journal_bytes=parts.journal.size_bytes if parts else 0,
-            free_bytes=self._disks.space.free_bytes,
-            free_inodes=self._disks.space.free_inodes,
-        )
+        journal_bytes = self._parts.journal.size_bytes if self._parts else 0
+        return Levels(journal_bytes, self._disks.space.free_bytes, self._disks.space.free_inodes)
 
     def journal_bytes_of(self, workspace_id: int) -> int:
         """About what the journal holds of one workspace, of rows that wait for their file."""
         parts = self._parts
-        return int(parts.journal.size_bytes * parts.writer.waiting_share_of(workspace_id)) if parts else 0
+        return parts.writer.waiting_of(workspace_id, parts.journal.size_bytes) if parts else 0
 
     def crowded(self, limit_bytes: int) -> list[int]:
         """The workspaces whose rows take more of the journal."""
@@ -357,13 +351,12 @@ class Service:
         """One line about what the service holds; none where nothing has changed since the last."""
         if self._parts is None:
             return
-        levels = self.levels()
         self._summary.say(
             "accepted %d rows; buffered %d rows, %.1f MB; journal %.1f MB; oldest row %.0f s; files %d",
             sum(self._parts.accepted.rows.values()),
             self.buffered_rows(),
             self.buffered_bytes() / 1e6,
-            levels.journal_bytes / 1e6,
+            self.levels().journal_bytes / 1e6,
             self.oldest_age_s(),
             len(self._parts.manifest.files()),
         )

@@ -105,6 +105,16 @@ class PublishObserver:
         self._metrics.retention_files.inc(files)
         self._metrics.retention_rows.inc(rows)
 
+    def file_laid_again(self, old_bytes: int, new_bytes: int) -> None:
+        self._metrics.final_files.inc()
+        self._metrics.final_bytes.inc(new_bytes)
+
+    def bytes_given_back(self, count: int) -> None:
+        self._metrics.final_bytes_given_back.inc(count)
+
+    def rows_forgotten(self, rows: int) -> None:
+        self._metrics.forgotten_rows.inc(rows)
+
     def write_error(self) -> None:
         self._metrics.write_errors.inc()
 

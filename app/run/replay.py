@@ -1,37 +1,42 @@
 """Rows out of the journal: all of them at a start, and later those that memory had no room for."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 
 from app.commit.batch_ids import DeduplicationWindow
-from app.commit.payload import RowsFrameCodec
+from app.commit.payload import RowsFrameCodec, RowsHeader
 from app.journal.journal import Journal
 from app.kinds import Kind
+from app.publish.manifest import Manifest
 from app.publish.writer import Writer
 from app.run.start_patience import StartPatience
+from app.run.usage_replay import UsageReplay
 
 
 def replay(
     journal: Journal,
+    manifest: Manifest,
     window: DeduplicationWindow,
     writer: Writer,
     memory_bytes: int,
     patience: StartPatience,
-    counted: Callable[[int, Kind, pa.RecordBatch], None],
+    usage: UsageReplay,
 ) -> int:
     """Hand the journal's rows to the writer, which drops what is published; return their number.
 
     memory_bytes: when more rows are in memory, the writer is waited for; it publishes some, or leaves them to
-    the journal. counted: called for each frame, with its LSN. Raises JournalDamaged; StartStopped; what the
-    writer ends with.
+    the journal. manifest: says which frames count that rows were carried over to. usage: counts the frames.
+    Raises JournalDamaged; StartStopped; what the writer ends with.
     """
     codec = RowsFrameCodec()
     replayed = 0
     for entry in journal.read(0):
         frame = codec.decode(entry.payload)
+        if not _counts(entry.lsn, frame.header, manifest):
+            continue
         window.remember(entry.lsn, frame.header.receipts, frame.header.messages)
-        counted(entry.lsn, frame.header.kind, frame.rows)
+        usage.count(entry.lsn, frame.header.kind, frame.rows, is_new=frame.header.origin is None)
         writer.put(entry.lsn, frame.header.kind, frame.rows)
         replayed += frame.rows.num_rows
         while writer.buffered_bytes > memory_bytes:
@@ -40,7 +45,7 @@ def replay(
 
 
 def read_back(
-    journal: Journal, first_lsn: int, last_lsn: int, kinds: Collection[Kind]
+    journal: Journal, manifest: Manifest, first_lsn: int, last_lsn: int, kinds: Collection[Kind]
 ) -> Iterator[tuple[int, Kind, pa.RecordBatch]]:
     """The rows of the frames from first_lsn to last_lsn that are of these kinds. Raises JournalDamaged."""
     codec = RowsFrameCodec()
@@ -49,4 +54,9 @@ def read_back(
             return
         if codec.kind(entry.payload) in kinds:
             frame = codec.decode(entry.payload)
-            yield entry.lsn, frame.header.kind, frame.rows
+            if _counts(entry.lsn, frame.header, manifest):
+                yield entry.lsn, frame.header.kind, frame.rows
+
+
+def _counts(lsn: int, header: RowsHeader, manifest: Manifest) -> bool:
+    return header.origin is None or manifest.counts(lsn)

@@ -1,14 +1,15 @@
 """A copy of all published files with their manifest, taken while the service runs: `parquet-sink snapshot`.
 
-A published file is never changed: its next version is another file that takes its name. So a second name for
-it, a hard link, is a copy that costs nothing; on another file system its bytes are copied. The manifest is
-written last, and names the very versions that were copied.
+A published file keeps every byte that its footer names: its next version is another file that takes its name.
+So a second name for it, a hard link, is a copy that costs nothing; on another file system its bytes are
+copied. The manifest is written last, and names the very versions that were copied.
 """
 
 import contextlib
 import errno
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -107,7 +108,7 @@ class _Snapshot:
         for file in files:
             if self._have.get(file.path) != file.bytes:
                 self._drop(file.path)
-                if not self._add(self._data / file.path, self._files / file.path, file.path, file.bytes):
+                if not self._add(file):
                     missing.append(file.path)
         return missing
 
@@ -117,25 +118,27 @@ class _Snapshot:
             if self._fs.exists(source):
                 self._copy(source, copy, self._fs.stat(source).size)
 
-    def _add(self, source: Path, copy: Path, path: str, size: int) -> bool:
+    def _add(self, file: DataFile) -> bool:
+        source, copy = self._data / file.path, self._files / file.path
+        dead = () if file.final is None else file.final.dead
         try:
             self._fs.make_directory(copy.parent)
-            if not self._copy(source, copy, size):
-                self._copied.add(path)
+            if not self._copy(source, copy, file.bytes, dead):
+                self._copied.add(file.path)
         except FileNotFoundError:
             return False
-        self._have[path] = self._fs.stat(copy).size
-        return self._have[path] == size
+        self._have[file.path] = self._fs.stat(copy).size
+        return self._have[file.path] == file.bytes
 
-    def _copy(self, source: Path, copy: Path, size: int) -> bool:
-        """Whether the copy is a link."""
+    def _copy(self, source: Path, copy: Path, size: int, dead: Sequence[tuple[int, int]] = ()) -> bool:
+        """Whether the copy is a link. dead: ranges that no footer names: they take no room in a copy."""
         try:
             self._fs.link(source, copy)
             return True
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-        self._fs.clone(source, copy, size)
+        self._fs.clone(source, copy, size, dead)
         self._fs.sync_file(copy)
         return False
 

@@ -27,12 +27,19 @@ class UsageReplay:
         if self._begins:
             count_published(usage, manifest.files())
 
-    def count(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
-        """A frame that the journal has."""
+    def count(self, lsn: int, kind: Kind, rows: pa.RecordBatch, *, is_new: bool) -> None:
+        """A frame that the journal has. is_new: it is the one that its rows were accepted with."""
         if not self._begins:
-            self._usage.add_again(lsn, kind, rows)
+            if is_new:
+                self._usage.add_again(lsn, kind, rows)
             return
-        for partition, part in split(rows, kind, self._policy.rotation, self._policy.placings.at(lsn)):
+        carried = self._manifest.carried_to(lsn)
+        divided = (
+            [(carried, rows)]
+            if carried is not None
+            else split(rows, kind, self._policy.rotation, self._policy.placings.at(lsn))
+        )
+        for partition, part in divided:
             if not self._manifest.is_published(partition, lsn):
                 self._usage.add_again(lsn, kind, part)
 

@@ -13,10 +13,12 @@ from app.commit.group_queue import GroupPolicy
 from app.commit.quota_policy import QuotaPolicy
 from app.decode.time_range import TimeRange
 from app.journal.policy import JournalPolicy
+from app.parquet.laid_again import LayingPolicy
 from app.parquet.layout import Layout
 from app.parquet.location import Folders
 from app.parquet.partition import Rotation
 from app.parquet.placing import Placing, Placings
+from app.publish.final_policy import FinalPolicy
 from app.publish.rotation import WriterPolicy
 from app.query.policy import Lake, QueryPolicy
 from app.settings.ingest import parse_date
@@ -97,6 +99,8 @@ def policies(settings: Settings) -> Policies:
             folders=Folders(sink.layout),
             placings=Placings().changed(placing_of(settings), 0),
             retention=retention_policy(settings.retention),
+            final=final_policy(settings),
+            grace_ms=int(sink.final.grace * 1000),
             writer_version=f"parquet-sink {version('parquet-sink')}",
         ),
         reserve_bytes=journal.reserve_size,
@@ -120,6 +124,23 @@ def layout_of(settings: Settings) -> Layout:
         ids_as_binary=sink.ids_as == "binary",
         promotions=tuple(each.promotion for each in sink.promote),
         for_tables=settings.catalog.enabled,
+    )
+
+
+def final_policy(settings: Settings) -> FinalPolicy | None:
+    """None where files are not laid again: it is switched off, or published files may not change."""
+    sink = settings.sink
+    can = sink.directory is not None and settings.journal.type == "local" and not settings.catalog.enabled
+    if not can or sink.final.enabled is False:
+        return None
+    layout = layout_of(settings)
+    if sink.final.compression is not None:
+        codec, level = sink.final.compression, sink.final.compression_level
+        layout = msgspec.structs.replace(layout, codec=codec, level=level)
+    return FinalPolicy(
+        laying=LayingPolicy(layout=layout, sort=tuple(sink.final.sort)),
+        share=sink.final.share,
+        free_bytes_min=settings.journal.resume_free_space,
     )
 
 

@@ -68,6 +68,12 @@ class Settings(WithCatalog, Section):
             )
         if self.sink.layout == "hive" and self.journal.type == "kafka":
             raise ValueError('layout: with journal.type = "kafka" folders are named as in "plain" yet')
+        if self.sink.final.enabled and (self.journal.type == "kafka" or self.catalog.enabled):
+            what = "a catalog" if self.catalog.enabled else 'journal.type = "kafka"'
+            raise ValueError(
+                f"final.enabled: with {what} files never change once they are published, so they are not "
+                "laid again; leave the key out, or set it to false"
+            )
         if self.sink.partition_by == "happened" and self.journal.type == "kafka":
             raise ValueError(
                 'partition_by: with journal.type = "kafka" rows are placed by their receipt; '

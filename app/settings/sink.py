@@ -22,6 +22,7 @@ from app.parquet.promotion import (
 )
 from app.settings.columns import ColumnSettings
 from app.settings.fields import AtLeastOne, Place, Section
+from app.settings.final import FinalSettings
 from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
 from app.settings.store import StoreSettings
 
@@ -63,6 +64,7 @@ class ParquetSinkSettings(ColumnSettings):
         "required in a `[sinks.<name>]` section"
     )
     store: StoreSettings = StoreSettings()
+    final: FinalSettings = FinalSettings()
     rotation: Literal["hourly", "daily", "monthly"] = Field(
         default="daily", description="a file a day, an hour or a month"
     )
@@ -149,6 +151,13 @@ class ParquetSinkSettings(ColumnSettings):
         if self.data_format != "json" and (self.payload_type == "json" or self.promote):
             raise ValueError('payload_type = "json" and promote need data_format = "json"')
         refuse_conflicts([each.promotion for each in self.promote])
+        if complaint := self.final.complaint(each.name for each in self.promote):
+            raise ValueError(complaint)
+        if self.final.enabled and self.url is not None:
+            raise ValueError(
+                "final.enabled: objects in a bucket never change, so files are not laid again there; leave "
+                "the key out, or set it to false"
+            )
         for each in self.promote:
             if self.layout == "hive" and each.name.lower() in (*HIVE_COLUMNS, *HIVE_MONTHLY_COLUMNS):
                 raise ValueError(

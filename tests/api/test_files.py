@@ -69,6 +69,7 @@ def test_a_listed_file_has_all_that_the_contract_names(client, published):
                 "kind": "events",
                 "rows": 3,
                 "bytes": 1000,
+                "disk_bytes": 1000,
                 "min_timestamp": 1_790_000_000_000,
                 "max_timestamp": 1_790_000_000_002,
                 "compression": "snappy",

@@ -348,7 +348,7 @@ def test_a_file_that_does_not_fit_is_left_out_by_itself_and_is_in_it_once_it_fit
         post(service, 20, 5, "logs")
         service.flush()
         service.wait_until(lambda: sorted(numbers(tables.rows())) == [0, 1, 2, 3, 4, 20, 21, 22, 23, 24], 30)
-        assert len(numbers(tables.rows("logs"))) == 5
+        service.wait_until(lambda: len(numbers(tables.rows("logs"))) == 5, 30)
     for _ in range(2):
         if hidden.exists():
             hidden.rename(waiting)

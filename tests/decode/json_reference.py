@@ -425,7 +425,7 @@ def _milliseconds(text: str) -> int:
     """The unit is known by the size."""
     number = int(text) if text.lstrip("+-").isdigit() else float(text)
     size = abs(number)
-    if not size < 2**63 - 1:
+    if not -(2**63) <= number <= 2**63 - 1:
         raise ValueError(text)
     if size < 1e11:
         return number * 1000 if isinstance(number, int) else round(number * 1e6) // 1000

@@ -77,6 +77,8 @@ def test_a_time_is_read(text: str, expected: int) -> None:
         ("99999999999999", "read as milliseconds"),
         ('"99999999999999999"', "read as microseconds"),
         ("9223372036854775806", "is 2262-04-11T23:47:16.854Z when read as nanoseconds"),
+        ("9223372036854775807", "is 2262-04-11T23:47:16.854Z when read as nanoseconds"),
+        ("-9223372036854775808", "when read as nanoseconds"),
         ("9223372036854775808", "out of range"),
         ("-9223372036854775809", "out of range"),
         ("9.3e18", "out of range"),

@@ -3,6 +3,8 @@
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --bucket
     python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --retention
+    python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --final
+    python -m tests.parquet.crash_campaign power_loss --seed 7 --size 1000 --forget
 
 Each campaign is a function of a seed and a size, and prints seed, planned, fired and violations. A run in
 which a fault did not fire counts as failed.
@@ -15,6 +17,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +25,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.api.wanted_rows import wanted_of
 from app.disk.durable_file import SyncFailed
 from app.kinds import Kind
+from app.parquet.laid_again import ROW_GROUPS_MIN, LayingPolicy
+from app.parquet.layout import Layout
 from app.parquet.placing import Placing, Placings
+from app.publish.final_policy import FinalPolicy
+from app.publish.forgetting import ForgetCommand, Forgotten
 from app.publish.retention_rules import RetentionPolicy, RetentionRule
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench, Journal
@@ -39,9 +47,21 @@ EXPIRING = 8
 EXPIRED_MS = NOON_MS + 4 * DAY_MS
 RETENTION = RetentionPolicy((RetentionRule(EXPIRING, None, 2 * DAY_MS),), interval_ms=0, files_per_turn=1)
 
+OVER_MS = NOON_MS + 2 * DAY_MS
+FINAL = FinalPolicy(laying=LayingPolicy(layout=Layout(), section_bytes=30_000), interval_ms=0, pause_ms=1_000)
+LAYING_POLICY = msgspec.structs.replace(
+    POLICY, row_group_rows=1_000, max_file_bytes=1 << 20, final=FINAL, grace_ms=60_000
+)
 PLACED = Placings().changed(Placing(7 * DAY_MS), 0)
+
+FORGOTTEN = (
+    wanted_of(9, None, None, {"workspace_id": "9"}),
+    wanted_of(None, None, None, {"timestamp": "3000"}),
+)
+"""All of a workspace, and one row among others."""
+
 ROOT = Path("/node")
-PUBLISHING = ("put_object", "rename", "sync_directory", "datasync")
+PUBLISHING = ("put_object", "rename", "sync_directory", "datasync", "punch")
 Row = tuple[int, str, int]
 """Workspace, kind, timestamp."""
 
@@ -70,7 +90,8 @@ class Result:
 class World:
     """What outlives a process: the disk, the journal's untrimmed frames, and the oracle's list of rows.
 
-    objects: what a bucket holds, by path, where files go to one. expires: whether retention is set.
+    objects: what a bucket holds, by path, where files go to one. expires: whether retention is set. lays:
+    whether files are laid again. forgets: whether rows are taken out of files.
     happened: whether rows are placed by when they happened.
     """
 
@@ -79,6 +100,8 @@ class World:
     sent: Counter[Row] = field(default_factory=Counter)
     objects: dict[str, bytes] | None = None
     expires: bool = False
+    lays: bool = False
+    forgets: bool = False
     happened: bool = False
 
     @classmethod
@@ -97,14 +120,33 @@ class World:
     def expiring_bucket(cls) -> "World":
         return cls(objects={}, expires=True)
 
+    @classmethod
+    def laying(cls) -> "World":
+        return cls(lays=True)
+
+    @classmethod
+    def forgetting(cls) -> "World":
+        return cls(lays=True, forgets=True)
+
     def copy(self, disk: SimulatedDisk | None = None) -> "World":
         objects = None if self.objects is None else dict(self.objects)
         disk = disk or copy.deepcopy(self.disk)
-        return World(disk, dict(self.journal), Counter(self.sent), objects, self.expires, self.happened)
+        return World(
+            disk,
+            dict(self.journal),
+            Counter(self.sent),
+            objects,
+            self.expires,
+            self.lays,
+            self.forgets,
+            self.happened,
+        )
 
     def bench(self, fs: SimulatedFS) -> Bench:
         store = None if self.objects is None else SimulatedStore(self.objects, fs)
-        policy = msgspec.structs.replace(POLICY, retention=RETENTION) if self.expires else POLICY
+        policy = LAYING_POLICY if self.lays else POLICY
+        if self.expires:
+            policy = msgspec.structs.replace(policy, retention=RETENTION)
         if self.happened:
             policy = msgspec.structs.replace(policy, placings=PLACED)
         return Bench(ROOT, fs, policy, journal=self.journal, store=store)
@@ -143,10 +185,22 @@ class Story:
         self._chapter(bench, 0)
         bench = self.world.bench(self.fs)
         self._chapter(bench, 20)
+        if self.world.forgets:
+            forget(bench)
+        if self.world.lays:
+            for lsn in range(30, 35):
+                self._put_events(bench, lsn, 7)
+                self._drain(bench)
         bench.turn_at(NOON_MS + DAY_MS)  # the day has passed: all is flushed, then sealed
         bench.turn_at(bench.now_ms + POLICY.seal_after_ms)
         self._put_events(bench, 40, 7)  # and yet there is a late row
         self._drain(bench)
+        if self.world.lays:
+            lay(bench, OVER_MS)
+            bench = self.world.bench(self.fs)
+            lay(bench, OVER_MS + LAYING_POLICY.grace_ms)
+        if self.world.forgets:
+            forget(bench)
         if self.world.expires:
             expire(bench)
             self._put_events(bench, 41, EXPIRING)  # a row of a day that is removed
@@ -210,6 +264,30 @@ def expire(bench: Bench) -> None:
         bench.turn_at(EXPIRED_MS + turn * POLICY.retry_ms_max)
 
 
+def lay(bench: Bench, begin_ms: int) -> None:
+    """A file a turn is laid again, or gives its old bytes back."""
+    for turn in range(20):
+        bench.turn_at(begin_ms + turn * FINAL.pause_ms)
+
+
+def forget(bench: Bench) -> list[Forgotten]:
+    """Rows that wait are no part of it; what fails is asked for again by whoever checks."""
+    found = []
+    for wanted in FORGOTTEN:
+        future: Future[Forgotten] = Future()
+        bench.writer.forget(ForgetCommand(wanted, True, future))
+        for _ in range(20):
+            if not future.done():
+                bench.now_ms += POLICY.retry_ms_max
+                bench.writer.turn()
+        found.append(future.result(timeout=0))
+    return found
+
+
+def is_forgotten(row: Row) -> bool:
+    return row[0] == 9 or row[2] == 3000
+
+
 def check(world: World) -> list[str]:
     """Start on what is left, publish all, and compare with what was sent; then start once more."""
     fs = world.disk.mount()
@@ -218,6 +296,14 @@ def check(world: World) -> list[str]:
         leftovers = fs.list_directory(bench.paths.staging(fs))
         leftovers += [bench.paths.intent.name] * fs.exists(bench.paths.intent)
         bench.writer.turn(everything=True)
+        if world.lays:
+            lay(bench, OVER_MS + DAY_MS)
+            lay(bench, OVER_MS + 2 * DAY_MS)
+        if world.forgets:
+            forget(bench)
+            again = [each for each in forget(bench) if each.files or each.left]
+            if again:
+                return [f"not forgotten at once: {again}"]
         if world.expires:
             expire(bench)
         wrong = [f"left behind: {leftovers}"] * bool(leftovers) + list(_violations(world, bench))
@@ -242,7 +328,7 @@ def _violations(world: World, bench: Bench) -> Iterator[str]:
         except Exception as error:
             yield f"{path} is not readable: {error}"
             continue
-        if len(content) > POLICY.max_file_bytes:
+        if len(content) > bench.policy.max_file_bytes:
             yield f"{path} is too large"
         workspace_id = int(path.relative_to(data).parts[0])
         kind = path.name.partition("-")[0].removesuffix(".parquet")
@@ -259,12 +345,39 @@ def _violations(world: World, bench: Bench) -> Iterator[str]:
             if line.accepted != sent or line.buffered or line.quarantined:
                 yield f"the account of {workspace_id} {kind} is {line}, and {sent} rows were sent"
         world = World(sent=Counter({row: n for row, n in world.sent.items() if row[0] != EXPIRING}))
+    if world.forgets:
+        for (workspace_id, kind), line in bench.writer.account().items():
+            rows = [row for row in world.sent.elements() if row[:2] == (workspace_id, kind.value)]
+            gone = sum(map(is_forgotten, rows))
+            if (line.accepted, line.removed) != (len(rows), gone):
+                yield f"the account of {workspace_id} {kind} is {line}, {gone} of {len(rows)} are to be gone"
+        world = World(
+            world.disk,
+            sent=Counter({row: n for row, n in world.sent.items() if not is_forgotten(row)}),
+            lays=True,
+        )
+    if world.lays:
+        yield from _not_final(world, bench)
     if found != world.sent:
         yield f"lost {dict(world.sent - found)}, too many {dict(found - world.sent)}"[:300]
     if bench.report.unknown_files:
         yield f"unknown {bench.report.unknown_files}"
     if bench.journal or bench.writer.buffered_rows or bench.writer.buffered_bytes:
         yield f"not trimmed: {sorted(bench.journal)}, {bench.writer.buffered_rows} rows buffered"
+
+
+def _not_final(world: World, bench: Bench) -> Iterator[str]:
+    """Every file that gains has its final form, and none of its old bytes."""
+    contents = world.tree()
+    for file in bench.manifest.files():
+        if file.final is None:
+            if file.row_groups >= ROW_GROUPS_MIN:
+                yield f"{file.path} of {file.row_groups} row groups is not laid again"
+            continue
+        content = contents[ROOT / "data" / file.path]
+        old = [content[start:stop] for start, stop in file.final.dead]
+        if not file.final.given_back or any(each.strip(b"\0") for each in old) or content[:4] != b"PAR1":
+            yield f"{file.path} still has old bytes, {file.final}"
 
 
 def _faults(calls: list[str], crashes: bool, forever: bool) -> Iterator[Fault]:
@@ -383,6 +496,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--bucket", action="store_true", help="files go to an object store in memory")
+    parser.add_argument("--final", action="store_true", help="files are laid again when their day is over")
+    parser.add_argument("--forget", action="store_true", help="rows are taken out of files")
     parser.add_argument("--retention", action="store_true", help="files of one workspace expire")
     parser.add_argument("--happened", action="store_true", help="rows are placed by when they happened")
     options = parser.parse_args()
@@ -391,6 +506,10 @@ def main() -> int:
     new: NewWorld = World.with_bucket if options.bucket else World.of_events if options.happened else World
     if options.retention:
         new = World.expiring_bucket if options.bucket else World.expiring
+    if options.forget:
+        new = World.forgetting
+    if options.final:
+        new = World.laying
     result = CAMPAIGNS[options.campaign](options.seed, options.size, new)
     print(result)
     return 0 if result.passed else 1

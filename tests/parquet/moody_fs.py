@@ -39,6 +39,10 @@ class MoodyFS(DurableFS):
         self._meet("unlink", path)
         super().unlink(path)
 
+    def punch(self, path: Path, start: int, stop: int) -> None:
+        self._meet("punch", path)
+        super().punch(path, start, stop)
+
     def remove_directory(self, path: Path) -> None:
         self._meet("remove_directory", path)
         super().remove_directory(path)

@@ -66,6 +66,27 @@ def snapshot_rows(
     )
 
 
+def log_rows(first: int, count: int) -> pa.RecordBatch:
+    numbers = range(first, first + count)
+    return pa.record_batch(
+        [
+            np.arange(first, first + count),
+            np.full(count, NOON_MS),
+            np.full(count, 7, "u8"),
+            pa.array(["info", "error"]).take(pa.array([number % 2 for number in numbers])),
+            pa.array(["log"] * count, pa.string()),
+            pa.array([None if number % 3 else "web" for number in numbers], pa.string()),
+            pa.array(["shop"] * count, pa.string()),
+            pa.array(
+                [None if number % 2 else bytes([number % 256] * 16) for number in numbers], pa.binary(16)
+            ),
+            pa.array([bytes(16)] * count, pa.binary(16)),
+            pa.array([b"{}"] * count, pa.binary()),
+        ],
+        schema=SCHEMAS[Kind.LOGS],
+    )
+
+
 def over_days(rows: pa.RecordBatch) -> pa.RecordBatch:
     """As if they had happened on the day of receipt and the six days before it, each at a time of its own."""
     happened = [NOON_MS + number - number % 7 * DAY_MS for number in rows.column("timestamp").to_pylist()]

@@ -32,3 +32,12 @@ def test_what_is_too_old_is_removed_exactly_once_whatever_fails(
     result: Result = campaign(SEED, size, new)
     print(result)
     assert result.passed, str(result)
+
+
+@pytest.mark.parametrize(("campaign", "size"), [(any_fault, 20), (power_loss, 60), (crash_in_recovery, 20)])
+@pytest.mark.parametrize("new", [World.laying, World.forgetting], ids=["laid again", "forgotten"])
+def test_a_file_is_laid_again_exactly_once_whatever_fails(campaign: object, size: int, new: object) -> None:
+    assert callable(campaign)
+    result: Result = campaign(SEED, size, new)
+    print(result)
+    assert result.passed, str(result)

@@ -32,6 +32,7 @@ _FAULTS = {
     "write": ("EIO", "ENOSPC", "short", "crash_within"),
     "create": ("EIO", "ENOSPC", *_OPENS),
     "clone": ("EIO", "ENOSPC", *_OPENS),
+    "punch": ("EIO", "EOPNOTSUPP", *_OPENS),
     "mkdir": ("EIO", "ENOSPC"),
     "rename": ("EIO", "ENOSPC"),
     "open_append": ("EIO", *_OPENS),

@@ -40,13 +40,14 @@ __all__ = [
 
 
 class SimulatedDisk:
-    """capacity_bytes: of all file contents together; None: no limit."""
+    """capacity_bytes: of all file contents together; None: no limit. blocked: takes no file by rename."""
 
     def __init__(self, capacity_bytes: int | None = None) -> None:
         self.root = SimDirectory()
         self.name_changes: list[NameChange] = []
         self.capacity_bytes = capacity_bytes
         self.locks: dict[Path, SimulatedFS] = {}
+        self.blocked: Path | None = None
 
     def mount(self, fault: Fault | None = None) -> "SimulatedFS":
         return SimulatedFS(self, fault)
@@ -259,9 +260,11 @@ class SimulatedFS(DurableFS):
     def open_append(self, path: Path) -> DurableFile:
         return self.step("open_append", path, lambda: SimulatedHandle(self, path, self.disk.file(path)))
 
-    def clone(self, source: Path, destination: Path, size: int) -> None:
+    def clone(self, source: Path, destination: Path, size: int, dead: Sequence[tuple[int, int]] = ()) -> None:
         def act() -> None:
-            content = bytes(self.disk.file(source).cached[:size])
+            content = bytearray(self.disk.file(source).cached[:size])
+            for start, stop in dead:
+                content[start:stop] = bytes(stop - start)
             if len(content) < size:
                 raise OSError(errno.EIO, "is shorter", str(source))
             directory = self.disk.directory(destination.parent)
@@ -269,9 +272,16 @@ class SimulatedFS(DurableFS):
                 raise FileExistsError(errno.EEXIST, "file exists", str(destination))
             file = SimFile()
             self.disk.rename_entries((directory, destination.name, file))
-            file.write(0, content)
+            file.write(0, bytes(content))
 
         self.step("clone", destination, act)
+
+    def punch(self, path: Path, start: int, stop: int) -> None:
+        def act() -> None:
+            self.disk.file(path).write(start, bytes(stop - start))
+
+        self.step("punch", path, act)
+        self.sync_file(path)
 
     def sync_file(self, path: Path) -> None:
         kind = self._begin("sync_file")
@@ -299,6 +309,9 @@ class SimulatedFS(DurableFS):
     def rename(self, source: Path, destination: Path) -> None:
         def act() -> None:
             node = self.disk.node(source)
+            blocked = self.disk.blocked
+            if blocked is not None and destination.is_relative_to(blocked):
+                raise PermissionError(errno.EACCES, "not allowed", str(destination))
             self.disk.rename_entries(
                 (self.disk.directory(source.parent), source.name, None),
                 (self.disk.directory(destination.parent), destination.name, node),

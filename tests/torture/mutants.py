@@ -22,6 +22,9 @@ JOURNAL_CORRUPT: Final = "tests.journal.campaigns corrupt_everything --seed 1 --
 WHOLE_POWER: Final = "tests.torture.whole_service power_loss --seed 20261122 --size 1000 --until-violated"
 WHOLE_FAULT: Final = "tests.torture.whole_service any_fault --seed 20261122 --size 400 --until-violated"
 WHOLE_SYNCS: Final = "tests.torture.whole_service failed_syncs --seed 20261122 --size 5 --until-violated"
+WHOLE_BLOCKED: Final = (
+    "tests.torture.whole_service any_fault_while_blocked --seed 20261122 --size 60 --until-violated"
+)
 WHOLE_MODEL: Final = "tests.torture.whole_service model --seed 20261122 --size 60 --until-violated"
 FRAME: Final = "pytest tests/journal/test_frame.py"
 JOURNAL: Final = "pytest tests/journal/test_journal.py"
@@ -31,6 +34,7 @@ READING_BACK: Final = "pytest tests/parquet/test_reading_back.py"
 ADMISSION: Final = "pytest tests/test_admission.py"
 WRITER: Final = "pytest tests/parquet/test_writer.py tests/parquet/test_recovery.py"
 GROUP_COMMIT: Final = "pytest tests/test_commit.py"
+CARRIED: Final = "pytest tests/http/test_carried_over.py"
 FAULTS: Final = "pytest tests/http/test_faults.py"
 PROPOSALS: Final = "pytest tests/workers/test_proposal.py"
 USAGE: Final = "pytest tests/test_usage_account.py"
@@ -38,6 +42,10 @@ DUPLICATES: Final = "pytest tests/http/test_deduplication.py"
 
 RETENTION_POWER: Final = "tests.parquet.crash_campaign power_loss --seed 1 --size 600 --retention"
 RETENTION: Final = "pytest tests/parquet/test_retention.py"
+
+FINAL_POWER: Final = "tests.parquet.crash_campaign power_loss --seed 1 --size 600 --final"
+FINAL: Final = "pytest tests/parquet/test_final_form.py"
+FORGET: Final = "pytest tests/parquet/test_forgetting.py"
 
 QUESTIONS: Final = "pytest tests/query/test_ask_over_http.py -k workspace"
 
@@ -284,10 +292,38 @@ MUTANTS: Final = (
         "tests.parquet.crash_campaign any_fault --seed 20260102 --size 60",
     ),
     Mutant(
+        "carried over: frames count before the manifest says so",
+        "app/run/replay.py",
+        "    return header.origin is None or manifest.counts(lsn)\n",
+        "    return True\n",
+        WHOLE_BLOCKED,
+    ),
+    Mutant(
+        "carried over: rows count for usage again",
+        "app/run/usage_replay.py",
+        "            if is_new:\n",
+        "            if True:\n",
+        WHOLE_BLOCKED,
+    ),
+    Mutant(
+        "carried over: a manifest that was lost does not know where rows went",
+        "app/run/local_service.py",
+        "        recall_carried(journal, manifest)\n",
+        "",
+        CARRIED,
+    ),
+    Mutant(
+        "a partition that fails keeps the journal from being trimmed",
+        "app/run/local_service.py",
+        "        writer.carrier.begin(appending_to(journal))\n",
+        "",
+        CARRIED,
+    ),
+    Mutant(
         "replay: rows that are published are put again",
         "app/publish/unpublished.py",
-        "            if not any(self._manifest.is_published(each, lsn) for each in (hourly, daily)):\n",
-        "            if True:\n",
+        "            if not any(self._manifest.is_published(hourly.under(each), lsn) for each in Rotation)",
+        "            if True",
         WHOLE_MODEL,
     ),
     Mutant(
@@ -538,6 +574,106 @@ MUTANTS: Final = (
         "                pass",
         STORE,
     ),
+    # --- the final form ---
+    Mutant(
+        "laid again: the old bytes go before the grace is over",
+        "app/publish/giving_back.py",
+        "return self._timer() >= laid_at + self._grace_ms",
+        "return True",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: a byte too far is given back",
+        "app/publish/giving_back.py",
+        "self._fs.punch(path, start, stop)",
+        "self._fs.punch(path, start, stop + 1)",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: the magic bytes at the beginning are given back",
+        "app/publish/giving_back.py",
+        "self._fs.punch(path, start, stop)",
+        "self._fs.punch(path, 0, stop)",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: what is punched is not looked at before",
+        "app/publish/giving_back.py",
+        "is_ours = self._fs.stat(path).size == file.bytes and self._is_dead(path, form)",
+        "is_ours = True",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: the footer has its name before the bytes are on the disk",
+        "app/publish/laid_file.py",
+        "        target.sync()\n",
+        "",
+        FINAL_POWER,
+    ),
+    Mutant(
+        "laid again: a file that was removed meanwhile comes back",
+        "app/publish/final_form.py",
+        "elif self._manifest.find(outcome.old.path) != outcome.old:",
+        "elif False:",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: the file does not say which of its bytes are dead",
+        "app/publish/laid_file.py",
+        "        **said_of(form),\n",
+        "",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: it is taken for the beginning of a commit that was cut off",
+        "app/publish/reconcile.py",
+        "begins_within = said.flush_offset and said.final is None",
+        "begins_within = said.flush_offset",
+        FINAL,
+    ),
+    Mutant(
+        "laid again: damaged pages are carried over",
+        "app/publish/layer.py",
+        "page_checksum_verification=True",
+        "page_checksum_verification=False",
+        FINAL,
+    ),
+    # --- forgetting ---
+    Mutant(
+        "forget: old bytes stay where the file system has no holes",
+        "app/publish/giving_back.py",
+        "if error.errno not in NO_HOLES or not form.erases:",
+        "if True:",
+        FORGET,
+    ),
+    Mutant(
+        "forget: the rows do not count as removed",
+        "app/publish/publisher.py",
+        "removed_rows=list(removed)",
+        "removed_rows=[]",
+        FORGET,
+    ),
+    Mutant(
+        "forget: a start does not count what a kill left uncounted",
+        "app/publish/interrupted.py",
+        "removed_rows=[] if lost else intent.commit.removed_rows",
+        "removed_rows=[]",
+        FORGET,
+    ),
+    Mutant(
+        "forget: a file that has grown meanwhile loses its new rows",
+        "app/publish/forgetting.py",
+        "elif now != outcome.old:",
+        "elif False:",
+        FORGET,
+    ),
+    Mutant(
+        "forget: the journal keeps its newest segment",
+        "app/run/forget.py",
+        "    parts.journal.roll()\n",
+        "",
+        "pytest tests/http/test_forget.py",
+    ),
     # --- questions ---
     Mutant(
         "question: DuckDB may open files",
@@ -549,14 +685,14 @@ MUTANTS: Final = (
     Mutant(
         "question: files of every workspace",
         "app/query/snapshot.py",
-        "            (self.workspace_id is None or file.workspace_id == self.workspace_id)",
-        "            True",
+        "        if self.workspace_id is not None and file.workspace_id != self.workspace_id:",
+        "        if False:",
         QUESTIONS,
     ),
     Mutant(
         "question: unpublished rows of every workspace",
         "app/query/snapshot.py",
-        "(selection.workspace_id in (None, daily.workspace_id))",
+        "selection.workspace_id in (None, partition.workspace_id)",
         "True",
         QUESTIONS,
     ),

@@ -19,7 +19,7 @@ from app.errors import OutcomeUnknown
 from app.journal.policy import JournalPolicy
 from app.metrics import Metrics
 from app.parquet.partition import Partition
-from app.publish.intake import FlushResult
+from app.publish.intake import FlushResult, NotPublished
 from app.publish.paths import SinkPaths
 from app.publish.rotation import WriterPolicy
 from app.publish.writer import Writer
@@ -43,7 +43,11 @@ SMALL: Final = Policies(
     deduplication=DeduplicationPolicy(),
     journal=JournalPolicy(segment_bytes=4_000),
     writer=WriterPolicy(
-        row_group_rows=60, max_file_bytes=12 << 10, max_partitions_per_commit=3, max_buffered_bytes=20_000
+        row_group_rows=60,
+        max_file_bytes=12 << 10,
+        max_partitions_per_commit=3,
+        max_buffered_bytes=20_000,
+        max_journal_bytes=16_000,
     ),
     reserve_bytes=1_000,
     drain_timeout_s=0.0,
@@ -57,7 +61,10 @@ class Ended(Exception):
 
 
 class Process:
-    """One life of the service on a disk. clock: ms since the epoch, in a list, so that it can be moved."""
+    """One life of the service on a disk. clock: ms since the epoch, and ms on a clock that is never set.
+
+    carrying: numbers of the calls that carry rows over.
+    """
 
     def __init__(
         self, disk: SimulatedDisk, clock: list[int], metrics: Metrics, fault: Fault | None = None
@@ -71,11 +78,12 @@ class Process:
             SMALL,
             metrics,
             lambda: clock[0],
-            lambda: clock[0],
+            lambda: clock[1],
             self._failed.set,
             new_writer=partial(_SteppedWriter, self),
         )
         self._writer: _SteppedWriter | None = None
+        self.carrying: set[int] = set()
 
     def do(self, act: Callable[[], object]) -> None:
         """Carries something out. Raises Ended when the process does not survive it."""
@@ -114,7 +122,13 @@ class Process:
         return answers[0]
 
     def flush(self) -> None:
-        self.do(lambda: self.service.flush().result(0))
+        """Of all that can be published now: a partition may be blocked, or wait for its next try."""
+
+        def act() -> None:
+            with contextlib.suppress(NotPublished):
+                self.service.flush().result(0)
+
+        self.do(act)
 
     def turn(self) -> None:
         """What the writer does at a tick, and what is looked at every second."""
@@ -150,6 +164,8 @@ class _SteppedWriter(Writer):
         super().__init__(*arguments, **named)
         self._process = process
         process._writer = self
+        self._carry_over = self.carrier._carry
+        self.carrier._carry = self._carry  # type: ignore[method-assign]
 
     def start(self) -> None:
         pass
@@ -165,6 +181,13 @@ class _SteppedWriter(Writer):
         self._until(lambda: self.buffered_rows == 0, everything=True)
         return self.buffered_rows == 0
 
+    def _carry(self, *arguments: Any) -> bool:
+        begun = len(self._process.fs.calls)
+        try:
+            return self._carry_over(*arguments)
+        finally:
+            self._process.carrying |= set(range(begun, len(self._process.fs.calls) + 1))
+
     def step(self, everything: bool = False) -> None:
         try:
             self.turn(everything=everything)
@@ -179,7 +202,9 @@ class _SteppedWriter(Writer):
             self.step(everything)
             if holds() or self._process.service.fatal is not None:
                 return
-            self._process.clock[0] += self._policy.retry_ms_max
+            clock = self._process.clock
+            clock[:] = [each + self._policy.retry_ms_max for each in clock]
             if trial >= MENDED_AFTER and fault is not None and fault.fired:
                 fault.forever = False
-        raise AssertionError("the writer does not come to an end")
+        if self._process.fs.disk.blocked is None:
+            raise AssertionError("the writer does not come to an end")

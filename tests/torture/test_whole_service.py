@@ -8,6 +8,7 @@ import pytest
 from tests.torture.parts import Result
 from tests.torture.whole_service import (
     any_fault,
+    any_fault_while_blocked,
     crash_everywhere,
     crash_in_recovery,
     error_everywhere,
@@ -28,7 +29,8 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("campaign", "size"), [(model, 20), (failed_syncs, 5), (any_fault, 40), (power_loss, 200)]
+    ("campaign", "size"),
+    [(model, 20), (failed_syncs, 5), (any_fault, 40), (any_fault_while_blocked, 20), (power_loss, 200)],
 )
 def test_what_was_acknowledged_is_in_the_files_once_whatever_fails(
     campaign: Callable[[int, int], Result], size: int
@@ -47,6 +49,7 @@ def test_what_was_acknowledged_is_in_the_files_once_whatever_fails(
         (crash_everywhere, 1),
         (error_everywhere, 1),
         (failed_syncs, 20),
+        (any_fault_while_blocked, 200),
         (power_loss, 5_000),
         (crash_in_recovery, 500),
     ],

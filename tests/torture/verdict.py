@@ -37,6 +37,7 @@ class PowerCuts:
 
 def check(world: World, disk: SimulatedDisk) -> list[str]:
     """Start on `disk`, publish all, compare with what was sent; then start once more. `disk` is used up."""
+    disk.blocked = None
     try:
         wrong, left = _start_and_flush(world, disk)
         before = data_files(disk)
@@ -60,7 +61,7 @@ def _start_and_flush(world: World, disk: SimulatedDisk) -> tuple[list[str], list
         process.turn()
         wrong, _ = account(process)
         writer = process.service._open_parts().writer
-        buffered = {workspace: writer.waiting_share_of(workspace) for workspace in WORKSPACES}
+        buffered = {workspace: writer.waiting_of(workspace, 1 << 40) for workspace in WORKSPACES}
         left = [f"buffered after a flush: {buffered}"] * (any(buffered.values()) or writer.buffered_bytes > 0)
         return wrong, left
     finally:

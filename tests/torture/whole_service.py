@@ -21,11 +21,12 @@ import pyarrow as pa
 
 from tests.support.simulated_disk import Fault, faults_of
 from tests.torture.parts import WHOLE, Part, Result, in_processes
-from tests.torture.stepped_service import Ended, Process
+from tests.torture.stepped_service import PATHS, Ended, Process
 from tests.torture.verdict import PowerCuts, check
-from tests.torture.world import WEIGHTS, WITHOUT_ENDS, World
+from tests.torture.world import WEIGHTS, WITHOUT_ENDS, WORKSPACES, World
 
 STEPS_PER_PROCESS: Final = 10
+STEPS_WHILE_BLOCKED: Final = 25
 STATES_PER_LIFE: Final = 10
 RECOVERIES_PER_LIFE: Final = 20
 
@@ -50,9 +51,19 @@ def model(seed: int, size: int, until_violated: bool = False, steps: int = 40, p
 
 def _life(seed: str, faults: dict[int, Fault] | None = None) -> World:
     """Two processes: the second finds what a kill of the first has left."""
+    return _lived(World(seed), STEPS_PER_PROCESS, faults)
+
+
+def _blocked_life(seed: str, faults: dict[int, Fault] | None = None) -> World:
+    """The same, while nothing of one workspace can be published, for longer than the journal has room."""
     world = World(seed)
-    if not world.live(STEPS_PER_PROCESS, WITHOUT_ENDS, faults):
-        world.live(STEPS_PER_PROCESS, WITHOUT_ENDS, faults)
+    world.disk.blocked = PATHS.data / str(WORKSPACES[0])
+    return _lived(world, STEPS_WHILE_BLOCKED, faults)
+
+
+def _lived(world: World, steps: int, faults: dict[int, Fault] | None) -> World:
+    if not world.live(steps, WITHOUT_ENDS, faults):
+        world.live(steps, WITHOUT_ENDS, faults)
     return world
 
 
@@ -118,17 +129,27 @@ def _failing_datasyncs(calls: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 def any_fault(seed: int, size: int, until_violated: bool = False, part: Part = WHOLE) -> Result:
     """`size` faults of any kind at any call of either process, each in a life of its own."""
-    result = Result("any_fault", seed, until_violated=until_violated)
+    return _any_fault(Result("any_fault", seed, until_violated=until_violated), size, part, _life)
+
+
+def any_fault_while_blocked(seed: int, size: int, until_violated: bool = False, part: Part = WHOLE) -> Result:
+    """The same in lives in which rows are carried over: most faults are at calls that do that."""
+    result = Result("any_fault_while_blocked", seed, until_violated=until_violated)
+    return _any_fault(result, size, part, _blocked_life)
+
+
+def _any_fault(result: Result, size: int, part: Part, live: Callable[..., World]) -> Result:
     for number in part.of(size):
-        life = f"{seed} {number}"
+        life = f"{result.seed} {number}"
         rng = random.Random(f"any {life}")
-        calls = _life(life).calls
+        world = live(life)
         process = rng.randrange(2)
-        at, kind = rng.choice([*_faults(calls[process], True), *_faults(calls[process], False)])
+        chosen = [*_faults(world.calls[process], True), *_faults(world.calls[process], False)]
+        carrying = [each for each in chosen if each[0] in world.carrying[process]]
+        at, kind = rng.choice(carrying if carrying and rng.random() < 0.7 else chosen)
         fault = Fault(at, kind, not kind.startswith("crash") and rng.random() < 0.5)
-        _judge(
-            result, _life(life, {process: fault}), fault, f"life {number}, process {process}, {fault}", rng
-        )
+        where = f"life {number}, process {process}, {fault}"
+        _judge(result, live(life, {process: fault}), fault, where, rng)
         if result.ended:
             break
     return result
@@ -193,6 +214,7 @@ CAMPAIGNS = {
         error_everywhere,
         failed_syncs,
         any_fault,
+        any_fault_while_blocked,
         power_loss,
         crash_in_recovery,
     )

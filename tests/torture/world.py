@@ -20,7 +20,7 @@ from tests.support.service import KEYS
 from tests.support.simulated_disk import Fault, SimulatedDisk
 from tests.torture.kill_campaign import encode
 from tests.torture.ledger import Batch, Outcome
-from tests.torture.stepped_service import Ended, Process
+from tests.torture.stepped_service import PATHS, Ended, Process
 
 WORKSPACES: Final = (1, 2, 3)
 OPERATIONS: Final = (
@@ -35,9 +35,10 @@ OPERATIONS: Final = (
     "kill",
     "power",
     "fault",
+    "block",
 )
-WEIGHTS: Final = (10, 3, 1, 2, 5, 2, 1, 1, 1, 1, 1)
-WITHOUT_ENDS: Final = (10, 3, 1, 2, 5, 2, 1, 0, 0, 0, 0)
+WEIGHTS: Final = (10, 3, 1, 2, 5, 2, 1, 1, 1, 1, 1, 1)
+WITHOUT_ENDS: Final = (10, 3, 1, 2, 5, 2, 1, 0, 0, 0, 0, 1)
 
 
 DAYS: Final = 60
@@ -58,11 +59,12 @@ class World:
     def __init__(self, seed: str) -> None:
         self.random = random.Random(seed)
         self.disk = SimulatedDisk()
-        self.clock = [NOON_MS]
+        self.clock = [NOON_MS, NOON_MS]
         self.metrics = Metrics(CollectorRegistry())  # of all its processes: making them takes a while
         self.sent: list[Sent] = []
         self.violations: list[str] = []
         self.calls: list[list[str]] = []
+        self.carrying: list[set[int]] = []
         self.opening: list[int] = []
         self._next = 1
         self._process: Process | None = None
@@ -96,6 +98,7 @@ class World:
     def _begin(self, fault: Fault | None) -> Process:
         process = Process(self.disk, self.clock, self.metrics, fault)
         self.calls.append(process.fs.calls)
+        self.carrying.append(process.carrying)
         process.open()
         self.opening.append(len(process.fs.calls))
         self._process = process
@@ -114,7 +117,8 @@ class World:
             case "turn":
                 process.turn()
             case "time":
-                self.clock[0] += self.random.choice((1_000, 61_000, 3_600_000))
+                passed_ms = self.random.choice((1_000, 61_000, 3_600_000))
+                self.clock[:] = [each + passed_ms for each in self.clock]
             case "jump":
                 self.clock[0] += self.random.randint(-2 * DAY_MS, 2 * DAY_MS)
             case "restart":
@@ -124,6 +128,9 @@ class World:
                 process.kill()
                 self._process = None
                 self.disk = self.disk.after_power_loss(self.random) if operation == "power" else self.disk
+            case "block":
+                folder = PATHS.data / str(self.random.choice(WORKSPACES))
+                self.disk.blocked = folder if self.disk.blocked is None else None
             case "fault":
                 kind = self.random.choice(("crash_before", "crash_after", "EIO"))
                 at = len(process.fs.calls) + self.random.randrange(40)
@@ -229,13 +236,12 @@ def account(process: Process) -> tuple[list[str], Counter[tuple[int, str]]]:
     """What does not add up in the account, and the rows accepted by workspace and kind."""
     wrong: list[str] = []
     accepted: Counter[tuple[int, str]] = Counter()
-    lines = process.service.status()["rows"]
-    assert isinstance(lines, list)
+    lines = process.service.status().rows
     for line in lines:
-        accepted[line["workspace_id"], line["kind"]] = line["accepted"]
+        accepted[line.workspace_id, line.kind.value] = line.accepted
         if (
-            line["accepted"] != line["published"] + line["buffered"] + line["quarantined"] + line["removed"]
-            or line["quarantined"]
+            line.accepted != line.published + line.buffered + line.quarantined + line.removed
+            or line.quarantined
         ):
             wrong.append(f"the account does not add up: {line}")
     used = usage(process)

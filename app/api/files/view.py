@@ -175,7 +175,7 @@ def _row_group(group: Any) -> RowGroupFacts:
 
 
 def render_file_page(file: DataFile, inside: Inside, viewer: Viewer) -> str:
-    state = "complete: it never changes again" if file.sealed else "growing: a flush appends to it"
+    state = "complete: no row is added any more" if file.sealed else "growing: a flush appends to it"
     all_bytes = sum(column.bytes for column in inside.columns) or 1
     columns = render_table(
         (

@@ -101,6 +101,7 @@ def data_file_example() -> JsonObject:
         "kind": "events",
         "rows": 48210,
         "bytes": 3120455,
+        "disk_bytes": 3120455,
         "min_timestamp": 1790000000000,
         "max_timestamp": 1790003599000,
         "compression": "snappy",

@@ -173,7 +173,7 @@ def _from_number(number: float) -> int:
     if number == 0:
         return _NOW
     size = abs(number)
-    if not size < _INT64.max:
+    if not _INT64.min <= number <= _INT64.max:
         raise ValueError(_BEYOND_ALL_UNITS)
     if size < _SECONDS_END:
         # A fraction of seconds is read to the microsecond: in binary, .123 is a little less.

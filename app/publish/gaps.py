@@ -1,0 +1,27 @@
+"""What the files of a partition held once and do not hold any more."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from app.parquet.data_file import DataFile, FileState
+
+
+class Gap(NamedTuple):
+    """LSNs from first to last whose rows are in no file, but for those that another file has: `kept`."""
+
+    first: int
+    last: int
+    kept: tuple[tuple[int, int], ...]
+
+    def __contains__(self, lsn: object) -> bool:
+        if not isinstance(lsn, int) or not self.first <= lsn <= self.last:
+            return False
+        return not any(first <= lsn <= last for first, last in self.kept)
+
+
+def gaps_of(files: Iterable[DataFile]) -> list[Gap]:
+    """What a partition's files do not hold any more. A frame whose rows are in part in a file is no gap."""
+    known = list(files)
+    there = [file for file in known if file.state is not FileState.REMOVED and file.rows]
+    kept = tuple((file.first_lsn, file.last_lsn) for file in there)
+    return [Gap(file.last_lsn + 1, file.lost_through, kept) for file in known if file.lost_through]
