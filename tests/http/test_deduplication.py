@@ -16,7 +16,8 @@ CONFIG = {"journal": {"segment_size": "4KiB"}, "sinks.parquet": {"flush_interval
 BACKENDS = (
     "directory",
     "bucket",
-    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables", "workers", "happened")),
+    "happened",
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables", "workers")),
 )
 BATCH_ID = 0xFEED_0000_0000_0001
 

@@ -15,7 +15,8 @@ from tests.support.service import KEYS, Service
 BACKENDS = (
     "directory",
     "bucket",
-    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables", "workers", "happened")),
+    "happened",
+    *(pytest.param(name, marks=pytest.mark.heavy) for name in ("kafka", "tables", "workers")),
 )
 
 KEY = bytes.fromhex(KEYS[1])
