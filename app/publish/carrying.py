@@ -16,6 +16,7 @@ import pyarrow as pa
 from app.parquet.partition import Origin, origin_of
 from app.publish.buffer import Buffers, PartitionRows
 from app.publish.carried import Carried
+from app.publish.intake import FlushCommand
 from app.publish.publisher import Publisher
 from app.publish.reading_back import BackReader
 from app.publish.rotation import WriterPolicy
@@ -37,7 +38,8 @@ where the disk has no room."""
 class Carrier:
     """For the writer thread alone, but for `begin`. Nothing is carried over before that.
 
-    order: while it is held, nothing is appended to the journal that is not put.
+    order: while it is held, nothing is appended to the journal that is not put. in_hand: rows that are in no
+    buffer at the moment.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Carrier:
         journal_bytes: Callable[[], int],
     ) -> None:
         self.order = threading.Lock()
+        self.in_hand: list[PartitionRows] = []
         self._append: Append | None = None
         self._buffers = buffers
         self._back_reader = back_reader
@@ -63,10 +66,11 @@ class Carrier:
         """All that the journal has was put."""
         self._append = append
 
-    def turn(self, last_lsn: int, take_in: Callable[[], None]) -> bool:
+    def turn(self, last_lsn: int, take_in: Callable[[], None], commands: Sequence[FlushCommand]) -> bool:
         """Carry a piece over where that is needed, and return whether there is more to be done at once.
 
-        last_lsn: of the newest frame that was taken in. take_in: takes what was put.
+        last_lsn: of the newest frame that was taken in. take_in: takes what was put. commands: those that
+        wait, also the ones that are taken in.
         """
         append, reader = self._append, self._back_reader
         if append is None or reader is None or not (self._publisher.may_try() and self._publisher.is_idle):
@@ -83,7 +87,7 @@ class Carrier:
             self._through = (oldest + last_lsn) // 2
             self._rows = 0
         rows = next(self._in_the_way(self._through), None)
-        if rows is not None and self._carry(rows, append, reader, take_in):
+        if rows is not None and self._carry(rows, append, reader, take_in, commands):
             return True
         if self._rows:
             log.info("%d rows that cannot be published were moved to the end of the journal", self._rows)
@@ -99,28 +103,39 @@ class Carrier:
                 yield rows
 
     def _carry(
-        self, rows: PartitionRows, append: Append, reader: BackReader, take_in: Callable[[], None]
+        self,
+        rows: PartitionRows,
+        append: Append,
+        reader: BackReader,
+        take_in: Callable[[], None],
+        commands: Sequence[FlushCommand],
     ) -> bool:
         """Whether a piece of them was carried over."""
         partition = rows.partition
+        # A few rows may lie far apart in the journal: nobody waits while they are looked for.
+        if rows.rows_in_journal:
+            self.in_hand = reader.take(self._buffers, [rows], PIECE_BYTES)
+        else:
+            self.in_hand = self._buffers.take([partition])
+        if not self.in_hand:
+            return True  # that part of the journal has none of them
+        [piece] = self.in_hand
+        origin, frames = origin_of(partition, piece.first_lsn, piece.last_lsn), _frames(piece)
         with self.order:
             take_in()
-            if rows.rows_in_journal:
-                taken = reader.take(self._buffers, [rows], PIECE_BYTES)
-            else:
-                taken = self._buffers.take([partition])
-            if not taken:
-                return True  # that part of the journal has none of them
-            [piece] = taken
-            origin = origin_of(partition, piece.first_lsn, piece.last_lsn)
-            appended = append(origin, _frames(piece))
+            appended = append(origin, frames)
+            taken, self.in_hand = self.in_hand, []
             if appended is None:
                 self._buffers.restore(taken)
                 return False
             first, last = appended
             self._publisher.carry(Carried(origin=origin, first_lsn=first, last_lsn=last))
             buffer = self._buffers.open(partition, first, piece.oldest_ms, piece.opened_ms)
+            buffer.oldest_ms = min(buffer.oldest_ms, piece.oldest_ms)
             buffer.add_in_journal(last, piece.rows, piece.bytes)
+        for command in commands:
+            if partition in command.waiting:
+                command.waiting[partition] = last
         self._rows += piece.rows
         return True
 

@@ -247,7 +247,7 @@ class Writer:
             )
             if self._publisher.is_idle:
                 self._passed.turn(self._has_rows)
-        if not everything and self.carrier.turn(self._last_lsn, self._take_in):
+        if not everything and self.carrier.turn(self._last_lsn, self._take_in, self._commands):
             self._measure()
             more = True
         self._let_go()
@@ -309,7 +309,7 @@ class Writer:
         return self._timer() - max(open_for_ms, 0)
 
     def _accept(self, command: FlushCommand) -> None:
-        for rows in (*self._publisher.unfinished, *self._buffers):
+        for rows in (*self._publisher.unfinished, *self.carrier.in_hand, *self._buffers):
             if command.concerns(rows.partition):
                 command.waiting[rows.partition] = rows.last_lsn
         self._intake.taken()
