@@ -1,9 +1,9 @@
 """The rules of the repository that a program can see. Each is a sentence of docs/ARCHITECTURE.md."""
 
 import ast
+import functools
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +52,7 @@ SYNCING: Final = {"fsync", "fdatasync", "sync_file_range", "rename", "renames", 
 WEB: Final = {"fastapi", "starlette", "uvicorn"}
 
 
+@functools.cache
 def tracked() -> list[Path]:
     done = subprocess.run(
         ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True
@@ -59,14 +60,18 @@ def tracked() -> list[Path]:
     return [path for name in done.stdout.split("\0") if name and (path := REPOSITORY / name).is_file()]
 
 
-def texts() -> Iterator[tuple[str, str]]:
+@functools.cache
+def texts() -> list[tuple[str, str]]:
+    found = []
     for path in tracked():
         try:
-            yield str(path.relative_to(REPOSITORY)), path.read_text("utf-8")
+            found.append((str(path.relative_to(REPOSITORY)), path.read_text("utf-8")))
         except UnicodeDecodeError:
             continue
+    return found
 
 
+@functools.cache
 def sources() -> dict[str, ast.Module]:
     """The trees of the service's own modules by dotted name below `app`, generated ones left out."""
     found = {}
@@ -78,6 +83,7 @@ def sources() -> dict[str, ast.Module]:
     return found
 
 
+@functools.cache
 def imports(tree: ast.Module) -> set[str]:
     """Every module that is imported, wherever in the module; `from a import b` counts as a and as a.b."""
     found = set()
