@@ -42,12 +42,12 @@ class TailEndpoint:
         tap: Tap | None,
         absent: str,
         authorise: Callable[[Scope], Access],
-        is_stopping: Callable[[], bool],
+        is_ending: Callable[[], bool],
     ) -> None:
         self._tap = tap
         self._absent = absent
         self._authorise = authorise
-        self._is_stopping = is_stopping
+        self._is_ending = is_ending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         access = self._authorise(scope)
@@ -81,7 +81,7 @@ class TailEndpoint:
         self, listener: Listener, wanted: RowFilter, send: Send, leaving: "asyncio.Future[None]"
     ) -> None:
         quiet = 0
-        while not leaving.done() and not self._is_stopping():
+        while not leaving.done() and not self._is_ending():
             taken, missed = await listener.take(TICK_S)
             text = await asyncio.to_thread(_events, taken, listener.workspace_id, wanted) if taken else b""
             if missed:

@@ -22,6 +22,7 @@ from app.commit.group import GroupCounts
 from app.commit.group_queue import Gathered, GroupPolicy, GroupQueue
 from app.commit.handover import Handover
 from app.commit.store import NotStored, Store
+from app.commit.to_loop import call_on
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ class Pipeline(Generic[Item, Grouped]):
         if self._loop is None:
             _deliver(replies, answers)
         else:
-            self._loop.call_soon_threadsafe(_deliver, replies, answers)
+            call_on(self._loop, _deliver, replies, answers)
 
 
 def _deliver(replies: Sequence[Callable[[Any], None]], answers: Sequence[Any]) -> None:

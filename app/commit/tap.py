@@ -5,7 +5,6 @@ is slow misses rows, and is told how many. All other work is done on the listene
 """
 
 import asyncio
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from app.commit.to_loop import call_on
 from app.kinds import Kind
 
 ROWS_MAX: Final = 10_000
@@ -66,8 +66,7 @@ class Listener:
                 self._waiting.append(Watched(kind, rows, take))
                 self._rows += take
                 self._bytes += rows.nbytes
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who listens
-            self._loop.call_soon_threadsafe(self._wake.set)
+        call_on(self._loop, self._wake.set)
 
     def wake(self) -> None:
         """Ends a `take` that waits, on the event loop."""

@@ -33,7 +33,7 @@ class Beside(Generic[T]):
         self._share = share
         self._tasks: SimpleQueue[Callable[[Rest], T] | None] = SimpleQueue()  # one at a time
         self._outcomes: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
-        self._stopping = threading.Event()
+        self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self.is_busy = False
 
@@ -43,7 +43,7 @@ class Beside(Generic[T]):
 
     def stop(self) -> None:
         """What is under way is given up."""
-        self._stopping.set()
+        self._ended.set()
         if self._thread is not None:
             self._tasks.put(None)
             self._thread.join(STOP_S)
@@ -78,5 +78,5 @@ class Beside(Generic[T]):
 
     def _rest(self, worked_s: float) -> None:
         pause_s = worked_s * (1 - self._share) / self._share
-        if self._stopping.wait(min(pause_s, PAUSE_S_MAX)):
+        if self._ended.wait(min(pause_s, PAUSE_S_MAX)):
             raise Stopped

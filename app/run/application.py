@@ -65,10 +65,10 @@ def create_app(
     settings: Settings,
     request_exit: Callable[[], None] = lambda: None,
     crew: Crew | None = None,
-    is_stopping: Callable[[], bool] = lambda: False,
+    is_ending: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
     """request_exit: asks the server to end when the service cannot go on (app.state.service.fatal says why).
-    crew: the processes that take batches, where this one does not. is_stopping: whether the server is to end.
+    crew: the processes that take batches, where this one does not. is_ending: whether the server is to end.
 
     Raises KeyFileError when the key file cannot be used.
     """
@@ -115,7 +115,7 @@ def create_app(
     parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
     if settings.server.role != "writer":
         add_ingest_calls(app, settings, parts)
-    _add_admin_calls(app, settings, service, keys, ids, registry, crew, asking, is_stopping, history)
+    _add_admin_calls(app, settings, service, keys, ids, registry, crew, asking, is_ending, history)
     install_error_responses(app, ids)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
@@ -195,7 +195,7 @@ def _add_admin_calls(
     registry: CollectorRegistry,
     crew: Crew | None,
     asking: Asking,
-    is_stopping: Callable[[], bool],
+    is_ending: Callable[[], bool],
     history: History,
 ) -> None:
     token = settings.auth.admin_token
@@ -213,7 +213,7 @@ def _add_admin_calls(
     app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
     questions = QueryEndpoint(asking.ask, asking.absent, auth.authorise, settings.server.request_timeout)
     app.router.routes.append(Route("/query", questions, methods=["POST"]))
-    tail = TailEndpoint(asking.watched, asking.not_watched, auth.authorise, is_stopping)
+    tail = TailEndpoint(asking.watched, asking.not_watched, auth.authorise, is_ending)
     app.router.routes.append(Route("/tail", tail, methods=["GET"]))
     app.include_router(status_router(service.status, auth.authorise_admin, service.refusals, auth.authorise))
     knows_bytes = settings.journal.type == "local"
