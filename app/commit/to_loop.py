@@ -13,6 +13,6 @@ def call_on(
     callback: Callable[[*Arguments], object],
     *arguments: *Arguments,
 ) -> None:
-    """Have the loop call it, and wake it. Nothing happens where it has ended, and with it those who waited."""
+    """Have the loop call it, and wake it. Nothing happens where it has ended: nobody waits there."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(callback, *arguments)
