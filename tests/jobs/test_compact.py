@@ -35,6 +35,8 @@ PARTITIONS: Final = {
     f"events/1/{HOURLY_DAY}T12",
 }
 SINK: Final = {"max_file_size": "30KB", "flush_interval": "3600s"}
+CONFIG: Final = {"sinks.parquet": SINK, "sinks.parquet.final": {"enabled": False}}
+"""Files are not laid again: the job leaves a partition that changes meanwhile to its next run."""
 
 AFTERWARDS: Final = "2026-03-05T08:00:00+00:00"
 SEAL_SECONDS_MAX: Final = 120.0
@@ -101,12 +103,12 @@ def rows_of(call: str, day: str, workspace: int, first: int = 0, count: int = RO
 
 def write_lake(directory: Path) -> None:
     for day in DAYS:
-        with running_service(directory, {"sinks.parquet": SINK}, clock=f"{day}T12:00:00+00:00") as service:
+        with running_service(directory, CONFIG, clock=f"{day}T12:00:00+00:00") as service:
             for call, workspace in POSTED:
                 for first in range(0, ROWS, ROWS // 3):
                     rows = rows_of(call, day, workspace, first, ROWS // 3)
                     service.post_json(call, rows, workspace=workspace, wait="file")
-    hourly = {"sinks.parquet": {**SINK, "rotation": "hourly"}}
+    hourly = {**CONFIG, "sinks.parquet": {**SINK, "rotation": "hourly"}}
     with running_service(directory, hourly, clock=f"{HOURLY_DAY}T12:10:00+00:00") as service:
         service.post_json("events", rows_of("events", HOURLY_DAY, 1), wait="file")
 
@@ -141,11 +143,11 @@ def come_late(history: History) -> None:
     """Old days get rows that a node had in its journal, and today gets rows, which are none of the job's."""
     for place in (LATE, EXPIRED_AND_LATE):
         call, workspace, day = place.split("/")
-        with running_service(history.directory, {"sinks.parquet": SINK}, f"{day}T18:00:00+00:00") as service:
+        with running_service(history.directory, CONFIG, f"{day}T18:00:00+00:00") as service:
             late = rows_of(call, day, int(workspace), ROWS, LATE_ROWS)
             service.post_json(call, late, workspace=int(workspace), wait="file")
     shutil.copytree(history.lake, history.everything, dirs_exist_ok=True)
-    with running_service(history.directory, {"sinks.parquet": SINK}) as service:
+    with running_service(history.directory, CONFIG) as service:
         service.post_json("events", rows_of("events", "today", 1, count=5), wait="file")
 
 
@@ -157,7 +159,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
     shutil.copytree(history.lake, history.everything)
     with contextlib.ExitStack() as stack:
         # First, since its files are final a minute after its start.
-        service = stack.enter_context(running_service(history.directory, {"sinks.parquet": SINK}, AFTERWARDS))
+        service = stack.enter_context(running_service(history.directory, CONFIG, AFTERWARDS))
         cluster = stack.enter_context(SparkCluster(tmp_path_factory.mktemp("spark"), workers=2))
         job = compact(cluster, history)
         job.read_until("published")
