@@ -98,6 +98,7 @@ torture-service: $(TEST) ## the same of append, publishing and recovery together
 	$(WHOLE_SERVICE) crash_everywhere --size 20
 	$(WHOLE_SERVICE) error_everywhere --size 20
 	$(WHOLE_SERVICE) failed_syncs --size 200
+	$(WHOLE_SERVICE) any_fault_while_blocked --size 1000
 	$(WHOLE_SERVICE) power_loss --size 200000
 	$(WHOLE_SERVICE) crash_in_recovery --size 20000
 	$(WHOLE_SERVICE) model --size 20000 --steps 100
