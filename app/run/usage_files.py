@@ -34,6 +34,13 @@ class UsageFiles:
     def is_new(self) -> bool:
         return not self._fs.exists(self._directory)
 
+    def settle(self) -> None:
+        """Before anything of it is believed: an earlier process may have ended between giving a file its name
+        and making the name durable. Raises OSError, SyncFailed.
+        """
+        if not self.is_new:
+            self._fs.sync_directory(self._directory)
+
     def days(self) -> list[str]:
         """Those that are kept, oldest first. Raises OSError."""
         return sorted(self._known())

@@ -23,6 +23,7 @@ class UsageReplay:
         self._files = files
         self._manifest = manifest
         self._policy = policy
+        files.settle()
         self._begins = files.is_new
         if self._begins:
             count_published(usage, manifest.files())

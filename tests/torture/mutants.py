@@ -21,6 +21,7 @@ JOURNAL_ERROR: Final = "tests.journal.campaigns error_everywhere --seed 1 --size
 JOURNAL_CORRUPT: Final = "tests.journal.campaigns corrupt_everything --seed 1 --size 1 --until-violated"
 WHOLE_POWER: Final = "tests.torture.whole_service power_loss --seed 20261122 --size 1000 --until-violated"
 WHOLE_FAULT: Final = "tests.torture.whole_service any_fault --seed 20261122 --size 400 --until-violated"
+WHOLE_FAULT_1: Final = "tests.torture.whole_service any_fault --seed 1 --size 60 --until-violated"
 WHOLE_SYNCS: Final = "tests.torture.whole_service failed_syncs --seed 20261122 --size 5 --until-violated"
 WHOLE_BLOCKED: Final = (
     "tests.torture.whole_service any_fault_while_blocked --seed 20261122 --size 60 --until-violated"
@@ -282,7 +283,7 @@ MUTANTS: Final = (
         "app/publish/interrupted.py",
         "                self._finish(intent)\n",
         "                pass\n",
-        WHOLE_FAULT,
+        WHOLE_FAULT_1,
     ),
     Mutant(
         "recovery: leftovers of staging stay",

@@ -189,6 +189,8 @@ class _SteppedWriter(Writer):
             self._process.carrying |= set(range(begun, len(self._process.fs.calls) + 1))
 
     def step(self, everything: bool = False) -> None:
+        if self._process.service.fatal is not None:
+            return  # as a thread that has ended
         try:
             self.turn(everything=everything)
         except Exception as error:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from app.api.answers import Status
 from app.commit.usage import UsageByDay
 from app.errors import BatchIdReused, Overloaded, Refused
 from app.kinds import Kind
@@ -233,11 +234,12 @@ def _body(first: int, rows: int, kind: str, workspace: int, flatbuffer: bool) ->
 
 
 def account(process: Process) -> tuple[list[str], Counter[tuple[int, str]]]:
-    """What does not add up in the account, and the rows accepted by workspace and kind."""
+    """What does not add up in the account, and the rows accepted by workspace and kind. Raises Ended."""
     wrong: list[str] = []
     accepted: Counter[tuple[int, str]] = Counter()
-    lines = process.service.status().rows
-    for line in lines:
+    found: list[Status] = []
+    process.do(lambda: found.append(process.service.status()))
+    for line in found[0].rows:
         accepted[line.workspace_id, line.kind.value] = line.accepted
         if (
             line.accepted != line.published + line.buffered + line.quarantined + line.removed
