@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from app.console.show import print_json, print_table, size_text
 from app.console.target import CommandFailed, connection, target_arguments
 from app.kinds import Kind
-from app.load.connection import Answered, NotReached
+from app.load.connection import Answered, Connection, NotReached
 
 EXIT_CODES: Final = "Exit codes: 0 done, 1 the service says no or is not there, 2 wrong command line."
 
@@ -47,9 +47,18 @@ def add_admin(commands: Any) -> None:
 def answer_of(options: argparse.Namespace, method: str, path: str, **parameters: object) -> Any:
     """The JSON of a call. Raises CommandFailed."""
     query = urlencode({name: value for name, value in parameters.items() if value is not None})
-    service = connection(options, os.environ)
+    return _called(connection(options, os.environ), method, f"{path}?{query}" if query else path, None)
+
+
+def answer_to(options: argparse.Namespace, path: str, body: object, patience_s: float) -> Any:
+    """The JSON of a POST of JSON, which may take so long. Raises CommandFailed."""
+    return _called(connection(options, os.environ, patience_s), "POST", path, json.dumps(body).encode())
+
+
+def _called(service: Connection, method: str, path: str, body: bytes | None) -> Any:
+    headers = {} if body is None else {"Content-Type": "application/json"}
     try:
-        answer = service.call(method, f"{path}?{query}" if query else path)
+        answer = service.call(method, path, body, headers)
     except NotReached as error:
         raise CommandFailed(str(error)) from None
     finally:

@@ -1,14 +1,11 @@
 """`parquet-sink forget`: takes rows out of the files and the journal of a running service."""
 
 import argparse
-import json
-import os
 from typing import Any, Final
 
-from app.console.admin import refusal
+from app.console.admin import answer_to
 from app.console.show import print_json, print_table, size_text
-from app.console.target import CommandFailed, connection, target_arguments
-from app.load.connection import NotReached
+from app.console.target import CommandFailed, target_arguments
 
 PATIENCE_S: Final = 6 * 3600.0
 """Every file of a lake may have to be looked at."""
@@ -67,17 +64,8 @@ def _ask(options: argparse.Namespace) -> Any:
         "workspace_id": options.workspace,
         "now": options.now,
     }
-    body = json.dumps({name: value for name, value in given.items() if value is not None}).encode()
-    service = connection(options, os.environ, PATIENCE_S)
-    try:
-        answer = service.call("POST", "/forget", body, {"Content-Type": "application/json"})
-    except NotReached as error:
-        raise CommandFailed(str(error)) from None
-    finally:
-        service.close()
-    if answer.status != 200:
-        raise CommandFailed(refusal(answer))
-    return json.loads(answer.content)
+    body = {name: value for name, value in given.items() if value is not None}
+    return answer_to(options, "/forget", body, PATIENCE_S)
 
 
 def _show(receipt: Any) -> None:

@@ -21,7 +21,6 @@ class CarriedRows:
 
     def __init__(self) -> None:
         self._records: dict[Partition, list[Carried]] = {}
-        self.last_lsn = 0
 
     def take(self, record: Carried) -> None:
         """Takes the place of those whose rows were carried on."""
@@ -31,7 +30,6 @@ class CarriedRows:
             *(each for each in known if each.last_lsn > record.origin.last_lsn),
             record,
         ]
-        self.last_lsn = max(self.last_lsn, record.last_lsn)
 
     def partition_of(self, lsn: int) -> Partition | None:
         """Whose rows count in this frame, of those that were carried over to it."""

@@ -180,9 +180,10 @@ class Manifest:
 
     @property
     def last_carried_lsn(self) -> int:
-        """The highest LSN of a frame that rows were carried over to; 0 for none."""
+        """The highest LSN of a frame that rows were carried over to, and still wait in; 0 for none."""
         with self._lock:
-            return self._carried.last_lsn
+            waiting = self._carried.waiting(self._through)
+            return max((record.last_lsn for record in waiting), default=0)
 
     def recover_lost(self, partition: Partition, rows: int) -> list[DataFile]:
         """The partition's records of lost rows, less these, which came from the journal again."""

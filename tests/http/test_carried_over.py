@@ -1,15 +1,13 @@
 """A partition that cannot be published for long: its rows do not keep the journal from being trimmed."""
 
-import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.asking import query
 from tests.support.payloads import event, numbers
-from tests.support.service import REPOSITORY, Service
+from tests.support.service import Service
 
 HARMED, NEIGHBOUR = 1, 2
 JOURNAL_BYTES = 1_200_000
@@ -35,15 +33,8 @@ def block(service: Service) -> Path:
 
 def asked(service: Service) -> int:
     """How many rows of the harmed workspace `parquet-sink query` sees."""
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "app.cli", "query", "--format", "json",
-            "--config", str(service.directory / "parquet-sink.toml"),
-            f"select count(*) as rows from events where workspace = {HARMED}",
-        ],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    return int(json.loads(done.stdout)[0]["rows"])
+    (found,) = query(service, f"select count(*) as rows from events where workspace = {HARMED}")
+    return int(found["rows"])
 
 
 def fill(service: Service, first: int, times: float) -> int:
@@ -95,3 +86,4 @@ def test_others_go_on_for_longer_than_the_journal_has_room(service: Service) -> 
     assert usage == {HARMED: rows, NEIGHBOUR: rows * 2}
     service.restart()
     assert service.status()["rows"][0]["published"] == rows
+    assert asked(service) == rows, "the journal has none of the frames any more that it once had them in"

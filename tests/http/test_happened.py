@@ -1,16 +1,14 @@
 """`partition_by = "happened"`: a late row is in the file of its own day, once, whatever happens meanwhile."""
 
 import datetime
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from tests.support.asking import asked, query
 from tests.support.payloads import event, log_line, numbers
-from tests.support.service import KEYS, REPOSITORY, NewService, Service, running
+from tests.support.service import NewService, Service, running
 
 BACKENDS = ["directory", "bucket"]
 CLOCK: Final = "2026-03-10T12:00:00+00:00"
@@ -37,26 +35,6 @@ def _table(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     return pq.read_table(path, partitioning=None)
-
-
-def asked(service: Service, sql: str, **params: str) -> Any:
-    headers = {"Authorization": f"Bearer {KEYS[1]}"}
-    answer = service.http.post("/query", content=sql, params=params, headers=headers)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def query(service: Service, sql: str, *options: str) -> Any:
-    config = ["--config", str(service.directory / "parquet-sink.toml")]
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", "query", sql, "--format", "json", *options, *config],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 FIRST: Final = {

@@ -1,15 +1,13 @@
 """`rotation = "monthly"`: one file a month, and what the calls and queries say of its days."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.asking import asked, query
 from tests.support.payloads import event, log_line, numbers
-from tests.support.service import KEYS, REPOSITORY, NewService, Service, running
+from tests.support.service import NewService, Service, running
 
 BACKENDS = ["directory", "bucket"]
 FIRST = "2026-01-30T22:10:00+00:00"
@@ -30,26 +28,6 @@ def started_at(service: Service, clock: str) -> Service:
     service.kill9()
     service.clock = clock
     return service.start()
-
-
-def query(service: Service, sql: str, *options: str) -> Any:
-    config = ["--config", str(service.directory / "parquet-sink.toml")]
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", "query", sql, "--format", "json", *options, *config],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def asked(service: Service, sql: str, **params: str) -> Any:
-    headers = {"Authorization": f"Bearer {KEYS[1]}"}
-    answer = service.http.post("/query", content=sql, params=params, headers=headers)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 @pytest.mark.parametrize("layout", ["plain", "hive"])
