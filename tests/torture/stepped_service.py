@@ -189,8 +189,9 @@ class _SteppedWriter(Writer):
             self._process.carrying |= set(range(begun, len(self._process.fs.calls) + 1))
 
     def step(self, everything: bool = False) -> None:
-        if self._process.service.fatal is not None:
-            return  # as a thread that has ended
+        fatal = self._process.service.fatal
+        if fatal is not None:
+            raise fatal  # its thread has ended, and whoever waits for it is told
         try:
             self.turn(everything=everything)
         except Exception as error:
