@@ -32,6 +32,7 @@ PATHS: Final = SinkPaths(Path("/node/data"), Path("/node/state"))
 ANSWER_SECONDS_MAX: Final = 30.0
 MENDED_AFTER: Final = 2
 STEPS_MAX: Final = 40
+WAITS_MAX: Final = 50
 
 SMALL: Final = Policies(
     admission=AdmissionPolicy(min_free_bytes=0, resume_free_bytes=0, min_free_inodes=0),
@@ -163,6 +164,7 @@ class _SteppedWriter(Writer):
     def __init__(self, process: Process, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._process = process
+        self._waits = 0
         process._writer = self
         self._carry_over = self.carrier._carry
         self.carrier._carry = self._carry  # type: ignore[method-assign]
@@ -204,6 +206,7 @@ class _SteppedWriter(Writer):
         for trial in range(STEPS_MAX):
             self.step(everything)
             if holds() or self._process.service.fatal is not None:
+                self._pass_time(fault)
                 return
             clock = self._process.clock
             clock[:] = [each + self._policy.retry_ms_max for each in clock]
@@ -211,3 +214,11 @@ class _SteppedWriter(Writer):
                 fault.forever = False
         if self._process.fs.disk.blocked is None:
             raise AssertionError("the writer does not come to an end")
+
+    def _pass_time(self, fault: Fault | None) -> None:
+        """A start waits for a disk as long as it fails: time passes meanwhile, and in the end it is mended."""
+        self._waits += 1
+        if self._waits > WAITS_MAX and fault is not None and fault.fired:
+            fault.forever = False
+            clock = self._process.clock
+            clock[:] = [each + self._policy.retry_ms_max for each in clock]
