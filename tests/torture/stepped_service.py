@@ -216,7 +216,7 @@ class _SteppedWriter(Writer):
             raise AssertionError("the writer does not come to an end")
 
     def _pass_time(self, fault: Fault | None) -> None:
-        """A start waits for a disk as long as it fails: time passes meanwhile, and in the end it is mended."""
+        """A start waits for a disk as long as it fails: time passes, and in the end it is mended."""
         self._waits += 1
         if self._waits > WAITS_MAX and fault is not None and fault.fired:
             fault.forever = False
