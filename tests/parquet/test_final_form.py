@@ -116,7 +116,7 @@ def test_the_old_bytes_stay_for_the_grace_and_go_after_it(tmp_path: Path) -> Non
     bench.turn_at(laid_ms + GRACE_MS)
     data = path.read_bytes()
     assert data[:4] == b"PAR1"
-    assert data[4:old_bytes] == bytes(old_bytes - 4)
+    assert not any(data[4:old_bytes])
     assert len(data) == size
     assert path.stat().st_blocks < blocks
     assert published(bench.data) == {PATH: list(range(ROWS * FLUSHES))}
