@@ -275,7 +275,7 @@ def test_text_that_is_not_toml_is_named_with_its_line() -> None:
 def test_journal_and_files_may_not_lie_inside_each_other(journal: str, data: str) -> None:
     (message,) = messages(f'[journal]\npath = "{journal}"\n[sinks.parquet]\npath = "{data}"\n')
 
-    assert "overlap; use two directories side by side" in message
+    assert "overlap; use two separate directories" in message
 
 
 def test_a_link_does_not_hide_that_they_overlap() -> None:

@@ -22,7 +22,7 @@ from app.load.sources import (
 )
 
 SAMPLE_LINES: Final = 100
-"""Elements of a JSON array that are looked at for which keys there are; of JSON Lines, the first bytes."""
+"""Elements of a JSON array that are inspected to find its keys; for JSON Lines, the first bytes."""
 
 LINE_BYTES_MAX: Final = 64 << 20
 
@@ -62,7 +62,8 @@ def batches(source: Source, wishes: Wishes, policy: LoadPolicy, rejected: Reject
             yield batch
     except UnicodeDecodeError as error:
         raise CannotLoad(
-            f"{source.label}: not {wishes.encoding} ({error.reason}); say which it is with --encoding latin-1"
+            f"{source.label}: not {wishes.encoding} ({error.reason}); name the encoding, for example with "
+            "--encoding latin-1"
         ) from None
     except (csv.Error, zlib.error, EOFError, OSError, ValueError, CannotLoad) as error:
         text = str(error)
@@ -136,7 +137,7 @@ def _of_csv(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Reje
             row = {name: value for name, value in fields if value is not None}
             yield _written(mapping, row, source, number, rejected)
         elif record:
-            reason = f"it has {len(record)} fields, and the first line names {len(names)} columns"
+            reason = f"it has {len(record)} fields, but the first line names {len(names)} columns"
             rejected(RefusedRow(source.label, number, reason, ",".join(record).encode()))
             yield b""
         else:

@@ -15,10 +15,10 @@ from app.load.sources import Source
 from app.load.tally import Tally
 
 TICK_S: Final = 0.1
-"""How often progress is told."""
+"""How often progress is reported."""
 
 END_S: Final = 5.0
-"""After an interruption: for the answers that are under way."""
+"""How long to wait for outstanding answers after an interruption."""
 
 
 class Loader:

@@ -21,10 +21,10 @@ KEY_BY_COLUMN: Final[Mapping[Kind, Mapping[str, str]]] = MappingProxyType(
         Kind.SNAPSHOTS: {},
     }
 )
-"""The columns of published files by other names than JSON has for them."""
+"""Columns of published files whose names differ from those in JSON."""
 
 DOCUMENTS: Final = frozenset({"properties", "traits", "context", "data", "payload", "metrics"})
-"""Keys whose values are JSON objects, also where a file holds them as text."""
+"""Keys whose values are JSON objects, even if a file holds them as text."""
 
 IDS: Final = frozenset({"device_id", "session_id"})
 

@@ -6,7 +6,8 @@ import msgspec
 
 BATCH_BYTES: Final = 4_000_000
 BATCH_ROWS: Final = 50_000
-"""Below what a service takes by default. Where it takes less, a batch that is too large is halved."""
+"""Less than a service accepts by default. If it accepts less than that, a batch that is too large is
+halved."""
 
 
 class LoadPolicy(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ PAUSE_MAX_S: Final = 10.0
 
 AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504, 507})
 
-NOT_NAMED: Final = "refused without a reason, since the service names only the first of a batch"
+NOT_NAMED: Final = "refused; the service gives reasons only for the first refused rows of a batch"
 
 
 class Stopped(Exception):

@@ -19,7 +19,7 @@ from app.load.policy import CannotLoad
 HEAD_BYTES: Final = 64 << 10
 
 DOCUMENT_BYTES_MAX: Final = 2 << 30
-"""Of a JSON array, which is read as a whole; JSON Lines may be as long as they like."""
+"""Limit for a JSON array, which is read as a whole; JSON Lines files may have any length."""
 
 CSV_FIELD_BYTES_MAX: Final = 16 << 20
 ARROW_ROWS: Final = 16_384
@@ -76,10 +76,10 @@ def find_sources(names: Sequence[str]) -> list[Source]:
     for name in names:
         matches = [name] if name == "-" or os.path.exists(name) else sorted(glob.glob(name, recursive=True))
         if not matches:
-            raise CannotLoad(f"{name}: there is no such file")
+            raise CannotLoad(f"{name}: file not found")
         found.update(dict.fromkeys(match for match in matches if match == "-" or not os.path.isdir(match)))
     if not found:
-        raise CannotLoad(f"{', '.join(names)}: a directory; name its files, as 'data/*.parquet'")
+        raise CannotLoad(f"{', '.join(names)}: a directory; name the files in it, such as 'data/*.parquet'")
     return [Source(name) for name in found]
 
 
@@ -180,7 +180,8 @@ def document_lines(stream: IO[bytes]) -> Iterator[bytes]:
     text = read_exactly(stream, DOCUMENT_BYTES_MAX + 1).removeprefix(b"\xef\xbb\xbf")
     if len(text) > DOCUMENT_BYTES_MAX:
         raise CannotLoad(
-            f"a JSON array may have {DOCUMENT_BYTES_MAX >> 30} GiB; make it JSON Lines (jq -c '.[]')"
+            f"a JSON array may have at most {DOCUMENT_BYTES_MAX >> 30} GiB; convert it to JSON Lines (jq -c "
+            "'.[]')"
         )
     try:
         if text.lstrip()[:1] == b"[":
@@ -188,7 +189,7 @@ def document_lines(stream: IO[bytes]) -> Iterator[bytes]:
         else:
             elements = list(_one_after_the_other(text.decode("utf-8")))
     except (msgspec.DecodeError, ValueError) as error:
-        raise CannotLoad(f"this is no JSON: {error}") from None
+        raise CannotLoad(f"this is not valid JSON: {error}") from None
     for element in elements:
         yield element.replace(b"\n", b" ").replace(b"\r", b" ")
 
@@ -218,7 +219,7 @@ def csv_rows(
     if not names:
         raise CannotLoad("the file is empty")
     if len(set(names)) < len(names) or "" in names:
-        raise CannotLoad("the first line of a CSV file names its columns, each by a name of its own")
+        raise CannotLoad("the first line of a CSV file must name its columns, each with a different name")
     return names, records
 
 

@@ -11,7 +11,7 @@ import orjson
 from app.load.policy import RefusedRow
 
 REASONS_MAX: Final = 50
-"""Kinds of reasons that are kept apart; more are counted together."""
+"""Reasons that are counted separately; further ones are counted together."""
 
 OTHER: Final = "other reasons"
 

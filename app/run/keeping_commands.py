@@ -16,20 +16,24 @@ def add_keeping(commands: Any, file: argparse.ArgumentParser, load: Load) -> Non
     retention = commands.add_parser(
         "retention",
         parents=[file],
-        help="print which files [[retention]] would remove now",
-        description="The service removes them itself while it runs. This reads its directory, whether it "
-        "runs or not, and changes nothing.",
+        help="list the files that [[retention]] would remove now",
+        description="The service removes such files itself while it runs. This command reads its directory, "
+        "whether or not it runs, and changes nothing.",
     )
-    retention.add_argument("--dry-run", action="store_true", required=True, help="print, and change nothing")
+    retention.add_argument(
+        "--dry-run", action="store_true", required=True, help="list the files, change nothing"
+    )
     retention.add_argument("--json", action="store_true", help="for programs")
     retention.set_defaults(command=lambda options: _retention(options, load(options)), host=None, port=None)
     snapshot = commands.add_parser(
         "snapshot",
         parents=[file],
         help="copy all published files and their manifest, while the service runs",
-        description="Rows that are in no file yet are not in it: parquet-sink flush before.",
+        description="Rows that are not in files yet are not included: run parquet-sink flush first.",
     )
-    snapshot.add_argument("directory", type=Path, metavar="DIR", help="is made; must not be there yet")
+    snapshot.add_argument(
+        "directory", type=Path, metavar="DIR", help="directory to create; must not exist yet"
+    )
     snapshot.set_defaults(command=lambda options: _snapshot(options, load(options)), host=None, port=None)
 
 
@@ -44,7 +48,7 @@ def _retention(options: argparse.Namespace, settings: Settings) -> int:
     from app.settings.retention import retention_policy
 
     if not settings.retention:
-        raise CommandFailed("there is no [[retention]] in the configuration: all files are kept")
+        raise CommandFailed("the configuration has no [[retention]]: all files are kept")
     policy = retention_policy(settings.retention)
     try:
         files = would_go(DurableFS(), sink_paths(settings), policy, now_ms())
@@ -63,12 +67,12 @@ def _snapshot(options: argparse.Namespace, settings: Settings) -> int:
     from app.run.snapshot import CannotCopy, take_snapshot
 
     if settings.journal.type == "kafka":
-        raise CommandFailed('with journal.type = "kafka" the commit log stands beside the files: copy both')
+        raise CommandFailed('with journal.type = "kafka" the commit log is stored with the files: copy both')
     try:
         copied = take_snapshot(DurableFS(), sink_paths(settings), options.directory.absolute())
     except (CannotCopy, ManifestDamaged, OSError, SyncFailed) as error:
         raise CommandFailed(str(error)) from None
-    how = "all of them links" if not copied.copied else f"{copied.copied:,} of them copied"
+    how = "all as hard links" if not copied.copied else f"{copied.copied:,} of them byte by byte"
     size = size_text(copied.bytes)
-    print(f"{copied.files:,} files with {copied.rows:,} rows, {size}, {how}, are in {options.directory}")
+    print(f"copied {copied.files:,} files with {copied.rows:,} rows, {size}, {how}, to {options.directory}")
     return 0

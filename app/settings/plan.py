@@ -1,4 +1,4 @@
-"""What the parts of a service are told, all together."""
+"""Turns the settings into the policies, paths and limits that the parts of a service are built from."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -28,14 +28,15 @@ from app.settings.settings import Settings
 from app.submission import DecodePolicy
 
 EARLY_FLUSH_DIRECTORY: Final = 1 << 20
-"""Memory of rows that a file there is grown by for the sake of memory; fewer are left to the journal."""
+"""To save memory, a file in a directory is grown early only by rows that use at least this many bytes; fewer
+are left to the journal."""
 
 EARLY_FLUSH_BUCKET: Final = 32 << 20
-"""The same where each flush makes an object that stays as small as it was."""
+"""The same in a bucket, where each flush makes an object that never grows."""
 
 
 class Policies(msgspec.Struct, frozen=True):
-    """What each part is told; see there. max_delay_s: of JournalStore."""
+    """The policy of each part; each is documented with its class. max_delay_s: for JournalStore."""
 
     admission: AdmissionPolicy
     decode: DecodePolicy
@@ -51,7 +52,7 @@ class Policies(msgspec.Struct, frozen=True):
 
 
 def policies(settings: Settings) -> Policies:
-    """What each part is told."""
+    """The policies that follow from the settings."""
     server, journal, sink = settings.server, settings.journal, settings.sink
     return Policies(
         admission=AdmissionPolicy(
@@ -128,7 +129,7 @@ def layout_of(settings: Settings) -> Layout:
 
 
 def final_policy(settings: Settings) -> FinalPolicy | None:
-    """None where files are not laid again: it is switched off, or published files may not change."""
+    """None if files are not compacted: it is switched off, or published files may not change."""
     sink = settings.sink
     can = sink.directory is not None and settings.journal.type == "local" and not settings.catalog.enabled
     if not can or sink.final.enabled is False:
@@ -145,7 +146,7 @@ def final_policy(settings: Settings) -> FinalPolicy | None:
 
 
 def query_policy(settings: Settings) -> QueryPolicy:
-    """What a question at POST /query may cost."""
+    """What a query at POST /query may cost."""
     query = settings.query
     return QueryPolicy(
         timeout_s=query.timeout,
@@ -161,7 +162,7 @@ def query_policy(settings: Settings) -> QueryPolicy:
 
 
 def lake_of(settings: Settings) -> Lake:
-    """What questions are asked of."""
+    """The files and the journal that queries read."""
     sink = settings.sink
     return Lake(
         data=str(sink.directory.absolute()) if sink.directory else None,
@@ -173,6 +174,6 @@ def lake_of(settings: Settings) -> Lake:
 
 
 def connection_policy(settings: Settings) -> ConnectionPolicy:
-    """What one connection may take."""
+    """The limits of one connection."""
     server = settings.server
     return ConnectionPolicy(server.max_header_size, server.request_timeout, server.keep_alive_timeout)

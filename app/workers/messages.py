@@ -23,10 +23,10 @@ from app.commit.settle import Outcome, Proposal
 from app.commit.store import WhyNot
 
 MESSAGE_BYTES_MAX: Final = 1 << 30
-"""More than any group can hold: a length beyond it is no length."""
+"""More than any group can hold: a larger length is invalid."""
 
 OUTCOMES_BUFFER_BYTES: Final = 4 << 20
-"""How much may be on its way to a worker that does not read."""
+"""How many bytes may be queued for a worker that does not read."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -60,7 +60,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 Family = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]
-"""Of metrics: name, documentation, type, samples as name, labels, value."""
+"""Metrics: name, documentation, type, and samples as name, labels, value."""
 
 
 class Measured(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -177,7 +177,7 @@ class Channel:
         """Raises ConnectionError when the other end is gone."""
         _, descriptors, _, _ = socket.recv_fds(self._connection, 1, 1)
         if not descriptors:
-            raise ConnectionError("the other end is gone")
+            raise ConnectionError("the connection was closed")
         return socket.socket(fileno=descriptors[0])
 
     def close(self) -> None:

@@ -126,7 +126,7 @@ class RemoteStore:
                 self._take(message)
         except BaseException:
             # A thread that has ended would leave clients without an answer for ever.
-            log.exception("this worker cannot go on")
+            log.exception("this worker cannot continue")
         self._lose()
 
     def _take(self, message: ToWorker) -> None:

@@ -108,7 +108,7 @@ def test_a_sound_journal_is_left_as_it_is(killed: Service) -> None:
     before = {path: path.read_bytes() for path in segments(killed)}
     done = repair(killed)
     assert done.returncode == 0, done.stderr
-    assert "is sound" in done.stdout
+    assert "is intact" in done.stdout
     assert {path: path.read_bytes() for path in segments(killed)} == before
     killed.start()
     killed.flush()

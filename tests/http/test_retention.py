@@ -95,7 +95,10 @@ def test_files_that_are_too_old_go_and_the_account_says_so(new_service: NewServi
             "workspace 1 has two retentions; keep one of them",
         ),
         ({"retention": [{"older_than": "9d"}]}, "retention[1].workspace"),
-        (RETENTION | {"catalog": {"type": "iceberg"}}, "files that are listed in tables are not removed yet"),
+        (
+            RETENTION | {"catalog": {"type": "iceberg"}},
+            "files that are registered in tables are not removed yet",
+        ),
         (
             RETENTION | {"journal": {"type": "kafka", "brokers": "b:9092", "topic": "t"}},
             "files are not removed yet",
