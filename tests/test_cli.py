@@ -149,7 +149,7 @@ def test_openapi_goes_to_a_file_or_to_standard_output(tmp_path: Path) -> None:
             '[server]\ntls_certificate = "empty"\ntls_key = "empty"\n',
             "server.tls_certificate, server.tls_key:",
         ),
-        ('[server]\nhost = "::1"\n[journal]\npath = "empty/journal"\n', "no development key can be kept in"),
+        ('[server]\nhost = "::1"\n[journal]\npath = "empty/journal"\n', "cannot store a development key in"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line_and_nothing_is_started(

@@ -213,14 +213,13 @@ REFUSED: Final = [
     (
         '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "logs"\npath = "a"\nname = "a"\n'
         'type = "string"',
-        "sinks.parquet.promote[1].path: 'a' is not a path to a member; "
-        'write it as $.page, $.cart.total or $."a name" (in parquet-sink.toml)',
+        "sinks.parquet.promote[1].path: 'a' is not a path to a field; "
+        'write it like $.page, $.cart.total or $."a name" (in parquet-sink.toml)',
     ),
     (
         '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "logs"\npath = "$.a"\n'
         'name = "level"\ntype = "string"',
-        'sinks.parquet: logs have a column "level" already; give the promoted one another name '
-        "(in parquet-sink.toml)",
+        'sinks.parquet: logs have a column "level" already; rename the promoted one (in parquet-sink.toml)',
     ),
     (
         '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "logs"\npath = "$.a"\nnaem = "a"\n'
@@ -322,7 +321,7 @@ def test_a_weak_or_placeholder_token_is_refused_and_not_shown(token: str) -> Non
             '[journal]\ntype = "kafka"\n[sinks.p]\npath = "p"\n[sinks.p.final]\nenabled = true',
             'type = "kafka"',
         ),
-        ('[sinks.p]\npath = "p"\n[sinks.p.final]\nsort = ["payload"]', '"payload" is no column'),
+        ('[sinks.p]\npath = "p"\n[sinks.p.final]\nsort = ["payload"]', '"payload" is not a column'),
         ('[sinks.p]\npath = "p"\n[sinks.p.final]\nsort = ["level", "level"]', "named twice"),
         ('[sinks.p]\npath = "p"\n[sinks.p.final]\ncompression_level = 3', 'needs final.compression = "zstd"'),
         (

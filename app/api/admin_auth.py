@@ -29,10 +29,10 @@ from app.api.sessions import Sessions
 from app.errors import Forbidden, Unauthenticated
 
 CREDENTIALS_MAX: Final = 3
-"""Credentials that are looked at; a request with more is refused."""
+"""The number of credentials that are checked; a request with more is refused."""
 
 SESSION_KEY: Final = "parquet_sink.session"
-"""In the scope of a request that a session's cookie has authenticated."""
+"""The key in the scope of a request that a session's cookie has authenticated."""
 
 
 class AdminUnauthenticated(Unauthenticated):
@@ -52,7 +52,7 @@ class Access(msgspec.Struct, frozen=True, gc=False):
         if wanted is None:
             return self.workspace_id
         if not self.may_see(wanted):
-            raise Forbidden("This key belongs to another workspace; leave `workspace_id` out.")
+            raise Forbidden("This key belongs to another workspace; leave out `workspace_id`.")
         return wanted
 
 
@@ -96,13 +96,14 @@ class AdminAuth:
             return self.access_of(held, "The session's key")
         if self._token:
             raise AdminUnauthenticated(
-                "This call wants the admin token: send it as `Authorization: Bearer TOKEN`, or as the "
+                "This call requires the admin token: send it as `Authorization: Bearer TOKEN`, or as the "
                 "password of HTTP Basic. A workspace's API key may read that workspace's files."
             )
         if not self._bound_to_loopback:
             raise Forbidden(
-                "The service can be reached from other machines and has no admin token, so this call is "
-                "closed: set auth.admin_token and send it, or send a workspace's API key to read its files."
+                "The service can be reached from other machines but has no admin token, so this call is "
+                "disabled: set auth.admin_token and send it, or send a workspace's API key to read its "
+                "files."
             )
         _refuse_rebound_and_proxied(headers)
         return Access()
@@ -111,13 +112,14 @@ class AdminAuth:
         """Lets pass whom everything is open to. Raises Unauthenticated, Forbidden."""
         if self.authorise(scope).workspace_id is not None:
             raise Forbidden(
-                "A workspace's API key may read its files and flush it; this call wants the admin token."
+                "A workspace's API key may only read and flush its own files; this call requires the admin "
+                "token."
             )
 
     def _of_credentials(self, sent: list[SentCredential]) -> Access:
         access = {self._access(credential) for credential in sent}
         if len(access) > 1:
-            raise AdminUnauthenticated("Credentials that differ were sent; send one.")
+            raise AdminUnauthenticated("Different credentials were sent; send only one.")
         return access.pop()
 
     def _access(self, sent: SentCredential) -> Access:
@@ -127,8 +129,8 @@ class AdminAuth:
         workspace_id = self._keys.lookup(key) if key is not None else None
         if workspace_id is None:
             raise AdminUnauthenticated(
-                f"{sent.place}: neither the admin token nor a workspace's API key. "
-                "(The admin token does not count in a URL, which ends up in logs.)"
+                f"{sent.place}: this is neither the admin token nor a workspace's API key. (The admin token "
+                "is not accepted in a URL, since URLs end up in logs.)"
             )
         return Access(workspace_id)
 
@@ -137,7 +139,7 @@ def _credentials(headers: RawHeaders, query_string: bytes) -> list[SentCredentia
     """All credentials of an admin request, at most a few."""
     sent = [*_admin_headers(headers), *(of_query(query_string) if b"token=" in query_string else ())]
     if len(sent) > CREDENTIALS_MAX:
-        raise AdminUnauthenticated("Too many credentials were sent; send one.")
+        raise AdminUnauthenticated("Too many credentials were sent; send only one.")
     return sent
 
 
@@ -163,7 +165,9 @@ def refuse_unless_own_origin(headers: RawHeaders) -> None:
     """For what comes with a cookie, or sets one: a browser says whose page has sent it. Raises Forbidden."""
     _refuse_other_origins(headers)
     if header(headers, b"origin") is None and _text(headers, b"sec-fetch-site") != "same-origin":
-        raise Forbidden("A call that changes something and comes with a cookie has to name its Origin.")
+        raise Forbidden(
+            "A call that changes something and is authenticated by a cookie must have an Origin header."
+        )
 
 
 def _refuse_other_origins(headers: RawHeaders) -> None:
@@ -172,18 +176,18 @@ def _refuse_other_origins(headers: RawHeaders) -> None:
     site = _text(headers, b"sec-fetch-site")
     foreign = origin is not None and urlsplit(origin.lower()).netloc != host
     if foreign or site in ("cross-site", "same-site"):
-        raise Forbidden("A page of another origin may not call this.")
+        raise Forbidden("Pages of another origin may not make this call.")
 
 
 def _refuse_rebound_and_proxied(headers: RawHeaders) -> None:
     if header(headers, b"x-forwarded-for") is not None or header(headers, b"forwarded") is not None:
         raise Forbidden(
-            "The request came through a proxy, and there is no admin token: set auth.admin_token."
+            "The request came through a proxy, but there is no admin token: set auth.admin_token."
         )
     host = _text(headers, b"host") or ""
     if not _names_loopback(host):
         raise Forbidden(
-            "Without an admin token this call is open to localhost only, and the Host header names another "
+            "Without an admin token this call is open to localhost only, but the Host header names another "
             "host: call it as localhost, or set auth.admin_token."
         )
 

@@ -48,9 +48,7 @@ def credential_of(key: bytes, keys: ApiKeys) -> Credential:
     """The credential of a 16-byte key. Raises Unauthenticated for one that nobody has."""
     workspace_id = keys.lookup(key)
     if workspace_id is None:
-        raise Unauthenticated(
-            "This API key is not known; check the key, or add it to the service's key file."
-        )
+        raise Unauthenticated("Unknown API key; check the key, or add it to the service's key file.")
     return Credential(key, workspace_id)
 
 
@@ -86,7 +84,7 @@ def parse_key(text: bytes) -> bytes | None:
 
 def _same_key(found: bytes | None, key: bytes) -> bytes:
     if found is not None and found != key:
-        raise Unauthenticated("Two API keys that differ were sent; send one.")
+        raise Unauthenticated("Two different API keys were sent; send only one.")
     return key
 
 
@@ -94,7 +92,7 @@ def _key(sent: SentCredential) -> bytes:
     key = parse_key(sent.text)
     if key is None:
         raise Unauthenticated(
-            f"{sent.place}: an API key is exactly {KEY_HEX_CHARACTERS} hex characters; {HOW_TO_SEND_A_KEY}."
+            f"{sent.place}: an API key has exactly {KEY_HEX_CHARACTERS} hex characters; {HOW_TO_SEND_A_KEY}."
         )
     return key
 

@@ -15,12 +15,12 @@ from app.errors import BodyTooLarge, MalformedBatch, RequestError
 DECOMPRESS_INLINE_BYTES_MAX: Final = 2 << 10
 UNPACKED_INLINE_BYTES_MAX: Final = 64 << 10
 INLINE_ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
-"""Bodies up to the first size in one of these encodings are unpacked on the event loop, where a thread costs
-more than they do; those that grow beyond the second are unpacked in a thread all the same. brotli and zstd
-are not among them: a hundred bytes can make them fill a window of MiBs before the first byte comes out."""
+"""Bodies up to the first size in one of these encodings are decompressed on the event loop, since a thread
+would cost more; those that grow beyond the second are moved to a thread after all. brotli and zstd are not
+among them: a hundred bytes can make them fill a window of MiBs before the first byte comes out."""
 
 _LOOSE_CHUNKS_MAX: Final = 256
-"""Chunks kept apart before they are copied together, so that one-byte chunks cannot multiply the memory."""
+"""Chunks kept separately before they are joined, so that one-byte chunks cannot multiply the memory."""
 
 
 class ClientDisconnected(Exception):

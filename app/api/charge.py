@@ -5,10 +5,11 @@ from typing import Final
 from app.commit.admission import Admission
 
 STEP_BYTES: Final = 256 << 10
-"""Ordinary bodies are charged once, whole; what is said to be larger, in steps of this, as it comes."""
+"""Bodies up to this size are charged once; larger ones in steps of it, as they arrive."""
 
 GRACE_SHARE: Final = 6
-"""Of the time for a body: one part in so many passes before it must come at the rate that just suffices."""
+"""The grace time is the deadline for a body divided by this; after that, a body must arrive at the rate that
+just meets the deadline."""
 
 
 class Charge:

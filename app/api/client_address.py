@@ -11,10 +11,11 @@ from app.api.headers import RawHeaders
 CACHED_PEERS_MAX: Final = 4096
 CACHED_CHAINS_MAX: Final = 4096
 CACHED_CHAIN_BYTES_MAX: Final = 256
-"""Bounds of the two caches; a full one is emptied. Longer forwarding chains are worked out each time."""
+"""Bounds of the two caches; a full one is emptied. Longer forwarding chains are evaluated each time."""
 
 HOPS_MAX: Final = 32
-"""Hops of a forwarding chain that are looked at, from the right; behind more the peer counts."""
+"""Hops of a forwarding chain that are evaluated, from the right; for longer chains the peer's address is
+used."""
 
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _NO_ADDRESS: Final = bytes(16)

@@ -45,21 +45,21 @@ from app.errors import (
 from app.submission import Answer, Messages, RowRefusal, Submission, WireFormat
 
 NOBODY: Final = -1
-"""The workspace of bodies whose key is not known yet, since it stands in them."""
+"""The workspace charged for bodies whose key is inside the body, and so not known yet."""
 
 INLINE_BYTES_MAX: Final = 64 << 10
-"""Bodies up to that are translated on the event loop, where a thread costs more than they do."""
+"""Bodies up to this size are translated on the event loop, since a thread would cost more."""
 
 TRANSLATING_MAX: Final = 2
-"""Larger bodies that are unpacked and translated at a time."""
+"""Larger bodies that are decompressed and translated at the same time."""
 
 SNIFFED_BYTES: Final = 4096
-"""Of a body, to tell protocols apart that share a path."""
+"""Bytes of a body that are inspected to distinguish protocols that share a path."""
 
 _OF_THE_BODY: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 ENCODINGS_MAX: Final = 2
-"""Encodings on top of each other that the bytes themselves show."""
+"""Nested encodings that are recognised by the bytes themselves."""
 
 _SHOWN_BY_BYTES: Final = frozenset({"gzip", "x-gzip", "zstd"})
 
@@ -168,7 +168,9 @@ class ClientEndpoint:
                 async with asyncio.timeout(parts.policy.answer_timeout_s):
                     await self._shared.translating.acquire()
             except TimeoutError:
-                raise Overloaded("Too many bodies wait to be read; send it again.", retry_after_s=2) from None
+                raise Overloaded(
+                    "Too many bodies are waiting to be read; send this one again.", retry_after_s=2
+                ) from None
             try:
                 document = await asyncio.to_thread(self._translated, exchange, body)
             finally:
@@ -191,13 +193,13 @@ class ClientEndpoint:
         body = self._shared.unpack_body(body, request.headers.get("content-encoding", "").strip().lower())
         call = self._path.call_of(request.method, exchange.content_type, body)
         if call is None:
-            raise UnsupportedMedia(f"Content-Type `{exchange.content_type[:100]}` is not read here.")
+            raise UnsupportedMedia(f"Content-Type `{exchange.content_type[:100]}` is not supported here.")
         exchange.call = call
         exchange.request = request = msgspec.structs.replace(request, body=body)
         try:
             document = call.family.read(request)
         except RecursionError:
-            raise MalformedBatch("the body is nested too deeply to be read") from None
+            raise MalformedBatch("the body is nested too deeply") from None
         except RequestError:
             raise
         except Exception:
@@ -206,7 +208,7 @@ class ClientEndpoint:
                 call.family.name,
                 extra=fields_of(exchange.request_id, exchange.scope),
             )
-            raise DecoderFailed("The body met a defect of the service.") from None
+            raise DecoderFailed("The body could not be processed because of a bug in the service.") from None
         if document.refused and not document.rows:
             raise MalformedBatch(str(document.refused[0]))
         return document

@@ -51,30 +51,33 @@ STATUS_BY_ERROR: Final[Mapping[type[errors.RequestError], int]] = MappingProxyTy
 CODE_BY_STATUS: Final = MappingProxyType(
     {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 416: "range_not_satisfiable"}
 )
-"""Codes of what the routing itself refuses; other statuses are `http_<status>`."""
+"""Codes for requests that the routing itself refuses; other statuses are `http_<status>`."""
 
 REFUSED_HEADS: Final = MappingProxyType(
     {
-        400: ("bad_request", "This is not an HTTP request that can be read; check the client."),
+        400: ("bad_request", "This is not a valid HTTP request; check the client."),
         408: ("request_timeout", "The request did not arrive in time; send it again."),
-        414: ("uri_too_long", "The URL is longer than allowed; send what is long in the body."),
-        431: ("headers_too_large", "Request line and headers are larger than allowed; send fewer."),
-        501: ("not_implemented", "The only transfer coding that is read is `chunked`."),
+        414: ("uri_too_long", "The URL is longer than allowed; send long values in the body."),
+        431: (
+            "headers_too_large",
+            "Request line and headers are larger than allowed; send fewer or shorter headers.",
+        ),
+        501: ("not_implemented", "The only supported transfer coding is `chunked`."),
         505: ("http_version_not_supported", "Send HTTP/1.1 or HTTP/1.0."),
     }
 )
-"""Code and message of a request whose head is not read, by status."""
+"""Code and message for a request whose head could not be read, by status."""
 
 OUTCOME_RETRY_AFTER_S: Final = 5
 """After a disk failed or stalled: long enough for another process to have taken over."""
 
 CLIENT_LEFT: Final = 499
-"""As which a request counts whose client went away before it had sent it."""
+"""The status recorded for a request whose client disconnected before it was sent completely."""
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 _REQUEST_ID_KEY: Final = "parquet_sink.request_id"
 WORKSPACE_KEY: Final = "parquet_sink.workspace_id"
-"""In the scope of a request, once its key has been read."""
+"""The key in the scope of a request, set once its API key has been read."""
 
 _SANE_REQUEST_ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,64}", re.ASCII)
 
@@ -213,7 +216,7 @@ def unexpected_response(error: BaseException, request_id: str, scope: Scope | No
     _log.error("a request failed unexpectedly", exc_info=error, extra=fields_of(request_id, scope))
     content = _error_content(
         "internal_error",
-        "The service failed at this request; its log says more under the request id.",
+        "The service failed on this request; its log has details under the request id.",
         request_id,
     )
     return json_answer(500, content, request_id)
@@ -247,14 +250,16 @@ class AnswerErrors:
         try:
             await self._app(scope, receive, send_with_id)
         except (ClientDisconnected, ClientDisconnect):
-            _log.debug("the client went away", extra=fields_of(request_id, scope))
+            _log.debug("the client disconnected", extra=fields_of(request_id, scope))
             if not started:
                 # Nobody gets it, but it is counted: a request without an answer counts as a 500.
                 await send({"type": "http.response.start", "status": CLIENT_LEFT, "headers": []})
                 await send({"type": "http.response.body", "body": b""})
         except Exception as error:
             if started:
-                _log.error("an answer broke off", exc_info=error, extra=fields_of(request_id, scope))
+                _log.error(
+                    "an answer could not be completed", exc_info=error, extra=fields_of(request_id, scope)
+                )
                 raise
             await send_answer(send_with_id, _answer_to(error, request_id, scope))
 
@@ -308,7 +313,7 @@ def _routing_answer(error: HTTPException, request_id: str) -> HttpAnswer:
         message = "There is nothing at this path; /docs lists the calls."
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
-        message = f"This path does not take this method; use {allowed}."
+        message = f"This path does not support this method; use {allowed}."
     content = _error_content(code, message, request_id)
     return json_answer(error.status_code, content, request_id, headers)
 

@@ -27,7 +27,8 @@ _ANSWERS: Final = answers(
 )
 
 Flush = Callable[[int | None], Future[FlushResult]]
-"""Takes a workspace, or None for all; its future resolves when everything accepted before is in files."""
+"""Takes a workspace, or None for all; its future resolves when everything accepted before that is in
+files."""
 
 
 def flush_router(
@@ -59,8 +60,8 @@ def flush_router(
         if not done:
             why = problem()
             raise Overloaded(
-                f"The flush takes longer than {timeout_s:g} seconds and goes on; /status shows what is still "
-                f"buffered.{'' if why is None else f' Reason: {why}.'}",
+                f"The flush is taking longer than {timeout_s:g} seconds and continues; /status shows what "
+                f"is still buffered.{'' if why is None else f' Reason: {why}.'}",
                 retry_after_s=RETRY_AFTER_S,
                 code="flush_timeout",
             )
@@ -68,7 +69,7 @@ def flush_router(
             result = flushing.result()
         except NotPublished as error:
             raise Overloaded(
-                f"{error}. Its rows are durable in the journal and are tried again.",
+                f"{error}. Its rows are durable in the journal, and publishing them is retried.",
                 retry_after_s=RETRY_AFTER_S,
                 code="publish_failed",
             ) from None

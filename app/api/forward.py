@@ -14,7 +14,7 @@ from app.api.error_responses import RequestIds, error_response, request_id_of
 from app.errors import BodyTooLarge, Overloaded, RequestError
 
 REQUEST_BYTES_MAX: Final = 64 << 10
-"""Of a body: no call that is carried on wants one but POST /query, whose are smaller."""
+"""Limit for bodies: no forwarded call needs one but POST /query, whose bodies are smaller."""
 
 READ_BYTES: Final = 256 << 10
 
@@ -33,7 +33,7 @@ class Forwarder:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(receive)
         if body is None:
-            await self._refuse(scope, send, BodyTooLarge("This call takes no body of that size."))
+            await self._refuse(scope, send, BodyTooLarge("The body is too large for this call."))
             return
         try:
             reader, writer = await self._connect()
@@ -139,7 +139,7 @@ class _Response:
             elif not self._begun:
                 return False
             else:
-                raise ConnectionError("the answer broke off")
+                raise ConnectionError("the answer was incomplete")
             waiting, self._waiting = self._waiting, []
             for message in waiting:
                 await self._send(message)

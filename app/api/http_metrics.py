@@ -46,7 +46,7 @@ HIGH_RESOLUTION_S: Final = (
     float("inf"),
 )
 LOW_RESOLUTION_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, float("inf"))
-"""A batch is durable within milliseconds: 5 ms is where a slow disk shows first."""
+"""A batch is durable within milliseconds, so a slow disk shows above 5 ms first."""
 
 
 class Tally(msgspec.Struct):
@@ -73,20 +73,20 @@ class HttpMetrics(Collector):
         registry.register(self)  # before the metrics, so that a scrape finds them up to date
         self._requests = Counter(
             "http_requests_total",
-            "Requests by method, class of status and handler. 5xx rising: look at the log; 4xx: a client is "
+            "Requests by method, class of status and handler. 5xx rising: check the log; 4xx: a client is "
             "broken.",
             ("method", "status", "handler"),
             registry=registry,
         )
         self._request_bytes = Summary(
             "http_request_size_bytes",
-            "Bytes of request bodies by handler, as their Content-Length says.",
+            "Bytes of request bodies by handler, by their Content-Length.",
             ("handler",),
             registry=registry,
         )
         self._response_bytes = Summary(
             "http_response_size_bytes",
-            "Bytes of response bodies by handler, as their Content-Length says.",
+            "Bytes of response bodies by handler, by their Content-Length.",
             ("handler",),
             registry=registry,
         )

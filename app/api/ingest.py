@@ -34,10 +34,11 @@ from app.errors import BodyTooLarge, MalformedBatch, Overloaded, RequestError
 from app.submission import Answer
 
 LINE_BYTES_MAX: Final = 64 << 20
-"""Of a body that is too large, to see whether it is one row, which cannot be sent in smaller batches."""
+"""Bytes of a too large body that are read to see whether it is a single row, which smaller batches would not
+help."""
 
 UNPACKING_MAX: Final = 2
-"""Compressed bodies of one call that are unpacked at a time: each may grow to IngestPolicy.max_body_bytes."""
+"""Compressed bodies that are decompressed at the same time: each may grow to IngestPolicy.max_body_bytes."""
 
 
 class OtherProtocol(Exception):
@@ -85,7 +86,7 @@ class IngestEndpoint:
             answer = await self._submit(scope, receive, head)
         except BodyTooLarge as error:
             if head.is_tell and await is_one_line(receive, LINE_BYTES_MAX):
-                raise MalformedBatch(f"One row is all of this body. {error.message}") from None
+                raise MalformedBatch(f"This body is a single row. {error.message}") from None
             raise
         except RequestError as error:
             # Its traceback holds the body, and this frame would hold the traceback until a collection.
@@ -131,7 +132,9 @@ class IngestEndpoint:
             async with asyncio.timeout(policy.answer_timeout_s):
                 await self._unpacking.acquire()
         except TimeoutError:
-            raise Overloaded("Too many bodies wait to be unpacked; send it again.", retry_after_s=2) from None
+            raise Overloaded(
+                "Too many bodies are waiting to be decompressed; send this one again.", retry_after_s=2
+            ) from None
         try:
             unpacked = await unpack_body(body, encoding, policy.max_body_bytes)
             charge.settle(len(unpacked))

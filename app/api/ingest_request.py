@@ -44,10 +44,10 @@ JSON_CONTENT_TYPES: Final = frozenset(
         b"",
     }
 )
-"""text/plain is what browsers send to stay a simple request; some shippers send none at all."""
+"""text/plain is what browsers send for a CORS "simple request"; some log shippers send no type at all."""
 
 FORM_CONTENT_TYPE: Final = b"application/x-www-form-urlencoded"
-"""What curl says of any body that is given with -d. Read as JSON where the body is JSON."""
+"""What curl sends for any body given with -d; read as JSON if the body is JSON."""
 
 _OFFSET_BYTES: Final = 4
 
@@ -248,7 +248,7 @@ def _wait(query_string: bytes) -> Wait:
         return "file"
     if values in ([], [b"journal"]):
         return "journal"
-    raise RequestError("`wait` is `journal` or `file`.", code="invalid_parameter")
+    raise RequestError("`wait` must be `journal` or `file`.", code="invalid_parameter")
 
 
 def _is_tell(call: IngestCall, content_type: bytes, query_string: bytes, agent: bytes) -> bool:
@@ -275,10 +275,10 @@ def _only_200(query_string: bytes) -> bool:
         return False
     if values == [b"200"]:
         return True
-    raise RequestError("`status` is `200` or `202`.", code="invalid_parameter")
+    raise RequestError("`status` must be `200` or `202`.", code="invalid_parameter")
 
 
 def _content_type_message(content_type: bytes, known: frozenset[bytes]) -> str:
     allowed = ", ".join(sorted(name.decode() for name in known if name))
     sent = content_type[:100].decode("latin-1")
-    return f"Content-Type `{sent}` is not read here; send one of {allowed}."
+    return f"Content-Type `{sent}` is not supported here; send one of {allowed}."

@@ -13,7 +13,7 @@ from app.kinds import ID_BYTES
 
 MODE: Final = 0o600
 SHOWN_CHARACTERS: Final = 8
-"""Of a key in a listing: enough to tell it from others, too little to use it."""
+"""Characters of a key shown in a listing: enough to tell it from others, too few to use it."""
 
 
 class KeyLine(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ def list_keys(path: Path) -> list[KeyLine]:
 def add_key(path: Path, workspace_id: int, name: str) -> str:
     """A new key from the system's randomness, at the end of the file, which is made where missing."""
     if any(character in name for character in ":#\n\r"):
-        raise KeyFileError("a name has no colon, no # and no line break")
+        raise KeyFileError("a name must not contain a colon, # or a line break")
     key = secrets.token_hex(ID_BYTES)
     lines = _lines(path) if path.exists() else []
     _write(path, [*lines, f"{key}:{workspace_id}" + (f":{name}" if name else "")])

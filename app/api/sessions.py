@@ -17,10 +17,10 @@ from app.api.headers import RawHeaders
 COOKIE: Final = "parquet_sink_session"
 
 SESSIONS_MAX: Final = 10_000
-"""Beyond it, the oldest ends."""
+"""Above this, the oldest session ends."""
 
 SESSION_S: Final = 12 * 3600
-"""After so long a session ends, used or not."""
+"""A session ends after this time, whether used or not."""
 
 COOKIE_BYTES_MAX: Final = 8192
 

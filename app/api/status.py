@@ -35,7 +35,7 @@ _REFUSED: Final = {
 }
 _ANSWERS: Final = answers(
     json_answer(
-        "The account, or with `errors` what was refused last.",
+        "The account of all rows, or with `errors` the latest refusals.",
         {"status": {"rows": [_ROW]}, "errors": {"refusals": [_REFUSED]}},
     ),
     errors.Unauthenticated,
@@ -57,7 +57,7 @@ def status_router(
         "/status",
         tags=["operation"],
         operation_id="status",
-        summary="The account of every accepted row",
+        summary="An account of all accepted rows",
         response_class=ReadableJson,
         response_model_exclude_unset=True,
         responses=_ANSWERS,
@@ -67,7 +67,7 @@ def status_router(
         request: Request,
         response: Response,
         of_refusals: Annotated[
-            str | None, Query(alias="errors", description="What was refused last instead of the account.")
+            str | None, Query(alias="errors", description="The latest refusals, instead of the account.")
         ] = None,
         workspace_id: WorkspaceId = None,
     ) -> Status | Refusals:

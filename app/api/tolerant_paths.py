@@ -8,10 +8,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.pages.shell import prefers_html
 
 DESCRIPTION: Final = b"/docs"
-"""Where the bare address of the service leads what is neither a browser nor asks for JSON."""
+"""The path that serves `/` for clients that are not browsers and do not ask for JSON."""
 
 _FILES: Final = "/files/"
-"""Paths below it are names of files, and know HEAD themselves."""
+"""Paths below it are names of files, and their routes answer HEAD themselves."""
 
 
 class TolerantPaths:

@@ -16,7 +16,7 @@ from app.errors import RequestError
 from app.kinds import Kind
 
 DAYS_MAX: Final = 400
-"""Of one request."""
+"""The most days in one request."""
 
 DAYS_DEFAULT: Final = 31
 
@@ -28,7 +28,7 @@ _MONTH: Final = {
     "usage": [_LINE | {"rows": 120, "bytes": 20480}],
 }
 _ANSWERS: Final = answers(
-    json_answer("One line a workspace and day.", {"month": _MONTH}),
+    json_answer("One line per workspace and day.", {"month": _MONTH}),
     errors.MalformedBatch,
     errors.Unauthenticated,
     errors.Forbidden,
@@ -49,7 +49,7 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
         "/usage",
         tags=["operation"],
         operation_id="usage",
-        summary="How much each workspace has had accepted, by day",
+        summary="Accepted rows and bytes of each workspace, by day",
         response_class=JsonLine,
         responses=_ANSWERS,
         openapi_extra=ADMIN_OR_KEY,
@@ -58,9 +58,9 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
         request: Request,
         response: Response,
         from_: Annotated[
-            Day, Query(alias="from", description=f"The first day; without it {DAYS_DEFAULT} days up to `to`.")
+            Day, Query(alias="from", description=f"The first day; default: {DAYS_DEFAULT} days up to `to`.")
         ] = None,
-        to: Annotated[Day, Query(description="The last day; without it today.")] = None,
+        to: Annotated[Day, Query(description="The last day; default: today.")] = None,
         workspace_id: WorkspaceId = None,
     ) -> UsageReport:
         """Equal to the rows in the files, over kills and restarts, and kept when retention removes files.
@@ -73,7 +73,7 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
         first = from_ or datetime.date.fromordinal(max(last.toordinal() - DAYS_DEFAULT + 1, 1))
         if not 0 <= (last - first).days < DAYS_MAX:
             raise RequestError(
-                f"`from` is after `to`, or there are more than {DAYS_MAX} days from one to the other.",
+                f"`from` must not be after `to`, and there may be at most {DAYS_MAX} days between them.",
                 code="invalid_parameter",
             )
         asked = [

@@ -26,7 +26,7 @@ def wanted_of(
         conditions.append(Condition(PAYLOAD, ("user_id",), user))
     conditions += [_condition(name, value) for name, value in where.items()]
     if not conditions:
-        raise ValueError("say which rows: by `device`, `user` or `where`")
+        raise ValueError("name the rows by `device`, `user` or `where`")
     return Wanted(workspace_id, tuple(conditions))
 
 
@@ -35,7 +35,7 @@ def _condition(name: str, value: str) -> Condition:
         return Condition(PAYLOAD, parse_path(name), value)
     known = sorted({each for names in COLUMNS.values() for each in names} - {PAYLOAD})
     if name not in known:
-        raise ValueError(f'`where`: "{name}" is none of {", ".join(known)}, and no member as "$.plan"')
+        raise ValueError(f'`where`: "{name}" must be one of {", ".join(known)}, or a field such as "$.plan"')
     if name in IDS:
         return Condition(name, (), _id(value))
     if name == "source_ip":
@@ -44,7 +44,7 @@ def _condition(name: str, value: str) -> Condition:
         try:
             return Condition(name, (), int(value))
         except ValueError:
-            raise ValueError(f'`where`: {name} is a number, not "{value}"') from None
+            raise ValueError(f'`where`: {name} must be a number, not "{value}"') from None
     return Condition(name, (), value)
 
 
@@ -61,5 +61,5 @@ def _address(text: str) -> bytes:
     try:
         address: IPv4Address | IPv6Address = ip_address(text)
     except ValueError:
-        raise ValueError(f'`where`: source_ip "{text}" is no address') from None
+        raise ValueError(f'`where`: source_ip "{text}" is not an IP address') from None
     return address.packed if isinstance(address, IPv6Address) else bytes(10) + b"\xff\xff" + address.packed

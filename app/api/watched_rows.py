@@ -27,7 +27,7 @@ COLUMNS: Final = (
     "device_id",
     "session_id",
 )
-"""Those that a filter may name; a kind of rows that lacks one of them is left out."""
+"""The columns that a filter may name; kinds that lack one of them are left out."""
 
 NOT_FILTERS: Final = frozenset({"workspace_id", "token"})
 
@@ -53,7 +53,7 @@ def parse_filter(query_string: bytes) -> RowFilter:
     ]
     unknown = [name for name in names if name not in set(Kind)]
     if unknown:
-        raise _invalid("kind", f"is one of {', '.join(Kind)}")
+        raise _invalid("kind", f"must be one of {', '.join(Kind)}")
     equal = [
         (column, _wanted(column, value.decode("utf-8", "replace")))
         for column in COLUMNS
@@ -86,7 +86,7 @@ def _refuse_unknown(query_string: bytes) -> None:
     known = {"kind", "contains", *COLUMNS}
     for name, _ in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, encoding="latin-1"):
         if name not in known and name not in NOT_FILTERS and not name.startswith("_"):
-            raise _invalid(name[:64], f"is no filter; there are {', '.join(sorted(known))}")
+            raise _invalid(name[:64], f"is not a filter; choose from: {', '.join(sorted(known))}")
 
 
 def _wanted(column: str, value: str) -> str | bytes:

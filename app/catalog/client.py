@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 CATALOG_NAME: Final = "lake"
-"""In SQL catalogs it is part of a table's name: readers give the same."""
+"""The catalog's name. In SQL catalogs it is part of a table's identity, so readers must give the same."""
 
 
 class CatalogMisconfigured(Exception):
@@ -22,7 +22,7 @@ def require_client() -> None:
     """Raises CatalogMisconfigured where pyiceberg is not installed."""
     if find_spec("pyiceberg") is None or find_spec("sqlalchemy") is None:
         raise CatalogMisconfigured(
-            "a catalog needs a client that is not installed: pip install 'parquet-sink[iceberg]'"
+            "a catalog needs a client that is not installed: run pip install 'parquet-sink[iceberg]'"
         )
 
 

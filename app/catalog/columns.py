@@ -38,7 +38,7 @@ def iceberg_type(type_: pa.DataType) -> IcebergType:
         return StringType()
     if type_ == pa.binary():
         return BinaryType()
-    raise ValueError(f"{type_} has no type in Iceberg's tables of this service")
+    raise ValueError(f"{type_} has no matching type in this service's Iceberg tables")
 
 
 def iceberg_schema(schema: pa.Schema) -> Schema:

@@ -106,7 +106,7 @@ def _partition(spec: PartitionSpec, schema: Schema, bounds: dict[int, tuple[Any,
         if low != high or field.source_id not in bounds:
             raise NotInOnePartition(
                 f"the table's partition field {field.name} has several values in {url}: partition the table "
-                "by workspace_id and truncate(batch_timestamp, 86400000), or by nothing"
+                "by workspace_id and truncate(batch_timestamp, 86400000), or leave it unpartitioned"
             )
         values.append(low)
     return Record(*values)

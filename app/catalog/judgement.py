@@ -41,7 +41,7 @@ def judge(footer: pq.FileMetaData, columns: Mapping[str, IcebergType], schema: S
         elif known != type_:
             return Judgement(
                 f"column {field.name} is {type_} in the file and {known} in the table; its rows can be read "
-                "from the file, and rows that come now are in a column of another name"
+                "from the file, and new rows go to a column of another name"
             )
     for column in schema.fields:
         if column.required and column.name not in found.names:

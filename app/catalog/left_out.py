@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LISTED_MAX: Final = 100
-"""In GET /status; the file has them all."""
+"""Files named in GET /status; the file on disk lists them all."""
 
 
 class LeftOutFiles:
@@ -35,7 +35,11 @@ class LeftOutFiles:
         try:
             found = msgspec.json.decode(self._fs.read(self._path), type=list[LeftOut])
         except msgspec.DecodeError as error:
-            log.warning("%s cannot be read (%s): it is not known which files tables lack", self._path, error)
+            log.warning(
+                "%s cannot be read (%s): it is not known which files are missing from tables",
+                self._path,
+                error,
+            )
             return
         self._files = {each.path: each for each in found}
 
@@ -45,7 +49,7 @@ class LeftOutFiles:
         self._files = {**self._files, **{each.path: each for each in files}}
         self._save()
         for each in new.values():
-            log.error("%s is left out of the table %s: %s", each.path, each.kind.value, each.reason)
+            log.error("%s cannot be added to the table %s: %s", each.path, each.kind.value, each.reason)
 
     def remove(self, paths: Iterable[str]) -> None:
         gone = set(paths)

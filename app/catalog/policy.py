@@ -6,18 +6,20 @@ from typing import Final
 import msgspec
 
 COMMIT_FILES_MAX: Final = 200
-"""Files in one Iceberg commit, about: each one's footer is read first. A commit of ours is never divided."""
+"""Approximate number of files in one Iceberg commit: each one's footer is read first. A publish of ours is
+never divided."""
 
 CONFLICTS_MAX: Final = 20
-"""Commits of other nodes that may come first, one after the other, before a pause begins."""
+"""Conflicting commits of other nodes in a row before a pause begins."""
 
 RETRY_S_MIN: Final = 1.0
 RETRY_S_MAX: Final = 60.0
-"""The pause after a failure doubles from one to the other."""
+"""The pause after a failure doubles from the first to the second."""
 
 
 EXPIRY_INTERVAL_S: Final = 600.0
-"""Between two looks for snapshots that are too old or too many; more often where many may be made in it."""
+"""The interval at which snapshots that are too old or too many are expired; shorter if many can be made
+within it."""
 
 
 class CatalogPolicy(msgspec.Struct, frozen=True, kw_only=True):

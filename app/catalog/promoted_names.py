@@ -15,7 +15,7 @@ from app.parquet.promotion import Promotion
 PROMOTED_FILE: Final = "promoted-columns"
 
 Known = Mapping[str, str]
-"""The type of each promoted column that files for tables ever had, by `kind/name`."""
+"""The type of each promoted column that registered files have ever had, by `kind/name`."""
 
 
 def settled(promotions: Sequence[Promotion], known: Known) -> tuple[tuple[Promotion, ...], dict[str, str]]:

@@ -135,7 +135,7 @@ class Registrar:
         lag = self.lag()
         if lag.files:
             log.warning(
-                "%d published files are not in the catalog yet: the next start registers them", lag.files
+                "%d published files are not in the catalog yet: the next start will register them", lag.files
             )
 
     def lag(self) -> Lag:
@@ -187,14 +187,14 @@ class Registrar:
             self._failed(error)
             return False
         if self.problem is not None:
-            log.info("the catalog answers again, and all published files are registered")
+            log.info("the catalog responds again, and all published files are registered")
             self.problem = None
         return True
 
     def _failed(self, error: Exception) -> None:
         text = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:PROBLEM_CHARACTERS_MAX]
         if self.problem != text:
-            log.warning("published files cannot be registered in the catalog, which is tried again: %s", text)
+            log.warning("published files cannot be registered in the catalog; trying again: %s", text)
         self.problem = text
         self._observer.registration_failed()
         self._disconnect()
@@ -264,7 +264,9 @@ class Registrar:
             waiting = [files[each.path] for each in self.left_out.of(kind) if each.path in files]
             if waiting and (added := table.add_again(waiting)):
                 self.left_out.remove(added)
-                log.info("%d files that were left out of the table %s are in it now", len(added), kind.value)
+                log.info(
+                    "%d files that could not be added to the table %s are in it now", len(added), kind.value
+                )
 
     def _disconnect(self) -> None:
         """Whatever has failed, the next turn begins with a catalog that is opened anew."""

@@ -38,7 +38,8 @@ _NO_RETRIES: Final = "commit.retry.num-retries"
 """pyiceberg's own retries would repeat a commit without looking at the property again."""
 
 CONFLICT_PAUSE_S: Final = 0.05
-"""Before the second try; up to twice as long before each next one, and never above CONFLICT_PAUSE_S_MAX."""
+"""The pause before the second attempt; it up to doubles before each further one, to at most
+CONFLICT_PAUSE_S_MAX."""
 
 CONFLICT_PAUSE_S_MAX: Final = 2.0
 
@@ -170,7 +171,7 @@ class KindTable:
             try:
                 footer = self._footer(table, self._policy.root + file.path)
             except FileNotFoundError:
-                left[file.path] = "the file is not there"
+                left[file.path] = "the file does not exist"
                 continue
             except pa.ArrowInvalid as error:
                 left[file.path] = f"the file cannot be read: {error}"

@@ -114,7 +114,7 @@ Read = Callable[[ClientRequest], Document]
 Answers = Callable[[Outcome, ClientRequest, Document | None], ClientAnswer]
 Fixed = Callable[[ClientRequest], ClientAnswer]
 Sniff = Callable[[str, bytes], bool]
-"""Told content type (lower case, without parameters) and body."""
+"""Called with the content type (lower case, without parameters) and the body."""
 
 
 class Guide(msgspec.Struct, frozen=True):
@@ -160,7 +160,7 @@ class FixedCall(msgspec.Struct, frozen=True):
 
 
 NAMED_REFUSALS_MAX: Final = 100
-"""Refused messages that an answer names one by one, where nobody needs all of them."""
+"""Refused messages that an answer names one by one, for protocols that do not need all of them."""
 
 
 def patient_status(status: int, *, over_share: int = 429) -> int:

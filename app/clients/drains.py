@@ -149,7 +149,7 @@ PINO: Final = Family(
     Guide(
         "pino-http-send 0.4",
         "`?token=KEY`",
-        "none: records have no numbers",
+        "none: records have no ids",
         'node app.js | pino-http-send --url="https://sink.example.com/v1/logs?token=KEY"',
     ),
 )

@@ -29,7 +29,7 @@ KEY_OF: Final[Mapping[Kind, Mapping[str, str]]] = MappingProxyType(
         Kind.SNAPSHOTS: {"time": "timestamp", "source": "source", "entity": "entity"},
     }
 )
-"""What can be mapped, by kind, and the key of the native format that it becomes."""
+"""The fields that can be mapped, by kind, and the native key that each becomes."""
 
 
 class JsonMap(msgspec.Struct, frozen=True):

@@ -19,7 +19,8 @@ Members = dict[str, Raw]
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _STRING: Final = rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)'
-"""Possessive, and one without an end goes to the end of the text: so each byte is looked at once."""
+"""The pattern is possessive, and an unterminated string runs to the end of the text, so each byte is examined
+once."""
 
 _TOKENS: Final = re.compile(_STRING + rb"|[\[\]{},:]", re.DOTALL)
 _CONSTANTS: Final = re.compile(_STRING + rb"|-?\bInfinity\b|\bNaN\b|-?\binf\b|\bnan\b", re.DOTALL)
@@ -86,7 +87,7 @@ def _checked(text: bytes | Raw) -> bytes | Raw:
 
 def unreadable(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "nested too deeply to be read"
+        return "nested too deeply"
     return f"not valid JSON: {error}"
 
 
@@ -194,12 +195,12 @@ def _parts(text: bytes, start: int) -> Iterator[tuple[int, int]]:
                 if text[begin : match.start()].strip():
                     yield _stripped(text, begin, match.start())
                 if text[match.end() :].strip():
-                    raise MalformedBatch("something follows the end of the body")
+                    raise MalformedBatch("there is extra data after the end of the body")
                 return
         elif token == ord(",") and depth == 1:
             yield _stripped(text, begin, match.start())
             begin = match.end()
-    raise MalformedBatch("the body is cut off: it has no end")
+    raise MalformedBatch("the body is truncated")
 
 
 def _values(text: bytes) -> Iterator[bytes]:

@@ -30,7 +30,7 @@ from app.kinds import Kind
 
 PAYLOAD_OF: Final = {Kind.LOGS: "data", Kind.EVENTS: "properties", Kind.SNAPSHOTS: "metrics"}
 SHADOWED: Final = "_shadowed"
-"""Members whose names a mapped one has taken."""
+"""The payload key for members whose names are taken by mapped ones."""
 
 _members = msgspec.json.Decoder(Members).decode
 
@@ -109,7 +109,7 @@ def _family(mapping: JsonMap) -> Family:
             rows.add(number, row_of(mapping, record))
         return document
 
-    return Family("mapped", "JSON of one's own", read, answer, GUIDE)
+    return Family("mapped", "custom JSON", read, answer, GUIDE)
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
@@ -124,8 +124,8 @@ def answer(outcome: Outcome, request: ClientRequest, document: Document | None) 
 
 
 GUIDE: Final = Guide(
-    "whatever posts JSON",
+    "anything that posts JSON",
     "as for the native calls",
-    "none: send `Idempotency-Key` to the native calls where it matters",
+    "none: if that matters, use the native calls with `Idempotency-Key`",
     '[[ingest.map]]\npath = "/in/nginx"\nkind = "logs"\nmessage = "request"\ntime = "time_iso8601"',
 )

@@ -19,7 +19,7 @@ _SEVERITIES: Final = {
     for number in (0, 2, 3, 4)
 }
 _DEPTH_MAX: Final = 100
-"""Of lists within lists in one value, as protocol buffers have it."""
+"""Nesting depth of one value, the same limit as in protocol buffers."""
 
 _decode = msgspec.json.Decoder().decode
 

@@ -80,7 +80,7 @@ def _parsed(body: bytes) -> tuple[Any, Callable[[Any], Any]]:
     try:
         request.ParseFromString(body)
     except DecodeError:
-        raise MalformedBatch("the body is no ExportLogsServiceRequest") from None
+        raise MalformedBatch("the body is not an ExportLogsServiceRequest") from None
     return request, _texts
 
 

@@ -13,7 +13,7 @@ _LEVELS: Final = (
     "info",
     *(name for name in ("trace", "debug", "info", "warning", "error", "critical") for _ in range(4)),
 )
-"""By severity number; 0 is none."""
+"""By severity number; 0 means unspecified."""
 
 _encode = msgspec.json.Encoder().encode
 

@@ -36,7 +36,7 @@ _AS_TRACK: Final = frozenset({"page", "screen"})
 _OF_THE_TRANSPORT: Final = frozenset(
     {"writeKey", "sentAt", "timestamp", "originalTimestamp", "receivedAt", "integrations", "_metadata"}
 )
-"""Members that say how a message travels, and nothing about what happened."""
+"""Members about a message's transport, not about what happened."""
 
 _AS_THEY_ARE: Final = frozenset({"properties", "traits", "name", "category", "channel"})
 _TYPES: Final = {
@@ -180,7 +180,7 @@ SEGMENT: Final = Family(
     Guide(
         "segment-analytics-python 2.4, @segment/analytics-node 3.1, @segment/analytics-next 1.84, "
         "rudder-sdk-python 2.1, @rudderstack/rudder-sdk-node 3.0, @rudderstack/analytics-js 3.34",
-        "user name of HTTP Basic, `writeKey` of the body or of the query",
+        "user name of HTTP Basic, or `writeKey` in the body or the query",
         _DEDUPLICATION,
         "import segment.analytics as analytics\n"
         'analytics.write_key = "KEY"\n'

@@ -35,11 +35,11 @@ def read(request: ClientRequest) -> Document:
         body = body[1:-1]
     for number, event in read_stream(body, document):
         if "event" not in event:
-            document.refuse(number, "event", "is required: what is logged")
+            document.refuse(number, "event", "is required: the text of the log")
         else:
             rows.add(number, _line(event))
     if not rows.lines and not document.refused:
-        raise MalformedBatch("the body holds no events")
+        raise MalformedBatch("the body contains no events")
     return document
 
 
@@ -84,7 +84,7 @@ def read_raw(request: ClientRequest) -> Document:
                 row.add(name, quoted(value))
         rows.add(number, row.line())
     if not rows.lines:
-        raise MalformedBatch("the body holds no lines")
+        raise MalformedBatch("the body contains no lines")
     return document
 
 
@@ -115,9 +115,9 @@ def health(request: ClientRequest) -> ClientAnswer:
 
 
 _GUIDE: Final = Guide(
-    "splunk-handler 3.0 (Python), and agents by the collector's documentation",
+    "splunk-handler 3.0 (Python), and agents according to the collector's documentation",
     "`Authorization: Splunk KEY`, `?token=`, or HTTP Basic",
-    "none: events have no numbers",
+    "none: events have no ids",
     "from splunk_handler import SplunkHandler\n"
     "logging.getLogger().addHandler(SplunkHandler(\n"
     '    host="sink.example.com", port=443, token="KEY", index="main"))',

@@ -44,7 +44,7 @@ FIXED: Final[tuple[FixedCall, ...]] = (
 
 
 NATIVE: Final = frozenset({"/v1/ingest", "/v1/events", "/v1/logs", "/v1/snapshots"})
-"""Paths of the native calls, which take every body that no family accepts."""
+"""Paths of the native calls, which take every body that no other family accepts."""
 
 
 class Path(msgspec.Struct, frozen=True):

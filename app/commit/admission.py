@@ -134,7 +134,8 @@ class Admission:
             return excess.error
         if self._journal_of(workspace_id) > self._policy.max_workspace_journal_bytes:
             return WorkspaceOverShare(
-                "Too many rows of this workspace wait for their file; send the batch again.", retry_after_s=2
+                "Too many rows of this workspace are waiting to be written to files; send the batch again.",
+                retry_after_s=2,
             )
         return None
 
@@ -165,7 +166,8 @@ class Admission:
             return DiskFull("The disk is almost full; free space or wait for an operator.", retry_after_s=30)
         if levels.journal_bytes > policy.max_journal_bytes:
             return Overloaded(
-                "The journal has reached journal.max_size; files cannot be written as fast as rows come.",
+                "The journal has reached journal.max_size: rows arrive faster than files can be written; "
+                "send the batch again.",
                 retry_after_s=10,
                 code="journal_full",
             )

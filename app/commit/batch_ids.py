@@ -23,7 +23,7 @@ MESSAGES_SHARE: Final = 4
 
 
 SAVED_HEADER: Final = b"parquet-sink batch ids 1\n"
-"""Then CRC-32 of the rest, 4 bytes, little-endian; then SavedWindow as MessagePack."""
+"""The magic bytes; a CRC-32 of the rest (4 bytes, little-endian) and SavedWindow as MessagePack follow."""
 
 
 class WindowDamaged(Exception):
@@ -58,7 +58,7 @@ class SavedWindow(msgspec.Struct, frozen=True):
 
 
 SAVED_WINDOWS: Final = msgspec.msgpack.Decoder(SavedWindow)
-"""Made at import: several threads that decode a class for the first time at once crash msgspec."""
+"""Created at import: msgspec crashes if several threads decode a class for the first time at once."""
 
 
 def digest(kind: Kind, body: bytes | bytearray) -> bytes:

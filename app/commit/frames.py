@@ -11,7 +11,7 @@ from app.commit.message_ids import Repeated
 from app.submission import DecodedRows
 
 FRAME_ROWS_BYTES: Final = 64 << 20
-"""Rows are divided among several frames beyond that; the rows of one batch are not."""
+"""Above this, rows are divided among several frames; the rows of one batch are not."""
 
 
 def only_stored(

@@ -53,7 +53,7 @@ from app.submission import (
 log = logging.getLogger(__name__)
 
 INVALID_ROW: Final = "invalid_row"
-"""The reason for which rows are refused alone."""
+"""The reason given for single refused rows."""
 
 
 class GroupCounts(msgspec.Struct):
@@ -227,9 +227,18 @@ def _decode(
             return decode_flatbuffers(submissions, policy, room)
         return decode_json(submissions, policy)
     except Exception:
-        log.exception("A group of %d batches could not be decoded", len(submissions))
+        log.exception("a group of %d batches could not be decoded", len(submissions))
         if len(submissions) == 1:
-            return Decoded([Verdict(error=DecoderFailed("The batch met a defect of the service."))], [])
+            return Decoded(
+                [
+                    Verdict(
+                        error=DecoderFailed(
+                            "The batch could not be processed because of a bug in the service."
+                        )
+                    )
+                ],
+                [],
+            )
     alone = [_decode(wire_format, [submission], policy, room) for submission in submissions]
     verdicts = [decoded.verdicts[0] for decoded in alone]
     groups = [

@@ -11,16 +11,17 @@ import msgspec
 
 Item = TypeVar("Item")
 Waiting = tuple[Item, Callable[[Any], None]]
-"""A batch, and where its answer goes."""
+"""A batch, and the function that receives its answer."""
 
 DEAR_SECONDS_A_BYTE: Final = 2e-7
-"""A group of several lanes that takes longer holds a dear one: ordinary rows take a third of it at most."""
+"""A group of several lanes that takes longer contains an expensive one: ordinary rows take a third of this at
+most."""
 
 LANES_KNOWN_MAX: Final = 10_000
-"""Lanes of which it is remembered that they are not dear; beyond it they are found out anew."""
+"""Lanes that are remembered as not expensive; further ones are measured anew."""
 
 FORGETS: Final = 0.9
-"""What is left of a lane's cost a byte after a group that cost less."""
+"""The factor by which a lane's cost per byte decays after a group that cost less."""
 
 
 class GroupPolicy(msgspec.Struct, frozen=True):

@@ -111,4 +111,4 @@ def without(ids: bytes, places: Sequence[int]) -> bytes:
 
 
 Repeated = Mapping[int, Sequence[int]]
-"""By batch, the places of rows among its accepted rows that are stored already."""
+"""By batch: the indices, among its accepted rows, of rows that are stored already."""

@@ -27,7 +27,7 @@ from app.commit.to_loop import call_on
 log = logging.getLogger(__name__)
 
 STRAGGLERS_S: Final = 1.0
-"""After a failure, batches are refused until none has come for this long."""
+"""After a failure, batches are refused until none has arrived for this long."""
 
 Item = TypeVar("Item")
 
@@ -119,7 +119,7 @@ class Pipeline(Generic[Item, Grouped]):
 
     def _fail(self, error: BaseException) -> None:
         self._closed = self._failed = True
-        log.critical("Nothing is accepted any more: %s", error)
+        log.critical("no more batches are accepted: %s", error)
         self._on_fatal(error)
         self._queue.close()
 

@@ -125,8 +125,8 @@ class Quotas:
             return None
         left_s = math.ceil((DAY_MS - now_ms % DAY_MS) / 1000)
         message = (
-            f"This workspace may send {policy.bytes_per_day} bytes a day and has; its next day begins at "
-            "midnight UTC."
+            f"This workspace has sent the {policy.bytes_per_day} bytes it may send a day; its next day "
+            "begins at midnight UTC."
         )
         return Excess(workspace_id, left_s, message)
 

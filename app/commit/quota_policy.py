@@ -17,4 +17,4 @@ class QuotaPolicy(msgspec.Struct, frozen=True):
 
 
 Policies = Mapping[int | None, QuotaPolicy]
-"""By workspace; None is for those that have none of their own."""
+"""By workspace; None is for workspaces without a quota of their own."""

@@ -16,17 +16,17 @@ from app.submission import RowRefusal, Submission, WireFormat
 
 PER_WORKSPACE_MAX: Final = 100
 WORKSPACES_MAX: Final = 200
-"""Beyond it, the workspace goes of which nothing was refused for the longest time."""
+"""Above this, the workspace whose last refusal is oldest is dropped."""
 
 PER_GROUP_MAX: Final = 100
 PER_BATCH_MAX: Final = 10
-"""Notes of one batch; an answer names more of its rows."""
+"""Refusals kept of one batch; the answer names more of its rows."""
 
 TEXT_CHARACTERS_MAX: Final = 300
-"""Of a message, and of a row."""
+"""The length to which a message, and a row, are cut."""
 
 SEARCHED_BYTES_MAX: Final = 64 << 10
-"""Rows of a larger body are not shown: looking for them holds up the commit."""
+"""Rows of a larger body are not shown: searching for them would delay the commit."""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True):

@@ -18,5 +18,5 @@ def refusal(not_stored: NotStored) -> RequestError:
         case "outcome_unknown":
             return OutcomeUnknown(
                 "The service could not confirm that this batch is durable: it may or may not be stored. "
-                "Send it again with the same batch id (Idempotency-Key), and it is stored once."
+                "Send it again with the same batch id (Idempotency-Key), then it is stored exactly once."
             )

@@ -43,10 +43,10 @@ class ProposedBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 REPEAT_ID: Final = b"repeat:"
-"""Begins the id of a batch that has none of its own, and is known again by its bytes for a while."""
+"""The prefix of ids made from the bytes of a batch without an id, by which it is recognised for a while."""
 
 NO_BATCH: Final = ProposedBatch(0, b"", b"", 0)
-"""In place of a batch that was refused, or of which no row was accepted."""
+"""The id that stands for a batch that was refused or had no accepted rows."""
 
 
 class ProposedFrame(msgspec.Struct, frozen=True, array_like=True):

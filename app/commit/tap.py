@@ -18,11 +18,11 @@ from app.kinds import Kind
 
 ROWS_MAX: Final = 10_000
 BYTES_MAX: Final = 16 << 20
-"""What may wait for one listener."""
+"""Bytes that may wait for one listener."""
 
 
 Watch = Callable[[Kind, pa.RecordBatch], None]
-"""Is shown rows when they are durable."""
+"""Called with rows once they are durable."""
 
 
 def unwatched(kind: Kind, rows: pa.RecordBatch) -> None:

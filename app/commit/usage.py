@@ -29,7 +29,7 @@ COUNTED: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
         Kind.SNAPSHOTS: ("source", "entity", "payload"),
     }
 )
-"""The columns whose bytes count: what a client has written, as it stands in the files before compression."""
+"""The columns whose bytes are counted: what a client has written, before compression."""
 
 _EPOCH: Final = date(1970, 1, 1)
 _CRC_DIGITS: Final = 8

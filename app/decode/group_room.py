@@ -4,14 +4,14 @@ from collections import Counter
 from typing import Final
 
 GROUP_BYTES: Final = 128 << 20
-"""Of all rows of a group, escaped and all; an Arrow column holds at most 2 GB."""
+"""Bytes of all rows of a group, including escapes; an Arrow column holds at most 2 GB."""
 
 WORKSPACE_BYTES: Final = 64 << 20
-"""Of one workspace's: rows may share bytes of their body, and small bodies become large ones."""
+"""Bytes of one workspace's rows: rows may share bytes of their body, so small bodies can become large."""
 
 
 SMALL_BYTES: Final = 1 << 20
-"""Batches of ordinary size have room beside any number of large ones, up to twice that of the group."""
+"""Batches of ordinary size fit next to any number of large ones, up to twice the room of the group."""
 
 
 class GroupRoom:

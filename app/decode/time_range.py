@@ -34,7 +34,7 @@ class TimeRange(msgspec.Struct, frozen=True):
     def complaint(self, time_ms: int, unit: str, received_ms: int) -> str:
         """What to tell the sender of a time that is outside. unit: as what it was read."""
         first, last = as_date(self.first_ms), as_date(received_ms + self.ahead_ms)
-        return f"is {as_date(time_ms)} when read as {unit}, and must lie in {first} .. {last}; {_REMEDY}"
+        return f"is {as_date(time_ms)} when read as {unit}, but must be between {first} and {last}; {_REMEDY}"
 
 
 def as_date(time_ms: int) -> str:

@@ -30,7 +30,7 @@ from app.disk.side_by_side import Call, failures_of
 FILE_MODE: Final = 0o666
 _ZEROS: Final = bytes(1 << 20)
 DIRECTORY_MODE: Final = 0o777
-"""Less the umask: who else may read the files is the operator's choice."""
+"""Permissions before the umask: who else may read the files is the operator's choice."""
 
 
 class DurableFS:

@@ -322,7 +322,9 @@ class Journal:
                 self._guard(self._writer.cut_back)
             except OSError as second:
                 raise self._fail(second) from second
-            raise JournalFull(f"no space in {self._directory}; free some, or wait for a flush") from error
+            raise JournalFull(
+                f"no space in {self._directory}; free some space, or wait for a flush"
+            ) from error
         self._last_lsn = last_lsn
         return written
 
@@ -342,8 +344,10 @@ class Journal:
 
     def _fail(self, error: Exception) -> JournalFailed:
         self._failure = str(error)
-        return JournalFailed(f"the journal in {self._directory} takes nothing more: {error}")
+        return JournalFailed(f"the journal in {self._directory} does not accept any more frames: {error}")
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise JournalFailed(f"the journal in {self._directory} takes nothing more: {self._failure}")
+            raise JournalFailed(
+                f"the journal in {self._directory} does not accept any more frames: {self._failure}"
+            )

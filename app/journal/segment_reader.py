@@ -105,7 +105,7 @@ def read_entries(
             continue
         frame = reader.frame_at(offset, segment.salt, segment.end)
         if frame is None or frame.header.lsn != lsn:
-            reason = "a frame that was good cannot be read any more"
+            reason = "a frame that was valid cannot be read any more"
             raise JournalDamaged([Damage(segment.path, offset, segment.end, lsn, segment.last_lsn, reason)])
         if frame.header.type == FrameType.ENTRY and lsn > after_lsn:
             yield Entry(lsn, frame.payload)

@@ -8,7 +8,7 @@ from app.disk.durable_fs import DurableFS
 
 ASIDE_NAME: Final = "aside"
 TORN_BYTES_MAX: Final = 64 << 20
-"""Copies of torn tails stop while the directory holds this much; the segment itself still has them."""
+"""Torn tails are not copied while the directory holds this much; the segment itself still has them."""
 
 COPY_BYTES: Final = 4 << 20
 

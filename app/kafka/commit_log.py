@@ -20,7 +20,7 @@ from app.kafka.place import COMMITS, Place
 
 CHECKPOINT_ENTRIES: Final = 100
 LOADS_MAX: Final = 10
-"""Entries may be removed while the log is read; then it is read again."""
+"""How often the log is read again if entries are removed while it is read."""
 
 _NAME: Final = re.compile(r"(|checkpoints/|windows/)(\d{20})\.(?:json|msgpack)")
 
@@ -96,7 +96,7 @@ class CommitLog:
             if number <= state.checkpoint:
                 continue
             if number != state.number + 1:
-                raise CommitLogDamaged(f"{self.directory} has no entry {state.number + 1}")
+                raise CommitLogDamaged(f"{self.directory}: entry {state.number + 1} is missing")
             entry = read_entry(self._place, self.directory, number)
             note(state, entry)
         return state
@@ -107,10 +107,10 @@ class CommitLog:
         `state` is not changed.
         """
         if not self._place.create(_entry(self.directory, entry.number), msgspec.json.encode(entry)):
-            raise PartitionLost(f"{self.directory}: another writer has made entry {entry.number}")
+            raise PartitionLost(f"{self.directory}: another writer has written entry {entry.number}")
         checkpoints = self._place.names(f"{self.directory}/checkpoints")
         if any(int(name.removesuffix(".json")) >= entry.number for name in checkpoints):
-            raise PartitionLost(f"{self.directory}: entry {entry.number} belongs to the past")
+            raise PartitionLost(f"{self.directory}: entry {entry.number} is already covered by a checkpoint")
 
     def compact(self, state: LogState) -> None:
         """Make a checkpoint when there are enough entries, and remove what it stands for. Raises OSError.

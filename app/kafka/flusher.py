@@ -95,7 +95,7 @@ class Flusher:
             while self._published.to(partition, stale_s=0) <= offset:
                 if time.monotonic() > deadline or self._stop.wait(POLL_S):
                     raise Overloaded(
-                        "The writers have not published all rows yet, and go on; /status shows their lag.",
+                        "The writers have not published all rows yet and continue; /status shows their lag.",
                         retry_after_s=RETRY_AFTER_S,
                         code="flush_timeout",
                     )

@@ -27,6 +27,6 @@ def claim(place: Place, topic: str, identity: str) -> None:
     found = msgspec.json.decode(place.read(PATH), type=Identity)
     if found != wanted:
         raise KafkaMisconfigured(
-            f"the files' place belongs to topic {found.topic} (id {found.identity}), not to {topic} "
-            f"(id {identity}); each topic needs a path of its own"
+            f"the destination of the files belongs to topic {found.topic} (id {found.identity}), not to "
+            f"{topic} (id {identity}); each topic needs a path of its own"
         )

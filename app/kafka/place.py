@@ -21,10 +21,10 @@ COMMITS: Final = "_commits"
 TEMPORARY: Final = f"{COMMITS}/tmp"
 
 FILES_AT_A_TIME: Final = 64
-"""Descriptors that wait for their sync."""
+"""Descriptors that may wait for their sync."""
 
 LEFT_BEHIND_MS: Final = 3_600_000
-"""A temporary file lives for as long as one publish; so old a one is nobody's any more."""
+"""A temporary file lives only as long as one publish; one of this age is abandoned."""
 
 
 class Place(Protocol):

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 FRAME_MARGIN_BYTES: Final = 4096
-"""What Kafka's own headers may add to a frame before it meets the topic's max.message.bytes."""
+"""What Kafka's own headers may add to a frame, which must stay below the topic's max.message.bytes."""
 
 
 class Role(StrEnum):

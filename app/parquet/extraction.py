@@ -21,7 +21,7 @@ _ARROW: Final = MappingProxyType(
 )
 
 CHUNK_ROWS: Final = 8192
-"""Payloads taken apart at a time: what bounds the memory that it takes."""
+"""Payloads that are parsed at a time, which bounds the memory needed."""
 
 
 _JSON: Final[MappingProxyType[PromotedType, Any]] = MappingProxyType(

@@ -21,13 +21,13 @@ from app.parquet.row_group import encode_row_group, footer
 from app.parquet.wanted import Wanted, matching, stored
 
 ROW_GROUPS_MIN: Final = 4
-"""A file of fewer gains nothing."""
+"""A file with fewer row groups would gain nothing."""
 
 GAIN: Final = 2
-"""A file is laid again when it has more than so many times the row groups that it needs."""
+"""A file is compacted when it has more than this many times the row groups that it needs."""
 
 SPARE: Final = 1.1
-"""A row group may be so much larger than they are to be, before its rows are divided once more."""
+"""A row group may be this much larger than intended before its rows are divided again."""
 
 
 class LayingPolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,8 +30,8 @@ class Folders(StrEnum):
 
 HIVE_COLUMNS: Final = ("workspace", "date", "hour")
 HIVE_MONTHLY_COLUMNS: Final = ("workspace", "month")
-"""What engines that know hive's folders make columns of. No month is named `date=`: beside days it would be
-compared as text, and rows be missed."""
+"""Folders that engines with Hive partitioning read as columns. A month is never named `date=`: next to days
+it would be compared as text, and rows would be missed."""
 
 _PATHS: Final = ((Folders.PLAIN, re.compile(_PLAIN + _NAME)), (Folders.HIVE, re.compile(_HIVE + _NAME)))
 
@@ -43,7 +43,7 @@ def checked_node_id(text: str) -> str:
     """
     if len(text) > NODE_CHARACTERS_MAX or not _NODE.fullmatch(text) or _ENDS_IN_NUMBER.search(text):
         raise ValueError(
-            f"{text!r} cannot stand in file names; use at most {NODE_CHARACTERS_MAX} lower-case letters, "
+            f"{text!r} cannot be part of file names; use at most {NODE_CHARACTERS_MAX} lower-case letters, "
             "digits, - and _, beginning with a letter and not ending in - and four or more digits"
         )
     return text

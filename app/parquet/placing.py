@@ -8,7 +8,8 @@ import numpy as np
 from app.parquet.partition import DAY_MS, HOUR_MS
 
 AHEAD_MS: Final = HOUR_MS
-"""A row that happened so long after its receipt, by a clock that is fast, is still placed by its own time."""
+"""A row whose own time is at most this long after its receipt (a fast clock) is still placed by its own
+time."""
 
 
 class Placing(msgspec.Struct, frozen=True):

@@ -6,15 +6,16 @@ from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeAlias, TypeVar
 
 Rest: TypeAlias = Callable[[float], None]
-"""Called between steps with the CPU seconds of the last one: leaves the core to others. Raises Stopped."""
+"""Called between steps with the CPU seconds of the last one; sleeps to leave the core to others. Raises
+Stopped."""
 
 T = TypeVar("T")
 
 PAUSE_S_MAX: Final = 10.0
-"""After one step, whatever it took: a clock that jumps must not stop the work."""
+"""The longest pause after a step, however long it took: a clock that jumps must not stop the work."""
 
 STOP_S: Final = 1.0
-"""How long a stop waits for the step under way."""
+"""How long a stop waits for the current step."""
 
 
 class Stopped(Exception):

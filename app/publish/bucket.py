@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 TAIL_BYTES: Final = 64 << 10
-"""Read of an object at once to find its footer."""
+"""Bytes of an object that are read at once to find its footer."""
 
 
 class Bucket:
@@ -52,7 +52,7 @@ class Bucket:
             next(iter(self._store.names("")), None)
         except OSError as error:
             log.warning(
-                "%s cannot be used; batches are taken all the same, and files are written when it can: %s",
+                "%s cannot be used; batches are accepted nevertheless, and files are written once it can: %s",
                 self._store.policy.url,
                 error,
             )

@@ -11,10 +11,10 @@ from app.parquet.partition import Partition
 from app.publish.rotation import Buffered
 
 FRAGMENTS_MAX: Final = 64
-"""So many small batches are joined into one: each has a cost of its own, in memory and in encoding."""
+"""This many small batches are joined into one: each has a cost of its own, in memory and in encoding."""
 
 FRAGMENT_BYTES: Final = 1 << 20
-"""Batches of this size are not small."""
+"""Batches of this size or more are not small."""
 
 
 class PartitionRows(msgspec.Struct):

@@ -14,7 +14,7 @@ class NamesTaken(Exception):
     """Files of others have these paths, and stay. Not an OSError: trying again does not help."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        super().__init__(f"names that others have taken: {', '.join(paths)}")
+        super().__init__(f"names that are already taken: {', '.join(paths)}")
         self.paths = paths
 
 

@@ -123,7 +123,7 @@ class FinalForms:
 
     def _put_off(self, error: OSError) -> None:
         self._next_ms = self._timer() + self._final.pause_ms
-        log.warning("files are not laid again now; it is tried again later: %s", error)
+        log.warning("files cannot be compacted now; trying again later: %s", error)
 
     def _publish(self, laid: Laid) -> None:
         old = laid.old
@@ -143,7 +143,7 @@ class FinalForms:
             return  # the disk has failed: the publisher goes on with it
         self._observer.file_laid_again(old.bytes, file.bytes - old.bytes)
         log.info(
-            "%s is laid again: %d row groups instead of %d, %.1f MB instead of %.1f",
+            "%s was compacted: %d row groups instead of %d, %.1f MB instead of %.1f",
             old.path,
             file.row_groups,
             laid.facts.row_groups,

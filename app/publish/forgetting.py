@@ -166,7 +166,7 @@ class Forgetting:
             if wanted.workspace_id not in (None, file.workspace_id) or file.state is FileState.REMOVED:
                 continue
             if file.state is FileState.CHANGED:
-                work.found.left.append(LeftFile(file.path, "it is not what was published"))
+                work.found.left.append(LeftFile(file.path, "it has been changed since it was published"))
             elif file.rows:
                 files.append(file)
         work.found.looked_at = len(files)
@@ -232,7 +232,7 @@ class Forgetting:
         """What was handed over is published, or could not be."""
         work.publishing = None
         if self._manifest.find(file.path) != file:
-            work.found.left.append(LeftFile(file.path, "it cannot be replaced now; the log says why"))
+            work.found.left.append(LeftFile(file.path, "it cannot be replaced now; see the log"))
             return
         self._calls.on_removed(file.partition, rows)
         self._observer.rows_forgotten(rows)

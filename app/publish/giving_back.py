@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 FILES_PER_TURN: Final = 16
 INTERVAL_MS: Final = 1_000
 PAUSE_MS: Final = 600_000
-"""After the disk has failed."""
+"""The pause after the disk has failed."""
 
 VERIFIED_BYTES: Final = 4 << 20
-"""Read at a time."""
+"""Bytes that are read at a time."""
 
 
 class Publishing(Protocol):
@@ -120,12 +120,12 @@ class GivingBack:
         if error.errno in NO_HOLES:
             self._has_holes = False
             log.info(
-                "this file system cannot give back a part of a file: the old bytes of files that were laid "
-                "again stay on the disk"
+                "this file system cannot free part of a file: the old bytes of compacted files stay on the "
+                "disk"
             )
         else:
             self._next_ms = self._timer() + PAUSE_MS
-            log.warning("old bytes cannot be given back now; it is tried again later: %s", error)
+            log.warning("old bytes cannot be freed now; trying again later: %s", error)
 
     def _zero(self, file: DataFile, form: FinalForm) -> bool:
         """False where the file is not what was published. Raises OSError; SyncFailed."""
@@ -136,7 +136,9 @@ class GivingBack:
             is_ours = False
         if not is_ours:
             self._untouchable.add(file.path)
-            log.warning("%s is not what was published: nothing of it is given back", file.path)
+            log.warning(
+                "%s has been changed since it was published: none of its old bytes are freed", file.path
+            )
             return False
         for start, stop in form.dead:
             try:

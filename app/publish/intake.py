@@ -19,7 +19,7 @@ from app.publish.buffer import PartitionRows
 from app.publish.stage import StagedFlush
 
 WAKE_BYTES: Final = 8 << 20
-"""Rows wait for the writer's next tick until there are so many bytes of them."""
+"""Rows wait for the writer's next tick until they have this many bytes."""
 
 
 class FlushResult(msgspec.Struct, frozen=True):

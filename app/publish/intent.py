@@ -98,5 +98,7 @@ def read_intent(fs: DurableFS, paths: SinkPaths) -> Intent | None:
         return None
     crc, _, body = data.rstrip(b"\n").partition(b" ")
     if crc != b"%08x" % zlib.crc32(body):
-        raise IntentDamaged(f"{paths.intent} is damaged; it was written whole, so the disk has changed it")
+        raise IntentDamaged(
+            f"{paths.intent} is damaged; it was written completely, so the disk has changed it"
+        )
     return msgspec.json.decode(body, type=Intent)

@@ -30,7 +30,8 @@ from app.publish.paths import SinkPaths
 log = logging.getLogger(__name__)
 
 PIECE_BYTES: Final = 4 << 20
-"""Synced one after the other: the journal's sync waits for what the file system is writing at that moment."""
+"""Pieces that are synced one after the other: the journal's sync waits for what the file system is writing at
+that moment."""
 
 
 class Laid(msgspec.Struct, frozen=True):
@@ -91,7 +92,7 @@ class Layer:
             return self._stage(file, staged, rest, without)
         except _LeftAlone as why:
             if str(why):
-                log.warning("%s is not laid again, and stays as it is: %s", file.path, why)
+                log.warning("%s is not compacted and stays as it is: %s", file.path, why)
             outcome = NotLaid(file, why=str(why))
         except FileNotFoundError:  # removed by retention or by somebody; there is nothing to be laid again
             outcome = NotLaid(file)
@@ -103,7 +104,7 @@ class Layer:
         except SyncFailed:
             raise
         except Exception as error:
-            log.exception("a bug: %s cannot be laid again, and stays as it is", file.path)
+            log.exception("a bug: %s cannot be compacted and stays as it is", file.path)
             outcome = NotLaid(file, why=str(error))
         self._unlink(staged)
         return outcome
@@ -141,7 +142,7 @@ class Layer:
     def _failed(self, file: DataFile, error: OSError | pa.ArrowException) -> NotLaid:
         if isinstance(error, OSError) and error.errno is not None:
             return NotLaid(file, error, str(error))
-        log.warning("%s cannot be read, so it is not laid again, and stays as it is: %s", file.path, error)
+        log.warning("%s cannot be read, so it is not compacted and stays as it is: %s", file.path, error)
         return NotLaid(file, why=str(error))
 
     def _unlink(self, staged: str) -> None:
@@ -172,7 +173,7 @@ class Layer:
             raise _LeftAlone("it is not what was published")
         free = self._fs.space(self._paths.staging(self._fs)).free_bytes
         if free < self._free_bytes_min + 2 * file.bytes:
-            raise OSError(errno.ENOSPC, "there is not enough room on the disk to lay files again", file.path)
+            raise OSError(errno.ENOSPC, "there is not enough space on the disk to compact files", file.path)
         return facts
 
     def _write(self, again: LaidAgain, target: DurableFile, rest: Rest) -> tuple[int, int]:

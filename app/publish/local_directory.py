@@ -18,7 +18,7 @@ KNOWN_DIRECTORIES_MAX: Final = 10_000
 READ_CHUNK_BYTES: Final = 8 << 20
 
 REPLACED_FILES_MAX: Final = 256
-"""Descriptors of replaced files that are freed together."""
+"""Descriptors of replaced files that are closed together."""
 
 
 class LocalDirectory:
@@ -180,7 +180,7 @@ class LocalDirectory:
 
 def local_destination(fs: DurableFS, paths: SinkPaths, grows: bool = True) -> LocalDirectory:
     if paths.data is None:
-        raise ValueError("there is no local directory for files: say where they go")
+        raise ValueError("there is no local directory for files: configure one")
     return LocalDirectory(fs, paths.data, grows)
 
 

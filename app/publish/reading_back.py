@@ -16,10 +16,10 @@ from app.publish.rotation import WriterPolicy
 from app.publish.unpublished import Unpublished
 
 WORTH_BYTES: Final = 8 << 20
-"""So much of each partition is to have room in one pass, at least: a flush of less has small row groups."""
+"""The least that each partition has room for in one pass: flushing less makes small row groups."""
 
 ReadBack = Callable[[int, int, Collection[Kind]], Iterator[tuple[int, Kind, pa.RecordBatch]]]
-"""The rows of the frames from the first to the last of these LSNs that are of these kinds, in order."""
+"""The rows of these kinds in the frames from the first to the last LSN, in order."""
 
 
 class RowsMissing(Exception):

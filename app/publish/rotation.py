@@ -13,7 +13,7 @@ from app.publish.final_policy import FinalPolicy
 from app.publish.retention_rules import RetentionPolicy
 
 AGE_SHARE: Final = 16
-"""A partition may lag by this fraction of its age, so that no byte is copied more often than about that."""
+"""A partition may lag behind by this fraction of its age, which bounds how often a byte is copied."""
 
 
 class WriterPolicy(FilePolicy, frozen=True, kw_only=True):

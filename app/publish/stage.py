@@ -143,7 +143,9 @@ class Stager:
             return self._draft(partition, span), FileState.REMOVED
         except (OSError, pa.ArrowException, _Changed) as error:
             assert latest is not None
-            log.error("%s is left as it is, and its partition goes on in a new file: %s", latest.path, error)
+            log.error(
+                "%s is left as it is, and its partition continues in a new file: %s", latest.path, error
+            )
             return self._draft(partition, span), FileState.CHANGED
         old = latest if metadata is not None else None
         return self._draft(partition, span, old, metadata), FileState.PUBLISHED

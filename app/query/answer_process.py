@@ -19,13 +19,13 @@ import msgspec
 from app.query.policy import Head, Job
 
 ERROR_CHARACTERS_MAX: Final = 4000
-"""Of a message of DuckDB's, which repeats the question."""
+"""The length to which DuckDB's messages are cut, since they repeat the query."""
 
 BESIDE_BYTES: Final = 1 << 30
-"""Address space for what DuckDB does not count: Arrow's readers, the answer, the interpreter."""
+"""Address space for what DuckDB's limit does not cover: Arrow's readers, the answer, the interpreter."""
 
 SECONDS_BESIDE: Final = 5
-"""Of processor time, above what the time limit allows: whoever started this process stops it before that."""
+"""Processor time allowed on top of the time limit; the parent stops this process before that."""
 
 
 def main() -> int:
@@ -110,7 +110,7 @@ def _answer(job: Job) -> tuple[Head, list[bytes]]:
     except AnswerTooLarge as error:
         return Head(error=str(error), code="answer_too_large", limit=True), []
     except (MemoryError, duckdb.OutOfMemoryException, pa.ArrowMemoryError):
-        text = f"The question needs more than the {policy.memory_bytes} bytes that query.max_memory allows."
+        text = f"The query needs more than the {policy.memory_bytes} bytes that query.max_memory allows."
         return Head(error=text, code="query_memory", limit=True), []
     except NotAQuestion as error:
         return Head(error=str(error), code="not_a_question"), []

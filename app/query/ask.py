@@ -36,7 +36,7 @@ def connect(
     try:
         import duckdb
     except ImportError:
-        raise CannotAsk("DuckDB is not installed: pip install 'parquet-sink[query]'") from None
+        raise CannotAsk("DuckDB is not installed: run pip install 'parquet-sink[query]'") from None
     connection = duckdb.connect()
     connection.execute(MACROS)
     for kind in Kind:
@@ -69,7 +69,7 @@ def answer(connection: "DuckDBPyConnection", sql: str, form: str, output: Path |
 
 def _write(relation: "DuckDBPyRelation", form: str, output: Path | None) -> None:
     if form in ("parquet", "arrow") and output is None:
-        raise CannotAsk(f"{form} is no text for a terminal: name a file with --output")
+        raise CannotAsk(f"{form} is not text: name a file with --output")
     if form == "parquet":
         relation.write_parquet(str(output))
         return

@@ -18,7 +18,7 @@ from app.query.views import DATE_COLUMN
 from app.schema import SCHEMAS
 
 TRIES: Final = 3
-"""Of one request to a store."""
+"""The time limit of one request to a store."""
 
 
 def data_set(
@@ -73,7 +73,9 @@ def open_store(policy: StorePolicy) -> Any:
             return fs.GcsFileSystem()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CannotAsk(f"{policy.url}: {error}") from None
-    raise CannotAsk(f"{policy.url}: this command reads s3:// and gs://; ask as docs/queries.md says")
+    raise CannotAsk(
+        f"{policy.url}: this command reads only s3:// and gs://; see docs/queries.md for other stores"
+    )
 
 
 def object_root(policy: StorePolicy) -> str:

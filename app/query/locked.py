@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
-"""Names of DuckDB's kinds of statements; PIVOT is one of several parts."""
+"""DuckDB's names of allowed statement types; PIVOT is one that consists of several parts."""
 
 
 class NotAQuestion(Exception):
@@ -72,7 +72,9 @@ def ask_locked(connection: "DuckDBPyConnection", sql: str) -> "DuckDBPyRelation"
     """Raises NotAQuestion; what DuckDB raises."""
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
-        raise NotAQuestion(f"Send one statement; these are {len(statements)}.")
+        raise NotAQuestion(f"Send a single statement, not {len(statements)}.")
     if statements[0].type.name not in READING:
-        raise NotAQuestion("Only a SELECT is answered here (or FROM, WITH, DESCRIBE, SHOW, PIVOT, EXPLAIN).")
+        raise NotAQuestion(
+            "Only SELECT statements are allowed here (or FROM, WITH, DESCRIBE, SHOW, PIVOT, EXPLAIN)."
+        )
     return connection.sql(sql)

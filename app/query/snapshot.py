@@ -34,23 +34,23 @@ from app.publish.placings_file import PlacingsDamaged, load_placings
 from app.schema import SCHEMAS
 
 PINNED_FILES_MAX: Final = 500
-"""Of files that may still grow; those that are sealed keep their bytes for the grace, and are opened by
-their names."""
+"""Files held open because they may still grow; sealed ones keep their bytes for the grace period, so they are
+opened by name."""
 
 TRIES_MAX: Final = 500
 PAUSE_S: Final = 0.01
-"""A file has its new version some milliseconds before the manifest says so."""
+"""A new version of a file is in place some milliseconds before the manifest records it."""
 
 TAIL_BYTES_MAX: Final = 4 << 30
-"""Of rows that are in no file yet: they are held in memory."""
+"""Bytes of rows that are not in files yet, which are held in memory."""
 
 
 class CannotAsk(Exception):
-    """There is nothing to be asked, or it cannot be read. The message says what to do."""
+    """There is nothing to query, or it cannot be read. The message says what to do."""
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What is looked at. since, until: dates of receipt, YYYY-MM-DD, both included."""
+    """What a query reads. since, until: dates of receipt, YYYY-MM-DD, both included."""
 
     workspace_id: int | None = None
     since: str | None = None
@@ -117,9 +117,9 @@ class Snapshot:
         Raises CannotAsk; OSError.
         """
         if paths.data is None and objects is None:
-            raise CannotAsk("files on an object store: ask them as docs/queries.md says")
+            raise CannotAsk("the files are on an object store: docs/queries.md says how to query them")
         if not fs.exists(paths.manifest):
-            raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
+            raise CannotAsk(f"{paths.state} is not the journal of a service; is journal.path correct?")
         try:
             return cls._take(fs, paths, selection, tail_bytes_max, objects)
         except PlacingsDamaged as error:
@@ -149,7 +149,7 @@ class Snapshot:
             except BaseException:
                 _close(pinned)
                 raise
-        raise CannotAsk("the files are not what the manifest says; the log of the service tells why")
+        raise CannotAsk("the files do not match the manifest; the service's log tells why")
 
     def close(self) -> None:
         _close(self._pinned)
@@ -182,7 +182,10 @@ class _Tail:
                     if rows is not None:
                         size += rows.nbytes
                         if size > bytes_max:
-                            raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
+                            raise CannotAsk(
+                                "too many rows are waiting to be written to files: POST /flush, then try "
+                                "again"
+                            )
                         self._frames.append((lsn, frame.header, rows))
 
     def rows(self, manifest: Manifest) -> dict[Kind, pa.Table]:

@@ -19,10 +19,10 @@ CREATE MACRO ip_text(address) AS CASE
                       '\\1:\\2:\\3:\\4:\\5:\\6:\\7:\\8')
 END;
 """
-"""Those with several forms take a column whether it carries an annotation or not."""
+"""Macros with several forms accept a column with or without an annotation."""
 
 DATE_COLUMN: Final = "_date"
-"""The date of receipt in sources that know it of whole files; those are skipped by it."""
+"""The column with the date of receipt in sources that know it for whole files; it allows skipping files."""
 
 _DATE: Final = "CAST(ms_time(batch_timestamp) AS DATE)"
 

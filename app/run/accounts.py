@@ -48,7 +48,7 @@ class Accounts:
             return {day: amounts for day in days if (amounts := self.usage.day(day))}
         except OSError as error:
             raise Overloaded(
-                f"The account of usage cannot be read now: {error.strerror}; ask again.", retry_after_s=5
+                f"Usage cannot be read now: {error.strerror}; try again.", retry_after_s=5
             ) from None
 
     def today(self) -> list[UsageLine] | None:

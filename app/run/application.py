@@ -84,7 +84,7 @@ def create_app(
         service = build_service(settings, metrics, request_exit, watch=asking.tap.offer)
     else:
         service = build_service(settings, metrics, request_exit, crew.new_pipeline, asking.tap.offer)
-        assert isinstance(service, Service), "settings see to that"
+        assert isinstance(service, Service), "the settings guarantee this"
         crew.serve(service, metrics)
     ids = RequestIds()
     history = History(registry if crew is None else crew.merged(registry), time.monotonic)

@@ -12,11 +12,14 @@ from app.settings.plan import lake_of, query_policy
 from app.settings.settings import Settings
 
 NOT_INSTALLED = (
-    "SQL over HTTP needs the extra `query`, which is not installed: pip install 'parquet-sink[query]', and "
-    "start the service again."
+    "SQL over HTTP needs the extra `query`, which is not installed: run pip install 'parquet-sink[query]' "
+    "and restart the service."
 )
-SWITCHED_OFF = "SQL over HTTP is switched off here: query.enabled is false."
-NO_JOURNAL = "With a Kafka journal, no node has the rows that are in no file yet; ask the files: GET /files."
+SWITCHED_OFF = "SQL over HTTP is disabled: query.enabled is false."
+NO_JOURNAL = (
+    "With a Kafka journal, no node has all the rows that are not in files yet; query the files instead: GET "
+    "/files."
+)
 NOT_HERE = "With a Kafka journal, no node sees all rows as they are accepted; consume the topic instead."
 
 

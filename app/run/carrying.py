@@ -48,5 +48,7 @@ def recall_carried(journal: Journal, manifest: Manifest) -> None:
             first = found[origin].first_lsn if origin in found else entry.lsn
             found[origin] = Carried(origin=origin, first_lsn=first, last_lsn=entry.lsn)
     if found:
-        log.error("the manifest had lost where %d sets of rows were carried over to", len(found))
+        log.error(
+            "the manifest had lost the new positions of %d sets of rows that were carried over", len(found)
+        )
         manifest.append(Commit(id=manifest.last_commit + 1, carried=list(found.values())))

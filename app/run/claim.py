@@ -9,7 +9,7 @@ from typing import Final
 from app.run.start_patience import StartPatience, StartStopped
 
 OWNER_WAIT_S: Final = 2.0
-"""A start waits this long for the store to say whose files are there."""
+"""How long a start waits for the store to tell which journal owns the files."""
 
 
 def claim_meanwhile(

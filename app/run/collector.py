@@ -4,8 +4,9 @@ import gc
 from typing import Final
 
 YOUNG_MAX: Final = 200_000
-"""Containers that are made and not given back before the collector looks at them: some batches' worth.
-Decoded rows are given back before that, and never looked at; what a cycle keeps is bounded by this."""
+"""Containers allocated and not freed before the garbage collector runs: as many as a few batches need.
+Decoded rows are freed before that, so they are never traversed; this also bounds what reference cycles can
+hold."""
 
 
 def look_less_often() -> None:

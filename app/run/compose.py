@@ -118,12 +118,14 @@ def _settled_layout(settings: Settings, layout: Layout) -> tuple[Layout, Known]:
     try:
         known = load_known(DurableFS(), sink_paths(settings).state)
     except (OSError, msgspec.DecodeError) as error:
-        raise ConfigurationError([f"journal.path: {PROMOTED_FILE} in it cannot be read: {error}"]) from None
+        raise ConfigurationError(
+            [f"journal.path: the file {PROMOTED_FILE} in it cannot be read: {error}"]
+        ) from None
     promotions, promoted = settled(layout.promotions, known)
     for before, after in zip(layout.promotions, promotions, strict=True):
         if before != after:
             log.warning(
-                "the promoted column %s had another type before: what is promoted now is column %s",
+                "the promoted column %s had another type before: values are now promoted to the column %s",
                 before.name,
                 after.name,
             )
@@ -151,7 +153,9 @@ def table_catalog(
     except CatalogMisconfigured as error:
         raise ConfigurationError([f"catalog.type: {error}"]) from None
     metrics.observe(
-        "catalog_lag_files", "Data files not in a table of the catalog yet.", lambda: registrar.lag().files
+        "catalog_lag_files",
+        "Data files that are not in a table of the catalog yet.",
+        lambda: registrar.lag().files,
     )
     metrics.observe(
         "catalog_left_out_files",
@@ -165,7 +169,7 @@ def table_catalog(
     )
     metrics.observe(
         "catalog_lag_seconds",
-        "Age of the oldest file that is not in a table. Rising: look at the catalog; no row is at risk.",
+        "Age of the oldest file that is not in a table. Rising: check the catalog; no row is at risk.",
         lambda: registrar.lag().seconds,
     )
     return registrar

@@ -85,7 +85,7 @@ def _upload(store: ObjectStore) -> None:
     try:
         facts = store.facts(path)
         if facts is None or store.read(path, 0, facts.size) != content:
-            raise OSError("what was written is not what is read")
+            raise OSError("reading back returned different bytes")
         next(iter(store.names("")), None)
     finally:
         store.remove(path)
@@ -96,7 +96,7 @@ def _topic(settings: Settings) -> Iterator[tuple[str, str | None]]:
     try:
         topic = look_at(settings.journal.kafka_policy(settings.server.max_inflight_size))
     except (OSError, ValueError, KafkaMisconfigured) as error:
-        yield name, f"{error}; parquet-sink kafka-topic makes it"
+        yield name, f"{error}; parquet-sink kafka-topic creates it"
         return
     yield name, None
     for warning in topic.warnings:

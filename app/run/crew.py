@@ -61,7 +61,11 @@ class Crew:
 
     def refuse(self, submission: Submission, reply: Reply) -> None:
         """Batches come by workers alone."""
-        reply(Overloaded("This process takes no batches; send it to the service's port.", retry_after_s=5))
+        reply(
+            Overloaded(
+                "This process does not take batches; send them to the service's port.", retry_after_s=5
+            )
+        )
 
     def serve(self, service: Service, metrics: Metrics) -> None:
         self._service = service

@@ -32,5 +32,5 @@ def development_key(directory: Path) -> tuple[Path, str]:
 def _first_key(path: Path) -> str:
     keys = parse_keys(path.read_text("utf-8"), str(path))
     if not keys:
-        raise KeyFileError(f"{path}: holds no key; add one, or remove the file and a key is made")
+        raise KeyFileError(f"{path}: contains no keys; add one, or remove the file to have one created")
     return next(iter(keys)).hex()

@@ -38,14 +38,14 @@ def forget(
         parts.writer.forget(ForgetCommand(wanted, now, future))
     except ValueError:
         raise RequestError(
-            "Published files of this service never change (they are objects, or listed in tables), so no row "
-            "can be taken out of them here; delete rows with an engine that writes to them.",
+            "Published files of this service never change (they are objects, or registered in tables), so "
+            "rows cannot be removed from them here; delete rows with an engine that writes to them.",
             code="files_never_change",
         ) from None
     found = future.result()
     left = list(found.left)
     if parts.journal.first_lsn < through:
-        left.append(LeftFile("journal", "it could not give up its oldest segments; ask again"))
+        left.append(LeftFile("journal", "its oldest segments could not be removed; try again"))
     quarantined = [
         rows for rows in parts.manifest.quarantined() if wanted.workspace_id in (None, rows.workspace_id)
     ]

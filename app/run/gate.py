@@ -48,7 +48,7 @@ class Gate:
             self.fatal = error
             self.admission.closed = FAILED
             defect = not isinstance(error, self._said)
-            log.critical("the service stops: %s", error, exc_info=error if defect else None)
+            log.critical("the service is stopping: %s", error, exc_info=error if defect else None)
             self._on_fatal()
 
     def reasons_not_ready(self) -> list[str]:

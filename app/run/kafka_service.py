@@ -62,16 +62,16 @@ from app.submission import DecodePolicy, Reply, Submission
 
 log = logging.getLogger(__name__)
 
-AWAITING_KAFKA = "starting: Kafka or the files' place does not answer"
+AWAITING_KAFKA = "starting: Kafka or the destination of the files does not respond"
 OUTAGE = "waiting for Kafka"
 WATCH_S = 1.0
 ROOM = 1 << 62
 
 FOREIGN_LISTED_MAX = 20
-"""Records of a partition that GET /status names."""
+"""Records of a partition that GET /status names one by one."""
 
 REFUSALS = (KafkaMisconfigured, RecordsLost, CommitLogDamaged)
-"""Their messages say what an operator is to do."""
+"""Errors whose messages tell an operator what to do."""
 
 
 class KafkaPolicies(msgspec.Struct, frozen=True):
@@ -168,7 +168,7 @@ class KafkaService:
                 self._place.tidy(self._clock_ms())
                 return topic
             except OSError as error:
-                log.warning("the start waits: %s", error)
+                log.warning("the start is waiting: %s", error)
             self.gate.close(AWAITING_KAFKA)
             if self._stop.wait(WATCH_S):
                 raise StartStopped
@@ -216,7 +216,7 @@ class KafkaService:
     def _note_outage(self, problem: str) -> None:
         """Batches are refused at once, and not after a time-out each, until Kafka answers."""
         if self.admission.closed is None:
-            log.warning("batches are refused until Kafka answers: %s", problem)
+            log.warning("batches are refused until Kafka responds: %s", problem)
             self.gate.close(OUTAGE)
             threading.Thread(target=self._until_back, name="kafka-watch", daemon=True).start()
 
@@ -231,7 +231,7 @@ class KafkaService:
                 continue
             if self.admission.closed == OUTAGE:
                 self.gate.open()
-                log.info("Kafka answers: batches are taken again")
+                log.info("Kafka responds: batches are accepted again")
             return
 
     def stop_opening(self) -> None:
@@ -267,8 +267,8 @@ class KafkaService:
 
     def forget(self, wanted: Wanted, now: bool, asked: Mapping[str, Any]) -> dict[str, Any]:
         raise RequestError(
-            "With a Kafka journal published files never change, and the topic keeps its records: no row can "
-            "be taken out of them here.",
+            "With a Kafka journal published files never change, and the topic keeps its records: rows "
+            "cannot be removed from them here.",
             code="files_never_change",
         )
 

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 SPACE_INTERVAL_S: Final = 1.0
 WATCH_INTERVAL_S: Final = 0.5
-"""Files are looked at so often: a key, a quota or a certificate that was changed counts within a second."""
+"""How often files are checked: a changed key, quota or certificate takes effect within a second."""
 
 
 @asynccontextmanager
@@ -63,7 +63,7 @@ async def _open(service: AnyService) -> None:
         await asyncio.to_thread(service.open, asyncio.get_running_loop())
         look_less_often()
     except StartStopped:
-        log.info("stopped before the start was through")
+        log.info("stopped before the start was complete")
     except Exception as error:
         service.fail(error)
 

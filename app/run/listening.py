@@ -39,14 +39,18 @@ def passed_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
         environ.pop(name, None)  # children are not meant
     if count != "1":
         raise ConfigurationError(
-            [f"LISTEN_FDS: {count} sockets were passed; let the .socket unit have one ListenStream"]
+            [f"LISTEN_FDS: {count} sockets were passed; give the .socket unit a single ListenStream"]
         )
     try:
         listener = socket.socket(fileno=FIRST_PASSED)
     except OSError as error:
-        raise ConfigurationError([f"LISTEN_FDS: what was passed is no socket: {error.strerror}"]) from None
+        raise ConfigurationError(
+            [f"LISTEN_FDS: the passed descriptor is not a socket: {error.strerror}"]
+        ) from None
     if listener.type != socket.SOCK_STREAM or listener.family not in (socket.AF_INET, socket.AF_INET6):
-        raise ConfigurationError(["LISTEN_FDS: what was passed is no TCP socket; set ListenStream to a port"])
+        raise ConfigurationError(
+            ["LISTEN_FDS: the passed descriptor is not a TCP socket; set ListenStream to a port"]
+        )
     listener.set_inheritable(False)
     return listener
 

@@ -68,10 +68,10 @@ from app.submission import Reply, Submission
 
 log = logging.getLogger(__name__)
 
-AWAITING_STORE = "starting: the object store does not answer, and an interrupted upload is to be finished"
+AWAITING_STORE = "starting: an interrupted upload must be finished, but the object store does not respond"
 
 REFUSED_STARTS = (JournalDamaged, TreeRefused, CannotStart)
-"""Their messages say what an operator is to do; where they were raised tells nothing more."""
+"""Errors whose messages tell an operator what to do, so that a traceback adds nothing."""
 
 
 class Service:
@@ -186,8 +186,8 @@ class Service:
         )
         if journal.recovery.lost_lsns is not None:
             log.warning(
-                'the journal has lost LSN %d to %d, which acknowledge = "%s" does not prevent; rows of them '
-                "that are not in files are gone",
+                'the journal has lost LSN %d to %d, which acknowledge = "%s" does not prevent; their rows '
+                "that are not in files are lost",
                 *journal.recovery.lost_lsns,
                 self._policies.journal.acknowledge,
             )

@@ -23,7 +23,7 @@ FIELDS: Final = (
     "duration_ms",
     "client",
 )
-"""What a line may carry beside its text; given to the logger as `extra`."""
+"""What a line may carry besides its text; given to the logger as `extra`."""
 
 LEVELS: Final[Mapping[str, int]] = {
     "debug": logging.DEBUG,
@@ -33,7 +33,7 @@ LEVELS: Final[Mapping[str, int]] = {
 }
 
 QUIET: Final[Mapping[str, int]] = {"uvicorn": logging.WARNING}
-"""What libraries log by default is said by the service itself."""
+"""Loggers of libraries whose lines the service replaces by its own."""
 
 
 def formatter_of(settings: LogSettings) -> logging.Formatter:

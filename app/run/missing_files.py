@@ -13,7 +13,7 @@ from app.parquet.data_file import DataFile, FileState
 log = logging.getLogger(__name__)
 
 LOOKS_MAX: Final = 200
-"""Files that one call looks at; the next one goes on behind them."""
+"""Files that one call checks; the next call continues behind them."""
 
 Files = Sequence[DataFile]
 
@@ -60,8 +60,8 @@ class MissingFiles:
             self._missing = {**kept, **found}
         if new:
             log.warning(
-                "%d published files are gone or are not what was published, beginning with %s; GET /files "
-                "shows them, and their partitions go on in new files",
+                "%d published files are missing or have been changed, the first is %s; GET /files shows "
+                "them, and their partitions continue in new files",
                 len(new),
                 new[0],
             )

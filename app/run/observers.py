@@ -13,7 +13,7 @@ from app.schema import SCHEMAS
 
 WARNING_INTERVAL_S: Final = 60.0
 WARNINGS_MAX: Final = 100
-"""Lines about refusals in one interval, of all workspaces."""
+"""Log lines about refusals in one interval, for all workspaces together."""
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from app.submission import DecodePolicy, Submission
 NewPipeline = Callable[
     [JournalStore, GroupPolicy, DecodePolicy, Observer, Callable[[BaseException], None]], Pipeline[Any, Any]
 ]
-"""Makes what takes batches, over the journal as its store."""
+"""Makes the pipeline that takes batches, with the journal as its store."""
 
 
 def pipeline_of_batches(

@@ -22,17 +22,17 @@ from app.settings.log import LogSettings
 from app.settings.settings import ConfigurationError, Settings
 
 SWITCH_INTERVAL_S: Final = 0.0005
-"""How long one thread may keep the interpreter from another. The event loop's turns are short; the commit
+"""How long one thread may keep another from the interpreter. The event loop's turns are short; the commit
 thread's are not, and by default it would keep answers waiting ten times as long."""
 
 
 log = logging.getLogger(__name__)
 
 DESCRIPTORS_KEPT: Final = 512
-"""Of those that the process may have: for files, and for SPARE_CONNECTIONS_MAX."""
+"""Descriptors of the process that are kept free for files and for SPARE_CONNECTIONS_MAX."""
 
 POOL_VARIABLE: Final = "ARROW_DEFAULT_MEMORY_POOL"
-"""Arrow's own way to name its allocator; who sets it is obeyed."""
+"""Arrow's own variable for its allocator; if an operator has set it, that is respected."""
 
 
 def prepare_process(settings: Settings) -> None:
@@ -63,7 +63,7 @@ def connections_of(max_connections: int) -> int:
     allowed = max(limit - min(DESCRIPTORS_KEPT, limit // 2), 1)
     if allowed < max_connections:
         log.warning(
-            "this process may have %d descriptors: %d connections may be open instead of "
+            "this process may open only %d descriptors: connections are limited to %d instead of "
             "server.max_connections = %d",
             limit,
             allowed,

@@ -18,7 +18,7 @@ from app.settings.settings import ConfigurationError, Settings, load
 from app.settings.sources import file_in_use
 
 RELOADED: Final = ("quota", "log.level", "log.levels")
-"""Keys, and all that stands below them, that count without a restart."""
+"""Keys, with everything below them, that take effect without a restart."""
 
 _ABSENT: Final = object()
 
@@ -68,7 +68,7 @@ class Reload:
         except ConfigurationError as error:
             if self._says:
                 log.error(
-                    "the configuration is not reloaded, what was read before stays in force: %s",
+                    "the configuration was not reloaded, the previous one stays in effect: %s",
                     "; ".join(error.messages),
                 )
             return
@@ -86,7 +86,7 @@ class Reload:
         said, self._waiting = self._waiting, waiting
         if waiting and waiting != said:
             log.warning(
-                "changed in the configuration, and in force from the next start: %s", ", ".join(waiting)
+                "changed in the configuration, takes effect at the next start: %s", ", ".join(waiting)
             )
 
     @property

@@ -45,7 +45,7 @@ def repair_data_directory(
     SyncFailed.
     """
     if not fs.exists(paths.state):
-        raise NothingThere(f"{paths.state} is not there; is journal.path right?")
+        raise NothingThere(f"{paths.state} does not exist; is journal.path correct?")
     lock = lock_data_directory(fs, paths.state)
     try:
         identity = read_identity(fs, paths)

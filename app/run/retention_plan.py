@@ -20,7 +20,7 @@ def would_go(fs: DurableFS, paths: SinkPaths, policy: RetentionPolicy, now_ms: i
     Raises NoManifest; ManifestDamaged; PlacingsDamaged; OSError.
     """
     if not fs.exists(paths.manifest):
-        raise NoManifest(f"{paths.state} is no journal of a service; is journal.path right?")
+        raise NoManifest(f"{paths.state} is not the journal of a service; is journal.path correct?")
     manifest = Manifest.parse(fs.read(paths.manifest), paths.manifest)
     due = expired(manifest.files(), policy, now_ms - load_placings(fs, paths).late_ms)
     return [file for files in due.values() for file in files if file.state is FileState.PUBLISHED]

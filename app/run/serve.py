@@ -37,7 +37,7 @@ STOPPED_AT_ONCE: Final = 130
 
 
 STOPPING_S: Final = 5.0
-"""What workers may take to end, beyond the time to drain."""
+"""How long workers may take to exit after the time to drain."""
 
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def _run(
     if not server.started:
         return DID_NOT_START
     if server.force_exit:
-        log.warning("stopped at once; what was acknowledged and is not in files yet is in the journal")
+        log.warning("stopped immediately; rows that are acknowledged but not in files yet are in the journal")
         return STOPPED_AT_ONCE
     log.info("stopped")
     return STOPPED
@@ -157,14 +157,14 @@ def _with_keys(settings: Settings) -> tuple[Settings, str | None]:
     """Settings that name a key file which can be read; and the development key where that was used."""
     if settings.auth.api_keys_file is not None:
         if not ApiKeys.load(settings.auth.api_keys_file):
-            raise ConfigurationError([f"auth.api_keys_file: {settings.auth.api_keys_file} holds no key"])
+            raise ConfigurationError([f"auth.api_keys_file: {settings.auth.api_keys_file} contains no keys"])
         return settings, None
     directory = settings.journal.path.resolve().parent
     try:
         path, key = development_key(directory)
     except OSError as error:
         raise ConfigurationError(
-            [f"no development key can be kept in {directory} ({error.strerror}); set auth.api_keys_file"]
+            [f"cannot store a development key in {directory} ({error.strerror}); set auth.api_keys_file"]
         ) from None
     auth = settings.auth.model_copy(update={"api_keys_file": path})
     return settings.model_copy(update={"auth": auth}), key
@@ -185,7 +185,7 @@ def _first_steps(url: str, key: str, path: Path | None) -> str:
         "properties": {"plan": "pro"},
     }
     return f"""
-No auth.api_keys_file is configured, so a development key for workspace 1 is kept in {path}:
+No auth.api_keys_file is configured, so a development key for workspace 1 was stored in {path}:
 
   curl -sS {url}/v1/events -H 'Authorization: Bearer {key}' \\
     -H 'Content-Type: application/json' -d '{json.dumps(event)}'

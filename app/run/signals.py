@@ -20,11 +20,11 @@ def handle_signals(end: Callable[[], None], reload: Callable[[], object]) -> Non
         end()
 
     def on_reload(*_: Any) -> None:
-        log.info("SIGHUP: reading keys, certificates and the configuration again")
+        log.info("SIGHUP: reloading keys, certificates and the configuration")
         reload()
 
     def on_ignored(number: int, _: Any) -> None:
-        log.warning("%s means nothing here and is ignored", signal.Signals(number).name)
+        log.warning("%s has no meaning for this service and is ignored", signal.Signals(number).name)
 
     for number in ENDING:
         signal.signal(number, on_end)

@@ -23,7 +23,7 @@ from app.publish.paths import SinkPaths
 
 TRIES_MAX: Final = 1_000
 PAUSE_S: Final = 0.02
-"""A file has its new version some milliseconds before the manifest says so."""
+"""A new version of a file is in place some milliseconds before the manifest records it."""
 
 NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
 
@@ -49,19 +49,21 @@ def take_snapshot(fs: DurableFS, paths: SinkPaths, directory: Path) -> Copied:
     data = paths.data
     if data is None:
         raise CannotCopy(
-            "the files are on an object store: copy what is below its prefix with the store's own tools, "
+            "the files are on an object store: copy everything below its prefix with the store's own tools, "
             "since objects never change"
         )
     if not fs.exists(paths.manifest):
-        raise CannotCopy(f"{paths.state} is no journal of a service; is journal.path right?")
+        raise CannotCopy(f"{paths.state} is not the journal of a service; is journal.path correct?")
     if fs.exists(directory):
-        raise CannotCopy(f"{directory} is there already; name a directory that is to be made")
+        raise CannotCopy(f"{directory} already exists; name a directory to create")
     for own in (data, paths.state):
         if directory.resolve().is_relative_to(own.resolve()):
-            raise CannotCopy(f"{directory} is inside {own}, which the service writes to; name another place")
+            raise CannotCopy(
+                f"{directory} is inside {own}, which the service writes to; choose another directory"
+            )
     unfinished = directory.with_name(f"{directory.name}.unfinished")
     if fs.exists(unfinished):
-        raise CannotCopy(f"{unfinished} is left of a snapshot that was cut off; remove it first")
+        raise CannotCopy(f"{unfinished} is left over from an interrupted snapshot; remove it first")
     try:
         copied = _Snapshot(fs, paths, data, unfinished).take()
         fs.rename(unfinished, directory)
@@ -96,8 +98,8 @@ class _Snapshot:
             time.sleep(PAUSE_S)
         (first, *_) = self._missing
         raise CannotCopy(
-            f"{len(self._missing)} files are not what was published, the first is {first}; a start of the "
-            "service records them as lost, and then the others can be copied"
+            f"{len(self._missing)} files are missing or have been changed, the first is {first}; restart "
+            "the service to have them recorded as lost, then the others can be copied"
         )
 
     def _add_missing(self, files: list[DataFile]) -> list[str]:

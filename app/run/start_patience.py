@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from app.object_store.store import StoreUnavailable
 
 RETRY_S: Final = 2.0
-"""Between two tries to finish an interrupted upload, and between two looks whether to stop."""
+"""The intervals at which an interrupted upload is tried again, and at which a stop is noticed."""
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class StartPatience:
             try:
                 return step()
             except StoreUnavailable as error:
-                log.warning("an interrupted upload is to be finished first, and is tried again: %s", error)
+                log.warning("an interrupted upload must be finished first and is retried: %s", error)
             on_outage()
             if self._stop.wait(RETRY_S):
                 raise StartStopped

@@ -55,7 +55,7 @@ class ReloadedTls:
             self._newest = self._files.context()
             self.end_s = self._end()
         except (ssl.SSLError, OSError) as error:
-            log.error("the certificate is not reloaded, the old one stays in force: %s", error)
+            log.error("the certificate was not reloaded, the old one stays in use: %s", error)
         else:
             log.info("the certificate was reloaded from %s", self._files.certificate)
 
@@ -64,7 +64,7 @@ class ReloadedTls:
         try:
             return certificate_end(self._files.certificate.read_text("ascii", "replace"))
         except (ValueError, OSError) as error:
-            log.warning("%s: its end cannot be read: %s", self._files.certificate, error)
+            log.warning("%s: its expiry date cannot be read: %s", self._files.certificate, error)
             return 0.0
 
     def _take_newest(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:

@@ -16,7 +16,7 @@ class CannotStart(Exception):
 
 def cannot_start(error: OSError) -> str:
     """One sentence with path and remedy."""
-    path = error.filename2 or error.filename or "a file of the service"
+    path = error.filename2 or error.filename or "one of the service's files"
     remedy = {
         errno.EACCES: "give the service's user the right to write there",
         errno.EPERM: "give the service's user the right to write there",
@@ -25,7 +25,7 @@ def cannot_start(error: OSError) -> str:
         errno.EDQUOT: "raise the user's quota there",
         errno.EXDEV: "put it and its target on one file system, without links between them",
         errno.ENOTDIR: "a file stands where a directory is needed: move it away",
-    }.get(error.errno or 0, "look at that disk")
+    }.get(error.errno or 0, "check that disk")
     return f"the service cannot start: {path}: {error.strerror or error}; {remedy}, and start again"
 
 
@@ -43,11 +43,11 @@ def lines(report: RecoveryReport) -> list[str]:
 
 
 def _broken(file: DataFile) -> str:
-    what = "gone" if file.state is FileState.REMOVED else "not what was published"
+    what = "gone" if file.state is FileState.REMOVED else "changed since it was published"
     return (
-        f"{file.path} is {what}: {file.lost_rows} rows of it (LSN {file.last_lsn + 1} to "
-        f"{file.lost_through}) are lost unless the journal still has them; it is left as it is, and its "
-        "partition goes on in a new file"
+        f"{file.path} is {what}: {file.lost_rows} of its rows (LSN {file.last_lsn + 1} to "
+        f"{file.lost_through}) are lost unless the journal still has them; the file is left as it is, and "
+        "its partition continues in a new file"
     )
 
 
@@ -55,15 +55,15 @@ def _others(report: RecoveryReport) -> Iterator[str]:
     files = report.files
     if files.adopted:
         yield (
-            f"the manifest did not know {len(files.adopted)} published files, or not all of their rows, the "
-            f"first is {files.adopted[0].path}: what they say of themselves counts"
+            f"the manifest did not list {len(files.adopted)} published files, or not all of their rows, the "
+            f"first is {files.adopted[0].path}: their own metadata is used"
         )
     if files.removed:
         yield f"{len(files.removed)} published files are gone, the first is {files.removed[0].path}"
     if files.unknown:
         yield (
-            f"{len(files.unknown)} files below the data path are not of this service, the first is "
+            f"{len(files.unknown)} files below the data path do not belong to this service, the first is "
             f"{files.unknown[0]}: they are left alone"
         )
     for path in files.incomplete:
-        yield f"{path} is of a publish that was interrupted: its rows come from the journal again"
+        yield f"{path} comes from an interrupted publish: its rows are published again from the journal"

@@ -53,7 +53,7 @@ class UsageFiles:
         try:
             return load_day(self._fs.read(path))
         except ValueError as error:
-            log.error("%s cannot be read (%s): what it counted is missing from the usage", path, error)
+            log.error("%s cannot be read (%s): its counts are missing from the usage", path, error)
             self._fs.rename(path, path.with_suffix(".damaged"))
             self._known().discard(day)
             return DayUsage()
@@ -91,8 +91,8 @@ def count_published(usage: Usage, files: Iterable[DataFile]) -> None:
             rows += count
     if rows:
         log.warning(
-            "the account of usage begins with %d rows that are in files already; how many bytes they were is "
-            "not known, and counts as 0",
+            "usage begins with %d rows that are already in files; their number of bytes is not known and "
+            "counts as 0",
             rows,
         )
 

@@ -12,7 +12,7 @@ from app.publish.rotation import WriterPolicy
 from app.run.usage_files import UsageFiles, count_published
 
 OPEN_DAYS: Final = 2
-"""Days whose account may have been saved after the journal's last frame was lost."""
+"""Days whose usage may have been saved although the journal's last frame was lost."""
 
 
 class UsageReplay:

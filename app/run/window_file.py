@@ -17,8 +17,8 @@ def load_window(fs: DurableFS, path: Path, policy: DeduplicationPolicy) -> Dedup
             window.load(fs.read(path))
         except (WindowDamaged, OSError) as error:
             log.warning(
-                "%s cannot be read (%s): batches that were sent before this start may be stored a second "
-                "time if they are sent again now",
+                "%s cannot be read (%s): batches sent before this start may be stored twice if they are "
+                "sent again now",
                 path,
                 error,
             )

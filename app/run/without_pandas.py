@@ -8,7 +8,7 @@ class _NoPandas:
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "pandas":
-            raise ModuleNotFoundError("the service does without pandas", name=name)
+            raise ModuleNotFoundError("the service does not use pandas", name=name)
 
 
 def do_without_pandas() -> None:

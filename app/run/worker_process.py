@@ -44,7 +44,7 @@ from app.workers.messages import Channel, Hello, State, ToWorker
 from app.workers.remote_store import RemoteStore
 
 LOST: Final = 1
-"""The exit code of a worker whose service is gone, or that has a defect."""
+"""The exit code of a worker that has lost its service, or that has hit a defect."""
 
 
 def serve_worker(
@@ -73,7 +73,7 @@ class _Worker:
         source: Source,
         tls: ReloadedTls | None,
     ) -> None:
-        assert settings.auth.api_keys_file is not None, "the service has seen to that"
+        assert settings.auth.api_keys_file is not None, "the service guarantees this"
         self._keys = ApiKeys.load(settings.auth.api_keys_file)
         self._channel = channel
         self.listeners: list[socket.socket] = []

@@ -76,7 +76,7 @@ def test_another_schema_type_is_refused_with_those_that_are_taken(
 ) -> None:
     error = error_of(events(encode, schema_type=number))
     assert isinstance(error, MalformedBatch)
-    assert f"schema_type {named} is not taken" in error.message
+    assert f"schema_type {named} is not supported" in error.message
     assert "1 (event), 2 (log) or 5 (snapshot)" in error.message
 
 

@@ -125,7 +125,7 @@ def test_repairing_where_nothing_is_changes_nothing(tmp_path: Path) -> None:
     with Service(tmp_path) as service:
         done = repair(service)
     assert done.returncode == 1
-    assert "is not there" in done.stderr
+    assert "does not exist" in done.stderr
     assert not service.journal.exists()
     assert not service.parquet.exists()
 

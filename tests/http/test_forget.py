@@ -135,13 +135,13 @@ def test_a_restart_knows_it(tmp_path: Path) -> None:
     ("body", "said"),
     [
         (b"", "no JSON"),
-        (b"{}", "say which rows"),
+        (b"{}", "name the rows by"),
         (b"[1]", "`body`"),
         (b'{"divice": "x"}', "`divice`"),
         (b'{"device": 7}', "`device`"),
         (b'{"where": {"colour": "red"}}', '"colour" is none of'),
-        (b'{"where": {"timestamp": "noon"}}', "is a number"),
-        (b'{"workspace_id": 1}', "say which rows"),
+        (b'{"where": {"timestamp": "noon"}}', "must be a number"),
+        (b'{"workspace_id": 1}', "name the rows by"),
         (b'{"device": "x", "workspace_id": -1}', "`workspace_id`"),
     ],
 )

@@ -125,6 +125,4 @@ def test_without_retention_all_is_kept(tmp_path: Path) -> None:
     with Service(tmp_path) as service:
         refused = dry_run(service, LATER)
     assert refused.returncode == 1
-    assert refused.stderr == (
-        "parquet-sink: there is no [[retention]] in the configuration: all files are kept\n"
-    )
+    assert refused.stderr == ("parquet-sink: the configuration has no [[retention]]: all files are kept\n")

@@ -110,7 +110,7 @@ def test_a_snapshot_under_load_is_what_was_published_at_one_moment(tmp_path: Pat
     [
         ("parquet/copy", "which the service writes to"),
         ("journal/copy", "which the service writes to"),
-        (".", "is there already"),
+        (".", "already exists"),
     ],
 )
 def test_a_place_that_is_none_is_named(own_service: Service, where: str, complaint: str) -> None:

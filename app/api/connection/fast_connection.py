@@ -43,7 +43,7 @@ from app.submission import Answer, Body
 PLAIN_START: Final = b"POST /v1/"
 
 WAITING_BYTES_MAX: Final = 64 << 10
-"""Bytes of further requests that are kept while one is answered; beyond it reading pauses."""
+"""Bytes of further requests that are kept while one is answered; above this, reading pauses."""
 
 
 class Request:

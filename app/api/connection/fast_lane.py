@@ -19,7 +19,7 @@ from app.errors import Overloaded
 
 SWEEP_SECONDS_MIN: Final = 0.05
 SWEEP_SECONDS_MAX: Final = 1.0
-"""How often deadlines are looked at: a quarter of the shortest one, within these."""
+"""Bounds of the interval at which deadlines are checked, a quarter of the shortest one."""
 
 
 class FastLane:
@@ -61,7 +61,7 @@ class FastLane:
 
     async def _full(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers when server.max_connections are open."""
-        error = Overloaded("All connections are taken; send the request again.", retry_after_s=1)
+        error = Overloaded("All connections are in use; send the request again.", retry_after_s=1)
         await send_answer(send, error_response(error, self._shared.parts.request_ids.of(scope["headers"])))
 
     def _sweep(self, loop: asyncio.AbstractEventLoop, server_state: ServerState) -> None:

@@ -16,19 +16,21 @@ HEADERS_MAX: Final = 128
 URL_BYTES_MAX: Final = 8 << 10
 
 LINGER_S: Final = 2.0
-"""How long the rest of a refused body is read and dropped, so that its client gets to read the answer."""
+"""How long the rest of a refused body is read and dropped, so that the client can read the answer."""
 
 LINGER_BYTES_MAX: Final = 64 << 20
-"""How much of it."""
+"""How much of it is read."""
 
 FRAMING_FACTOR: Final = 8
-"""A chunk of one byte takes six: what takes more than so many times its bytes is mostly chunk extensions."""
+"""A one-byte chunk takes six bytes: a body that takes more than this many times its size is mostly chunk
+extensions."""
 
 RESERVED: Final = (b"/health", b"/ready", b"/metrics", b"/status")
-"""Calls that are answered when all connections are taken, for whoever watches the service."""
+"""Calls that are answered even when all connections are in use, for monitoring."""
 
 WATCHED: Final = ("/query", "/tail")
-"""Calls that may take long, and are given up when their client closes, be it only its half."""
+"""Calls that may take long, and are cancelled when their client closes the connection, even only half of
+it."""
 
 _SLASH: Final = re.compile(rb"%2f", re.IGNORECASE)
 

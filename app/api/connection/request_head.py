@@ -30,11 +30,11 @@ _NOT_PLAIN: Final = frozenset(
         b"proxy-connection",
     }
 )
-"""Headers that ask for more than reading so many bytes and answering."""
+"""Headers that require more than reading a number of bytes and answering."""
 
 _CONNECTION: Final = frozenset({b"keep-alive", b"upgrade", b"http2-settings"})
-"""What `Connection` may list. Java's client offers HTTP/2 (h2c) with its requests: that offer is passed over,
-as RFC 9110 allows, and the request is read as it stands."""
+"""What `Connection` may list. Java's client offers HTTP/2 (h2c) with its requests: that offer is ignored, as
+RFC 9110 allows, and the request is read as HTTP/1.1."""
 
 _OF_AN_UPGRADE: Final = re.compile(rb"\r\n(?:connection|upgrade|http2-settings):[^\r\n]*", re.IGNORECASE)
 

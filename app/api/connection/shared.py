@@ -10,10 +10,12 @@ from app.api.ingest_request import INGEST_CALLS, IngestCall, IngestHead, IngestP
 from app.submission import Body, WireFormat
 
 RECEIVE_BYTES: Final = 64 << 10
-"""Of the buffer that all connections share for heads and small bodies: each read empties it at once."""
+"""Size of the buffer that all connections share for heads and small bodies: each read is consumed
+immediately."""
 
 SPARE_CONNECTIONS_MAX: Final = 64
-"""Connections beyond the limit that are told so, or that ask for /health; more are ended at once."""
+"""Connections above the limit that still get an answer, a refusal or /health; further ones are closed
+immediately."""
 
 
 class Shared:

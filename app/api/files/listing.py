@@ -107,7 +107,7 @@ def _decode_cursor(cursor: str) -> tuple[str, str]:
         created_at, path = text.split(" ", 1)
     except ValueError:
         raise RequestError(
-            "query parameter `cursor`: this service did not give it out; send the `next_cursor` of a page.",
+            "query parameter `cursor`: not a cursor of this service; send the `next_cursor` of a page.",
             code="invalid_parameter",
         ) from None
     return created_at, path

@@ -19,13 +19,13 @@ from app.parquet.partition import first_day
 FOLDERS_SHOWN_MAX: Final = 200
 
 VIEW: Final = b"view"
-"""The query parameter that asks for a page about a file instead of the file."""
+"""The query parameter that requests a page about a file instead of the file."""
 
 NUMBER: Final = "number"
 TIME: Final = "time"
 
 NO_FILE: Final = (
-    "No published file matches. What was accepted is buffered first: “Write now” publishes it, and so does "
+    "No published file matches. Accepted rows are buffered first: “Write now” publishes them, and so does "
     "<code>POST /flush</code>."
 )
 
@@ -139,7 +139,11 @@ def _folders(folders: Sequence[Folder], wanted: FileFilter) -> str:
     table = render_table(columns, map(_folder, folders[:FOLDERS_SHOWN_MAX]), "")
     more = len(folders) - FOLDERS_SHOWN_MAX
     name = "Days" if is_days else "Workspaces"
-    behind = f'<p class="soft small">And {more:,} more: the fields above find them.</p>' if more > 0 else ""
+    behind = (
+        (f'<p class="soft small">And {more:,} more: use the fields above to find them.</p>')
+        if more > 0
+        else ""
+    )
     return f"<h2>{name}</h2>\n{table}{behind}"
 
 

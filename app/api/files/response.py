@@ -23,10 +23,10 @@ from app.errors import NotFound
 PARQUET_MEDIA_TYPE: Final = "application/vnd.apache.parquet"
 
 READ_BYTES: Final = 256 << 10
-"""What is read from the disk, and held in memory, at a time for one response."""
+"""Bytes that are read from the disk and held in memory at a time for one response."""
 
 SEND_STALL_S: Final = 60.0
-"""A client that takes nothing for that long loses the connection."""
+"""The connection of a client that reads nothing for this long is closed."""
 
 
 class Opened(Protocol):
@@ -60,7 +60,7 @@ class OpenedFile:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ELOOP):
                 raise
-            raise NotFound("The file was published and is not at its place any more.") from None
+            raise NotFound("The file was published but is no longer in its place.") from None
         status = os.fstat(self._fd)
         self.size = status.st_size
         self.modified_s = status.st_mtime

@@ -59,8 +59,8 @@ _OFFSET: Final = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
 UpdatedSince = Annotated[
     datetime.datetime | None,
     Query(
-        description="Only files that were published, first or anew, at this time or later. A client that "
-        "polls sends the latest `updated_at` it has seen."
+        description="Only files first published, or changed, at this time or later. A client that polls "
+        "sends the latest `updated_at` it has seen."
     ),
     AfterValidator(_as_utc),
     BeforeValidator(_with_plus),
@@ -72,14 +72,14 @@ WorkspaceId = Annotated[
     Query(
         ge=0,
         le=MAX_WORKSPACE_ID,
-        description="Only this workspace; a workspace's key sees its own alone.",
+        description="Only this workspace; a workspace's key sees only its own.",
     ),
     EMPTY_IS_ABSENT,
 ]
 
 _LISTED: Final = answers(
     json_answer(
-        "A page of files; a page of HTML for a browser.",
+        "A page of files; an HTML page for a browser.",
         {"page": {"files": [data_file_example()], "next_cursor": "MjAyNi0wOS0yMVQxNDowMDowMC4wMDBaIDEvMj"}},
         {"text/html": {"schema": {"type": "string"}}},
     ),
@@ -121,10 +121,12 @@ def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Auth
         ] = None,
         kind: Annotated[Kind | None, Query(description="Only this kind."), EMPTY_IS_ABSENT] = None,
         updated_since: UpdatedSince = None,
-        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Files in a page.")] = LIMIT_DEFAULT,
+        limit: Annotated[
+            int, Query(ge=1, le=LIMIT_MAX, description="Number of files in a page.")
+        ] = LIMIT_DEFAULT,
         cursor: Annotated[
             str | None,
-            Query(max_length=CURSOR_CHARACTERS_MAX, description="`next_cursor` of the page before."),
+            Query(max_length=CURSOR_CHARACTERS_MAX, description="`next_cursor` of the previous page."),
             EMPTY_IS_ABSENT,
         ] = None,
     ) -> FileList | Response:

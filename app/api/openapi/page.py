@@ -138,7 +138,7 @@ _LIMITS: Final = MappingProxyType(
         "default": "else",
     }
 )
-"""Of a schema: what may stand there."""
+"""A short description of the type that a schema allows."""
 
 
 def type_of(schema: JsonObject) -> str:

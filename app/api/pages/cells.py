@@ -11,7 +11,7 @@ import orjson
 from app.api.pages.words import utc_time
 
 CHARACTERS_MAX: Final = 300
-"""Of one cell."""
+"""The most characters shown in one cell."""
 
 TIMES: Final = frozenset({"timestamp", "batch_timestamp"})
 IDS: Final = frozenset({"device_id", "session_id"})

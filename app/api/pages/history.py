@@ -12,16 +12,16 @@ from prometheus_client.samples import Sample
 
 STEP_S: Final = 10.0
 READINGS_MAX: Final = 361
-"""An hour of them, and the one from which it begins."""
+"""One hour of readings, plus the one that it starts from."""
 
 WORKSPACES_MAX: Final = 100
-"""Of which a reading is kept: those that have sent most."""
+"""Workspaces that a reading keeps: those that have sent the most."""
 
 SHORTEST_S: Final = 2.0
-"""Over less than that, a rate says nothing."""
+"""Over less time than this, a rate is meaningless."""
 
 RATE_S: Final = 60.0
-"""Over so long `rows/s` is meant."""
+"""The period over which `rows/s` is measured."""
 
 Point = tuple[float, float]
 """Seconds before now, as a negative number, and a value."""

@@ -22,7 +22,7 @@ from app.kinds import Kind
 REFRESH_S: Final = 3
 
 FILTERS: Final = ("kind", "event_name", "level", "service", "contains")
-"""Those of GET /tail that the page has a field for."""
+"""The filters of GET /tail that the page has a field for."""
 
 COLUMNS: Final = (
     Column("Received (UTC)", "time"),
@@ -32,11 +32,11 @@ COLUMNS: Final = (
     Column("Payload", "path"),
 )
 
-NO_MATCH: Final = "No refusal that matches since the service was started."
+NO_MATCH: Final = "No matching refusals since the service was started."
 
 WAITING: Final = (
-    "Rows appear here as they are accepted. That wants a script of this page; without scripts, "
-    '<a href="/query">Query</a> shows the newest rows, and <code>parquet-sink tail</code> follows them.'
+    'Rows appear here as they are accepted. This needs JavaScript; without it, <a href="/query">Query</a> '
+    "shows the newest rows, and <code>parquet-sink tail</code> follows them."
 )
 
 
@@ -97,7 +97,7 @@ def render_live_page(
         "Live",
         f"""<h1>Live</h1>
 <p class="soft">What comes in now, and what was refused and why. A row that is in neither table
-has not come here: look at the client, its key and its host.</p>
+has not arrived here: check the client, its key and its host.</p>
 {_form(wanted, workspace_id, viewer)}
 <h2>Refused last</h2>
 <div class="box" tabindex="0" role="region" aria-label="Refused last">

@@ -19,11 +19,9 @@ FORM_BYTES_MAX: Final = 4096
 FIELDS_MAX: Final = 10
 
 PATH_CHARACTERS_MAX: Final = 2048
-"""Of where a login leads to."""
+"""The longest path that a login may redirect to."""
 
-WRONG: Final = (
-    "This is neither the admin token nor the key of a workspace here. Nothing is shown until one is."
-)
+WRONG: Final = "This is neither the admin token nor the key of a workspace of this service."
 
 
 def login_page(viewer: Viewer, following: str, message: str = "") -> str:
@@ -41,7 +39,7 @@ def login_page(viewer: Viewer, following: str, message: str = "") -> str:
 <button class="first">Log in</button>
 </form>
 <p class="soft small">A cookie keeps you logged in for up to twelve hours. It opens these pages, and no call
-that sends rows. <code>parquet-sink keys add --workspace 1</code> makes a key.</p></div>""",
+that sends rows. <code>parquet-sink keys add --workspace 1</code> creates a key.</p></div>""",
         viewer,
     )
 
@@ -102,7 +100,7 @@ async def _form(request: Request) -> dict[str, str]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > FORM_BYTES_MAX:
-            raise BodyTooLarge(f"A login has at most {FORM_BYTES_MAX} bytes.")
+            raise BodyTooLarge(f"A login may have at most {FORM_BYTES_MAX} bytes.")
     try:
         read = parse_qs(body.decode("utf-8", "replace"), max_num_fields=FIELDS_MAX)
     except ValueError:

@@ -24,7 +24,7 @@ from app.commit.recent_refusals import RecentRefusals
 from app.errors import Overloaded
 
 PATH: Final = "/overview"
-"""Where the bare address leads a browser, without its seeing it."""
+"""The path that serves a browser's requests for `/`."""
 
 REFRESH_S: Final = 5
 WORKSPACES_SHOWN_MAX: Final = 100
@@ -74,7 +74,7 @@ def render_overview(sources: Sources, viewer: Viewer, base: str) -> str:
         account = None
     refused = sources.refusals.last(viewer.workspace_id, REFUSED_SHOWN_MAX)
     scope = "all workspaces" if workspace is None else f"workspace {workspace}"
-    body = f"""<h1>What is happening</h1>
+    body = f"""<h1>Overview</h1>
 <p class="soft">Rows of {scope}, from the moment this service was started.
 Rows are counted once they are durable.</p>
 <div id="problems" data-live>{_problems(sources, account, viewer)}</div>
@@ -131,7 +131,7 @@ def _figures(
             ("journal-age", "Oldest row not in a file", human_seconds(reading.oldest_row_s)),
             ("journal-bytes", "Journal", human_size(reading.journal_bytes)),
             ("files", "Files", f"{account.files if account is not None else 0:,}"),
-            ("come-again", "Told to come again", f"{again:,.0f}"),
+            ("come-again", "Told to retry", f"{again:,.0f}"),
         ]
     return "".join(
         f'<div><dt>{label}</dt><dd data-figure="{name}">{value}</dd></div>' for name, label, value in figures
@@ -187,8 +187,8 @@ def _workspaces(reading: Reading, hour: Hour, account: Status | None, viewer: Vi
         for workspace, numbers in ordered[:WORKSPACES_SHOWN_MAX]
     ]
     more = len(ordered) - len(rows)
-    behind = f'<p class="soft small">And {more:,} more, which have sent less.</p>' if more > 0 else ""
-    table = render_table(columns, rows, "Nobody has sent a row yet.", "Workspaces")
+    behind = f'<p class="soft small">And {more:,} more that have sent fewer rows.</p>' if more > 0 else ""
+    table = render_table(columns, rows, "No rows have been sent yet.", "Workspaces")
     return f"<h2>Workspaces</h2>{table}{behind}"
 
 
@@ -230,12 +230,12 @@ def _lines(base: str) -> str:
             '  -d \'{"level": "error", "message": "disk full", "service": "api"}\'',
         ),
         (
-            "Ask for rows, also for those that are in no file yet",
+            "Query rows, including those that are not in files yet",
             f"curl -sS {base}/query {key} \\\n"
             '  -d "SELECT event_name, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC"',
         ),
         (
-            "Have everything written now, and list the files",
+            "Write everything to files now, and list the files",
             f"curl -sS -X POST {base}/flush {key}\ncurl -sS {base}/files {key}",
         ),
         ("Load a file", f"parquet-sink load events.ndjson --url {base} --key $KEY"),
@@ -243,6 +243,6 @@ def _lines(base: str) -> str:
     shown = "".join(f"<h3>{escape(title)}</h3><pre>{escape(line)}</pre>" for title, line in lines)
     return (
         f"{shown}<p>Segment, OpenTelemetry, Loki, Splunk, Elasticsearch, Amplitude, PostHog, Mixpanel and "
-        f"Firehose clients: give them <code>{escape(base)}</code> as their host and the key as theirs. "
-        'Every call with a line to paste: <a href="/docs">API</a>.</p>'
+        f"Firehose clients: set <code>{escape(base)}</code> as their host and use the key as theirs. For "
+        'every call with a command to paste, see <a href="/docs">API</a>.</p>'
     )

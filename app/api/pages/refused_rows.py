@@ -7,7 +7,7 @@ from app.api.pages.tables import Column, render_table
 from app.api.pages.words import utc_time
 from app.commit.recent_refusals import Refused
 
-NOTHING = "Nothing was refused since the service was started."
+NOTHING = "Nothing has been refused since the service was started."
 
 
 def refused_table(refused: Sequence[Refused], empty: str = NOTHING) -> str:
@@ -17,7 +17,7 @@ def refused_table(refused: Sequence[Refused], empty: str = NOTHING) -> str:
         Column("Kind"),
         Column("Row", "number"),
         Column("Why", "path"),
-        Column("How it begins", "path"),
+        Column("Beginning of the row", "path"),
     )
     return render_table(columns, map(_cells, refused), escape(empty), "Refused last")
 

@@ -25,7 +25,7 @@ PAGE_HEADERS: Final = MappingProxyType(
 )
 
 STATIC: Final = "/_pages"
-"""Below it stand style and script."""
+"""The path below which style sheets and scripts are served."""
 
 _LINKS: Final = (
     ("/", "Overview"),
@@ -87,7 +87,7 @@ def render_page(
 <link rel="stylesheet" href="{STATIC}/pages.css">
 {script}</head>
 <body{refresh}>
-<a class="skip" href="#main">Skip to the content</a>
+<a class="skip" href="#main">Skip to content</a>
 <header><nav aria-label="Pages"><a class="name" href="/">Parquet Sink</a>{links}{_door(viewer)}</nav></header>
 <main id="main">
 {body}

@@ -13,10 +13,10 @@ import pyarrow as pa
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every
 
 _INLINE_BYTES: Final = 12
-"""A view of so few bytes holds them itself."""
+"""A view of at most this many bytes holds them inline."""
 
 AFTER_LAST_VALUE: Final = _INLINE_BYTES
-"""Bytes that must follow the last value's first byte in a buffer that is gathered from."""
+"""Bytes that must follow the first byte of the last value in a buffer that values are gathered from."""
 
 
 def gather(data: bytes, starts: Positions, lengths: Positions) -> pa.BinaryArray:

@@ -28,7 +28,8 @@ from app.schema import SCHEMAS
 from app.submission import Decoded, DecodedRows, DecodePolicy, Submission, Verdict
 
 ROWS_AT_ONCE: Final = 131_072
-"""Working memory is some hundred bytes a row: larger groups are decoded in portions of about so many rows."""
+"""Larger groups are decoded in portions of about this many rows, since working memory is some hundred bytes
+per row."""
 
 _NONE: Final = np.zeros(0, np.int64)
 
@@ -146,12 +147,12 @@ class _Group:
                 self._faults.add(
                     member,
                     BodyTooLarge(
-                        f"the rows of this batch hold about {size} bytes, {limit} are allowed; "
-                        "send smaller batches"
+                        f"the rows of this batch hold about {size} bytes, at most {limit} are allowed; send "
+                        "smaller batches"
                     ),
                 )
             elif not self._room.take(self._submissions[member].workspace_id, size):
-                self._faults.add(member, NoRoomInGroup("too much arrived at once"))
+                self._faults.add(member, NoRoomInGroup("too much data arrived at once"))
 
     def _sound(self, members: list[int]) -> Mask:
         """Which members are not refused whole."""

@@ -37,10 +37,11 @@ class Layout(NamedTuple):
 
 
 SERVICE_VTABLE_BYTES: Final = 18
-"""An event whose vtable has so many bytes or more has the service layout, a smaller one the plain layout."""
+"""An event whose vtable has at least this many bytes has the service layout, one with fewer the plain
+layout."""
 
 PLAIN_SLOTS: Final = (0, 1, 6, 2, 3, 4, 5)
-"""For each slot of the service layout the slot of the plain layout; 6 is one that no plain event has."""
+"""For each slot of the service layout the slot of the plain layout; 6 is a slot that no plain event has."""
 
 _SOURCE: Final = Field(1, "source")
 _ENTITY: Final = Field(2, "entity")

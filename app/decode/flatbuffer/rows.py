@@ -20,10 +20,10 @@ from app.kinds import ID_BYTES, Kind
 _MAX_TIMESTAMP: Final = 2**63 - 1
 
 _FIXED_BYTES: Final = 64
-"""What a row takes besides its strings, about: so that many rows without any are not free."""
+"""Approximate size of a row besides its strings, so that many rows without strings are not free."""
 
 _ESCAPED_BYTES: Final = 6
-"""What one byte of a service can become as JSON (\\u0000)."""
+"""The most bytes that one byte of a service name can become in JSON (\\u0000)."""
 
 
 class FoundRows(NamedTuple):
@@ -87,7 +87,9 @@ def check_times(found: FoundRows, received_ms: Positions, allowed: TimeRange, re
     stamps = found.timestamps
     beyond = stamps > _MAX_TIMESTAMP
     if some(beyond):
-        refusals.add(beyond, "timestamp", lambda i: f"{stamps[i]} is no time; send ms since the epoch")
+        refusals.add(
+            beyond, "timestamp", lambda i: f"{stamps[i]} is not a valid time; send ms since the epoch"
+        )
     times = np.where((stamps == 0) | beyond, received_ms, stamps.view(np.int64))
     if (wrong := allowed.outside(times, received_ms)) is not None:
         refusals.add(
@@ -115,16 +117,16 @@ def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: 
         found.ids[field.name] = Spans(at, spans.length, present)
     for field in layout.required:
         missing = ~found.texts[field.name].present
-        refusals.add(missing, field.name, lambda i: "missing; a snapshot needs one")
+        refusals.add(missing, field.name, lambda i: "is required for a snapshot")
 
 
 def _unknown_number(enum: Enum, numbers: npt.NDArray[np.uint8], index: int) -> str:
     allowed = ", ".join(f"{i} {name}" for i, name in enumerate(enum.names) if i >= enum.lowest)
-    return f"{numbers[index]} is not known; send one of {allowed}"
+    return f"unknown: {numbers[index]}; send one of {allowed}"
 
 
 def _not_16_bytes(spans: Spans, index: int) -> str:
-    return f"{spans.length[index]} bytes; send 16, or none"
+    return f"has {spans.length[index]} bytes; send 16 bytes, or none"
 
 
 class Built(NamedTuple):

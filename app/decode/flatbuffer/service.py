@@ -13,7 +13,8 @@ from app.decode.flatbuffer.json_payload import bytes_of, valid_json
 
 _KEY: Final = "service"
 _SPELLINGS: Final = (b'"service"', b"\\u00")
-"""A payload that holds neither has no key `service`: letters are spelled plainly or as \\u00.. escapes."""
+"""A payload that contains neither has no key `service`: its letters are written plainly or as
+\\u00.. escapes."""
 
 _JSON_SPACE: Final = b" \t\r\n"
 

@@ -110,7 +110,7 @@ class Tables:
                 MalformedBatch(
                     f"{row}{what}, at byte {where} of the body, does not lie within {regions.name} (bytes "
                     f"{int(regions.lo[i] - self._bodies.starts[owner])} to "
-                    f"{int(regions.hi[i] - self._bodies.starts[owner])}); send an intact FlatBuffer"
+                    f"{int(regions.hi[i] - self._bodies.starts[owner])}); send a valid FlatBuffer"
                 ),
             )
         return np.where(outside, self._bodies.void, at)

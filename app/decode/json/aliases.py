@@ -74,10 +74,11 @@ _PATHS: Final[MappingProxyType[str, tuple[Callable[[Raw], bool], tuple[Path, ...
     }
 )  # fmt: skip
 _ANY_VALUE: Final = frozenset({"MESSAGE"})
-"""journald writes a message that is no text as the numbers of its bytes."""
+"""journald writes a message that is not text as a list of byte values."""
 
 _NAMED_BESIDE: Final = "hostname"
-"""bunyan and pino write the service as `name`, beside the host; elsewhere a name is anything."""
+"""bunyan and pino write the service as `name`, together with the host name; elsewhere `name` can mean
+anything."""
 
 _KEYS: Final = frozenset(path[0] for _, paths in _PATHS.values() for path in paths)
 

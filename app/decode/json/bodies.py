@@ -22,7 +22,7 @@ Row = msgspec.Struct | dict[str, Raw]
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _FIRST_BYTE: Final = re.compile(rb"[^ \t\r\n]")
-_NO_ROWS: Final = "the body holds no rows: send JSON Lines, a JSON array of objects, or one JSON object"
+_NO_ROWS: Final = "the body contains no rows: send JSON Lines, a JSON array of objects, or one JSON object"
 
 
 class _Nothing(msgspec.Struct, gc=False):
@@ -199,7 +199,7 @@ def _is_utf8(body: bytes) -> bool:
 
 def _check_count(count: int, max_rows: int) -> None:
     if count > max_rows:
-        raise BodyTooLarge(f"more than {max_rows:,} rows in one batch: send it in smaller batches")
+        raise BodyTooLarge(f"more than {max_rows:,} rows in one batch: send smaller batches")
 
 
 def _may_hold_more(body: bytes, max_rows: int) -> bool:

@@ -22,11 +22,11 @@ from app.schema import SCHEMAS
 from app.submission import Decoded, DecodedRows, DecodePolicy, Messages, RowRefusal, Submission, Verdict
 
 PIECE_BYTES: Final = 256 << 10
-"""Bodies that are decoded together: enough to share the cost of a call, and little enough that their rows
+"""Bytes of bodies that are decoded together: enough to share the cost of a call, few enough that their rows
 are still in the processor's cache when they are turned into columns."""
 
 _LONGEST_DEFAULTS_BYTES: Final = 64
-"""More than what a row holds beside what its body says: default words, braces of payloads."""
+"""More than a row can hold besides the contents of its body: default words, braces of payloads."""
 
 
 class _KindReader:
@@ -202,7 +202,9 @@ class _Piece:
             if len(self._submissions[owner].body) + _LONGEST_DEFAULTS_BYTES * size <= limit:
                 continue
             if (expanded := _bytes_of(rows.slice(start, size).filter(pa.array(keep[start:end])))) > limit:
-                message = f"the rows hold {expanded:,} bytes of text and payload, and may hold {limit:,}"
+                message = (
+                    f"the rows hold {expanded:,} bytes of text and payload, at most {limit:,} are allowed"
+                )
                 self._verdicts[owner].error = BodyTooLarge(f"{message}: send smaller batches")
                 keep[start:end] = False
 

@@ -65,7 +65,7 @@ def event_columns(
     if None in names or "" in names:
         for row, name in enumerate(names):
             if not name and types[row] == _TRACK:
-                refusals.refuse(row, "event", "is required for track: the event's name")
+                refusals.refuse(row, "event", "is required for track events: the event's name")
     devices = _devices(texts, others, refusals, policy)
     sessions = read_ids(texts["session_id"], "session_id", refusals, from_names=policy.ids_from_names)
     originals = {"device_id": devices.originals, "session_id": sessions.originals}

@@ -31,14 +31,14 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
 )  # fmt: skip
 _SYSLOG_END: Final = 8
 _PINO: Final = ((20, "trace"), (30, "debug"), (40, "info"), (50, "warning"), (60, "error"))
-"""Numbers below each are of the level beside it; pino and bunyan count in tens from 10 to 60."""
+"""Upper bounds (exclusive) of numeric levels; pino and bunyan count in tens from 10 to 60."""
 _PINO_START: Final = 10
 _PINO_END: Final = 100
 
 _OFFSET: Final = re.compile(r"([A-Za-z]+)[+-][0-9]+")
-"""Go's slog writes levels between its own as `INFO+2`."""
+"""Go's slog writes intermediate levels like `INFO+2`."""
 
-_BAD: Final = f"must be one of {', '.join(LEVELS)}, or a number of syslog (0 to 7) or pino (10 to 60)"
+_BAD: Final = f"must be one of {', '.join(LEVELS)}, or a syslog number (0 to 7) or pino number (10 to 60)"
 
 _texts = msgspec.json.Decoder(list[str | None]).decode
 _numbers = msgspec.json.Decoder(list[int]).decode

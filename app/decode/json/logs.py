@@ -57,7 +57,7 @@ def log_columns(
     for row, message in enumerate(texts["message"]):
         # Only `null` and `true` have four bytes among the texts that are no number and no string.
         if len(message) in (0, 4) and bytes(message) in (b"", b"null") and not _speaks_without(texts, row):
-            refusals.refuse(row, "message", "is required: what is logged")
+            refusals.refuse(row, "message", "is required: the text of the log")
     sessions = read_ids(texts["session_id"], "session_id", refusals, from_names=policy.ids_from_names)
     return {
         "timestamp": read_timestamps(texts["timestamp"], received_ms, refusals, policy.times),

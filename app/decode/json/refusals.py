@@ -7,14 +7,14 @@ import msgspec
 from msgspec import Raw
 
 ABSENT: Final = Raw(b"")
-"""What stands for a key that a row does not have, where its text is copied."""
+"""Stands for a key that a row does not have, where its text is copied."""
 
 NULL: Final = Raw(b"null")
-"""What stands for a key that a row does not have, where its value is read."""
+"""Stands for a key that a row does not have, where its value is read."""
 
 Value = TypeVar("Value")
 
-TOO_DEEP: Final = "nested too deeply to be read"
+TOO_DEEP: Final = "nested too deeply"
 
 
 class Refusals(dict[int, tuple[str, str]]):
@@ -37,7 +37,7 @@ class Refusals(dict[int, tuple[str, str]]):
 
 
 ONE_BY_ONE: Final = 8
-"""Values that are read one by one, where they cannot be read together."""
+"""Values are read one by one if they cannot be read together."""
 
 
 def read_in_parts(

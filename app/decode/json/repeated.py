@@ -22,7 +22,7 @@ from app.decode.json.row_texts import after_blanks, end_of_value, texts_of_rows
 from app.submission import Body
 
 _SIGNS: Final = 4
-"""Beside a member's key and value: two quotes, a colon, and a comma or a brace."""
+"""Bytes that a member takes besides its key and value: two quotes, a colon, and a comma or a brace."""
 
 _COUNT_KEYS: Final = JSONDecoder(
     parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=len

@@ -40,9 +40,9 @@ def elements_of(body: bytes) -> Iterator[tuple[int, bytes]]:
             position = after_blanks(text, position + 1)
             number += 1
     if text[position : position + 1] != "]":
-        raise MalformedBatch(f"the array is cut off or broken after element {number}: expected ',' or ']'")
+        raise MalformedBatch(f"the array is truncated or invalid after element {number}: expected ',' or ']'")
     if after_blanks(text, position + 1) != len(text):
-        raise MalformedBatch("something follows the end of the array")
+        raise MalformedBatch("there is extra data after the end of the array")
 
 
 def texts_of_rows(body: bytes) -> Iterator[bytes]:
@@ -66,7 +66,7 @@ def _end_of_element(text: str, position: int, number: int) -> int:
     try:
         decoded: tuple[Any, int] = _ELEMENT.raw_decode(text, position)
     except JSONDecodeError as error:
-        message = f"the array is cut off or broken in element {number}: {error.msg}"
+        message = f"the array is truncated or invalid in element {number}: {error.msg}"
     except RecursionError:
         message = f"element {number} of the array is {TOO_DEEP}"
     else:

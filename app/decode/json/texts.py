@@ -36,7 +36,7 @@ def read_required_texts(texts: Sequence[Raw], field: str, refusals: Refusals) ->
     if None in values or "" in values:
         for row, value in enumerate(values):
             if not value:
-                refusals.refuse(row, field, "is required: a string that is not empty")
+                refusals.refuse(row, field, "is required: a non-empty string")
     return [value or "" for value in values]
 
 

@@ -25,7 +25,7 @@ Times = npt.NDArray[np.int64]
 FIELD: Final = "timestamp"
 
 _BAD: Final = (
-    "must be a number (s, ms, µs or ns since the epoch) or an RFC 3339 time, as 2024-05-01T12:00:00Z"
+    "must be a number (s, ms, µs or ns since the epoch) or an RFC 3339 time such as 2024-05-01T12:00:00Z"
 )
 _INT64: Final = np.iinfo(np.int64)
 _NOW: Final = _INT64.min
@@ -34,10 +34,10 @@ _NOW: Final = _INT64.min
 _SECONDS_END: Final = 10**11
 _MILLISECONDS_END: Final = 10**14
 _MICROSECONDS_END: Final = 10**17
-_BEYOND_ALL_UNITS: Final = "is out of range: no time has so many digits; send milliseconds since the epoch"
+_BEYOND_ALL_UNITS: Final = "is out of range: too many digits for a time; send milliseconds since the epoch"
 
 _OLDEST_OTHERWISE: Final = 10**11
-"""1973, in ms: what has an earlier time under another key than `timestamp` is taken for something else."""
+"""1973, in ms: an earlier value under a key other than `timestamp` is not taken for a time."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)

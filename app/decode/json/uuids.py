@@ -15,7 +15,7 @@ from app.decode.json.refusals import ABSENT, Refusals
 from app.decode.name_based_ids import name_based_id
 from app.kinds import ID_BYTES
 
-_NOT_A_UUID: Final = "must be a UUID: 32 hex digits, with hyphens as 8-4-4-4-12 or without"
+_NOT_A_UUID: Final = "must be a UUID: 32 hex digits, with hyphens (8-4-4-4-12) or without"
 _UUID: Final = re.compile(
     r"(?:urn:uuid:|\{)?([0-9a-f]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?", re.IGNORECASE
 )
