@@ -232,7 +232,7 @@ def write_document(
         "",
         machine(),
         "",
-        "## What is to be reached",
+        "## Targets",
         "",
         *target_lines(rounds, extra),
         "",

@@ -128,7 +128,7 @@ LOGPUSH: Final = Family(
     read_logpush,
     answer,
     Guide(
-        "by its documentation",
+        "its documentation only",
         "`?token=KEY`, or `header_Authorization` in the destination",
         "`RayID` of HTTP requests",
         "destination_conf: https://sink.example.com/v1/logs?token=KEY",
@@ -139,7 +139,7 @@ VERCEL: Final = Family(
     "Vercel log drains",
     read_vercel,
     answer,
-    Guide("by its documentation", "`?token=KEY`", "`id`", "https://sink.example.com/v1/logs?token=KEY"),
+    Guide("its documentation only", "`?token=KEY`", "`id`", "https://sink.example.com/v1/logs?token=KEY"),
 )
 PINO: Final = Family(
     "pino-http-send",

@@ -128,7 +128,7 @@ FIREHOSE: Final = Family(
     read,
     answer,
     Guide(
-        "according to its documentation: HTTP endpoint destination; CloudWatch Logs records are unpacked",
+        "its documentation only: HTTP endpoint destination; CloudWatch Logs records are unpacked",
         "the destination's access key (`X-Amz-Firehose-Access-Key`)",
         "the request's id",
         "HttpEndpointDestinationConfiguration:\n"
