@@ -1,15 +1,15 @@
 """Who may use the admin calls: /files, /flush, /status and /metrics.
 
-With an admin token configured, they want that token.
-Without one they are open if the service listens on loopback only, and closed if it does not. A workspace's
-own key may list and fetch that workspace's files and flush it, and nothing else.
+If an admin token is configured, they require it. Otherwise they are open if the service listens on loopback
+only, and closed if it does not. A workspace's own key may list and fetch that workspace's files and flush it,
+and nothing else.
 
-A browser that has logged in sends a session's cookie in their place. That counts here alone, never for ingest
-calls; and what changes something has to come from a page of this very origin.
+A browser that has logged in sends a session's cookie instead. It is accepted only here, never for ingest
+calls; and requests that change something must come from a page of the same origin.
 
-"Open on loopback" must not mean open to whatever runs in a browser on the same machine. So an open request
-has to name a loopback host (a DNS name that was rebound to 127.0.0.1 does not), must not have come through a
-proxy, and one that changes something must not come from a page of another origin. Admin answers carry no CORS
+"Open on loopback" must not mean open to any page in a browser on the same machine. So a request without
+credentials must name a loopback host (a DNS name rebound to 127.0.0.1 does not), must not have come through a
+proxy, and if it changes something must not come from a page of another origin. Admin answers carry no CORS
 headers, so pages of other origins cannot read them.
 """
 
@@ -40,7 +40,7 @@ class AdminUnauthenticated(Unauthenticated):
 
 
 class Access(msgspec.Struct, frozen=True, gc=False):
-    """What a request to an admin call may see. workspace_id: that workspace alone, None for everything."""
+    """What a request to an admin call may see. workspace_id: only that workspace, None for all."""
 
     workspace_id: int | None = None
 
@@ -57,7 +57,7 @@ class Access(msgspec.Struct, frozen=True, gc=False):
 
 
 class AdminAuth:
-    """Decides who may use the admin calls; see the module's text."""
+    """Decides who may use the admin calls; see the module's docstring."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class AdminAuth:
         bound_to_loopback: bool,
         sessions: Sessions | None = None,
     ) -> None:
-        """admin_token: None or "" if none is configured. sessions: None where nobody can log in.
+        """admin_token: None or "" if none is configured. sessions: None if logging in is not possible.
 
         bound_to_loopback: the service listens on loopback addresses or a unix socket only.
         """
@@ -109,7 +109,8 @@ class AdminAuth:
         return Access()
 
     def authorise_admin(self, scope: Scope) -> None:
-        """Lets pass whom everything is open to. Raises Unauthenticated, Forbidden."""
+        """Admits requests that need no credentials, and raises Unauthenticated or Forbidden for all
+        others."""
         if self.authorise(scope).workspace_id is not None:
             raise Forbidden(
                 "A workspace's API key may only read and flush its own files; this call requires the admin "
@@ -162,7 +163,8 @@ def _text(headers: RawHeaders, name: bytes) -> str | None:
 
 
 def refuse_unless_own_origin(headers: RawHeaders) -> None:
-    """For what comes with a cookie, or sets one: a browser says whose page has sent it. Raises Forbidden."""
+    """Checks the origin of a request that has a cookie or sets one, as the browser states it. Raises
+    Forbidden."""
     _refuse_other_origins(headers)
     if header(headers, b"origin") is None and _text(headers, b"sec-fetch-site") != "same-origin":
         raise Forbidden(

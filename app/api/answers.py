@@ -1,4 +1,4 @@
-"""What the admin calls answer: the models that the OpenAPI document is generated from."""
+"""The answers of the admin calls, as models from which the OpenAPI document is generated."""
 
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
@@ -20,14 +20,14 @@ Hour = Annotated[int | None, Field(ge=0, le=23, description="UTC; null unless ro
 
 
 class JsonLine(JSONResponse):
-    """JSON with a newline behind it, for a terminal."""
+    """JSON with a trailing newline, for terminals."""
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class ReadableJson(JSONResponse):
-    """The same, indented: what people read more often than programs do."""
+    """The same, indented, for answers that are read by people more often than by programs."""
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
@@ -216,7 +216,8 @@ class KafkaWriting(BaseModel):
 
 
 class Status(BaseModel):
-    """The account of every accepted row, and the levels. Members that a mode does not have are absent."""
+    """The account of all accepted rows, and the current levels. Members that do not apply to a mode are
+    absent."""
 
     rows: list[RowAccount]
     role: str = Field(default="", description="With a Kafka journal: front end, writer or both.")

@@ -60,9 +60,9 @@ class ApiKeys:
         return len(self._workspaces)
 
     def reload_if_changed(self) -> bool:
-        """Read the key file again if it was touched or replaced; tell whether other keys now count.
+        """Read the key file again if it was touched or replaced; return whether the keys have changed.
 
-        A file that is gone or broken is logged, once per change, and the keys known so far stay in force.
+        A missing or invalid file is logged, once per change, and the keys known so far stay in effect.
         Blocks on the disk: an event loop calls it in a thread.
         """
         if self._path is None:
@@ -85,8 +85,8 @@ class ApiKeys:
 def parse_keys(text: str, source: str) -> dict[bytes, int]:
     """The workspaces by key of a key file's text.
 
-    One `hexkey:workspace_id` or `hexkey:workspace_id:name` a line; blank lines and what follows a `#` do not
-    count. `source` names the file in messages. Raises KeyFileError with every line that is wrong.
+    One `hexkey:workspace_id` or `hexkey:workspace_id:name` a line; blank lines and comments after a `#` are
+    ignored. `source` names the file in messages. Raises KeyFileError with every invalid line.
     """
     workspaces: dict[bytes, int] = {}
     wrong: list[str] = []

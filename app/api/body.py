@@ -1,4 +1,4 @@
-"""The body of a request: read within a limit and a deadline, and unpacked."""
+"""The body of a request: read within a limit and a deadline, and decompressed."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ _LOOSE_CHUNKS_MAX: Final = 256
 
 
 class ClientDisconnected(Exception):
-    """The client went away while it was sending: there is nobody to answer."""
+    """The client disconnected while it was sending, so no answer is possible."""
 
 
 class BodyTimeout(RequestError):
@@ -40,11 +40,12 @@ def body_timeout(deadline_s: float) -> BodyTimeout:
 async def read_body(
     receive: Receive, headers: RawHeaders, max_bytes: int, deadline_s: float, charge: Charge
 ) -> bytes:
-    """The whole body of a request, as it came (still compressed).
+    """The whole body of a request, as it was sent (still compressed).
 
     A Content-Length above `max_bytes` is refused before anything is read, a chunked body as soon as it grows
     beyond. A body that comes in one piece is not copied.
-    Raises BodyTooLarge, BodyTimeout, ClientDisconnected; Refused where there is no room for what comes.
+    Raises BodyTooLarge, BodyTimeout, ClientDisconnected; Refused if there is no room for the bytes that
+    arrive.
     """
     expected = _expected(headers, max_bytes)
     since = asyncio.get_running_loop().time()
@@ -69,7 +70,7 @@ async def read_body(
 
 
 async def unpack_body(body: bytes, content_encoding: bytes | None, max_bytes: int) -> bytes:
-    """`body` without its Content-Encoding: at most `max_bytes`; large ones are unpacked in a thread.
+    """`body` without its Content-Encoding: at most `max_bytes`; large ones are decompressed in a thread.
 
     Raises UnsupportedMedia, BodyTooLarge, MalformedBatch.
     """
@@ -83,7 +84,7 @@ async def unpack_body(body: bytes, content_encoding: bytes | None, max_bytes: in
 
 
 async def is_one_line(receive: Receive, max_bytes: int) -> bool:
-    """Whether what is left of a body, at most `max_bytes`, goes on without a line's end."""
+    """Whether the rest of a body, at most `max_bytes`, contains no line end."""
     size = 0
     while size <= max_bytes:
         message = await receive()
@@ -131,7 +132,7 @@ def _chunk(message: Message) -> bytes:
 
 
 def _expected(headers: RawHeaders, max_bytes: int) -> int | None:
-    """What Content-Length says; None where there is none."""
+    """The Content-Length; None if there is none."""
     length = None
     for name, value in headers:
         if name == b"content-length":

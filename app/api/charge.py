@@ -1,4 +1,4 @@
-"""What the body of one request holds of what may be in flight: charged as it arrives."""
+"""Charges the body of one request against the bytes that may be in flight, as it arrives."""
 
 from typing import Final
 
@@ -13,9 +13,9 @@ just meets the deadline."""
 
 
 class Charge:
-    """On the event loop alone. expected: bytes that the body will have, at most.
+    """Used only on the event loop. expected: the most bytes that the body will have.
 
-    Raises Refused from `begin`, `arrived` and `settle`, and holds then what it held before.
+    `begin`, `arrived` and `settle` raise Refused, and then leave the charge unchanged.
     """
 
     __slots__ = ("_admission", "_expected", "_holds", "held", "workspace_id")
@@ -33,16 +33,16 @@ class Charge:
         self.held, self._holds = size, True
 
     def arrived(self, received: int) -> None:
-        """So many bytes of it have come by now."""
+        """Notes that this many bytes of the body have arrived so far."""
         if received > self.held:
             self._resize(min(max(self._expected, received), received + STEP_BYTES))
 
     def settle(self, size: int) -> None:
-        """The body is whole, or unpacked, and has this size."""
+        """The body is complete, or decompressed, and has this size."""
         self._resize(size)
 
     def pass_on(self) -> None:
-        """Somebody else gives back what is held."""
+        """Passes on the responsibility for releasing the charge."""
         self._holds = False
 
     def end(self) -> None:
@@ -56,7 +56,7 @@ class Charge:
 
 
 def due_at(since: float, seconds: float, received: int, expected: int) -> float:
-    """When the next bytes must have come, of a body that began then and has so many seconds in all.
+    """When the next bytes of a body that began at `since` must have arrived; it may take `seconds` in all.
 
     A body that comes at an even rate and in time is never late; one that stalls does not keep its place for
     all of it.

@@ -1,7 +1,7 @@
 """One endpoint for all calls of app.clients: authenticate, admit, read, translate, submit, wait, answer.
 
-What a body becomes and how an answer reads is the family's business; that it is durable before it is answered
-is the same for all: see app.api.ingest.
+Translating bodies and answers is up to the family; that rows are durable before the answer is the same for
+all: see app.api.ingest.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ _log = logging.getLogger(__name__)
 
 
 class ClientCalls:
-    """What all client endpoints share."""
+    """State shared by all client endpoints."""
 
     def __init__(self, parts: IngestParts) -> None:
         self.parts = parts
@@ -77,9 +77,10 @@ class ClientCalls:
         return decompress(data, encoding or encoding_of_bytes(data), self.parts.policy.max_body_bytes)
 
     def unpack_body(self, body: bytes, encoding: str) -> bytes:
-        """Without the encodings of the header, where it has them, and of what its bytes show.
+        """The body after removing the encodings of the header, if it has them, and those recognised by its
+        bytes.
 
-        A header that says gzip over bytes that are none is what a proxy leaves that has unpacked them.
+        A gzip header on a body that is not gzip is left by proxies that have decompressed it.
         """
         if encoding and not (encoding in _SHOWN_BY_BYTES and not encoding_of_bytes(body)):
             body = self.unpack(body, encoding)
@@ -91,7 +92,7 @@ class ClientCalls:
 
 
 class ClientEndpoint:
-    """All that is served at one path, as an ASGI application."""
+    """All calls that are served at one path, as an ASGI application."""
 
     def __init__(self, path: Path, shared: ClientCalls) -> None:
         self._path = path
@@ -111,7 +112,7 @@ class ClientEndpoint:
         await send_answer(send, _http(answer, request_id))
 
     def takes_head(self, scope: Scope) -> bool:
-        """On a path that is a native call too: whether the head alone shows that the request comes here."""
+        """On a path shared with a native call: whether the head alone shows that the request belongs here."""
         method: str = scope["method"]
         if method != "POST":
             return True
@@ -119,14 +120,14 @@ class ClientEndpoint:
         return self._path.call_of(method, content_type.decode("latin-1"), b"") is not None
 
     def takes_body(self, content_type: bytes, body: bytes | bytearray) -> bool:
-        """The same for a body, unpacked or as it came."""
+        """The same for a body, decompressed or as sent."""
         return (
             self._path.call_of("POST", content_type.decode("latin-1"), bytes(body[:SNIFFED_BYTES]))
             is not None
         )
 
     async def replay(self, scope: Scope, body: bytes, send: Send) -> None:
-        """Takes a request whose body has been read and unpacked."""
+        """Handles a request whose body has been read and decompressed."""
         headers = [pair for pair in scope["headers"] if pair[0] not in _OF_THE_BODY]
         headers.append((b"content-length", b"%d" % len(body)))
 
@@ -159,7 +160,7 @@ class ClientEndpoint:
             exchange.release()
 
     async def taken(self, exchange: "_Exchange", body: bytes) -> Outcome:
-        """What becomes of a body whose bytes are held."""
+        """Handles a body whose bytes have been charged."""
         parts = self._parts
         if len(body) <= INLINE_BYTES_MAX and not exchange.is_packed(body):
             document = self._translated(exchange, body)
@@ -215,7 +216,7 @@ class ClientEndpoint:
 
 
 class _Exchange:
-    """One request on its way: what is known of it so far, and the bytes that it holds."""
+    """One request on its way: its state so far, and the bytes charged for it."""
 
     def __init__(self, request: ClientRequest, scope: Scope, request_id: str) -> None:
         self.request = request
@@ -243,7 +244,7 @@ class _Exchange:
         return charge
 
     def move(self, parts: IngestParts, credential: Credential) -> None:
-        """The key has been found: the bytes count for its workspace from now on."""
+        """The key has been found: from now on the bytes are charged to its workspace."""
         charge, before = self._charge, self.workspace_id
         self.credential = credential
         if charge is not None and credential.workspace_id != before:
@@ -251,7 +252,7 @@ class _Exchange:
             self.hold(parts, charge.held, charge.held)
 
     def pass_on(self, size: int) -> None:
-        """So many bytes are held by the submissions from now on, each until it is answered."""
+        """From now on this many bytes are held by the submissions, each until it is answered."""
         assert self._charge is not None, "held since before the body was read"
         self._charge.settle(size)
         self._charge.pass_on()

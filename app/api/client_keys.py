@@ -1,4 +1,4 @@
-"""The API key of a call of another client's protocol: each protocol has another place for it."""
+"""The API key of a call of another client's protocol: each protocol has its own place for it."""
 
 import base64
 import binascii
@@ -20,10 +20,10 @@ _PARAMETERS: Final = ("token", "writeKey", "write_key", "api_key")
 def client_credential(
     headers: Mapping[str, str], query: Mapping[str, str], in_body: str | None, keys: ApiKeys
 ) -> Credential | None:
-    """The credential of a request, None where it names no key at all.
+    """The credential of a request, None if it has no key at all.
 
-    in_body: what the document has for a key. Raises Unauthenticated for something that is no key, a key that
-    nobody has, and two keys that differ.
+    in_body: the key in the document. Raises Unauthenticated for a malformed key, an unknown key, and two
+    different keys.
     """
     found: bytes | None = None
     wrong: SentCredential | None = None

@@ -1,7 +1,7 @@
-"""Compressed bodies: what `Content-Encoding` names, undone, and never beyond a given size.
+"""Decompresses bodies according to `Content-Encoding`, never beyond a given size.
 
-Memory stays below the size allowed, once more where there are two encodings, plus what a decompressor holds:
-some MiB, and for zstd its window, of which the library reserves at most 128 MiB and touches what it writes.
+Memory stays below the allowed size (twice that for two encodings), plus the decompressor's own: some MiB, and
+for zstd its window, of which the library reserves at most 128 MiB and touches only what it writes.
 """
 
 import zlib
@@ -27,14 +27,14 @@ _RAW: Final = -zlib.MAX_WBITS
 
 
 def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """`body` without the content encodings that the header value `encoding` lists; the last is undone first.
+    """`body` without the content encodings that the header value `encoding` lists; the last is removed first.
 
     gzip may have several members, and zstd several frames. `deflate` is the zlib format, and the bare stream
     that some clients send. Empty and `identity` change nothing.
 
     Raises UnsupportedMedia for an unknown encoding or more than MAX_ENCODINGS of them, BodyTooLarge as soon
-    as one of them gives more than `max_bytes`, MalformedBatch when the body is corrupt, cut off, or goes on
-    after its end.
+    as one of them gives more than `max_bytes`, MalformedBatch when the body is corrupt, truncated, or has
+    extra data after its end.
     """
     for name in reversed(_names(encoding)):
         if not body:

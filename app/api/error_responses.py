@@ -1,4 +1,4 @@
-"""What goes back to the client, and the only place that maps errors to status codes.
+"""Answers to clients, and the only place that maps errors to status codes.
 
 Every error is `{"error": code, "code": the same, "message": what to do, "request_id"}`: some clients' error
 paths look for `code`. The answers are plain
@@ -85,7 +85,7 @@ _log = logging.getLogger(__name__)
 
 
 class HttpAnswer(NamedTuple):
-    """A whole response. headers: names in lower case, content-length included."""
+    """A complete response. headers: names in lower case, including content-length."""
 
     status: int
     headers: RawHeaders
@@ -93,7 +93,7 @@ class HttpAnswer(NamedTuple):
 
 
 class RequestIds:
-    """Names requests: what the client sends as X-Request-ID if that is sane, else 16 hex digits."""
+    """Makes request ids: the client's X-Request-ID if it is valid, else 16 hex digits."""
 
     def __init__(self) -> None:
         self._prefix = secrets.token_hex(4)
@@ -107,7 +107,7 @@ class RequestIds:
 
 
 def request_id_of(scope: Scope, ids: RequestIds) -> str:
-    """The id of a request: given to it at the first call, the same at every other."""
+    """The id of a request: assigned at the first call, and then the same."""
     known: str | None = scope.get(_REQUEST_ID_KEY)
     if known is None:
         known = scope[_REQUEST_ID_KEY] = ids.of(scope["headers"])
@@ -115,7 +115,7 @@ def request_id_of(scope: Scope, ids: RequestIds) -> str:
 
 
 def fields_of(request_id: str, scope: Scope | None) -> dict[str, object]:
-    """What a line of the log says of the request that it concerns: `extra`."""
+    """The `extra` of a log line: the request that it is about."""
     return {"request_id": request_id, "workspace_id": scope.get(WORKSPACE_KEY) if scope else None}
 
 
@@ -140,13 +140,13 @@ def _error_content(code: str, message: str, request_id: str, **more: object) -> 
 
 
 def methods_answer(request_id: str) -> HttpAnswer:
-    """What a HEAD, or an OPTIONS that is no preflight, is told of an ingest call: that there is one."""
+    """The answer to HEAD, and to OPTIONS that is not a preflight, on an ingest call: it exists."""
     headers = [(b"allow", b"POST, HEAD, OPTIONS"), (b"content-length", b"0")]
     return HttpAnswer(200, [*headers, (REQUEST_ID_HEADER, request_id.encode("ascii"))], b"")
 
 
 def rows_refused_response(rejected: int, refusals: Sequence[RowRefusal], request_id: str) -> HttpAnswer:
-    """400: no row could be taken. The message names the first refused row and its field."""
+    """400: no row could be accepted. The message names the first refused row and its field."""
     message = "No row could be taken"
     if refusals:
         message += f"; the first refused is row {refusals[0].row}: {refusals[0]}"
@@ -159,10 +159,10 @@ def rows_refused_response(rejected: int, refusals: Sequence[RowRefusal], request
 def receipt_response(
     receipt: Receipt, request_id: str, *, published: bool | None = None, only_200: bool = False
 ) -> HttpAnswer:
-    """202, 207 or 400, by how many rows were taken and refused.
+    """202, 207 or 400, depending on how many rows were accepted and refused.
 
     published: for `?wait=file`, whether the rows are in published files already; the answer then says so.
-    only_200: 200 in the place of 202 and 207, for clients that take these for errors.
+    only_200: 200 instead of 202 and 207, for clients that treat these as errors.
     """
     status = receipt_status(receipt.accepted, receipt.rejected)
     if status == 400:
@@ -180,14 +180,14 @@ def receipt_response(
 
 
 def receipt_status(accepted: int, rejected: int) -> int:
-    """202 for all rows taken, 207 for some, 400 for none."""
+    """202 if all rows were accepted, 207 for some, 400 for none."""
     if not rejected:
         return 202
     return 207 if accepted else 400
 
 
 def error_response(error: errors.RequestError, request_id: str) -> HttpAnswer:
-    """The answer to a request that is not carried out."""
+    """The answer to a refused request."""
     headers: RawHeaders = []
     if isinstance(error, errors.Refused):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
@@ -205,14 +205,14 @@ def error_response(error: errors.RequestError, request_id: str) -> HttpAnswer:
 
 
 def refused_head_response(status: int, request_id: str) -> HttpAnswer:
-    """A head that is not carried out, by REFUSED_HEADS. The connection ends."""
+    """The answer to a refused head, from REFUSED_HEADS. The connection is closed."""
     code, message = REFUSED_HEADS[status]
     content = _error_content(code, message, request_id)
     return json_answer(status, content, request_id, [(b"connection", b"close")])
 
 
 def unexpected_response(error: BaseException, request_id: str, scope: Scope | None = None) -> HttpAnswer:
-    """500 for a fault of the service: logged with its traceback, no details to the client."""
+    """500 for a bug in the service: logged with its traceback, no details for the client."""
     _log.error("a request failed unexpectedly", exc_info=error, extra=fields_of(request_id, scope))
     content = _error_content(
         "internal_error",
@@ -223,10 +223,10 @@ def unexpected_response(error: BaseException, request_id: str, scope: Scope | No
 
 
 class AnswerErrors:
-    """ASGI middleware: gives requests their id and X-Request-ID, and answers what nobody else has answered.
+    """ASGI middleware: assigns request ids, adds X-Request-ID, and answers requests that failed unexpectedly.
 
     An error after the response has begun cannot be answered: it is logged and passed on, so that the server
-    closes the connection and the client sees that the response is not whole.
+    closes the connection and the client sees that the response is incomplete.
     """
 
     def __init__(self, app: ASGIApp, ids: RequestIds) -> None:
@@ -265,7 +265,7 @@ class AnswerErrors:
 
 
 async def send_answer(send: Send, answer: HttpAnswer) -> None:
-    """Send a whole response over ASGI."""
+    """Send a complete response over ASGI."""
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "http.response.body", "body": answer.body})
 

@@ -1,4 +1,4 @@
-"""POST /flush: publish what is buffered, now. A browser is led to the files then."""
+"""POST /flush: publish buffered rows now. A browser is then redirected to the files."""
 
 import asyncio
 from collections.abc import Callable
@@ -34,8 +34,8 @@ files."""
 def flush_router(
     flush: Flush, problem: Callable[[], str | None], authorise: Authorise, timeout_s: float
 ) -> APIRouter:
-    """problem: why publishing does not work now. timeout_s: how long a request waits for its flush, which
-    goes on if the request gives up."""
+    """problem: why publishing is failing now. timeout_s: how long a request waits for its flush, which
+    continues if the request times out."""
     router = APIRouter()
 
     @router.post(
@@ -49,7 +49,7 @@ def flush_router(
         openapi_extra=ADMIN_OR_KEY,
     )
     async def flush_now(request: Request, workspace_id: WorkspaceId = None) -> Flushed | RedirectResponse:
-        """Answers when everything accepted before is in published files.
+        """Answers when all rows accepted before the call are in published files.
 
         Pages of other origins are refused.
         """

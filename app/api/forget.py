@@ -1,4 +1,4 @@
-"""POST /forget: take rows out of published files and the journal, by device, user or condition."""
+"""POST /forget: remove rows from published files and the journal, by device, user or condition."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ receipt."""
 
 
 class ForgetBody(BaseModel):
-    """Which rows; all that is given must hold."""
+    """Which rows to remove: those that match all given conditions."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -77,7 +77,8 @@ _EXTRA: Final = {
 
 
 def forget_router(forget: Forget, authorise_admin: Callable[[Scope], None], timeout_s: float) -> APIRouter:
-    """timeout_s: until the request is there whole; the work takes its time, and goes on without a client."""
+    """timeout_s: for the request to arrive; the work itself is not limited, and continues if the client
+    disconnects."""
     router = APIRouter()
 
     @router.post(
@@ -90,11 +91,11 @@ def forget_router(forget: Forget, authorise_admin: Callable[[Scope], None], time
         openapi_extra=_EXTRA,
     )
     async def forget_now(request: Request) -> ForgetReceipt:
-        """What waits is written first, so that the journal can give it up, too.
+        """Buffered rows are written first, so that the journal can drop them, too.
 
-        Each file that has such rows is written again without them, behind its old bytes, which become zeros
-        after the grace (`final.grace`), or at once with `now`. Rows that arrive later are not covered. Where
-        `complete` is false, `left` names what may still have such rows, and why.
+        Each file with matching rows is rewritten without them, behind its old bytes, which become zeros after
+        the grace period (`final.grace`), or immediately with `now`. Rows that arrive later are not covered.
+        If `complete` is false, `left` names the places that may still contain such rows, and why.
         """
         authorise_admin(request.scope)
         asked = _asked(await _body(request, timeout_s))
@@ -147,5 +148,5 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def _text(value: str | float | bool) -> str:
-    """As the JSON of the payload has it."""
+    """The value in the form of the payload's JSON."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()

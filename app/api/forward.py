@@ -1,6 +1,6 @@
-"""Carries a request on to the process that can answer it, over a socket of this machine.
+"""Forwards a request to the process that can answer it, over a local socket.
 
-Requests are small (a worker's own calls never come here); answers are passed on as they come.
+Requests are small (a worker answers its own calls itself); answers are streamed.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ def _request(scope: Scope, body: bytes) -> bytes:
 
 
 class _Response:
-    """Reads an answer, and sends it as it comes. Its methods on_… are what httptools calls."""
+    """Reads an answer and sends it as it arrives. httptools calls its methods on_…."""
 
     def __init__(self, method: str, send: Send) -> None:
         self._send = send
@@ -131,7 +131,8 @@ class _Response:
             self._waiting.append({"type": "http.response.body", "body": b""})
 
     async def pass_on(self, reader: asyncio.StreamReader) -> bool:
-        """False when nothing comes. Raises ConnectionError when it breaks off: a client is to see that."""
+        """False if nothing arrives. Raises ConnectionError if the answer is cut off, so that the client
+        notices."""
         while not self._ended:
             data = await reader.read(READ_BYTES)
             if data:

@@ -1,4 +1,4 @@
-"""GET /health and GET /ready: for whoever watches the process."""
+"""GET /health and GET /ready: for monitoring."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -30,7 +30,8 @@ _READY: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def health_router(reasons_not_ready: Reasons, ids: RequestIds) -> APIRouter:
-    """/health answers as long as the process does; /ready is 503, with the reason, when no batch is taken."""
+    """/health answers as long as the process runs; /ready is 503, with the reason, while batches are
+    refused."""
     router = APIRouter()
 
     @router.get(

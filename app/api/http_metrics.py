@@ -1,7 +1,7 @@
 """The HTTP metrics of prometheus-fastapi-instrumentator, counted for the ASGI route and for the fast lane.
 
-Names and labels are those of the instrumentator's own default. The fast lane counts in plain numbers
-and adds them up here once in a while: the five observations of a request cost more than reading it.
+Names and labels are the instrumentator's defaults. The fast lane counts in plain numbers, which are added
+here from time to time: five observations per request would cost more than reading the request.
 """
 
 import threading
@@ -65,7 +65,8 @@ class Tally(msgspec.Struct):
 
 
 class HttpMetrics(Collector):
-    """`count` is an instrumentation of the instrumentator, `note` the fast lane's. From any thread."""
+    """`count` is an instrumentation for the instrumentator, `note` is for the fast lane. May be used from any
+    thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._lock = threading.Lock()
@@ -125,19 +126,20 @@ class HttpMetrics(Collector):
             tally.note(request_bytes, response_bytes, seconds)
 
     def flush(self) -> None:
-        """Adds what was noted; to be called now and then, so that it stays little."""
+        """Adds what was noted; must be called from time to time, so that little accumulates."""
         with self._lock:
             tallies, self._tallies = self._tallies, {}
         for tally in tallies.values():
             self._add(tally)
 
     def collect(self) -> Iterator[Metric]:
-        """Nothing of its own: it brings the metrics up to date that are collected after it."""
+        """Has no metrics of its own; it updates the metrics that are collected after it."""
         self.flush()
         return iter(())
 
     def _add(self, tally: Tally) -> None:
-        """Many requests at once. The client library has no call for that, hence its inner values."""
+        """Observes many requests at once. The client library has no call for that, so its internal values are
+        used."""
         count, total = len(tally.seconds), sum(tally.seconds)
         self._requests.labels("POST", f"{tally.status[0]}xx", tally.handler).inc(count)
         for summary, size in (
@@ -156,7 +158,7 @@ class HttpMetrics(Collector):
 
 
 def _counts(ordered: Sequence[float], bounds: Sequence[float]) -> list[int]:
-    """How many of the ordered values lie in each bucket: above the bound before it, at most its own."""
+    """How many of the sorted values are in each bucket: above the previous bound, up to its own."""
     below = [0, *(bisect_right(ordered, bound) for bound in bounds)]
     return [upper - lower for lower, upper in pairwise(below)]
 

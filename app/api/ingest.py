@@ -1,6 +1,7 @@
 """The ingest calls as plain ASGI endpoints: authenticate, admit, read, submit, wait, answer.
 
-The reference path: it takes every request. Plain ones come by `fast_lane.py`, and end in the same functions.
+This is the reference path, which handles every request. Plain requests are handled by `fast_lane.py` with the
+same functions.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ UNPACKING_MAX: Final = 2
 
 
 class OtherProtocol(Exception):
-    """A body that is none of this call's, and is read by another. body: unpacked."""
+    """A body that belongs to another protocol's call. body: decompressed."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class IngestEndpoint:
     """One ingest call as an ASGI application."""
 
     def __init__(self, call: IngestCall, parts: IngestParts, elsewhere: ClientEndpoint | None = None) -> None:
-        """elsewhere: takes the bodies of other protocols that are posted to the same path."""
+        """elsewhere: handles bodies of other protocols posted to the same path."""
         self._call = call
         self._parts = parts
         self._elsewhere = elsewhere
@@ -125,7 +126,8 @@ class IngestEndpoint:
     async def _unpacked(self, body: bytes, encoding: bytes, charge: Charge) -> bytes:
         """The body without its encoding, admitted for its new size.
 
-        While it is unpacked nobody counts what it grows by, so few are at a time; the others wait packed.
+        The growth during decompression is not charged, so only a few bodies are decompressed at a time; the
+        others wait compressed.
         """
         policy = self._parts.policy
         try:

@@ -1,4 +1,4 @@
-"""POST /query: SQL over what a workspace has sent, files and rows that are in no file yet."""
+"""POST /query: SQL over a workspace's rows, both those in files and those not in files yet."""
 
 import asyncio
 import datetime
@@ -49,7 +49,7 @@ Authorise = Callable[[Scope], Access]
 
 
 class Head(Protocol):
-    """Of an answer: how many bytes and rows follow."""
+    """The head of an answer: how many bytes and rows follow."""
 
     @property
     def bytes(self) -> int: ...
@@ -65,7 +65,7 @@ Ask = Callable[
 
 
 class QueryEndpoint:
-    """ASGI endpoint. ask: None where questions are not answered, for the reason `absent`."""
+    """ASGI endpoint. ask: None if queries are not answered, for the reason `absent`."""
 
     def __init__(self, ask: Ask | None, absent: str, authorise: Authorise, timeout_s: float) -> None:
         self._ask = ask
@@ -132,7 +132,7 @@ def _media(content_type: bytes) -> bytes:
 
 
 def sql_of(body: bytes, content_type: bytes) -> str:
-    """The question in a body: as it is, as `{"sql": …}`, or as the field `sql` of a form.
+    """The query in a body: plain, as `{"sql": …}`, or as the field `sql` of a form.
 
     Raises RequestError.
     """
@@ -161,7 +161,7 @@ def _member(body: bytes) -> str:
 
 
 async def _read_sql(receive: Receive, timeout_s: float) -> bytes:
-    """A body that is too small to count for admission."""
+    """A body that is too small to be charged."""
     body, more = bytearray(), True
     try:
         async with asyncio.timeout(timeout_s):
@@ -199,7 +199,7 @@ def _last(values: Sequence[bytes]) -> str:
 
 
 def workspace_of(values: Sequence[bytes]) -> int | None:
-    """Of values of a query parameter: the workspace that the last one names. Raises RequestError."""
+    """The workspace named by the last value of a query parameter. Raises RequestError."""
     text = _last(values)
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""GET /status: the account of every accepted row; with `?errors`, what was refused last."""
+"""GET /status: an account of all accepted rows; with `?errors`, the latest refusals."""
 
 import asyncio
 import datetime
@@ -73,8 +73,8 @@ def status_router(
     ) -> Status | Refusals:
         """accepted = published + buffered + quarantined + removed, for each workspace and kind.
 
-        With `?errors`, the last hundred refusals of each workspace that this process has made, the newest
-        first, which a workspace's key may ask for its own.
+        With `?errors`, the last hundred refusals of each workspace by this process, newest first; a
+        workspace's key may request its own.
         """
         response.headers.update(UNCACHED)
         if of_refusals is not None:

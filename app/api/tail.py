@@ -1,7 +1,7 @@
 """GET /tail: rows as they are accepted, as server-sent events.
 
-A row is an event without a name, its data is JSON. Who reads too slowly misses rows, and gets an event
-`missed` with their number; ingest waits for nobody.
+A row is an event without a name whose data is JSON. A client that reads too slowly misses rows, and gets an
+event `missed` with their number; ingest never waits for listeners.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ HEADERS: Final = (
 
 
 class TailEndpoint:
-    """ASGI endpoint. tap: None where rows cannot be watched, for the reason `absent`."""
+    """ASGI endpoint. tap: None if rows cannot be watched, for the reason `absent`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""GET /usage: how much each workspace has had accepted, by day."""
+"""GET /usage: accepted rows and bytes of each workspace, by day."""
 
 import asyncio
 import datetime
@@ -39,9 +39,9 @@ UsageOf = Callable[[Sequence[str]], UsageByDay]
 
 
 def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) -> APIRouter:
-    """usage_of: by day, of these days; called in a thread, since it reads the disk for those that are past.
+    """usage_of: usage of the given days; called in a thread, since it reads past days from the disk.
 
-    knows_bytes: whether it counts bytes, too; else they are answered as null.
+    knows_bytes: whether bytes are counted, too; otherwise they are null.
     """
     router = APIRouter()
 
@@ -63,7 +63,8 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
         to: Annotated[Day, Query(description="The last day; default: today.")] = None,
         workspace_id: WorkspaceId = None,
     ) -> UsageReport:
-        """Equal to the rows in the files, over kills and restarts, and kept when retention removes files.
+        """Equals the rows in the files, even after kills and restarts, and is kept when retention removes
+        files.
 
         Days are UTC days of receipt.
         """
@@ -92,7 +93,7 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
 def usage_lines(
     day: str, amounts: Mapping[tuple[int, Kind], Amount], workspace_id: int | None
 ) -> list[UsageLine]:
-    """One line a workspace: rows of each kind, and all rows and bytes."""
+    """One line per workspace: rows of each kind, and all rows and bytes."""
     workspaces: dict[int, dict[Kind, Amount]] = {}
     for (workspace, kind), amount in sorted(amounts.items()):
         if workspace_id is None or workspace == workspace_id:

@@ -1,4 +1,4 @@
-"""Which rows a request means: ids as they are stored, columns, members of the payload."""
+"""Which rows a request refers to: by stored ids, columns, or fields of the payload."""
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -17,8 +17,8 @@ IDS: Final = ("device_id", "session_id")
 def wanted_of(
     workspace_id: int | None, device: str | None, user: str | None, where: Mapping[str, str]
 ) -> Wanted:
-    """device: a UUID, or a name that one was made of. user: the payload's `user_id`. where: values by column
-    or by `$.member`. Raises ValueError, whose message says what to write."""
+    """device: a UUID, or a name that it was derived from. user: the payload's `user_id`. where: values by
+    column or by `$.field`. Raises ValueError, whose message says what to write."""
     conditions = []
     if device is not None:
         conditions.append(Condition("device_id", (), _id(device)))

@@ -1,4 +1,4 @@
-"""Rows as GET /tail shows them, and which of them."""
+"""Rows in the form of GET /tail, and its filters."""
 
 import datetime
 import uuid
@@ -35,7 +35,8 @@ IDS: Final = frozenset({"device_id", "session_id"})
 
 
 class RowFilter(msgspec.Struct, frozen=True):
-    """kinds: which are shown. equal: value by column. contains: bytes of the payload, empty for any."""
+    """kinds: the kinds shown. equal: required value by column. contains: bytes required in the payload, may
+    be empty."""
 
     kinds: frozenset[Kind]
     equal: Sequence[tuple[str, str | bytes]]
@@ -65,7 +66,7 @@ def parse_filter(query_string: bytes) -> RowFilter:
 
 
 def shown_rows(watched: Watched, workspace_id: int | None, wanted: RowFilter) -> Iterator[bytes]:
-    """JSON of each row that passes."""
+    """The JSON of each matching row."""
     if watched.kind not in wanted.kinds:
         return
     rows = watched.rows if workspace_id is None else of_workspace(watched.rows, workspace_id)
@@ -82,7 +83,7 @@ def shown_rows(watched: Watched, workspace_id: int | None, wanted: RowFilter) ->
 
 
 def _refuse_unknown(query_string: bytes) -> None:
-    """A filter that is not known would show what was not asked for."""
+    """Refuses unknown filters, which would otherwise show too many rows."""
     known = {"kind", "contains", *COLUMNS}
     for name, _ in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, encoding="latin-1"):
         if name not in known and name not in NOT_FILTERS and not name.startswith("_"):

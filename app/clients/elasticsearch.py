@@ -36,7 +36,7 @@ _members = msgspec.json.Decoder(Members).decode
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One action of a request, for the answer to name it."""
+    """One action of a request, as needed for the answer."""
 
     action: str
     index: str
@@ -44,7 +44,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 def read(request: ClientRequest) -> Document:
-    """Actions, numbered from 1. Raises MalformedBatch where it cannot be told what an action is."""
+    """Actions, numbered from 1. Raises MalformedBatch if an action cannot be identified."""
     document = Document()
     items: list[Item] = []
     default = request.parameters.get("index", "")
@@ -112,7 +112,7 @@ def _add(document: Document, number: int, item: Item, content: bytes, given: str
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 with what became of each action; errors as Elasticsearch words them."""
+    """200 with the result of each action; errors in Elasticsearch's format."""
     if outcome.is_receipt and document is not None:
         return ClientAnswer(200, encoded(_items(outcome, document.notes)), _TYPE, _PRODUCT)
     status = patient_status(outcome.status)
@@ -169,7 +169,7 @@ def health(request: ClientRequest) -> ClientAnswer:
 
 
 def acknowledged(request: ClientRequest) -> ClientAnswer:
-    """What agents set up before they send: there is nothing to be set up here."""
+    """Answers the setup calls of agents: nothing needs to be set up here."""
     return ClientAnswer(200, encoded({"acknowledged": True}), _TYPE, _PRODUCT)
 
 

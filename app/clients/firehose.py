@@ -1,4 +1,4 @@
-"""Amazon Data Firehose to an HTTP endpoint: records of base64, each with one or many log lines."""
+"""Amazon Data Firehose with an HTTP endpoint: base64 records, each with one or many log lines."""
 
 import base64
 import binascii
@@ -111,7 +111,7 @@ def _add_log_events(document: Document, number: int, record: Members) -> None:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """The request's own id, the time, and why it failed if it did."""
+    """The request's own id, the time, and the reason of a failure."""
     request_id = (
         document.notes if document is not None else request.headers.get("x-amz-firehose-request-id", "")
     )

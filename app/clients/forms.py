@@ -1,4 +1,4 @@
-"""Bodies of browsers: JSON as it is, as base64, or as either in a form's `data`."""
+"""Bodies of browsers: plain JSON, base64, or either of these in a form's `data`."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""Log records of loggers and agents: JSON objects whose keys everybody names a little differently."""
+"""Log records of loggers and agents: JSON objects whose keys have slightly different names in each."""
 
 from typing import Final
 
@@ -69,7 +69,7 @@ class LogRow:
         self._data: list[bytes] = []
 
     def message(self, value: bytes | Raw | None) -> None:
-        """Any JSON value; null and none are an empty text, since a log has a message."""
+        """Any JSON value; null or no value becomes an empty text, since a log must have a message."""
         text = b"" if value is None else bytes(value)
         self._pieces.append(b'"message":%b' % (text if text not in (b"", b"null") else b'""'))
 
@@ -108,10 +108,10 @@ class LogRow:
 
 
 def add_object(row: LogRow, record: Members) -> None:
-    """Fills a row from a record: message, level, time, source and service where it has them, the rest flat.
+    """Fills a row from a record: message, level, time, source and service if present, the rest flat.
 
-    What says source, service and level in the record's own words stays in the payload where the column
-    cannot hold all of it.
+    The record's own source, service and level also stay in the payload if the column cannot represent them
+    completely.
     """
     row.message(_taken(record, _MESSAGES))
     for name in _LEVEL_KEYS:
@@ -138,7 +138,7 @@ def is_event(record: Members) -> bool:
 
 
 def event_line(record: Members) -> bytes:
-    """A native event as it is; `@timestamp` is its time where it has no other."""
+    """A native event as it is; `@timestamp` is its time if it has no other."""
     time = record.pop("@timestamp", None)
     if time is not None and "timestamp" not in record:
         record["timestamp"] = time
@@ -154,7 +154,8 @@ def _taken(record: Members, names: tuple[str, ...]) -> Raw | None:
 
 
 def _named(record: Members, names: tuple[str, ...], outer: str) -> str | None:
-    """The first of these that is a text, taken out; else the name within an object, which stays."""
+    """Removes and returns the first of these that is a text; else returns the name within an object, which
+    stays."""
     for name in names:
         value = record.get(name)
         if value is not None and bytes(value)[:1] == b'"' and (text := text_of(value)) is not None:

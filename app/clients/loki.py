@@ -106,7 +106,7 @@ def _text(value: Any) -> str | None:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """Exactly 204 for what is stored; lines that are refused cannot be named there."""
+    """Exactly 204 for stored lines; the protocol cannot name refused lines."""
     if outcome.is_receipt and not outcome.all_refused:
         return ClientAnswer(204)
     message = outcome.message or refused_text(outcome)

@@ -1,4 +1,4 @@
-"""Loki's PushRequest: snappy over a protocol buffer, described here since no package carries it."""
+"""Loki's PushRequest: a snappy-compressed protocol buffer, defined here since no package has it."""
 
 import re
 from functools import cache

@@ -1,6 +1,6 @@
-"""JSON of one's own: which key is which column is configured, and everything else is the payload.
+"""Custom JSON: the configuration maps keys to columns, and everything else is the payload.
 
-What no mapping explains of a log is read as that of other loggers.
+For logs, columns without a mapping are filled as for other loggers.
 """
 
 import re
@@ -36,12 +36,12 @@ _members = msgspec.json.Decoder(Members).decode
 
 
 def calls_of(maps: Sequence[JsonMap]) -> tuple[Call, ...]:
-    """Before all other calls of their paths."""
+    """The calls of these mappings, which take precedence over all other calls of their paths."""
     return tuple(Call(each.path, _family(each), accepts=_sniff(each.has)) for each in maps)
 
 
 def row_of(mapping: JsonMap, record: Members) -> bytes:
-    """A record as a line of the native format. `record` is used up."""
+    """A record as a line of the native format. `record` is consumed."""
     found: Members = {}
     for name, key in mapping.keys.items():
         value = _taken(record, key)
@@ -76,7 +76,7 @@ def _log(found: Members, record: Members) -> bytes:
 
 
 def _taken(record: Members, key: str) -> Raw | None:
-    """A member by its whole name, taken out; or one within objects, which stay as they are."""
+    """Removes and returns a member by its whole name; or returns one within objects, which stay unchanged."""
     if key in record:
         return record.pop(key)
     inner: Members | None = record

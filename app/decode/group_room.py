@@ -1,4 +1,4 @@
-"""What the rows of one group may take in memory: batches beyond it come in the next group."""
+"""The memory limit for the rows of one group: batches that do not fit go to the next group."""
 
 from collections import Counter
 from typing import Final
@@ -15,7 +15,7 @@ SMALL_BYTES: Final = 1 << 20
 
 
 class GroupRoom:
-    """Counts what the batches of one group expand to, before any of it is copied."""
+    """Counts the expanded size of the batches of one group, before anything is copied."""
 
     def __init__(self, group_bytes: int = GROUP_BYTES, workspace_bytes: int = WORKSPACE_BYTES) -> None:
         self._group_bytes = group_bytes
@@ -23,7 +23,8 @@ class GroupRoom:
         self._by_workspace: Counter[int] = Counter()
 
     def take(self, workspace_id: int, size: int) -> bool:
-        """Whether a batch of this size has room. The first of all always has, so that each has its turn."""
+        """Whether a batch of this size has room. The first batch always fits, so that every batch gets its
+        turn."""
         taken, own = self._by_workspace.total(), self._by_workspace[workspace_id]
         limit = self._group_bytes * (2 if size <= SMALL_BYTES else 1)
         fits = taken + size <= limit and (not own or own + size <= self._workspace_bytes)

@@ -1,4 +1,4 @@
-"""Ids for names that are no UUIDs: the same name gives the same id, for ever (RFC 9562, version 5)."""
+"""Ids for names that are not UUIDs: the same name always gives the same id (RFC 9562, version 5)."""
 
 from typing import Final
 from uuid import UUID, uuid5

@@ -1,4 +1,4 @@
-"""What the fast connections of one server share: the factory that uvicorn calls, and one timer for all."""
+"""The factory that uvicorn calls for connections, and one timer for all fast connections."""
 
 import asyncio
 from typing import Any, Final
@@ -25,8 +25,8 @@ SWEEP_SECONDS_MAX: Final = 1.0
 class FastLane:
     """Given to uvicorn as its protocol class (`http=`).
 
-    Plain ingest requests are carried by FastConnection, all else by GuardedProtocol, which is uvicorn's own
-    with limits.
+    FastConnection handles plain ingest requests, GuardedProtocol, which is uvicorn's own with limits, all
+    others.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class FastLane:
         await send_answer(send, error_response(error, self._shared.parts.request_ids.of(scope["headers"])))
 
     def _sweep(self, loop: asyncio.AbstractEventLoop, server_state: ServerState) -> None:
-        """Ends what waits for too long. One timer for all connections costs less than one for each."""
+        """Ends connections that have waited too long. One timer for all costs less than one for each."""
         self._sweeper = loop.call_later(self._sweep_s, self._sweep, loop, server_state)
         now = loop.time()
         for connection in list(server_state.connections):

@@ -1,4 +1,4 @@
-"""What all fast connections of one server share."""
+"""State shared by all fast connections of one server."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ immediately."""
 
 
 class Shared:
-    """calls: the ingest calls by path. received: where bytes of a head or a small body arrive."""
+    """calls: the ingest calls by path. received: the buffer for bytes of a head or a small body."""
 
     def __init__(
         self, parts: IngestParts, metrics: HttpMetrics, policy: ConnectionPolicy, access: AccessLog
@@ -34,7 +34,7 @@ class Shared:
         self.view = memoryview(self.received)
 
     def is_plain(self, call: IngestCall, head: IngestHead, body: Body) -> bool:
-        """Whether a body that is not packed is what the call itself reads, and of no other protocol."""
+        """Whether an uncompressed body is for the native call itself and not for another protocol."""
         if call.wire_format is not WireFormat.JSON:
             return True
         path = self.clients.at(call.path)

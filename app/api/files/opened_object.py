@@ -1,4 +1,4 @@
-"""A published file that stands on an object store, read in ranges as it is sent."""
+"""A published file on an object store, read in ranges as it is sent."""
 
 from typing import Final, Self
 
@@ -27,7 +27,7 @@ class OpenedObject(Opened):
 
     @classmethod
     async def open(cls, store: ObjectStore, path: str) -> Self:
-        """Raises NotFound if the object is not there; Overloaded if the store does not answer."""
+        """Raises NotFound if the object does not exist; Overloaded if the store does not respond."""
         try:
             facts = await store.facts_soon(path)
         except StoreUnavailable:

@@ -1,4 +1,4 @@
-"""The published files as a page: workspaces, days of one, files."""
+"""The published files as a page: workspaces, the days of a workspace, files."""
 
 from collections.abc import Sequence
 from html import escape
@@ -31,7 +31,7 @@ NO_FILE: Final = (
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """A page of files and what has led to it. flushed_rows: of a flush before, as the URL has it."""
+    """A page of files and its request. flushed_rows: of a preceding flush, from the URL."""
 
     page: FilePage
     wanted: FileFilter
@@ -41,7 +41,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 def render_files_page(shown: Shown, folders: Sequence[Folder], viewer: Viewer) -> str:
-    """folders: what can be opened next, empty where that is files alone."""
+    """folders: the folders that can be opened next, empty if there are only files."""
     wanted, page = shown.wanted, shown.page
     return render_page(
         "Published files",
@@ -61,7 +61,7 @@ def render_files_page(shown: Shown, folders: Sequence[Folder], viewer: Viewer) -
 
 
 def files_url(workspace_id: int | None = None, date: str | None = None) -> str:
-    """date: a day, or a month, which any of its days finds."""
+    """date: a day; a month is found by any of its days."""
     query = {"workspace_id": workspace_id, "date": first_day(date) if date else None}
     text = urlencode({name: value for name, value in query.items() if value is not None})
     return escape(f"/files?{text}" if text else "/files")

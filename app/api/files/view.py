@@ -35,7 +35,7 @@ ROW_GROUPS_SHOWN_MAX: Final = 100
 
 
 class ColumnFacts(msgspec.Struct, frozen=True):
-    """bytes: as they stand in the file. plain_bytes: before compression."""
+    """bytes: size in the file. plain_bytes: size before compression."""
 
     name: str
     physical: str
@@ -45,7 +45,7 @@ class ColumnFacts(msgspec.Struct, frozen=True):
 
 
 class RowGroupFacts(msgspec.Struct, frozen=True):
-    """first_ms, last_ms: of `timestamp`, None where its statistics are not there."""
+    """first_ms, last_ms: of `timestamp`, None if there are no statistics."""
 
     rows: int
     bytes: int
@@ -54,7 +54,7 @@ class RowGroupFacts(msgspec.Struct, frozen=True):
 
 
 class Inside(msgspec.Struct, frozen=True):
-    """rows: the first, as text."""
+    """rows: the first rows, as text."""
 
     columns: Sequence[ColumnFacts]
     row_groups: Sequence[RowGroupFacts]
@@ -96,7 +96,7 @@ def _busy() -> Overloaded:
 
 
 class _Reading(io.RawIOBase):
-    """What is opened on an event loop, as a file for a thread."""
+    """An object opened on an event loop, as a file for a thread."""
 
     def __init__(self, opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
         self._opened = opened

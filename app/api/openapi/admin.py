@@ -9,7 +9,7 @@ _ADMIN: list[JsonObject] = [{"adminToken": []}, {}]
 
 
 def admin_paths() -> JsonObject:
-    """`paths` of those that answer with something else than JSON: FastAPI generates the others."""
+    """`paths` of the calls that do not answer with JSON: FastAPI generates the others."""
     return {
         "/files/{path}": {"get": _get_file(), "head": _head_file(), "parameters": [_path_parameter()]},
         "/metrics": {"get": _metrics()},

@@ -1,4 +1,4 @@
-"""The answers of all calls: schemas of their bodies, and what each status means."""
+"""The answers of all calls: schemas of their bodies, and the meaning of each status."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -72,12 +72,12 @@ def error_answers(*wanted: type[errors.RequestError]) -> JsonObject:
 
 
 def answers(success: JsonObject, *refusals: type[errors.RequestError]) -> dict[int | str, dict[str, Any]]:
-    """All answers of a call, as FastAPI takes them. success: of status 200."""
+    """All answers of a call, in FastAPI's form. success: for status 200."""
     return {200: success, **{int(status): answer for status, answer in error_answers(*refusals).items()}}
 
 
 def json_answer(description: str, examples: JsonObject, others: JsonObject | None = None) -> JsonObject:
-    """A JSON answer but for its schema. examples: bodies by name. others: answers of other media types."""
+    """A JSON answer without its schema. examples: bodies by name. others: answers of other media types."""
     return {
         "description": description,
         "headers": {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}},

@@ -1,4 +1,4 @@
-"""The OpenAPI document of all calls, also of those that FastAPI does not route.
+"""The OpenAPI document of all calls, including those that FastAPI does not route.
 
 `openapi/openapi.json` in the repository is this document: `make openapi`.
 """

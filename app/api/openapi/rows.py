@@ -1,4 +1,4 @@
-"""The rows of the JSON calls, as JSON Schema, and examples that the service takes as they are."""
+"""The rows of the JSON calls, as JSON Schema, and examples that the service accepts."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def row_schema(kind: Kind) -> JsonObject:
 
 
 def row_examples(kind: Kind) -> list[JsonObject]:
-    """Two rows of this kind."""
+    """Two example rows of this kind."""
     return {Kind.EVENTS: _event_examples, Kind.LOGS: _log_examples, Kind.SNAPSHOTS: _snapshot_examples}[
         kind
     ]()

@@ -1,4 +1,4 @@
-"""Errors for a browser: a page that says what to do, or the login where a key is wanted."""
+"""Errors for a browser: a page that says what to do, or the login if a key is required."""
 
 from html import escape
 from types import MappingProxyType
@@ -27,14 +27,14 @@ _TITLES: Final = MappingProxyType(
 
 
 def wants_page(scope: Scope) -> bool:
-    """Whether the answer to a request, if it is an error, is to be a page."""
+    """Whether an error answer to this request should be a page."""
     return prefers_html(scope) and (
         scope["method"] in ("GET", "HEAD") or scope["path"].rstrip("/") in PAGES_THAT_POST
     )
 
 
 def error_page(scope: Scope, status: int, body: bytes) -> tuple[RawHeaders, bytes]:
-    """Headers and body in place of those of the JSON answer `body`; other headers stay as they are."""
+    """Headers and body that replace those of the JSON answer `body`; other headers stay unchanged."""
     said = orjson.loads(body)
     viewer = Viewer(has_session=SESSION_KEY in scope)
     path = scope["path"] if scope["method"] in ("GET", "HEAD") else "/"

@@ -1,4 +1,4 @@
-"""The last hour of what is counted, kept in memory: read off the metrics every few seconds, and bounded."""
+"""The last hour of the metrics, kept in memory: read every few seconds, and bounded."""
 
 import threading
 from collections import deque
@@ -28,7 +28,7 @@ Point = tuple[float, float]
 
 
 class Counts(msgspec.Struct, frozen=True, gc=False):
-    """Since the start of the service."""
+    """Counts since the start of the service."""
 
     rows: float = 0.0
     bytes: float = 0.0
@@ -51,12 +51,12 @@ class Reading(msgspec.Struct, frozen=True):
     told_to_come_again: Mapping[str, float] = {}
 
     def counts(self, workspace: str | None) -> Counts:
-        """Of one workspace, of all where that is None."""
+        """The counts of one workspace, or of all if it is None."""
         return self.all if workspace is None else self.of.get(workspace, Counts())
 
 
 class History:
-    """From any thread. collector: what GET /metrics shows. clock_s: seconds that never go back."""
+    """May be used from any thread. collector: the source of GET /metrics. clock_s: a monotonic clock."""
 
     def __init__(self, collector: Collector, clock_s: Callable[[], float]) -> None:
         self._collector = collector
@@ -73,7 +73,7 @@ class History:
             self._readings.append(kept)
 
     def read(self) -> Reading:
-        """What is counted now."""
+        """The current counts."""
         families = {family.name: family.samples for family in self._collector.collect()}
         by_workspace: dict[str, list[float]] = {}
         refusals: dict[tuple[str, str, str], float] = {}
@@ -100,13 +100,13 @@ class History:
         )
 
     def until(self, reading: Reading) -> "Hour":
-        """The hour before a reading, which is its end."""
+        """The hour that ends with a reading."""
         with self._lock:
             return Hour([*self._readings, reading])
 
 
 class Hour:
-    """readings: the oldest first, at least one."""
+    """readings: oldest first, at least one."""
 
     def __init__(self, readings: Sequence[Reading]) -> None:
         self._readings = readings
@@ -120,7 +120,7 @@ class Hour:
         return _rate(first, last, lambda each: each.counts(workspace).rows)
 
     def rates(self, value: Callable[[Reading], float]) -> list[Point]:
-        """How fast a count rose, by second."""
+        """The rate of a count, per second."""
         end = self._readings[-1].at_s
         return [
             (after.at_s - end, _rate(before, after, value))

@@ -1,4 +1,4 @@
-"""GET /live: rows as they are accepted, and what was refused last: why a row is missing."""
+"""GET /live: rows as they are accepted, and the latest refusals, which show why a row is missing."""
 
 from collections.abc import Callable
 from html import escape
@@ -43,7 +43,7 @@ WAITING: Final = (
 def live_router(
     refusals: RecentRefusals, not_watched: str, authorise: Callable[[Scope], Access]
 ) -> APIRouter:
-    """not_watched: why rows cannot be watched here; empty where they can."""
+    """not_watched: why rows cannot be watched here; empty if they can."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/live", include_in_schema=False)
@@ -70,7 +70,7 @@ def _given(wanted: dict[str, str]) -> dict[str, str]:
 
 
 def _passing(refused: list[Refused], wanted: dict[str, str]) -> list[Refused]:
-    """Of a row that was refused, only its kind and its beginning are known to filter by."""
+    """Refused rows can be filtered only by kind and by their beginning."""
     words = [wanted[name] for name in FILTERS[1:] if wanted[name]]
     return [
         each

@@ -1,4 +1,4 @@
-"""GET and POST /login, POST /logout: a key or the admin token, kept for a browser as a session."""
+"""GET and POST /login, POST /logout: turns a key or the admin token into a browser session."""
 
 from collections.abc import Callable
 from html import escape
@@ -45,7 +45,7 @@ that sends rows. <code>parquet-sink keys add --workspace 1</code> creates a key.
 
 
 def login_router(auth: AdminAuth, sessions: Sessions, *, over_tls: bool) -> APIRouter:
-    """over_tls: whether this service itself speaks TLS."""
+    """over_tls: whether this service itself uses TLS."""
     router = APIRouter(include_in_schema=False)
     is_secure = secure_by(over_tls=over_tls)
 
@@ -80,7 +80,7 @@ def login_router(auth: AdminAuth, sessions: Sessions, *, over_tls: bool) -> APIR
 
 
 def secure_by(*, over_tls: bool) -> Callable[[Scope], bool]:
-    """Whether the browser speaks TLS, to this service or to a proxy: only then it keeps a Secure cookie."""
+    """Whether the browser uses TLS, to this service or to a proxy: only then it keeps a Secure cookie."""
 
     def is_secure(scope: Scope) -> bool:
         forwarded = header(scope["headers"], b"x-forwarded-proto") or b""

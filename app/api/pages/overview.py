@@ -1,4 +1,4 @@
-"""GET /: what is happening, and what to paste to make something happen."""
+"""GET /: the overview, with commands to paste."""
 
 import asyncio
 import re
@@ -35,7 +35,8 @@ _HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """account: as GET /status has it. reasons: why no batches are taken. is_secure: how the browser came."""
+    """account: as in GET /status. reasons: why batches are refused. is_secure: whether the browser uses
+    TLS."""
 
     history: History
     refusals: RecentRefusals
@@ -57,7 +58,7 @@ def overview_router(sources: Sources, authorise: Callable[[Scope], Access]) -> A
 
 
 def base_url(scope: Scope, is_secure: Callable[[Scope], bool]) -> str:
-    """As the browser knows this service. A Host header that is no host's name is not repeated."""
+    """The service's URL as the browser knows it. An invalid Host header is not repeated."""
     host = (header(scope["headers"], b"host") or b"").decode("latin-1")
     return (
         f"{'https' if is_secure(scope) else 'http'}://{host if _HOST.fullmatch(host) else 'localhost:8080'}"

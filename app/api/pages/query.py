@@ -1,4 +1,4 @@
-"""GET /query: an editor for SQL, its answer as a table and a plot. The question stands in the URL."""
+"""GET /query: an SQL editor, and the answer as a table and a plot. The query is part of the URL."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -39,7 +39,7 @@ EXAMPLES: Final = (
 
 
 class Question(msgspec.Struct, frozen=True):
-    """As the URL has it. workspace_id: None for all that may be seen."""
+    """A query as given in the URL. workspace_id: None for all that may be seen."""
 
     sql: str = ""
     workspace_id: int | None = None
@@ -58,7 +58,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """rows: those that are shown. count: of all. is_cut: some are not shown."""
+    """rows: the rows shown. count: of all rows. is_cut: whether some are not shown."""
 
     names: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -67,7 +67,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def query_page_router(ask: Ask | None, absent: str, authorise: Callable[[Scope], Access]) -> APIRouter:
-    """ask: None where questions are not answered, for the reason `absent`."""
+    """ask: None if queries are not answered, for the reason `absent`."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/query", include_in_schema=False)
@@ -93,7 +93,7 @@ def query_page_router(ask: Ask | None, absent: str, authorise: Callable[[Scope],
 
 
 def _is_led_here(scope: Scope) -> bool:
-    """Whether a page of another origin has led the browser here: its question is not asked unseen."""
+    """Whether a page of another origin led the browser here: its query is not run automatically."""
     return header(scope["headers"], b"sec-fetch-site") in (b"cross-site", b"same-site")
 
 
@@ -111,7 +111,7 @@ def _question(query_string: bytes, access: Access) -> Question:
 
 
 async def _answer(ask: Ask, question: Question) -> str:
-    """HTML of what comes back. Raises RequestError."""
+    """HTML of the answer. Raises RequestError."""
     asked = ask(question.sql, "arrow", question.workspace_id, question.since, question.until)
     count, data = await _read(asked)
     result = await asyncio.to_thread(read_result, data, count)
@@ -129,7 +129,7 @@ async def _read(asked: AbstractAsyncContextManager[tuple[Head, AsyncIterator[byt
 
 
 def read_result(data: bytes, count: int) -> Result:
-    """The first rows of an Arrow stream, which may break off. count: how many it has in all."""
+    """The first rows of an Arrow stream, which may be incomplete. count: how many it has in total."""
     names: list[str] = []
     rows: list[tuple[Any, ...]] = []
     try:

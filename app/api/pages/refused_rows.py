@@ -1,4 +1,4 @@
-"""What was refused last, as a table."""
+"""The latest refusals, as a table."""
 
 from collections.abc import Sequence
 from html import escape

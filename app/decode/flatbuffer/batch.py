@@ -1,4 +1,4 @@
-"""The outer table `Batch` of every body of a group: who sent it, what it holds, where its rows stand."""
+"""The outer table `Batch` of every body of a group: its sender, its kind, the position of its rows."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -28,9 +28,9 @@ _ROWS = Field(0, "events, logs or snapshots")
 
 
 class Batches(NamedTuple):
-    """One entry per submission; what stands at a refused one is without meaning.
+    """One entry per submission; the entries of refused ones are meaningless.
 
-    kinds: None where refused. batch_ids: empty where there is none.
+    kinds: None if refused. batch_ids: empty if there is none.
     source_ips: position in the joined bodies of the 16 bytes that a trusted forwarder gave, else -1.
     lo, hi: the nested buffer `data`. rows: its vector of tables, `length` being the number of rows.
     """

@@ -1,4 +1,4 @@
-"""Which field of a row stands in which slot of its table, and the column that it becomes."""
+"""Which field of a row is in which slot of its table, and the column that it becomes."""
 
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ from app.kinds import EVENT_TYPES, LEVELS, LOG_EVENT_TYPES, Kind
 
 
 class Enum(NamedTuple):
-    """A number of one byte that stands for a name. `lowest`: the lowest number that is allowed."""
+    """A one-byte number that encodes a name. `lowest`: the lowest allowed number."""
 
     field: Field
     names: pa.StringArray
@@ -21,8 +21,8 @@ class Layout(NamedTuple):
     """The slots of one kind of row.
 
     Fields are named after their columns. slots: how many there are. ids: of 16 bytes. texts: UTF-8.
-    required: the texts that every row must have. payload_is_json: whether the payload has to be JSON when
-    payloads have to be. service: a text that goes into the payload and has no column.
+    required: the texts that every row must have. payload_is_json: whether the payload must be JSON if the
+    policy requires it. service: a text that goes into the payload and has no column.
     """
 
     slots: int

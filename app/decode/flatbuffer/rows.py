@@ -37,7 +37,7 @@ class FoundRows(NamedTuple):
     service: Spans | None
 
     def bytes_held(self) -> Positions:
-        """What each row takes once it is decoded, about and at most."""
+        """The approximate maximum size of each decoded row."""
         held = self.payload.length + _FIXED_BYTES
         for spans in self.texts.values():
             held += spans.length
@@ -59,9 +59,9 @@ class FoundRows(NamedTuple):
 def find_rows(
     kind: Kind, bodies: JoinedBodies, regions: Regions, at: Positions, faults: Faults, refusals: Refusals
 ) -> FoundRows:
-    """Read the tables at `at`. What is out of bounds goes to `faults`, wrong values go to `refusals`.
+    """Read the tables at `at`. Fields out of bounds are added to `faults`, wrong values to `refusals`.
 
-    Times are read and not yet judged: see `check_times`.
+    Times are read but not checked yet: see `check_times`.
     """
     layout = LAYOUTS[kind]
     tables = Tables(bodies, regions, at, layout.slots, faults)
@@ -130,8 +130,8 @@ def _not_16_bytes(spans: Spans, index: int) -> str:
 
 
 class Built(NamedTuple):
-    """columns: the kind's own. right: per field which rows turned out right; fields that all rows have right
-    are left out. repairs: by reason, the indexes of rows whose payload was repaired."""
+    """columns: the kind's own. right: per field which rows are valid; fields that are valid in all rows are
+    left out. repairs: by reason, the indexes of rows whose payload was repaired."""
 
     columns: dict[str, pa.Array]
     right: dict[str, Mask]
@@ -145,7 +145,7 @@ def build_columns(
     received_ms: Positions,
     json_required: bool,
 ) -> Built:
-    """The kind's own columns. The caller has made sure that all other values are right."""
+    """The kind's own columns. The caller has checked all other values."""
     layout = LAYOUTS[kind]
     right: dict[str, Mask] = {}
     stamps = found.timestamps.view(np.int64)
@@ -191,7 +191,7 @@ def _payload(
 
 
 def refusal_text(bodies: JoinedBodies, field: str, spans: Spans, index: int) -> str:
-    """Why build_columns did not find a row right."""
+    """Why build_columns found a row invalid."""
     start = int(spans.start[index])
     value = bodies.data[start : start + int(spans.length[index])]
     if field == "payload":

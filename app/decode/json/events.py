@@ -85,7 +85,7 @@ def _devices(
     refusals: Refusals,
     policy: DecodePolicy,
 ) -> Ids:
-    """Where a row has no device id, its anonymous id is one, else one is made of its user id."""
+    """Fills missing device ids with the anonymous id, else with an id derived from the user id."""
     ids = read_ids(texts["device_id"], "device_id", refusals, from_names=policy.ids_from_names)
     if not ids.column.null_count:
         return ids

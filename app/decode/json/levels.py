@@ -1,4 +1,4 @@
-"""The severity of a log, as the loggers of this world write it: words, and numbers of syslog and of pino."""
+"""The severity of a log in the forms that common loggers write: words, and numbers of syslog and pino."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ _value = msgspec.json.Decoder(str | int | float | None).decode
 
 
 def read_levels(texts: Sequence[Raw], refusals: Refusals) -> pa.Array:
-    """The column `level`: the default where it is absent; rows with an unknown level are refused.
+    """The column `level`: the default if it is absent; rows with an unknown level are refused.
 
     texts: the JSON text of each row's value, `null` where the row does not have the key.
     """

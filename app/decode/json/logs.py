@@ -51,7 +51,7 @@ def log_columns(
     texts: by key of LogRow, the JSON text of each row's value. A message may be any value but null, since
         shippers send objects too.
     others: the other members of each row. received_ms: int64[rows].
-    What other loggers call a key is moved from `others` to `texts`: both are changed.
+    Keys of other loggers are moved from `others` to `texts`: both are changed.
     """
     explain(texts, others)
     for row, message in enumerate(texts["message"]):
@@ -71,5 +71,5 @@ def log_columns(
 
 
 def _speaks_without(texts: Mapping[str, Column], row: int) -> bool:
-    """Whether a row has a level and a time: pino writes no message where it was given none."""
+    """Whether a row has a level and a time: pino writes no message if it was given none."""
     return all(bytes(texts[key][row]) not in (b"", b"null") for key in ("level", "timestamp"))

@@ -1,4 +1,4 @@
-"""Rows of a JSON batch that are refused alone, and how the values of one column are read from their text."""
+"""Single refused rows of a JSON batch, and how the values of one column are read from their text."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
@@ -18,9 +18,9 @@ TOO_DEEP: Final = "nested too deeply"
 
 
 class Refusals(dict[int, tuple[str, str]]):
-    """The field and the message by row; of several refusals of one row the first counts.
+    """The field and the message by row; of several refusals of one row the first is kept.
 
-    repairs: the rows of which something was repaired, by reason and field.
+    repairs: the rows with repaired values, by reason and field.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Refusals(dict[int, tuple[str, str]]):
         self.repairs.setdefault((reason, field), []).extend(rows)
 
     def refuse(self, row: int, field: str, message: str) -> None:
-        """Refuse row number `row` (0-based, in the columns being read) for what is in `field`."""
+        """Refuse row number `row` (0-based, in the columns being read) because of `field`."""
         self.setdefault(row, (field, message))
 
 
@@ -50,11 +50,11 @@ def read_in_parts(
     absent: Value,
     first: int = 0,
 ) -> list[Sequence[Value]]:
-    """A column in parts, in order: as few as can be read `together`, so that one odd value costs little.
+    """A column in as few parts as can be read `together`, in order, so that one unusual value costs little.
 
-    together: the values of some texts, or None where it cannot read one of them.
-    parse: one value; raises ValueError for a row to be refused. absent: stands in rows that are refused.
-    first: the row of the first text.
+    together: returns the values of some texts, or None if it cannot read one of them. parse: returns one
+    value; raises ValueError for a row that must be refused. absent: the value in refused rows. first: the row
+    of the first text.
     """
     if (values := together(texts)) is not None:
         return [values]
@@ -88,7 +88,7 @@ def _one_by_one(
 
 
 def readable(error: msgspec.DecodeError | RecursionError | UnicodeDecodeError) -> str:
-    """Why a piece of JSON could not be read, in words for the client."""
+    """Why a piece of JSON could not be read, as a message for the client."""
     if isinstance(error, RecursionError):
         return TOO_DEEP
     if isinstance(error, UnicodeDecodeError):
