@@ -1,4 +1,4 @@
-"""What a manifest of Iceberg says about a data file, from its Parquet footer: no row is read."""
+"""The entry of an Iceberg manifest for a data file, made from its Parquet footer without reading rows."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -22,7 +22,7 @@ class NotInOnePartition(ValueError):
 
 
 class _Column(msgspec.Struct):
-    """Of one column in all row groups. nulls: None when one row group does not say; low, high: the same."""
+    """Statistics of one column over all row groups. nulls, low, high: None if any row group lacks them."""
 
     bytes: int = 0
     values: int = 0

@@ -1,4 +1,4 @@
-"""Which published files their tables do not have, kept across starts."""
+"""Published files that are missing from their tables, kept across starts."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,8 @@ LISTED_MAX: Final = 100
 
 
 class LeftOutFiles:
-    """For the registrar's thread; `listed` for any. path: of a JSON file, replaced whole."""
+    """For the registrar's thread; `listed` may be called from any. path: of a JSON file, replaced
+    atomically."""
 
     def __init__(self, fs: DurableFS, path: Path) -> None:
         self._fs = fs
@@ -44,7 +45,7 @@ class LeftOutFiles:
         self._files = {each.path: each for each in found}
 
     def add(self, files: Sequence["LeftOut"]) -> None:
-        """Raises OSError; then the commit that would pass them by is not made."""
+        """Raises OSError; then the commit that would leave them out is not made."""
         new = {each.path: each for each in files if each.path not in self._files}
         self._files = {**self._files, **{each.path: each for each in files}}
         self._save()

@@ -1,4 +1,4 @@
-"""How published files are listed in Iceberg tables."""
+"""How published files are registered in Iceberg tables."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -23,12 +23,12 @@ within it."""
 
 
 class CatalogPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """properties: of pyiceberg's catalog and file access, as its `load_catalog` takes them.
+    """properties: for pyiceberg's catalog and file access, in the form of its `load_catalog`.
 
-    root: before every path of a data file, with a slash at its end: `file:///var/lib/lake/`, `s3://b/p/`.
-    namespace: in which the tables are, one a kind. node: in the summary of a snapshot, for people.
-    commit_interval_s: between two looks for new commits. stop_timeout_s: what a stop waits for the last.
-    snapshots_max, snapshot_age_s: how many snapshots a table keeps, and for how long.
+    root: the prefix of every path of a data file, with a trailing slash: `file:///var/lib/lake/`,
+    `s3://b/p/`. namespace: of the tables, one per kind. node: in the summary of a snapshot, for people.
+    commit_interval_s: how often new files are registered. stop_timeout_s: how long a stop waits for the last
+    registration. snapshots_max, snapshot_age_s: how many snapshots a table keeps, and for how long.
     """
 
     properties: Mapping[str, str]

@@ -113,7 +113,7 @@ def _family(mapping: JsonMap) -> Family:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """As the native calls answer."""
+    """Answers like the native calls."""
     if outcome.is_receipt:
         content: dict[str, object] = {"accepted": outcome.accepted, "rejected": outcome.rejected}
         if outcome.rejected:

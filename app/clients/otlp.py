@@ -39,7 +39,7 @@ def read(request: ClientRequest) -> Document:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 with what was refused in `partial_success`; errors as a Status."""
+    """200 with refused records in `partial_success`; errors as a Status."""
     protobuf = _is_protobuf(request)
     content_type = "application/x-protobuf" if protobuf else "application/json"
     if outcome.is_receipt:

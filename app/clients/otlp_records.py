@@ -1,4 +1,4 @@
-"""What an OpenTelemetry log record becomes, whichever way it was encoded."""
+"""Turns OpenTelemetry log records, in either encoding, into rows."""
 
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What the records of one scope have in common. resource, scope: JSON objects for the payload."""
+    """The common fields of the records of one scope. resource, scope: JSON objects for the payload."""
 
     resource: Raw | None
     scope: Raw | None

@@ -1,4 +1,4 @@
-"""Splunk's HTTP event collector: JSON objects one behind the other, or raw lines."""
+"""Splunk's HTTP event collector: concatenated JSON objects, or raw lines."""
 
 from typing import Final
 
@@ -71,7 +71,7 @@ def _line(event: Members) -> bytes:
 
 
 def read_raw(request: ClientRequest) -> Document:
-    """Lines of text, each an event; the query says where they are from. Raises MalformedBatch for none."""
+    """Lines of text, each an event; the query names their source. Raises MalformedBatch for none."""
     document = Document()
     rows = document.of(Kind.LOGS)
     text = repaired(request.body).decode()
@@ -89,7 +89,7 @@ def read_raw(request: ClientRequest) -> Document:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 and code 0, with what was refused beside; errors with the collector's own codes."""
+    """200 and code 0, with the refused events listed; errors with the collector's own codes."""
     if outcome.is_receipt and not outcome.all_refused:
         content: dict[str, object] = {"text": "Success", "code": 0}
         if outcome.rejected:

@@ -1,4 +1,5 @@
-"""Which batches make the next group: those that wait, by turns, and a few moments' more where that pays."""
+"""Chooses the batches of the next group: those that wait, in turns, and some that arrive shortly after if
+that pays."""
 
 import contextlib
 import queue
@@ -25,17 +26,16 @@ FORGETS: Final = 0.9
 
 
 class GroupPolicy(msgspec.Struct, frozen=True):
-    """How much one group takes.
+    """Limits of one group.
 
     max_bytes: bodies beyond the first. max_batches: batches.
-    turn_bytes: of one lane (a workspace) beyond its first batch, before the others have had their turn.
-    slice_s: how long decoding a group should take at most. A lane whose bodies take longer has groups of its
-        own, which are decoded beside those of the others.
-    idle_mark_s: after that long without a batch, a mark frame vouches for the last group.
-    small_bytes: a group with less is small. While the group before it is being made durable it waits for
-        more, since what a group costs is then shared by more batches; a larger one is decoded meanwhile.
-    linger_s: a small group with fewer batches than the last one waits so long for more, and again as long as
-        more come, `lingers_max` times: clients that wait for their answers come back together.
+    turn_bytes: of one lane (a workspace) beyond its first batch, before the others get their turn.
+    slice_s: how long decoding a group should take at most. A lane whose bodies take longer gets groups of its
+    own, which are decoded separately. idle_mark_s: after this time without a batch, a mark frame confirms
+    that the last group is durable. small_bytes: a group with less is small. While the previous group is being
+    made durable it waits for more batches, which then share the group's fixed cost; a larger one is decoded
+    meanwhile. linger_s: a small group with fewer batches than the last one waits this long for more, and
+    again while more arrive, up to `lingers_max` times: clients that wait for their answers return together.
     """
 
     max_bytes: int = 8 << 20
@@ -49,8 +49,8 @@ class GroupPolicy(msgspec.Struct, frozen=True):
 
 
 class Gathered(msgspec.Struct, Generic[Item]):
-    """batches: of the next group. dear: the lane they are all of, where they take long to decode.
-    last: whether no more will come. tells: whether it shows what some lane costs."""
+    """batches: of the next group. dear: the lane of all its batches, if they are expensive to decode. last:
+    whether it is the last group. tells: whether its decoding time shows the cost of a lane."""
 
     batches: list[Any]
     dear: int | None
@@ -59,7 +59,7 @@ class Gathered(msgspec.Struct, Generic[Item]):
 
 
 class _Done(msgspec.Struct):
-    """What became of a gathered group."""
+    """The outcome of a gathered group."""
 
     batches: Sequence[Any]
     dear: int | None
@@ -71,10 +71,10 @@ class GroupQueue(Generic[Item]):
     """The queue of batches and their replies: any thread puts, one gathers. Bounded by the bytes that
     admission lets in.
 
-    Lanes take turns, so that what one workspace sends at once does not stand before what others send; and
-    while a dear group of one is decoded, the others go on.
-    size_of: bytes of a batch. lane_of: whose turn it is in. on_idle is called once after idle_mark_s without
-    a batch. wait_for_turn returns when no group is being made durable.
+    Lanes take turns, so that a burst of one workspace does not delay the others; and while an expensive group
+    of one is decoded, the others continue. size_of: bytes of a batch. lane_of: the lane of a batch. on_idle
+    is called once after idle_mark_s without a batch. wait_for_turn returns when no group is being made
+    durable.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class GroupQueue(Generic[Item]):
         self._queue.put(waiting)
 
     def close(self) -> None:
-        """What was put before is still gathered."""
+        """Closes the queue; batches put before are still gathered."""
         self._queue.put(None)
 
     def gather(self) -> Gathered[Item]:
-        """Waits for a batch, then takes what waits, up to the policy."""
+        """Waits for a batch, then takes the waiting ones, within the policy."""
         batches: list[Waiting[Item]] = []
         dear = None
         while not batches:
@@ -136,13 +136,13 @@ class GroupQueue(Generic[Item]):
     def done(
         self, gathered: Gathered[Item], seconds: float = 0.0, postponed: Sequence[Waiting[Item]] = ()
     ) -> None:
-        """A group was decoded in that time. Any thread. postponed: batches that had no room in it; they come
-        first in the next one."""
+        """Notes the decoding time of a group. Any thread. postponed: batches that did not fit; they come
+        first in the next group."""
         if gathered.tells or postponed or seconds > self._policy.slice_s:
             self._queue.put(_Done(gathered.batches, gathered.dear, seconds, postponed))
 
     def rest(self, wait_s: float) -> list[Waiting[Item]]:
-        """What is still in the queue, and what comes until nothing has for wait_s."""
+        """The batches still in the queue, and those that arrive until none has for wait_s."""
         found = [waiting for lane in self._lanes.values() for waiting in lane]
         self._lanes, self._waiting, self._waiting_bytes = {}, 0, 0
         with contextlib.suppress(queue.Empty):
@@ -153,7 +153,7 @@ class GroupQueue(Generic[Item]):
         return found
 
     def _grow(self) -> None:
-        """Waits for more where the group is small."""
+        """Waits for more if the group is small."""
         if self._may_grow():
             self._wait_for_turn()
             self._take_waiting()
@@ -226,8 +226,8 @@ class GroupQueue(Generic[Item]):
         return lane
 
     def _by_turns(self) -> tuple[list[Waiting[Item]], int | None]:
-        """The next group, and the lane it is of where that is a dear one. Who had a turn is last in the next
-        round, who was passed over first; an empty lane is forgotten."""
+        """The next group, and its lane if it is an expensive one. Lanes that had a turn come last in the next
+        round, those passed over come first; empty lanes are forgotten."""
         group: list[Waiting[Item]] = []
         size = 0
         passed: dict[int, deque[Waiting[Item]]] = {}
@@ -271,7 +271,7 @@ class GroupQueue(Generic[Item]):
         return size < self._policy.max_bytes and len(group) < self._policy.max_batches
 
     def _is_dear(self, number: int, lane: deque[Waiting[Item]]) -> bool:
-        """Whether the lane's next batch would take a slice by itself, as far as one knows."""
+        """Whether the lane's next batch is expected to take a whole slice by itself."""
         cost = self._seconds_a_byte.get(number)
         return cost is not None and cost * self._size_of(lane[0][0]) > self._policy.slice_s
 

@@ -1,13 +1,13 @@
 """Group commit: gather, decode, store, answer.
 
 All batches that arrive while the previous group is being made durable form the next one. They are decoded
-together, so that the fixed cost of the vectorised pass is paid once a group, made durable by one sync, and
-answered with one wake-up of the event loop. A bad batch is refused alone.
+together, so that the fixed cost of the vectorised pass is paid once per group, made durable by one sync, and
+answered with one wake-up of the event loop. A bad batch is refused by itself.
 
-Two threads share the work. One gathers and decodes; the other has the store judge batch ids and make the
-group durable, and answers, group by group in the same order. So a large group is decoded while the disk works
-on the last one. A store that takes several groups at once has a storing thread for each. What one workspace
-sends that takes long to decode is decoded by a thread of its own, beside what the others send.
+Two threads share the work. One gathers and decodes; the other lets the store judge batch ids and make the
+group durable, and answers, group after group in the same order. So a large group is decoded while the disk
+works on the last one. A store that takes several groups at once has a storing thread for each. Batches of a
+workspace that are expensive to decode are decoded by a separate thread.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 
 class Observer(Protocol):
-    """Told once a group, on the thread that stores."""
+    """Called once per group, on the storing thread."""
 
     def group_committed(self, counts: GroupCounts, sync_seconds: float) -> None: ...
 
@@ -41,7 +41,7 @@ class Observer(Protocol):
 class AnyGroup(Protocol):
     """Batches that are committed together. replies: where their answers go, aligned with `answers`.
 
-    size: bytes. postponed: batches that had no room in it, known after `decode`; they have no replies here.
+    size: bytes. postponed: batches that did not fit, known after `decode`; they have no replies here.
     """
 
     @property
@@ -64,8 +64,8 @@ class Pipeline(Generic[Item, Grouped]):
     """Owns the threads. `submit` is called on any thread; replies are called on the event loop.
 
     Durability contract: a reply is a Receipt only after `store` has returned for its group. When the store
-    fails for good, the batches of the group are answered OutcomeUnknown, `on_fatal` is told, and nothing is
-    accepted any more.
+    fails for good, the batches of the group are answered OutcomeUnknown, `on_fatal` is called, and no more
+    batches are accepted.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Pipeline(Generic[Item, Grouped]):
         self._decoding_dear = threading.Thread(target=self._run_decode_dear, name="decode-dear")
 
     def start(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Replies are called on `loop`, or where there is none on the thread that stores."""
+        """Replies are called on `loop`, or if there is none on the storing thread."""
         self._loop = loop
         storing = [("commit", self._run_store)] * self._store.stores_at_once
         for name, run in (*storing, ("decode", self._run_decode)):
@@ -111,7 +111,7 @@ class Pipeline(Generic[Item, Grouped]):
             self._queue.put((item, reply))
 
     def close(self) -> None:
-        """Stores and answers what was submitted, then ends the threads. Blocks until then."""
+        """Stores and answers all submitted batches, then ends the threads. Blocks until then."""
         self._closed = True
         self._queue.close()
         for thread in self._threads:

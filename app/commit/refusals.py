@@ -1,4 +1,4 @@
-"""What clients are told about a batch that was not stored."""
+"""The messages for clients about batches that were not stored."""
 
 from app.commit.store import NotStored
 from app.errors import DiskFull, OutcomeUnknown, Overloaded, RequestError

@@ -18,7 +18,7 @@ PAGE: Final = 1000
 
 
 def add_admin(commands: Any) -> None:
-    """The commands' arguments."""
+    """Adds the commands' arguments."""
     target = target_arguments()
     files = commands.add_parser(
         "files", parents=[target], help="list published files", epilog=EXIT_CODES, description="Newest first."

@@ -12,7 +12,7 @@ PATIENCE_S: Final = 6 * 3600.0
 
 
 def add_forget(commands: Any) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments."""
     forget = commands.add_parser(
         "forget",
         parents=[target_arguments()],

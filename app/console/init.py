@@ -1,4 +1,4 @@
-"""`parquet-sink init`: a commented configuration and a key file for a purpose. What is there stays."""
+"""`parquet-sink init`: a commented configuration and a key file for a purpose. Existing files are kept."""
 
 import argparse
 import os
@@ -157,7 +157,7 @@ PURPOSES: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def add_init(commands: Any) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments."""
     parser = commands.add_parser(
         "init",
         help="write a commented configuration and a key file",

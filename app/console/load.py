@@ -33,7 +33,7 @@ DESCRIPTION: Final = (
 
 
 def add_load(commands: Any) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments."""
     parser = commands.add_parser(
         "load",
         parents=[target_arguments(key_only=True)],

@@ -28,7 +28,7 @@ FIRST: Final = ("event_name", "level", "event_type", "source", "service", "entit
 
 
 def add_tail(commands: Any) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments."""
     parser = commands.add_parser(
         "tail",
         parents=[target_arguments()],

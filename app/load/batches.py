@@ -1,4 +1,4 @@
-"""Batches of a source: where one begins depends on its content alone, so a second run makes the same ones."""
+"""Batches of a source: their boundaries depend only on the content, so a second run makes the same ones."""
 
 import csv
 import zlib
@@ -30,7 +30,7 @@ Rejected = Callable[[RefusedRow], None]
 
 
 class Wishes:
-    """What the command line says about the rows of all sources."""
+    """The options of the command line for the rows of all sources."""
 
     def __init__(
         self,
@@ -48,7 +48,8 @@ class Wishes:
 
 
 def batches(source: Source, wishes: Wishes, policy: LoadPolicy, rejected: Rejected) -> Iterator[Batch]:
-    """In the order of the source. rejected: is told of rows that cannot even be sent. Raises CannotLoad."""
+    """The batches, in the order of the source. rejected: called with rows that cannot even be sent. Raises
+    CannotLoad."""
     opened = source.open()
     try:
         if opened.format == "ndjson":
@@ -71,7 +72,7 @@ def batches(source: Source, wishes: Wishes, policy: LoadPolicy, rejected: Reject
 
 
 class _Gathering:
-    """Lines until they are a batch. An empty line stands for a row that is not sent."""
+    """Collects lines into a batch. An empty line stands for a row that is not sent."""
 
     def __init__(self, source: Source, policy: LoadPolicy) -> None:
         self._source = source
@@ -82,7 +83,7 @@ class _Gathering:
         self._read = 0
 
     def add(self, number: int, line: bytes) -> Batch | None:
-        """A batch of what came before, where it is full with this line."""
+        """The batch of the previous lines, if this line does not fit any more."""
         full = None
         beyond = self._bytes + len(line) > self._policy.batch_bytes
         if self._lines and (beyond or len(self._lines) >= self._policy.batch_rows):
@@ -147,7 +148,7 @@ def _of_csv(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Reje
 def _of_json_lines(
     opened: OpenedSource, source: Source, wishes: Wishes, policy: LoadPolicy, rejected: Rejected
 ) -> Iterator[Batch]:
-    """As they stand in the file, where nothing is to be changed."""
+    """The lines as they are in the file, if nothing needs to be changed."""
     sample = opened.head.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     mapping = _mapping(wishes, source, _keys(sample), is_table=False)
     first, read = 1, 0
@@ -165,7 +166,7 @@ def _of_json_lines(
 
 
 def _blocks(stream: IO[bytes], policy: LoadPolicy) -> Iterator[tuple[bytes, int]]:
-    """Whole lines, each block within the limits unless one line alone is longer; and their number."""
+    """Complete lines, each block within the limits unless a single line is longer; and their number."""
     rest = b""
     while True:
         missing = policy.batch_bytes - len(rest)
@@ -215,7 +216,8 @@ def _mapping(wishes: Wishes, source: Source, columns: Sequence[str], *, is_table
 
 
 def _changed(line: bytes, mapping: RowMapping, source: Source, number: int, rejected: Rejected) -> bytes:
-    """A line of JSON with other keys. What is no object goes as it is: the service says what is wrong."""
+    """A line of JSON with renamed keys. Lines that are not objects are sent unchanged: the service reports
+    the error."""
     if mapping.changes_nothing or not line.strip():
         return line
     try:

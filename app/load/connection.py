@@ -22,9 +22,9 @@ class Answered(NamedTuple):
 
 
 class Connection:
-    """To one service; one thread at a time. credential: a key or a token, empty for none.
+    """A connection to one service; one thread at a time. credential: a key or a token, empty for none.
 
-    url: of the service, with an optional path before its calls. Raises ValueError for what is none.
+    url: of the service, with an optional path before its calls. Raises ValueError for an invalid URL.
     """
 
     def __init__(self, url: str, credential: str, timeout_s: float) -> None:
@@ -54,7 +54,7 @@ class Connection:
         return Answered(response.status, received, content)
 
     def lines(self, path: str) -> tuple[int, Iterator[bytes]]:
-        """An answer that goes on: its status and its lines. Raises NotReached, also in the middle."""
+        """A streamed answer: its status and its lines. Raises NotReached, even in the middle."""
         try:
             response = self._request("GET", path, None, None)
         except (OSError, http.client.HTTPException) as error:

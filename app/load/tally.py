@@ -1,4 +1,4 @@
-"""What has become of the rows of a load, so far. May be used from any thread."""
+"""The outcome of a load's rows so far. May be used from any thread."""
 
 import re
 import threading

@@ -1,9 +1,9 @@
-"""The process that answers one question: a Job on standard input, a Head and the answer on standard output.
-Its argument is how far it steps back behind the service (nice).
+"""The process that answers one query: a Job on standard input, a Head and the answer on standard output. Its
+argument is its niceness relative to the service.
 
-It has no key, and no environment but what a store wants; it is told of one workspace's files alone, can write
-no byte to any file, and is the first to go when the machine runs out of memory. It ends when its standard
-input does, so it never outlives who started it.
+It has no keys, and only the environment that an object store needs; it knows only one workspace's files,
+cannot write to any file, and is killed first when the machine runs out of memory. It exits when its standard
+input is closed, so it never outlives its parent.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ SECONDS_BESIDE: Final = 5
 
 
 def main() -> int:
-    """Returns the exit code: 0, also where the answer is an error."""
+    """Returns the exit code: 0, even if the answer is an error."""
     os.nice(int(sys.argv[1]))
     _step_back()
     _load()
@@ -53,7 +53,7 @@ def _end_with_starter() -> None:
 
 
 def _load() -> None:
-    """All that a question needs, before there is one: most of the time of a short one is this."""
+    """Loads everything that a query needs in advance, which is most of the time of a short query."""
     import duckdb
     import pyarrow.dataset
 

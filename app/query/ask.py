@@ -1,4 +1,4 @@
-"""Questions in SQL, answered by DuckDB over a snapshot: `parquet-sink query`."""
+"""SQL queries, answered by DuckDB over a snapshot: `parquet-sink query`."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ TABLE_ROWS_MAX: Final = 100
 
 
 class QueryFailed(Exception):
-    """The question is wrong, or cannot be answered. The message is DuckDB's."""
+    """The query is wrong, or cannot be answered. The message is DuckDB's."""
 
 
 def connect(
@@ -31,7 +31,7 @@ def connect(
 ) -> "DuckDBPyConnection":
     """A connection with the views events, logs and snapshots. Raises CannotAsk without DuckDB.
 
-    store: where the files of the snapshot are, as app.query.data_sets has it; None for a directory.
+    store: the store of the snapshot's files, in the form of app.query.data_sets; None for a directory.
     """
     try:
         import duckdb

@@ -1,4 +1,4 @@
-"""Answers as bytes. DuckDB itself writes values as text, so that each type has one form everywhere."""
+"""Answers as bytes. DuckDB itself writes values as text, so that each type looks the same everywhere."""
 
 import csv
 import io

@@ -1,4 +1,5 @@
-"""A process for each question, so that ingest does not feel it: at low priority, and ended at its limits."""
+"""Runs each query in a process of its own, at low priority and within limits, so that ingest is not
+affected."""
 
 import asyncio
 import contextlib
@@ -33,9 +34,9 @@ KEPT_VARIABLES: Final = ("PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 
 class Processes:
-    """Answers questions, each in a process of its own; some at a time, some more wait, others are refused.
+    """Answers queries, each in a process of its own; some run at a time, some more wait, others are refused.
 
-    After a question, the process of the next one is made ready, and given up when none comes for a while.
+    After a query, the process for the next one is prepared, and ended if none arrives for a while.
     """
 
     def __init__(self, policy: QueryPolicy, lake: Lake) -> None:
@@ -49,7 +50,7 @@ class Processes:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Ends the process that waits for a question."""
+        """Ends the process that waits for a query."""
         self._give_up_spare()
         await asyncio.gather(*self._ending)
 
@@ -57,9 +58,9 @@ class Processes:
     async def ask(
         self, sql: str, form: str, selection: Selection
     ) -> AsyncIterator[tuple[Head, AsyncIterator[bytes]]]:
-        """What the answer is, and its bytes. The process has ended when the context has.
+        """The head of the answer, and its bytes. The process has ended when the context ends.
 
-        Raises Overloaded, QueryLimit, RequestError. A break of the answer raises ConnectionError.
+        Raises Overloaded, QueryLimit, RequestError. An incomplete answer raises ConnectionError.
         """
         await self._await_turn()
         try:

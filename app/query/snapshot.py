@@ -1,8 +1,8 @@
-"""Every acknowledged row once, at one moment: the files that are published and the journal's tail.
+"""Every acknowledged row exactly once, at one moment: the published files and the journal's tail.
 
-Reads what a service has on its disk, whether it runs or not, and writes nothing. The tail is read first and
+Reads a service's disk, whether or not it runs, and writes nothing. The tail is read first and
 the manifest after it, so a row that is published meanwhile is in the files, and left out of the tail. A file
-is opened in the version that the manifest names; a version that is newer is waited for to be named.
+is opened in the version that the manifest names; if it is newer, the manifest is awaited.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class Selection(msgspec.Struct, frozen=True):
     until: str | None = None
 
     def takes(self, file: DataFile, spread_ms: int | None) -> bool:
-        """Whether there may be rows of it that are looked at. spread_ms: as Placings has it."""
+        """Whether the file may contain selected rows. spread_ms: as in Placings."""
         if self.workspace_id is not None and file.workspace_id != self.workspace_id:
             return False
         if spread_ms is None:
@@ -84,12 +84,12 @@ class SnapshotFile(msgspec.Struct, frozen=True):
 
 
 class _NotYet(Exception):
-    """A file has a version that the manifest does not name."""
+    """A file has a version that the manifest does not name yet."""
 
 
 class Snapshot:
-    """files: by kind. tail: rows that are in none of them. selection: what is looked at; files of several
-    days have other rows, too."""
+    """files: by kind. tail: rows that are not in files yet. selection: the selected rows; files of several
+    days contain others, too."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Snapshot:
         tail_bytes_max: int = TAIL_BYTES_MAX,
         objects: str | None = None,
     ) -> Self:
-        """objects: what the names of files stand below, where they are in a bucket: they never change there.
+        """objects: the root of the file names if they are in a bucket, where they never change.
 
         Raises CannotAsk; OSError.
         """
@@ -157,10 +157,9 @@ class Snapshot:
 
 
 class _Tail:
-    """Rows of frames of which the manifest does not have all. last_lsn: of the newest frame that was read.
+    """Rows of frames that are not completely published. last_lsn: of the newest frame read.
 
-    Of rows that are placed by when they happened, those that were received outside of what is looked at are
-    left in.
+    Rows that are partitioned by their own time are not filtered by their time of receipt here.
     """
 
     def __init__(self, fs: DurableFS, paths: SinkPaths, selection: Selection, bytes_max: int) -> None:
@@ -189,7 +188,7 @@ class _Tail:
                         self._frames.append((lsn, frame.header, rows))
 
     def rows(self, manifest: Manifest) -> dict[Kind, pa.Table]:
-        """Those that are in no file by now."""
+        """The rows that are still not in files."""
         found: dict[Kind, list[pa.RecordBatch]] = {kind: [] for kind in Kind}
         for lsn, header, rows in self._frames:
             if header.origin is None or manifest.counts(lsn):
@@ -223,7 +222,7 @@ class _Tail:
 
 
 def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
-    """Of one segment, up to its end or to what is being written right now."""
+    """The frames of one segment, up to its end or to the frame being written."""
     head = read_head(fs, path)
     if head is None:
         return

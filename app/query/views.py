@@ -1,4 +1,4 @@
-"""The views that a question is asked of, in DuckDB's SQL. Pure: names in, text out."""
+"""The views for queries, in DuckDB's SQL. Pure: names in, text out."""
 
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
@@ -59,7 +59,7 @@ def within(source: str, since: str | None, until: str | None) -> str:
 
 
 def with_date(source: str) -> str:
-    """A table that has DATE_COLUMN, too."""
+    """A table with DATE_COLUMN added."""
     return f"(SELECT *, {_DATE} AS {DATE_COLUMN} FROM {source})"
 
 

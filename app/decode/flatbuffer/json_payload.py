@@ -1,6 +1,6 @@
 """Checks for whole columns whether payloads are valid JSON (RFC 8259, UTF-8, no NaN).
 
-Half of a surrogate pair (an escape such as \\ud83d alone) is not: the RFC leaves open what it means, and
+Half of a surrogate pair (an escape such as \\ud83d alone) is not valid: the RFC leaves its meaning open, and
 DuckDB's JSON functions fail a whole query on one. Nor is nesting beyond Python's recursion limit.
 """
 
