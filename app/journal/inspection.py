@@ -60,7 +60,7 @@ def losses_of(losses: Sequence[Loss], path: Path) -> dict[int, Loss]:
 def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
     """Read everything and change nothing; bounded memory.
 
-    known_lsn: an LSN that somebody has seen; a journal that ends before it has lost something.
+    known_lsn: an LSN known from elsewhere; a journal that ends before it has lost something.
     """
     damages: list[Damage] = []
     listed = list_segments(fs, directory)

@@ -124,7 +124,8 @@ class Journal:
         When this returns under `acknowledge = "fsync"`, all of them are on stable storage of this node, and
         every later `read` yields them until they are trimmed, across kills and power cuts.
         Raises FrameTooLarge and JournalFull with nothing appended (both may be tried again, the second when
-        there is room), and JournalFailed, now and for ever, when it is unknown what has reached the disk.
+        there is room), and JournalFailed, for this and every later call, when it is unknown what has reached
+        the disk.
         """
         lengths = [payload_bytes(payload) for payload in payloads]
         if not lengths or max(lengths) > self._policy.max_frame_bytes:
@@ -240,7 +241,8 @@ class Journal:
                 self._roll()
 
     def close(self) -> None:
-        """Cover the last append, note in `state` where the journal ends, close the file. Harmless twice."""
+        """Cover the last append, record in `state` where the journal ends, and close the file. May be called
+        twice."""
         with self._lock:
             if self._failure is not None:
                 return

@@ -95,7 +95,7 @@ def read_entries(
 ) -> Iterator[Entry]:
     """The entries of a segment above `after_lsn`, skipping what a repair gave up (losses by start offset).
 
-    Raises JournalDamaged where a frame cannot be read that recovery or `append` had found good.
+    Raises JournalDamaged if a frame cannot be read that was valid for recovery or `append`.
     """
     reader = SegmentReader(fs, segment.path)
     offset, lsn = 0, segment.first_lsn

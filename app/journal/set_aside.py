@@ -1,4 +1,4 @@
-"""The sub-directory for bytes that do not count: kept for whoever wants to know, never read again."""
+"""The sub-directory for discarded bytes: kept for examination, never read again."""
 
 import contextlib
 from pathlib import Path

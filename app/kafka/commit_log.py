@@ -4,8 +4,8 @@
     _commits/{topic}-{p}/checkpoints/{n}.json   stands for the entries up to n, which may be gone
     _commits/{topic}-{p}/windows/{n}.msgpack    the batch ids remembered then
 
-Whoever creates entry n has published it. An entry may be removed once a checkpoint stands for it, so a writer
-that has slept through that could create it again: therefore, after creating entry n, it looks whether a
+The writer that creates entry n has published it. An entry may be removed once a checkpoint covers it, so a
+writer that was asleep meanwhile could create it again: therefore, after creating entry n, it checks whether a
 checkpoint for n or more exists. The checkpoint was there before the entry was removed, so it will be seen.
 """
 
@@ -30,7 +30,7 @@ class PartitionLost(Exception):
 
 
 class CommitLogDamaged(Exception):
-    """The log has a gap, or cannot be read. Nothing is published until an operator has looked at it."""
+    """The log has a gap, or cannot be read. Nothing is published until an operator has examined it."""
 
 
 class Names(NamedTuple):

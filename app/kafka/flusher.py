@@ -20,14 +20,14 @@ RETRY_AFTER_S: Final = 5
 
 
 class _Command(msgspec.Struct, eq=False):
-    """workspace_id: whose rows; None for all."""
+    """workspace_id: the workspace whose rows are flushed; None for all."""
 
     future: "Future[FlushResult]"
     workspace_id: int | None
 
 
 class Flusher:
-    """One thread; commands that come while it waits make the next round together."""
+    """One thread; commands that arrive while it waits are handled together in the next round."""
 
     def __init__(self, sender: Sender, published: Published, topic: Topic, timeout_s: float) -> None:
         self._sender = sender

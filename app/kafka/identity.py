@@ -1,4 +1,4 @@
-"""Which topic's rows a place holds: written once, and compared at each start.
+"""The topic that a destination belongs to: written once, and compared at each start.
 
 File names carry the Kafka partition and the entry's number. Another topic would count from the beginning
 again, find its names taken, and lose its rows.

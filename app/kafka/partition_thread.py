@@ -130,8 +130,8 @@ class PartitionThread:
                 self._stop_alone(error)
 
     def _stop_alone(self, error: Exception) -> None:
-        """What no retry mends stops this partition; the others go on. It is looked at again from time to
-        time, in case somebody has mended it."""
+        """An error that retrying cannot fix stops this partition; the others continue. It is tried again from
+        time to time, in case the cause has been fixed."""
         said = str(error) or type(error).__name__
         if self._said != said:
             log.error("partition %d is no longer published, the others are: %s", self.partition, said)

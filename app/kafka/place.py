@@ -1,4 +1,4 @@
-"""Where data files and commit logs stand together: everything is created once, whole, and never changed.
+"""The common place of data files and commit logs: everything is created once, atomically, and never changed.
 
 Several processes may create the same name at the same moment: one of them succeeds. That is all the agreement
 that writers need. Everything raises OSError when it may be tried again.
@@ -51,11 +51,11 @@ class Place(Protocol):
         ...
 
     def remove(self, path: str) -> None:
-        """Harmless when it is not there."""
+        """Does nothing if it does not exist."""
         ...
 
     def tidy(self, now_ms: int) -> None:
-        """Remove what processes have left that died long ago. now_ms: since the epoch."""
+        """Remove temporary files of processes that died long ago. now_ms: since the epoch."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What is published, as the commit logs tell it: read by whoever lists files or waits for them."""
+"""The published files according to the commit logs, for listing files or waiting for them."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""The writer: a member of the group, and a thread for each partition that it is given."""
+"""The writer: a member of the consumer group, with a thread for each assigned partition."""
 
 import contextlib
 import logging
@@ -34,7 +34,7 @@ REVOKED_S: Final = 2.0
 
 
 class WriterParts(msgspec.Struct, frozen=True):
-    """What every partition's thread is made of."""
+    """The parts of every partition's thread."""
 
     kafka: KafkaPolicy
     place: Place
@@ -176,7 +176,7 @@ class Writers:
         self._published[partition] = offset
 
     def _tell_offsets(self, member: "Consumer") -> None:
-        """For Kafka's own tools, which show lag by them; the commit log is what counts."""
+        """Commits offsets for Kafka's own tools, which show lag by them; only the commit log matters."""
         if not self._published:
             return
         from confluent_kafka import KafkaException, TopicPartition

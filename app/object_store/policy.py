@@ -1,4 +1,4 @@
-"""How a store is spoken to."""
+"""How the service connects to a store."""
 
 from typing import Final
 

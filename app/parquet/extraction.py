@@ -1,4 +1,4 @@
-"""Takes promoted members out of payloads, as columns."""
+"""Extracts promoted fields from payloads, as columns."""
 
 import operator
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The final form of a data file: its rows again, sorted, in row groups of full size. Pure.
+"""Compaction of a data file into its final form: its rows, sorted, in row groups of full size. Pure.
 
 Rows are read section by section, so that memory is bounded: a section is as many of the old row groups, one
 behind the other, as fit into `section_bytes` in memory, and is sorted by itself. Rows are in the order of
@@ -40,7 +40,7 @@ class LayingPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def gains(old: pq.FileMetaData, policy: FilePolicy) -> bool:
-    """Whether a file is worth laying again: it has many more row groups than it needs."""
+    """Whether a file is worth compacting: it has many more row groups than it needs."""
     by_bytes = -(-_encoded_bytes(old) // policy.row_group_bytes)
     needed = max(1, -(-old.num_rows // policy.row_group_rows), by_bytes)
     groups: int = old.num_row_groups

@@ -1,4 +1,4 @@
-"""Where a partition's files stand below `{path}`: names are a contract with those who query them."""
+"""Paths of a partition's files below `{path}`: the names are a contract with users who query them."""
 
 import re
 from enum import StrEnum
@@ -37,7 +37,7 @@ _PATHS: Final = ((Folders.PLAIN, re.compile(_PLAIN + _NAME)), (Folders.HIVE, re.
 
 
 def checked_node_id(text: str) -> str:
-    """The name of a node as it may stand in file names. Raises ValueError.
+    """A node's name, checked for use in file names. Raises ValueError.
 
     It begins with a letter and does not end as a file's number does, so that no two nodes share a name.
     """

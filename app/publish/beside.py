@@ -1,4 +1,4 @@
-"""Long work beside the writer thread, one piece after the other."""
+"""Runs long tasks on a thread of their own, one after the other."""
 
 import threading
 from collections.abc import Callable
@@ -23,9 +23,9 @@ class Stopped(Exception):
 
 
 class Beside(Generic[T]):
-    """`begin` and `outcome` are for the writer thread. Without `start` all is done within `begin`.
+    """`begin` and `outcome` are for the writer thread. Without `start`, tasks run within `begin`.
 
-    share: of one core, at most. wake: is called when an outcome is there.
+    share: of one core, at most. wake: called when an outcome is available.
     """
 
     def __init__(self, name: str, share: float, wake: Callable[[], None] = lambda: None) -> None:
@@ -43,7 +43,7 @@ class Beside(Generic[T]):
         self._thread.start()
 
     def stop(self) -> None:
-        """What is under way is given up."""
+        """The current task is cancelled."""
         self._ended.set()
         if self._thread is not None:
             self._tasks.put(None)
@@ -57,7 +57,7 @@ class Beside(Generic[T]):
             self._tasks.put(task)
 
     def outcome(self) -> T | None:
-        """Of the task that was begun; None while it is not known. Raises what the task has raised."""
+        """The outcome of the current task; None while it runs. Raises whatever the task has raised."""
         try:
             outcome, error = self._outcomes.get_nowait()
         except Empty:

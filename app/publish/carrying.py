@@ -1,9 +1,9 @@
 """Rows that cannot be published, carried over to the end of the journal.
 
-The journal gives up its oldest frames first. So the rows of a partition that is set aside would keep all that
-came after them, until the journal is full, and everybody pays for one broken folder. They are appended again
-instead, and the manifest says that they count there from now on. It is done when the journal is half full,
-and then not again before it has grown: what is carried over costs as many bytes as it frees, or fewer.
+The journal trims its oldest frames first. So the rows of a partition that is set aside would keep all later
+frames, until the journal is full and all workspaces suffer from one broken folder. They are appended again
+instead, and the manifest records their new position. It is done when the journal is half full, and then not
+again before it has grown: what is carried over costs as many bytes as it frees, or fewer.
 """
 
 import logging

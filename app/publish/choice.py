@@ -1,4 +1,4 @@
-"""Which partitions are to be published now, of all that wait."""
+"""Chooses which of the waiting partitions are published now."""
 
 from collections.abc import Callable, Sequence
 from typing import Final

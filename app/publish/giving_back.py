@@ -1,7 +1,7 @@
-"""Gives the old bytes of files that were laid again back to the file system, when the grace is over.
+"""Frees the old bytes of compacted files when the grace period is over.
 
-First the bytes, then the manifest's record: killed in between, a start does it once more. Before anything
-becomes zeros the file itself must say that these bytes are dead, and its footer name nothing there.
+First the bytes are freed, then the manifest's record is written: after a kill in between, a start repeats it.
+Before bytes become zeros, the file itself must say that they are dead, and its footer must not refer to them.
 """
 
 import logging
@@ -97,7 +97,7 @@ class GivingBack:
         return self._clock() >= form.laid_ms + self._grace_ms
 
     def give_back(self, files: Sequence[DataFile]) -> OSError | None:
-        """At once. Returns why not all of it could be done. Raises SyncFailed."""
+        """Frees the bytes immediately. Returns why not all of it could be done. Raises SyncFailed."""
         given, failure = [], None
         for file in files:
             try:
@@ -128,7 +128,7 @@ class GivingBack:
             log.warning("old bytes cannot be freed now; trying again later: %s", error)
 
     def _zero(self, file: DataFile, form: FinalForm) -> bool:
-        """False where the file is not what was published. Raises OSError; SyncFailed."""
+        """False if the file was changed since it was published. Raises OSError; SyncFailed."""
         path = self._root / file.path
         try:
             is_ours = self._fs.stat(path).size == file.bytes and self._is_dead(path, form)
@@ -157,7 +157,7 @@ class GivingBack:
                 raise OSError(f"{path} still has old bytes after {at}")
 
     def _is_dead(self, path: Path, form: FinalForm) -> bool:
-        """Whether the file itself says so, and its footer names nothing there."""
+        """Whether the file itself says so, and its footer does not refer to these bytes."""
         with self._fs.open_for_read(path) as source:
             try:
                 metadata = pq.read_metadata(source)

@@ -1,7 +1,7 @@
-"""Before anything else at a start: finish or undo the publish that a crash interrupted.
+"""The first step of a start: finish or undo a publish that a crash interrupted.
 
-Afterwards the files below `{path}` are what the manifest says, and whatever the manifest does not know of is
-still in the journal. Can itself be interrupted anywhere; run twice, the second changes nothing.
+Afterwards the files below `{path}` match the manifest, and rows unknown to the manifest are still in the
+journal. It can itself be interrupted at any point; running it again changes nothing.
 """
 
 import logging

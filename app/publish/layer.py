@@ -1,4 +1,4 @@
-"""Lays one file again, but for its footer and its name: so it can be done beside the writer thread.
+"""Compacts one file except for its footer and name, so that it can run on a thread of its own.
 
 The next version of a file is the old one, byte for byte, then its rows again. It is written to the staging
 directory here; the writer, which knows the number of the commit, adds the footer and publishes it.
@@ -59,7 +59,7 @@ Outcome: TypeAlias = Laid | NotLaid
 
 
 class _LeftAlone(Exception):
-    """The file stays as it is. The message says why, for the log; empty where that is as it should be."""
+    """The file stays unchanged. The message says why, for the log; empty if that is normal."""
 
 
 class Layer:
@@ -110,7 +110,7 @@ class Layer:
         return outcome
 
     def find(self, files: Sequence[DataFile], wanted: Wanted, rest: Rest) -> list[DataFile]:
-        """Those that have such rows, and those that cannot be read: nobody knows that they have none."""
+        """The row groups with such rows, and unreadable ones, which may have some."""
         found = []
         for file in files:
             began = time.thread_time()

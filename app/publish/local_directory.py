@@ -1,4 +1,4 @@
-"""Files below a local directory: staged beside it, and renamed into their places."""
+"""Files below a local directory: staged next to it, and renamed into place."""
 
 import contextlib
 import zlib
@@ -22,7 +22,7 @@ REPLACED_FILES_MAX: Final = 256
 
 
 class LocalDirectory:
-    """A `Destination`. Whatever stands below `root` is of one process.
+    """A `Destination`. Everything below `root` belongs to one process.
 
     grows: whether the next version of a file takes its place; else each is final, under a name of its own.
     """

@@ -1,7 +1,8 @@
-"""A data tree belongs to one journal: else two services write the same files, or rows stay behind.
+"""A data tree belongs to one journal: otherwise two services could write the same files, or rows could be
+left behind.
 
-The journal has an identity of its own, in its directory; the tree says which journal it belongs to, one for
-each node id, where no engine reads it. It is locked while the service runs.
+The journal has an identity of its own, in its directory; the tree records which journal it belongs to, one
+for each node id, in a place that engines do not read. It is locked while the service runs.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})
 
 
 class TreeRefused(Exception):
-    """Going on could lose or double rows. The message says what to do."""
+    """Continuing could lose or duplicate rows. The message says what to do."""
 
 
 class Owner(msgspec.Struct, frozen=True):

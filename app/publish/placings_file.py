@@ -1,4 +1,4 @@
-"""How rows of each journal frame are placed, kept beside the manifest in a small file, if at all."""
+"""How rows of each journal frame are placed, kept in a small file next to the manifest if needed."""
 
 from typing import Final
 

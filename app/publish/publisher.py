@@ -1,4 +1,4 @@
-"""Commits: the rows of some partitions, staged and published together, tried again when the disk fails."""
+"""Stages and publishes the rows of some partitions together, and retries when the disk fails."""
 
 import errno
 import logging
@@ -41,7 +41,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class _Pending(msgspec.Struct, frozen=True):
-    """A commit whose files are staged and that is not through yet."""
+    """A publish whose files are staged but that is not finished yet."""
 
     intent: Intent
     flushes: list[Published]
@@ -49,10 +49,11 @@ class _Pending(msgspec.Struct, frozen=True):
 
 
 class Publisher:
-    """Publishes what it is given, or says that it must be given again. Used by the writer thread alone.
+    """Publishes the rows it is given, or reports that they must be given again. Used only by the writer
+    thread.
 
-    problem: why nothing at all can be published now, None when that is not so. set_aside: partitions that
-    fail alone. clock: ms since the epoch. timer: ms on a clock that is never set.
+    problem: why nothing at all can be published now, None if that is not the case. set_aside: partitions that
+    fail by themselves. clock: ms since the epoch. timer: ms on a clock that is never set.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Rows that were left to the journal, read again when their partitions are due.
 
 One pass over a range of the journal serves many partitions, in bounded memory: when that is used up, the rows
-read so far are published, and the next pass goes on behind them.
+read so far are published, and the next pass continues after them.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -23,7 +23,7 @@ ReadBack = Callable[[int, int, Collection[Kind]], Iterator[tuple[int, Kind, pa.R
 
 
 class RowsMissing(Exception):
-    """The journal does not give back what was left to it: going on would lose rows."""
+    """The journal does not return rows that were left to it: continuing would lose rows."""
 
 
 class BackReader:

@@ -1,4 +1,4 @@
-"""Other names for files whose names somebody has taken."""
+"""New names for files whose names are already taken."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

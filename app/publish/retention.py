@@ -1,4 +1,4 @@
-"""Removes files that are older than they are to be kept: from the manifest first, then the file itself.
+"""Removes files that are too old: from the manifest first, then the file itself.
 
 Killed in between, a start finds the file in the manifest's record of what is still to be deleted, and this
 goes on with it. A file that the manifest does not know, or that is not what was published, is never touched.

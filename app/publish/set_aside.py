@@ -1,4 +1,4 @@
-"""Partitions that cannot be published for a reason of their own: each is tried again after a pause."""
+"""Partitions that cannot be published for a reason of their own: each is retried after a pause."""
 
 import logging
 from collections.abc import Callable
@@ -40,8 +40,8 @@ def describe(trouble: Trouble) -> str:
 
 
 class SetAside:
-    """Said once when it begins, when the reason changes, and when it ends. For the writer thread; `troubles`
-    from any."""
+    """Logged once when it begins, when the reason changes, and when it ends. For the writer thread;
+    `troubles` from any."""
 
     def __init__(self, policy: WriterPolicy, timer: Callable[[], int]) -> None:
         self._policy = policy

@@ -1,4 +1,5 @@
-"""The rows of one partition into staged files: complete, and neither synced nor in their place yet."""
+"""Writes the rows of one partition to staged files, which are complete but neither synced nor in place
+yet."""
 
 import logging
 from collections.abc import Callable
@@ -49,7 +50,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class _Changed(Exception):
-    """A file is not what was published."""
+    """A file was changed since it was published."""
 
 
 class Stager:

@@ -1,4 +1,4 @@
-"""Files that are written and not in their place yet."""
+"""Files that are written but not moved into place yet."""
 
 import contextlib
 import zlib
@@ -27,7 +27,7 @@ Root: TypeAlias = Literal["data", "quarantine"]
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """A staged file and the name it is to get.
+    """A staged file and its final name.
 
     staged: its name in the staging directory. path: its final path below `root`. bytes: its length.
     kept_bytes: the length of the old version that it begins with, 0 for a new file.

@@ -1,4 +1,4 @@
-"""The application: its routes, its error answers, its life. Nothing happens at import."""
+"""The application: its routes, error answers and lifespan. Nothing happens at import."""
 
 import asyncio
 import time
@@ -67,8 +67,9 @@ def create_app(
     crew: Crew | None = None,
     is_ending: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
-    """request_exit: asks the server to end when the service cannot go on (app.state.service.fatal says why).
-    crew: the processes that take batches, where this one does not. is_ending: whether the server is to end.
+    """request_exit: asks the server to exit when the service cannot continue (app.state.service.fatal says
+    why). crew: the processes that take batches, if this one does not. is_ending: whether the server is about
+    to exit.
 
     Raises KeyFileError when the key file cannot be used.
     """
@@ -137,7 +138,7 @@ def ingest_parts(
     keys: ApiKeys,
     ids: RequestIds,
 ) -> IngestParts:
-    """What all ingest calls share."""
+    """State shared by all ingest calls."""
     server = settings.server
     return IngestParts(
         keys=keys,
@@ -157,7 +158,7 @@ def ingest_parts(
 
 
 def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> None:
-    """As routes, with CORS."""
+    """The ingest calls as routes, with CORS."""
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.server.cors_origins,

@@ -1,4 +1,4 @@
-"""Who answers POST /query, or why nobody does."""
+"""How POST /query is answered, or why it is not available."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -24,9 +24,10 @@ NOT_HERE = "With a Kafka journal, no node sees all rows as they are accepted; co
 
 
 class Asking:
-    """ask: None where questions are not answered, for the reason `absent`.
+    """ask: None if queries are not answered, for the reason `absent`.
 
-    tap: is offered rows that are accepted; watched: the same, None where there are none, for `not_watched`.
+    tap: is offered accepted rows; watched: the same, or None if rows cannot be watched, for the reason
+    `not_watched`.
     """
 
     def __init__(self, settings: Settings) -> None:

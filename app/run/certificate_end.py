@@ -1,4 +1,4 @@
-"""When a certificate ends, read from its PEM file: the standard library shows it of peers alone."""
+"""The expiry date of a certificate, read from its PEM file: the standard library shows it only for peers."""
 
 import ssl
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Looking whose files a store has while the service starts: what takes long must not hold it up."""
+"""Finds out which journal owns the files on a store, without delaying the start."""
 
 import contextlib
 import threading
@@ -15,9 +15,10 @@ OWNER_WAIT_S: Final = 2.0
 def claim_meanwhile(
     claim: Callable[[], None], patience: StartPatience, fail: Callable[[BaseException], None]
 ) -> None:
-    """Claims on a thread of its own, again and again while the store does not answer.
+    """Claims ownership on a thread of its own, repeatedly while the store does not respond.
 
-    Returns when that is done, or after a while. Raises what it raises until then; later, `fail` is told.
+    Returns when that is done, or after a while. Errors until then are raised; later ones are passed to
+    `fail`.
     """
     outcome: Future[None] = Future()
 

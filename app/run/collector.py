@@ -1,4 +1,4 @@
-"""The cyclic collector, told not to walk what a batch is made of."""
+"""Configures the cyclic garbage collector so that it does not traverse batches."""
 
 import gc
 from typing import Final
@@ -10,10 +10,10 @@ hold."""
 
 
 def look_less_often() -> None:
-    """Call once all parts stand, in each process that takes batches.
+    """Call once all parts exist, in each process that takes batches.
 
-    What stands now is left out of every collection; with the usual threshold of 700 a group of rows was
-    walked some hundred times while it was decoded.
+    Existing objects are excluded from every collection; with the default threshold of 700, the rows of a
+    group were traversed some hundred times while it was decoded.
     """
     gc.collect()
     gc.freeze()

@@ -37,7 +37,7 @@ def now_ms() -> int:
 
 
 def monotonic_ms() -> int:
-    """A clock that is never set, ms."""
+    """A monotonic clock, ms."""
     return time.monotonic_ns() // 1_000_000
 
 
@@ -51,9 +51,9 @@ def build_service(
     new_pipeline: NewPipeline = pipeline_of_batches,
     watch: Watch = unwatched,
 ) -> AnyService:
-    """All parts with their policies; nothing is opened yet. request_exit: asks the server to end.
+    """All parts with their policies; nothing is opened yet. request_exit: asks the server to exit.
 
-    watch: is shown rows that were accepted; with a Kafka journal it is not.
+    watch: called with accepted rows; never with a Kafka journal.
     """
     observe_build(metrics)
     if settings.journal.type == "kafka":
@@ -112,7 +112,8 @@ def sink_paths(settings: Settings) -> SinkPaths:
 
 
 def _settled_layout(settings: Settings, layout: Layout) -> tuple[Layout, Known]:
-    """With tables, a promoted column whose type was changed has another name. Raises ConfigurationError."""
+    """Promotions under the names they have with tables, where a changed type requires another name. Raises
+    ConfigurationError."""
     if not layout.for_tables:
         return layout, {}
     try:
@@ -135,7 +136,7 @@ def _settled_layout(settings: Settings, layout: Layout) -> tuple[Layout, Known]:
 def table_catalog(
     settings: Settings, store: ObjectStore | None, metrics: Metrics, layout: Layout, promoted: Known
 ) -> Registrar | None:
-    """What lists published files in tables, if anything does. Raises ConfigurationError."""
+    """The registrar of published files in tables, if one is configured. Raises ConfigurationError."""
     catalog, place = settings.catalog, settings.sink.directory if store is None else store.policy
     if not catalog.enabled or place is None:
         return None
@@ -176,7 +177,7 @@ def table_catalog(
 
 
 def object_store(settings: Settings) -> ObjectStore | None:
-    """Where files go when they do not go to a directory. Raises ConfigurationError."""
+    """The object store for files, if they do not go to a directory. Raises ConfigurationError."""
     sink = settings.sink
     if sink.url is None:
         return None

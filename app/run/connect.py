@@ -1,4 +1,4 @@
-"""What `check-config --connect` tries: everything that the service will talk to."""
+"""Implements `check-config --connect`: tries everything that the service will connect to."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ PROBE: Final = "parquet-sink-probe-"
 
 
 def tried(settings: Settings) -> Iterator[tuple[str, str | None]]:
-    """Each thing that was tried, and why it does not work; None where it does. Leaves nothing behind."""
+    """Each thing tried, with the reason why it does not work, or None if it does. Leaves nothing behind."""
     yield from _each("the journal's directory", lambda: _write_to(sink_paths(settings).state))
     store: ObjectStore | None = None
     if settings.sink.url is not None:
@@ -63,7 +63,7 @@ def _words(error: Exception) -> str:
 
 
 def _write_to(directory: Path) -> None:
-    """Where it is not there yet, it is the nearest one above in which it would be made."""
+    """If the directory does not exist yet, the nearest existing parent is used."""
     fs = DurableFS()
     while directory != directory.parent and not os.path.lexists(directory):
         directory = directory.parent
@@ -78,7 +78,7 @@ def _write_to(directory: Path) -> None:
 
 
 def _upload(store: ObjectStore) -> None:
-    """What publishing does: create, look at, read, list, remove."""
+    """The operations of publishing: create, inspect, read, list, remove."""
     content = b"a probe of check-config; it may be removed"
     path = f".{PROBE}{uuid.uuid4().hex}"
     store.create(path, content, zlib.crc32(content))

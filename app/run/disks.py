@@ -1,4 +1,4 @@
-"""What the disks of a service still take, and the reserve that is given up when one is full."""
+"""Free space of the service's disks, and the reserve file that is deleted when one is full."""
 
 import contextlib
 import logging
@@ -28,7 +28,8 @@ class Disks:
         self.space = Space(ROOM, ROOM, ROOM, ROOM)
 
     def look(self, *, publishing_fails: bool) -> None:
-        """Blocks. Gives the reserve up when publishing fails for want of space, and takes it again later."""
+        """Blocks. Deletes the reserve file when publishing fails for lack of space, and recreates it
+        later."""
         spaces = []
         for path in filter(None, (self._paths.state, self._paths.data)):
             with contextlib.suppress(FileNotFoundError):

@@ -1,7 +1,8 @@
-"""Forgets rows: first those that wait are written, and the journal gives up its segments; then the files.
+"""Removes rows: buffered rows are written first, and the journal drops its segments; then the files are
+searched.
 
-The receipt is kept beside the journal. It says what was asked for by hashes alone: whoever has the id can
-tell that it was this one, and the receipt does not bring it back.
+The receipt is kept next to the journal. It contains only hashes of the request's values: a known id can be
+checked against it, but the receipt does not reveal the id.
 """
 
 import hashlib
@@ -26,9 +27,9 @@ FOLDER = "forgotten"
 def forget(
     parts: Parts, fs: DurableFS, state: Path, wanted: Wanted, now: bool, asked: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The receipt, which is durable then. asked: what the request says. Blocks until it is done.
+    """The receipt, which is then durable. asked: the request. Blocks until it is done.
 
-    Raises RequestError where published files never change; NotPublished; WriterStopped; OSError.
+    Raises RequestError if published files never change; NotPublished; WriterStopped; OSError.
     """
     through = parts.journal.last_lsn
     parts.journal.roll()

@@ -1,4 +1,4 @@
-"""The levels that are read at each scrape, each with its limit beside it, and what this build is."""
+"""The levels that are read at each scrape, each with its limit, and the build's version."""
 
 import platform
 from importlib.metadata import version
@@ -44,7 +44,7 @@ def observe_admission(metrics: Metrics, policy: AdmissionPolicy, settings: Setti
 
 
 def observe_service(metrics: Metrics, service: Service, policy: AdmissionPolicy, settings: Settings) -> None:
-    """Of a service with a journal of its own."""
+    """Gauges of a service with a journal of its own."""
     observe, state = metrics.observe, metrics.state
     observe("journal_bytes", "Size of the journal on disk.", lambda: service.levels().journal_bytes)
     state(
@@ -113,7 +113,7 @@ def observe_service(metrics: Metrics, service: Service, policy: AdmissionPolicy,
 def observe_kafka_service(
     metrics: Metrics, service: KafkaService, policy: AdmissionPolicy, settings: Settings
 ) -> None:
-    """Of a service whose journal is Kafka."""
+    """Gauges of a service whose journal is Kafka."""
     observe = metrics.observe
     observe(
         "kafka_lag",

@@ -12,7 +12,7 @@ Load: TypeAlias = Callable[[argparse.Namespace], Settings]
 
 
 def add_keeping(commands: Any, file: argparse.ArgumentParser, load: Load) -> None:
-    """The commands' arguments. file: that of the configuration. load: what it says."""
+    """Adds the commands' arguments. file: the parser for the configuration file. load: loads it."""
     retention = commands.add_parser(
         "retention",
         parents=[file],

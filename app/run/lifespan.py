@@ -1,4 +1,4 @@
-"""The composition root: from settings to running parts, and what happens at regular times while they run."""
+"""The composition root: turns settings into running parts, and runs periodic tasks."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ async def running(
 ) -> AsyncIterator[None]:
     """Recovers in the background, serves, drains. The data directory is locked (Service.lock) before that.
 
-    summary_interval_s: how often a line in the log says what was done; None for never.
+    summary_interval_s: how often a summary line is logged; None for never.
     """
     if crew is not None:
         crew.start(asyncio.get_running_loop())
@@ -69,7 +69,7 @@ async def _open(service: AnyService) -> None:
 
 
 async def repeatedly(seconds: float, call: Callable[[], object]) -> None:
-    """Calls, in a thread, again and again. An error is logged, and the next call is made all the same."""
+    """Calls a function periodically in a thread. Errors are logged, and calls continue."""
     while True:
         await asyncio.sleep(seconds)
         try:

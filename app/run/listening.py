@@ -1,4 +1,4 @@
-"""The socket that is served on: one that the service manager has opened, else one of its own."""
+"""The listening socket: one opened by the service manager, else a new one."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ FIRST_PASSED: Final = 3
 def listen(settings: Settings, environ: MutableMapping[str, str] = os.environ) -> socket.socket:
     """Raises ConfigurationError.
 
-    A passed socket outlives this process: while it is restarted, connections wait in the kernel.
+    A passed socket outlives this process: during a restart, connections wait in the kernel.
     """
     passed = passed_socket(environ)
     if passed is not None:
@@ -31,7 +31,7 @@ def listen(settings: Settings, environ: MutableMapping[str, str] = os.environ) -
 
 
 def passed_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
-    """The one socket that was passed to this process. Raises ConfigurationError for what is no such."""
+    """The one socket that was passed to this process. Raises ConfigurationError if it is not usable."""
     process, count = environ.get("LISTEN_PID"), environ.get("LISTEN_FDS")
     if count is None or process != str(os.getpid()):
         return None
@@ -56,7 +56,7 @@ def passed_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
 
 
 def tell_manager(state: str, environ: MutableMapping[str, str] = os.environ) -> None:
-    """sd_notify(3): READY=1, STOPPING=1. Nothing where no manager waits for it."""
+    """sd_notify(3): READY=1, STOPPING=1. Does nothing without a service manager."""
     address = environ.get("NOTIFY_SOCKET")
     if not address:
         return

@@ -1,7 +1,7 @@
-"""What a log line looks like, and which are written: `[log]`.
+"""The format of log lines, and which are written: `[log]`.
 
-A line that concerns one request carries its `request_id`, and `workspace_id` where that is known: as members
-of the JSON object, or behind the text.
+A line about one request has its `request_id`, and its `workspace_id` if known: as members of the JSON object,
+or after the text.
 """
 
 import json
@@ -41,7 +41,7 @@ def formatter_of(settings: LogSettings) -> logging.Formatter:
 
 
 def set_levels(settings: LogSettings, before: LogSettings | None = None) -> None:
-    """before: whose levels by name count no more."""
+    """before: the previous settings, whose levels no longer apply."""
     logging.getLogger().setLevel(LEVELS[settings.level])
     for name in before.levels if before is not None else ():
         logging.getLogger(name).setLevel(logging.NOTSET)
@@ -52,7 +52,7 @@ def set_levels(settings: LogSettings, before: LogSettings | None = None) -> None
 
 
 class LevelsInForce:
-    """Sets the levels of other settings in the place of those in force."""
+    """Replaces the current levels by those of other settings."""
 
     def __init__(self, settings: LogSettings) -> None:
         self._settings = settings
@@ -63,7 +63,7 @@ class LevelsInForce:
 
 
 class ConsoleLines(logging.Formatter):
-    """Time, level, logger, text, and what else is known of the request as `name=value`."""
+    """Time, level, logger, text, and fields of the request as `name=value`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -76,7 +76,7 @@ class ConsoleLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One object a line: time, level, logger, message; error: a traceback; FIELDS where they are known."""
+    """One object per line: time, level, logger, message; error: a traceback; FIELDS if known."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))

@@ -1,4 +1,4 @@
-"""Log lines on their way to standard error. Whoever reads it may stall; that must hold up nobody here."""
+"""Writes log lines to standard error without ever blocking on its reader."""
 
 import logging
 import queue
@@ -15,7 +15,7 @@ FLUSH_S: Final = 2.0
 
 
 class StandardError(logging.Handler):
-    """Writes on a thread of its own. dropped: lines that found no room."""
+    """Writes on a thread of its own. dropped: number of dropped lines."""
 
     def __init__(self) -> None:
         super().__init__()

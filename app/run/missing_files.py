@@ -1,4 +1,5 @@
-"""Published files that somebody has removed or cut while the service runs: noticed, shown, and said once."""
+"""Notices published files that are removed or truncated while the service runs, shows them, and logs them
+once."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -19,9 +20,9 @@ Files = Sequence[DataFile]
 
 
 class MissingFiles:
-    """`look` from one thread, the rest from any. directory: None where files are objects, which nobody lists.
+    """`look` is for one thread, the rest for any. directory: None if files are objects, which are not listed.
 
-    files: what is published now. find: a published file by its path, at this moment.
+    files: the currently published files. find: a currently published file by its path.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class MissingFiles:
         return len(self._missing)
 
     def look(self) -> None:
-        """Compare some files with what was published."""
+        """Compare some files with their published versions."""
         if self._directory is None:
             return
         files = self._files()
@@ -67,7 +68,7 @@ class MissingFiles:
             )
 
     def shown(self) -> Files:
-        """The published files, with the state in which they are."""
+        """The published files, with their states."""
         files, missing = self._files(), self._missing
         if not missing:
             return files

@@ -1,4 +1,4 @@
-"""What the parts tell, turned into metrics. The parts themselves know no Prometheus."""
+"""Turns the observations of the parts into metrics. The parts themselves do not depend on Prometheus."""
 
 import logging
 import time
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class CommitObserver:
-    """Counts group commits; called on the commit thread, once a group.
+    """Counts group commits; called on the commit thread, once per group.
 
-    on_rows(workspace, rows): called for the rows of each workspace, where nothing else counts them.
-    on_refused: is told what was refused last.
+    on_rows(workspace, rows): called for the rows of each workspace, if nothing else counts them. on_refused:
+    called with the latest refusals.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What takes batches, over the store of its process."""
+"""The pipelines that take batches, with the store of their process."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What each process of the service does first, and how its HTTP server is configured."""
+"""The setup of each process of the service, and the configuration of its HTTP server."""
 
 import contextlib
 import logging
@@ -36,7 +36,7 @@ POOL_VARIABLE: Final = "ARROW_DEFAULT_MEMORY_POOL"
 
 
 def prepare_process(settings: Settings) -> None:
-    """What each process of the service does first."""
+    """Sets up a process of the service."""
     _log_to_stderr(settings.log)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     _raise_descriptor_limit()
@@ -45,7 +45,7 @@ def prepare_process(settings: Settings) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """A soft limit of 1,024 is for programs that use `select`; connections and files need more."""
+    """Raises the soft limit of descriptors: 1,024 is for programs that use `select`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
@@ -53,7 +53,7 @@ def _raise_descriptor_limit() -> None:
 
 
 def connections_of(max_connections: int) -> int:
-    """How many connections may be open: what is configured, unless descriptors are too few.
+    """How many connections may be open: the configured number, unless there are too few descriptors.
 
     Some are kept for the journal, publishing and the operator's calls, whatever clients do.
     """
@@ -73,13 +73,14 @@ def connections_of(max_connections: int) -> int:
 
 
 def _choose_memory_pool() -> None:
-    """jemalloc keeps large short-lived buffers: fewer page faults than Arrow's default, and less memory."""
+    """Selects jemalloc, which keeps large short-lived buffers: fewer page faults than Arrow's default, and
+    less memory."""
     if POOL_VARIABLE not in os.environ and "jemalloc" in pa.supported_memory_backends():
         pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
 def tls_of(settings: Settings) -> ReloadedTls | None:
-    """None where there is no TLS. Raises ConfigurationError."""
+    """None without TLS. Raises ConfigurationError."""
     server = settings.server
     if server.tls_certificate is None or server.tls_key is None:
         return None
@@ -100,7 +101,7 @@ def tls_of(settings: Settings) -> ReloadedTls | None:
 def uvicorn_config(
     app: Callable[..., Any], lane: FastLane, settings: Settings, tls: ReloadedTls | None
 ) -> uvicorn.Config:
-    """tls: None also for requests that a worker has accepted, and taken out of TLS."""
+    """tls: also None for requests that a worker has accepted and decrypted."""
     server = settings.server
     return uvicorn.Config(
         app,

@@ -1,6 +1,8 @@
-"""The configuration, read again while the service runs: what counts at once, and what from the next start.
+"""Reloads the configuration while the service runs: some keys take effect immediately, others at the next
+start.
 
-On SIGHUP, and within a second of a change of the file. What cannot be read, or is wrong, changes nothing.
+It reloads on SIGHUP, and within a second of a change of the file. A file that is unreadable or invalid
+changes nothing.
 """
 
 import logging
@@ -28,7 +30,7 @@ Apply = Callable[[Settings], None]
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where settings come from. config: the file that was named. flags: as `load` takes them."""
+    """The source of the settings. config: the named file. flags: in the form of `load`."""
 
     config: Path | None = None
     flags: Mapping[str, str] = MappingProxyType({})
@@ -42,9 +44,9 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Reload:
-    """settings: in force. apply: called with the new ones when something of RELOADED has changed.
+    """settings: the current ones. apply: called with the new ones when any key in RELOADED has changed.
 
-    says: whether this process tells what changed; one of several does.
+    says: whether this process logs the changes; one of several does.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Reload:
         self._file = WatchedFiles([source.file()])
 
     def if_changed(self) -> None:
-        """To be called now and then. Blocks on the disk."""
+        """Must be called periodically. Blocks on the disk."""
         if self._file.changed():
             self.now()
 

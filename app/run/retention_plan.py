@@ -1,4 +1,5 @@
-"""Which files retention would remove now: `parquet-sink retention`. Reads the manifest, writes nothing."""
+"""Lists the files that retention would remove now: `parquet-sink retention`. Reads the manifest, writes
+nothing."""
 
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ class NoManifest(Exception):
 
 
 def would_go(fs: DurableFS, paths: SinkPaths, policy: RetentionPolicy, now_ms: int) -> Sequence[DataFile]:
-    """The oldest first; a running service removes those of partitions that wait for no rows.
+    """The files, oldest first; a running service removes only those of partitions without waiting rows.
 
     Raises NoManifest; ManifestDamaged; PlacingsDamaged; OSError.
     """

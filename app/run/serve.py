@@ -46,9 +46,9 @@ log = logging.getLogger(__name__)
 def serve(settings: Settings, source: Source) -> int:
     """Serves until SIGTERM or SIGINT, or until the service stops itself; returns the exit code.
 
-    source: what `settings` were read from, and are read from again.
+    source: where `settings` were read from, for reloading.
 
-    Raises ConfigurationError and KeyFileError for what is found wrong before it serves.
+    Raises ConfigurationError and KeyFileError for errors found before it serves.
     """
     prepare_process(settings)
     configured = settings
@@ -131,7 +131,7 @@ def _run(
 
 
 def _crew(settings: Settings, listener: socket.socket, inner: socket.socket, source: Source) -> Crew:
-    """Worker processes that accept on `listener`, and forward what is not a batch to `inner`."""
+    """Worker processes that accept on `listener`, and forward all calls but batches to `inner`."""
     context = multiprocessing.get_context("spawn")
 
     def spawn(index: int, connection: socket.socket) -> BaseProcess:
@@ -146,7 +146,7 @@ def _crew(settings: Settings, listener: socket.socket, inner: socket.socket, sou
 
 
 def _inner_socket() -> socket.socket:
-    """Of no file, so that nothing is left behind. What comes by it is authorised like all else."""
+    """An anonymous Unix socket, which leaves no file behind. Its requests are authorised like all others."""
     inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     inner.bind(f"\0parquet-sink-{secrets.token_hex(16)}")
     inner.listen()
@@ -154,7 +154,7 @@ def _inner_socket() -> socket.socket:
 
 
 def _with_keys(settings: Settings) -> tuple[Settings, str | None]:
-    """Settings that name a key file which can be read; and the development key where that was used."""
+    """Settings with a readable key file; and the development key if that was used."""
     if settings.auth.api_keys_file is not None:
         if not ApiKeys.load(settings.auth.api_keys_file):
             raise ConfigurationError([f"auth.api_keys_file: {settings.auth.api_keys_file} contains no keys"])
@@ -177,7 +177,7 @@ def _url(settings: Settings, listener: socket.socket) -> str:
 
 
 def _first_steps(url: str, key: str, path: Path | None) -> str:
-    """Lines to paste into a shell."""
+    """Commands to paste into a shell."""
     event = {
         "type": "track",
         "event": "signed_up",

@@ -1,4 +1,5 @@
-"""What a process of the service does with signals: two end it after a drain, none kills it by the way."""
+"""Signal handling of the service's processes: some signals drain it, and no other signal kills it by
+accident."""
 
 import logging
 import signal
@@ -12,7 +13,7 @@ IGNORED: Final = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 
 
 def handle_signals(end: Callable[[], None], reload: Callable[[], object]) -> None:
-    """end: asks for a drain. reload: reads again what can be read again (SIGHUP)."""
+    """end: starts a drain. reload: reloads keys, certificates and the configuration (SIGHUP)."""
 
     def on_end(number: int, _: Any) -> None:
         if number == signal.SIGQUIT:  # the others are the usual way

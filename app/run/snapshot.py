@@ -1,8 +1,8 @@
 """A copy of all published files with their manifest, taken while the service runs: `parquet-sink snapshot`.
 
-A published file keeps every byte that its footer names: its next version is another file that takes its name.
-So a second name for it, a hard link, is a copy that costs nothing; on another file system its bytes are
-copied. The manifest is written last, and names the very versions that were copied.
+A published file keeps every byte that its footer refers to: its next version is a new file that takes over
+its name. So a second name for it, a hard link, is a copy without cost; on another file system its bytes are
+copied. The manifest is written last, and names exactly the versions that were copied.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ class CannotCopy(Exception):
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """copied: those of the files that are no links, but bytes of their own."""
+    """copied: the number of files that were copied byte by byte, not linked."""
 
     files: int
     rows: int
@@ -42,9 +42,9 @@ class Copied(msgspec.Struct, frozen=True):
 
 
 def take_snapshot(fs: DurableFS, paths: SinkPaths, directory: Path) -> Copied:
-    """Make `directory`, with `parquet/` and `journal/` in it as a service has them.
+    """Creates `directory`, with `parquet/` and `journal/` in it as in a service.
 
-    Raises CannotCopy; ManifestDamaged; OSError, SyncFailed, and then `directory` is not there.
+    Raises CannotCopy; ManifestDamaged; OSError, SyncFailed, and then `directory` does not exist.
     """
     data = paths.data
     if data is None:
@@ -103,7 +103,8 @@ class _Snapshot:
         )
 
     def _add_missing(self, files: list[DataFile]) -> list[str]:
-        """Copy what is not there in the version that the manifest names; return what could not be had."""
+        """Copy files that are missing in the version that the manifest names; return those that could not be
+        copied."""
         for path in self._have.keys() - {file.path for file in files}:
             self._drop(path)  # retention has removed it meanwhile
         missing = []
@@ -133,7 +134,7 @@ class _Snapshot:
         return self._have[file.path] == file.bytes
 
     def _copy(self, source: Path, copy: Path, size: int, dead: Sequence[tuple[int, int]] = ()) -> bool:
-        """Whether the copy is a link. dead: ranges that no footer names: they take no room in a copy."""
+        """Whether the copy is a link. dead: unreferenced ranges, which use no disk space in a copy."""
         try:
             self._fs.link(source, copy)
             return True

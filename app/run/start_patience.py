@@ -1,4 +1,4 @@
-"""What a start waits for while files cannot be written, and how it is told to wait no longer."""
+"""Lets a start wait while files cannot be written, until it succeeds or is told to stop."""
 
 import contextlib
 import logging
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 
 class StartStopped(Exception):
-    """The service is to end, and has not started yet. Nothing is lost: the next start takes up the same."""
+    """The service must stop before it has started. Nothing is lost: the next start does the same again."""
 
 
 class StartPatience:
-    """Waits on the thread of the start; `stop` is called from another one."""
+    """Waits on the starting thread; `stop` is called from another one."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -31,7 +31,7 @@ class StartPatience:
         self._stop.set()
 
     def until_store_answers(self, step: Callable[[], T], on_outage: Callable[[], None]) -> T:
-        """Take a step that needs an object store, again and again. Raises StartStopped."""
+        """Retry a step that needs an object store. Raises StartStopped."""
         while True:
             try:
                 return step()
@@ -42,7 +42,7 @@ class StartPatience:
                 raise StartStopped
 
     def until_done(self, future: Future[T]) -> T:
-        """Wait for a flush that only room on a disk or a store holds up. Raises StartStopped."""
+        """Wait for a flush that is delayed only by a full disk or a store. Raises StartStopped."""
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 return future.result(RETRY_S)

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
-    """PEM files. client_ca: who signs the certificates that clients must show; None: they need none."""
+    """PEM files. client_ca: the CA of required client certificates; None: none are required."""
 
     certificate: Path
     key: Path
@@ -31,9 +31,9 @@ class TlsFiles(msgspec.Struct, frozen=True):
 
 
 class ReloadedTls:
-    """`context` is the server's for its whole life; each handshake goes on with the newest certificates.
+    """The server uses `context` permanently; each handshake uses the newest certificates.
 
-    Connections that are open stay as they are. end_s: when the newest one ends, seconds since the epoch.
+    Open connections are not affected. end_s: when the newest certificate expires, seconds since the epoch.
     """
 
     def __init__(self, files: TlsFiles) -> None:
@@ -46,7 +46,7 @@ class ReloadedTls:
         self.context.sni_callback = self._take_newest
 
     def reload_if_changed(self) -> None:
-        """To be called now and then. Blocks on the disk. What cannot be used is said, and changes nothing."""
+        """Must be called periodically. Blocks on the disk. Unusable files are logged, and change nothing."""
         if self._watched.changed():
             self.reload()
 
@@ -60,7 +60,7 @@ class ReloadedTls:
             log.info("the certificate was reloaded from %s", self._files.certificate)
 
     def _end(self) -> float:
-        """When the certificate ends, seconds since the epoch; 0 where that cannot be read."""
+        """When the certificate expires, seconds since the epoch; 0 if that cannot be read."""
         try:
             return certificate_end(self._files.certificate.read_text("ascii", "replace"))
         except (ValueError, OSError) as error:
@@ -68,5 +68,5 @@ class ReloadedTls:
             return 0.0
 
     def _take_newest(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-        """Called in each handshake, also where the client names no host."""
+        """Called in each handshake, even if the client sends no host name."""
         connection.context = self._newest

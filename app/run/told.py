@@ -1,4 +1,4 @@
-"""What operators are told of the state of files: in the log at a start."""
+"""Messages for operators about the state of files, logged at a start."""
 
 import errno
 import logging
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class CannotStart(Exception):
-    """The disk does not let the service start. The message says what to do."""
+    """The service cannot start because of the disk. The message says what to do."""
 
 
 def cannot_start(error: OSError) -> str:
@@ -30,7 +30,7 @@ def cannot_start(error: OSError) -> str:
 
 
 def say(report: RecoveryReport) -> None:
-    """One line for each thing that was found, with a count where there are many."""
+    """One line for each finding, with a count if there are many."""
     for broken in report.files.broken:
         log.error("found at the start: %s", _broken(broken))
     for line in _others(report):
@@ -38,7 +38,7 @@ def say(report: RecoveryReport) -> None:
 
 
 def lines(report: RecoveryReport) -> list[str]:
-    """The same, to be printed."""
+    """The same, for printing."""
     return [*map(_broken, report.files.broken), *_others(report)]
 
 

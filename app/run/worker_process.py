@@ -50,7 +50,7 @@ LOST: Final = 1
 def serve_worker(
     settings: Settings, connection: socket.socket, admin_address: str | bytes, source: Source
 ) -> None:
-    """Serves until SIGTERM; ends at once when the other end of `connection` does."""
+    """Serves until SIGTERM; exits immediately when the other end of `connection` is closed."""
     prepare_process(settings)
     tls = tls_of(settings)
     worker = _Worker(settings, Channel(connection, ToWorker), admin_address, source, tls)
@@ -63,7 +63,7 @@ def serve_worker(
 
 
 class _Worker:
-    """The ASGI application, and what stands behind it. listeners: filled when it is started."""
+    """The ASGI application and its parts. listeners: filled when it is started."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class _Worker:
         self._told.set()
 
     def _fail(self, error: BaseException) -> None:
-        """A worker with a defect ends; another one takes its place."""
+        """A worker that hits a bug exits; another one replaces it."""
         os._exit(LOST)
 
     def _say_hello(self) -> socket.socket:
@@ -161,7 +161,7 @@ class _Worker:
 
     @contextlib.asynccontextmanager
     async def _running(self, app: FastAPI) -> AsyncIterator[None]:
-        """No connection is accepted before it is known whether batches are taken."""
+        """No connection is accepted before it is known whether batches are accepted."""
         self.listeners.append(await asyncio.to_thread(self._say_hello))
         self._store.start()
         self._pipeline.start(asyncio.get_running_loop())
@@ -179,7 +179,7 @@ class _Worker:
 
 
 def _share(policy: AdmissionPolicy, workers: int, max_body_bytes: int) -> AdmissionPolicy:
-    """What one of the workers may have in flight; at least one body."""
+    """The bytes that one worker may have in flight; at least one body."""
     return msgspec.structs.replace(
         policy,
         max_inflight_bytes=max(policy.max_inflight_bytes // workers, max_body_bytes),

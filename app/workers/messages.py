@@ -1,4 +1,4 @@
-"""What workers and the process that owns the journal say to each other, over one socket a worker.
+"""The messages between workers and the process that owns the journal, over one socket per worker.
 
     bytes   field
     4       length of the message, unsigned, little-endian
@@ -34,8 +34,7 @@ _LENGTH = struct.Struct("<I")
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The worker runs. Answered by the socket on which it is to accept, then by State.
 
-    Not sooner: if the main process is killed while the worker starts, nobody may keep
-    the port from the next one.
+    Not earlier: if the main process is killed while the worker starts, the port must not stay occupied.
     """
 
 
@@ -64,14 +63,14 @@ Family = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]
 
 
 class Measured(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What the worker has counted since it runs. number: of the request, 0 where nobody asked."""
+    """The worker's metrics since its start. number: of the request, 0 if unrequested."""
 
     number: int
     families: Sequence[Family]
 
 
 class Noted(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What the worker has refused last."""
+    """The worker's latest refusals."""
 
     refused: Sequence[Refused]
 

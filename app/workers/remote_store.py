@@ -1,7 +1,7 @@
-"""The process that owns the journal, as a store: groups are proposed over a socket, and it says what became
-of them.
+"""The process that owns the journal, as a store: groups are proposed over a socket, and it reports their
+outcomes.
 
-One thread receives. What the other end says besides goes to whoever it is for.
+One thread receives, and dispatches other messages.
 """
 
 import asyncio
