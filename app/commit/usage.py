@@ -209,23 +209,40 @@ class Usage:
 
 def parts(kind: Kind, rows: pa.RecordBatch) -> Iterator[tuple[str, int, int, int]]:
     """Day, workspace, rows and bytes of the runs of a frame; no statement runs per row."""
-    if not rows.num_rows:
+    count = rows.num_rows
+    if not count:
         return
-    workspaces = _numbers(rows, "workspace_id")
-    days = _numbers(rows, "batch_timestamp") // DAY_MS
-    starts = np.flatnonzero((workspaces[1:] != workspaces[:-1]) | (days[1:] != days[:-1])) + 1
-    starts = np.concatenate(([0], starts))
-    sizes = np.zeros(rows.num_rows, np.int64)
+    workspaces, times = _numbers(rows, "workspace_id"), _numbers(rows, "batch_timestamp")
+    changes = workspaces[1:] != workspaces[:-1]
+    if times.min() // DAY_MS != times.max() // DAY_MS:
+        days = times // DAY_MS
+        changes |= days[1:] != days[:-1]
+    bounds = np.concatenate(([0], np.flatnonzero(changes) + 1, [count]))
+    starts = bounds[:-1]
+    sizes = np.zeros(len(starts), np.int64)
     for name in COUNTED[kind]:
-        lengths = pc.binary_length(rows.column(rows.schema.get_field_index(name)))
-        sizes += pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False)
-    bounds = np.append(starts, rows.num_rows)
-    for start, count, size in zip(
-        starts.tolist(), np.diff(bounds).tolist(), np.add.reduceat(sizes, starts).tolist(), strict=True
-    ):
-        yield day_of(int(days[start]) * DAY_MS), int(workspaces[start]), count, size
+        sizes += _sizes(rows.column(rows.schema.get_field_index(name)), bounds)
+    yield from zip(
+        [day_of(time) for time in times[starts].tolist()],
+        workspaces[starts].tolist(),
+        np.diff(bounds).tolist(),
+        sizes.tolist(),
+        strict=True,
+    )
+
+
+def _sizes(column: pa.BinaryArray, bounds: np.ndarray) -> np.ndarray:
+    """Bytes of the values between the bounds, int64[bounds - 1]; of nulls none."""
+    if column.null_count == len(column):
+        return np.zeros(len(bounds) - 1, np.int64)
+    if column.null_count:
+        # The offsets of a null may span bytes that are not a value.
+        lengths = np.asarray(pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False))
+        return np.add.reduceat(lengths.astype(np.int64), bounds[:-1])
+    offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4)
+    return np.diff(offsets[bounds].astype(np.int64))
 
 
 def _numbers(rows: pa.RecordBatch, name: str) -> np.ndarray:
-    column = rows.column(rows.schema.get_field_index(name))
-    return np.asarray(column.fill_null(0).to_numpy(zero_copy_only=False))
+    """A required column of integers, without a copy."""
+    return np.asarray(rows.column(rows.schema.get_field_index(name)).to_numpy())
