@@ -8,7 +8,7 @@ nothing, and what retention removes from the files later stays counted.
 
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -110,9 +110,9 @@ class Usage:
         self._unread: set[str] = set()
         self._through = 0
 
-    def add(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
-        """Count a frame that is durable now."""
-        counted = list(parts(kind, rows))
+    def add(self, lsn: int, kind: Kind, rows: pa.RecordBatch, counts: Sequence[int] | None = None) -> None:
+        """Count a frame that is durable now. counts: see `parts`."""
+        counted = list(parts(kind, rows, counts))
         with self._lock:
             self._through = lsn
             for day, workspace_id, count, size in counted:
@@ -207,24 +207,27 @@ class Usage:
         return known
 
 
-def parts(kind: Kind, rows: pa.RecordBatch) -> Iterator[tuple[str, int, int, int]]:
-    """Day, workspace, rows and bytes of the runs of a frame; no statement runs per row."""
-    count = rows.num_rows
-    if not count:
+def parts(
+    kind: Kind, rows: pa.RecordBatch, counts: Sequence[int] | None = None
+) -> Iterator[tuple[str, int, int, int]]:
+    """Day, workspace, rows and bytes of the runs of a frame; no statement runs per row.
+
+    counts: rows by batch, where that is known; those of a batch have one workspace and one time of receipt.
+    """
+    if not rows.num_rows:
         return
     workspaces, times = _numbers(rows, "workspace_id"), _numbers(rows, "batch_timestamp")
-    changes = workspaces[1:] != workspaces[:-1]
-    if times.min() // DAY_MS != times.max() // DAY_MS:
-        days = times // DAY_MS
-        changes |= days[1:] != days[:-1]
-    bounds = np.concatenate(([0], np.flatnonzero(changes) + 1, [count]))
-    starts = bounds[:-1]
-    sizes = np.zeros(len(starts), np.int64)
+    starts = np.arange(rows.num_rows) if counts is None else np.cumsum([0, *counts[:-1]])
+    workspaces, days = workspaces[starts], times[starts] // DAY_MS
+    changes = np.flatnonzero((workspaces[1:] != workspaces[:-1]) | (days[1:] != days[:-1])) + 1
+    firsts = np.concatenate(([0], changes))
+    bounds = np.append(starts[firsts], rows.num_rows)
+    sizes = np.zeros(len(firsts), np.int64)
     for name in COUNTED[kind]:
         sizes += _sizes(rows.column(rows.schema.get_field_index(name)), bounds)
     yield from zip(
-        [day_of(time) for time in times[starts].tolist()],
-        workspaces[starts].tolist(),
+        [day_of(day * DAY_MS) for day in days[firsts].tolist()],
+        workspaces[firsts].tolist(),
         np.diff(bounds).tolist(),
         sizes.tolist(),
         strict=True,
