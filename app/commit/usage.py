@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Final
 
@@ -217,33 +218,37 @@ def parts(
     if not rows.num_rows:
         return
     workspaces, times = _numbers(rows, "workspace_id"), _numbers(rows, "batch_timestamp")
-    starts = np.arange(rows.num_rows) if counts is None else np.cumsum([0, *counts[:-1]])
-    workspaces, days = workspaces[starts], times[starts] // DAY_MS
-    changes = np.flatnonzero((workspaces[1:] != workspaces[:-1]) | (days[1:] != days[:-1])) + 1
-    firsts = np.concatenate(([0], changes))
-    bounds = np.append(starts[firsts], rows.num_rows)
-    sizes = np.zeros(len(firsts), np.int64)
-    for name in COUNTED[kind]:
-        sizes += _sizes(rows.column(rows.schema.get_field_index(name)), bounds)
-    yield from zip(
-        [day_of(day * DAY_MS) for day in days[firsts].tolist()],
-        workspaces[firsts].tolist(),
-        np.diff(bounds).tolist(),
-        sizes.tolist(),
-        strict=True,
-    )
+    if counts is None:
+        changes = (workspaces[1:] != workspaces[:-1]) | (times[1:] != times[:-1])
+        starts = [0, *(np.flatnonzero(changes) + 1).tolist()]
+    else:
+        starts = list(accumulate(counts[:-1], initial=0))
+    # A frame has few batches, and an array operation costs more than a statement for each of them.
+    runs: list[tuple[int, int]] = []
+    bounds: list[int] = []
+    for start, workspace_id, time_ms in zip(
+        starts, workspaces[starts].tolist(), times[starts].tolist(), strict=True
+    ):
+        run = (workspace_id, time_ms // DAY_MS)
+        if not runs or run != runs[-1]:
+            runs.append(run)
+            bounds.append(start)
+    bounds.append(rows.num_rows)
+    sizes = [_sizes(rows.column(rows.schema.get_field_index(name)), bounds) for name in COUNTED[kind]]
+    for index, ((workspace_id, day), (start, end)) in enumerate(zip(runs, pairwise(bounds), strict=True)):
+        yield day_of(day * DAY_MS), workspace_id, end - start, sum(size[index] for size in sizes)
 
 
-def _sizes(column: pa.BinaryArray, bounds: np.ndarray) -> np.ndarray:
-    """Bytes of the values between the bounds, int64[bounds - 1]; of nulls none."""
+def _sizes(column: pa.BinaryArray, bounds: Sequence[int]) -> Sequence[int]:
+    """Bytes of the values between two bounds each; of nulls none."""
     if column.null_count == len(column):
-        return np.zeros(len(bounds) - 1, np.int64)
+        return [0] * (len(bounds) - 1)
     if column.null_count:
         # The offsets of a null may span bytes that are not a value.
         lengths = np.asarray(pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False))
-        return np.add.reduceat(lengths.astype(np.int64), bounds[:-1])
+        return list(np.add.reduceat(lengths.astype(np.int64), bounds[:-1]).tolist())
     offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4)
-    return np.diff(offsets[bounds].astype(np.int64))
+    return [end - start for start, end in pairwise(offsets[bounds].tolist())]
 
 
 def _numbers(rows: pa.RecordBatch, name: str) -> np.ndarray:
