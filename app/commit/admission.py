@@ -61,8 +61,9 @@ class NoQuotas:
 class Admission:
     """Counts the bytes in flight and refuses requests above the limits. Used only on the event loop.
 
-    closed: the reason why all batches are refused (starting, draining, failed), or None. journal_of: the part
-    of the journal used by waiting rows of one workspace. quotas: limits of single workspaces.
+    closed: the reason why all batches are refused (starting, draining, failed), or None.
+    journal_of: the part of the journal, in the terms of `levels`, used by waiting rows of one workspace.
+    quotas: limits of single workspaces.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Admission:
 
     def reasons(self) -> list[str]:
         """Why a batch of any workspace would be refused now; empty if it would be accepted."""
-        refusal = self._refusal_of_all()
+        refusal = self._refusal_of_all(self._levels())
         return [] if refusal is None else [refusal.message]
 
     def _refuse(self, refusal: Refused | None) -> None:
@@ -126,12 +127,14 @@ class Admission:
             del refusal
 
     def _refusal(self, workspace_id: int, size: int) -> Refused | None:
-        refusal = self._refusal_of_all() or self._refusal_of_bytes(workspace_id, size)
+        levels = self._levels()
+        refusal = self._refusal_of_all(levels) or self._refusal_of_bytes(workspace_id, size)
         if refusal is not None:
             return refusal
         if (excess := self._quotas.excess(workspace_id)) is not None:
             return excess.error
-        if self._journal_of(workspace_id) > self._policy.max_workspace_journal_bytes:
+        most = self._policy.max_workspace_journal_bytes
+        if levels.journal_bytes > most and self._journal_of(workspace_id) > most:
             return WorkspaceOverShare(
                 "Too many rows of this workspace are waiting to be written to files; send the batch again.",
                 retry_after_s=2,
@@ -154,10 +157,10 @@ class Admission:
             return self._policy.max_workspace_inflight_bytes
         return max(int(self._policy.max_inflight_bytes * share), size)
 
-    def _refusal_of_all(self) -> Refused | None:
+    def _refusal_of_all(self, levels: Levels) -> Refused | None:
         if self.closed is not None:
             return Overloaded(f"The service is {self.closed}; send the batch again.", retry_after_s=5)
-        policy, levels = self._policy, self._levels()
+        policy = self._policy
         self._disk_is_full = levels.free_inodes < policy.min_free_inodes or levels.free_bytes < (
             policy.resume_free_bytes if self._disk_is_full else policy.min_free_bytes
         )
