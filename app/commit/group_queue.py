@@ -246,7 +246,7 @@ class GroupQueue(Generic[Item]):
             size += self._turn(group, lane, size, limit=self._limit_of(number) if is_dear else None)
             self._tells |= is_dear or alone or number not in self._known or number in self._seconds_a_byte
             if lane:
-                # One turn of a lane that nobody knows yet: its bodies may be dear.
+                # One turn of an unknown lane: its bodies may be expensive.
                 (served if number in self._known else passed)[number] = lane
             if is_dear or alone:
                 dear = number if is_dear else None
