@@ -76,7 +76,7 @@ def render_overview(sources: Sources, viewer: Viewer, base: str) -> str:
     refused = sources.refusals.last(viewer.workspace_id, REFUSED_SHOWN_MAX)
     scope = "all workspaces" if workspace is None else f"workspace {workspace}"
     body = f"""<h1>Overview</h1>
-<p class="soft">Rows of {scope}, from the moment this service was started.
+<p class="soft">Rows of {scope} since this service was started.
 Rows are counted once they are durable.</p>
 <div id="problems" data-live>{_problems(sources, account, viewer)}</div>
 <dl class="figures" id="figures" data-live>{_figures(reading, hour, account, viewer, workspace)}</dl>
@@ -86,9 +86,9 @@ Rows are counted once they are durable.</p>
 {_workspaces(reading, hour, account, viewer)}
 <h2>Refused, by reason</h2>
 {_reasons(reading, workspace)}
-<h2>Refused last</h2>
+<h2>Latest refusals</h2>
 {refused_table(refused)}
-<p class="small"><a href="/live">More of these, and rows as they come</a></p>
+<p class="small"><a href="/live">More of these, and rows as they arrive</a></p>
 </div>
 <h2>Send, query, fetch</h2>
 {_lines(base)}"""
