@@ -38,8 +38,9 @@ def login_page(viewer: Viewer, following: str, message: str = "") -> str:
   required autofocus></label>
 <button class="first">Log in</button>
 </form>
-<p class="soft small">A cookie keeps you logged in for up to twelve hours. It is accepted for these pages, but not for
-calls that send rows. <code>parquet-sink keys add --workspace 1</code> creates a key.</p></div>""",
+<p class="soft small">A cookie keeps you logged in for up to twelve hours. It is accepted for these pages,
+but not for calls that send rows.
+<code>parquet-sink keys add --workspace 1</code> creates a key.</p></div>""",
         viewer,
     )
 

@@ -119,7 +119,7 @@ def _figures(
     lines = _rows_of(account, viewer.workspace_id)
     counts = reading.counts(workspace)
     figures = [
-        ("rows-per-second", "Rows a second", human_count(hour.rows_per_second(workspace))),
+        ("rows-per-second", "Rows per second", human_count(hour.rows_per_second(workspace))),
         ("rows-accepted", "Rows accepted", f"{counts.rows:,.0f}"),
         ("bytes-accepted", "Bytes accepted", human_size(counts.bytes)),
         ("refused", "Refused", f"{counts.refused:,.0f}"),
@@ -141,9 +141,9 @@ def _figures(
 
 def _plots(hour: Hour, workspace: str | None) -> str:
     plots = [
-        ("Rows a second", hour.rates(lambda each: each.counts(workspace).rows), human_count),
-        ("Bytes a second", hour.rates(lambda each: each.counts(workspace).bytes), human_size),
-        ("Refused a second", hour.rates(lambda each: each.counts(workspace).refused), human_count),
+        ("Rows per second", hour.rates(lambda each: each.counts(workspace).rows), human_count),
+        ("Bytes per second", hour.rates(lambda each: each.counts(workspace).bytes), human_size),
+        ("Refusals per second", hour.rates(lambda each: each.counts(workspace).refused), human_count),
     ]
     if workspace is None:
         plots.append(("Journal", hour.levels(lambda each: each.journal_bytes), human_size))
@@ -175,7 +175,7 @@ def _workspaces(reading: Reading, hour: Hour, account: Status | None, viewer: Vi
         Column("Workspace"),
         *(
             Column(label, "number")
-            for label in ("Rows a second", "All rows", "In files", "Waiting", "Refused")
+            for label in ("Rows per second", "All rows", "In files", "Waiting", "Refused")
         ),
     ]
     rows = [

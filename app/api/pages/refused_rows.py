@@ -19,7 +19,7 @@ def refused_table(refused: Sequence[Refused], empty: str = NOTHING) -> str:
         Column("Why", "path"),
         Column("Beginning of the row", "path"),
     )
-    return render_table(columns, map(_cells, refused), escape(empty), "Refused last")
+    return render_table(columns, map(_cells, refused), escape(empty), "Latest refusals")
 
 
 def _cells(each: Refused) -> Sequence[str]:
