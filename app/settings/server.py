@@ -56,6 +56,10 @@ class ServerSettings(Section):
         description="a batch is held back this long, at most, while rows come faster than files are written",
     )
     max_connections: AtLeastOne = Field(default=10_000, description="open connections; more are answered 503")
+    max_connections_per_address: AtLeastOne = Field(
+        default=5_000,
+        description="open connections of one client address; trusted_proxies have no such limit",
+    )
     workers: int = Field(
         default=1, ge=1, le=64, description="processes that take batches; more than 1: beside one that stores"
     )
@@ -113,4 +117,8 @@ class AuthSettings(Section):
     )
     admin_token: Annotated[SecretStr, AfterValidator(checked_token)] | None = Field(
         default=None, description="bearer token for the admin calls, across workspaces"
+    )
+    wrong_key_delay_max: Annotated[float, DurationText("0s")] = Field(
+        default=parse_duration("2s"),
+        description="an address that keeps sending wrong keys waits longer for each 401, up to this; 0s: no",
     )

@@ -62,7 +62,7 @@ class TlsService:
         return self.context(own).wrap_socket(plain, server_hostname="localhost")
 
     def names(self) -> set[str]:
-        """Of the certificates that new connections are shown; so many that each process answers one of them."""
+        """Of the certificates that new connections are shown: enough of them for every process to answer one."""
         return {self._name() for _ in range(16)}
 
     def _name(self) -> str:
