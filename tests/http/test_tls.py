@@ -62,7 +62,7 @@ class TlsService:
         return self.context(own).wrap_socket(plain, server_hostname="localhost")
 
     def names(self) -> set[str]:
-        """Of the certificates that new connections are shown: enough of them for every process to answer one."""
+        """Of the certificates that new connections are shown, with every process among those that answer."""
         return {self._name() for _ in range(16)}
 
     def _name(self) -> str:

@@ -34,7 +34,7 @@ STANDING: Final = Seat()
 
 
 class Seats:
-    """address_max: connections of one address. Trusted proxies stand for many clients, and have no such limit."""
+    """address_max: connections of one address; trusted proxies, which stand for many, have no such limit."""
 
     def __init__(self, address_max: int, addresses: ClientAddresses) -> None:
         self._address_max = address_max
