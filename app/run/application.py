@@ -47,6 +47,7 @@ from app.api.status import status_router
 from app.api.tail import TailEndpoint
 from app.api.tolerant_paths import TolerantPaths
 from app.api.usage import usage_router
+from app.api.wrong_keys import LateRefusals, WrongKeys
 from app.clients.mapped import calls_of
 from app.clients.table import CALLS, Table
 from app.commit.admission import Admission
@@ -119,6 +120,7 @@ def create_app(
         add_ingest_calls(app, settings, parts)
     _add_admin_calls(app, settings, service, keys, ids, registry, crew, asking, is_ending, history)
     install_error_responses(app, ids)
+    add_late_refusals(app, settings, parts)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
@@ -129,6 +131,11 @@ def create_app(
     app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings), access)
     app.openapi = cache(lambda: openapi_document(app))  # type: ignore[method-assign]
     return app
+
+
+def add_late_refusals(app: FastAPI, settings: Settings, parts: IngestParts) -> None:
+    wrong_keys = WrongKeys(settings.auth.wrong_key_delay_max, time.monotonic)
+    app.add_middleware(LateRefusals, wrong_keys=wrong_keys, addresses=parts.addresses)
 
 
 def ingest_parts(

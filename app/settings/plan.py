@@ -176,4 +176,9 @@ def lake_of(settings: Settings) -> Lake:
 def connection_policy(settings: Settings) -> ConnectionPolicy:
     """The limits of one connection."""
     server = settings.server
-    return ConnectionPolicy(server.max_header_size, server.request_timeout, server.keep_alive_timeout)
+    return ConnectionPolicy(
+        server.max_header_size,
+        server.request_timeout,
+        server.keep_alive_timeout,
+        max(server.max_connections_per_address // server.workers, 1),
+    )

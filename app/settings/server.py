@@ -60,6 +60,10 @@ class ServerSettings(Section):
     max_connections: AtLeastOne = Field(
         default=10_000, description="open connections; further ones are answered 503"
     )
+    max_connections_per_address: AtLeastOne = Field(
+        default=5_000,
+        description="open connections of one client address; proxies in trusted_proxies are not limited",
+    )
     workers: int = Field(
         default=1,
         ge=1,
@@ -128,4 +132,9 @@ class AuthSettings(Section):
     )
     admin_token: Annotated[SecretStr, AfterValidator(checked_token)] | None = Field(
         default=None, description="bearer token for the admin calls, for all workspaces"
+    )
+    wrong_key_delay_max: Annotated[float, DurationText("0s")] = Field(
+        default=parse_duration("2s"),
+        description="how long an address that keeps sending wrong keys waits for each 401 at most; 0s: not "
+        "at all",
     )
