@@ -37,7 +37,7 @@ class GroupPolicy(msgspec.Struct, frozen=True):
         more come, `lingers_max` times: clients that wait for their answers come back together.
     """
 
-    max_bytes: int = 8 << 20
+    max_bytes: int = 8_000_000
     max_batches: int = 4_096
     turn_bytes: int = 256 << 10
     slice_s: float = 0.1

@@ -36,14 +36,6 @@ class RecoveryReport(msgspec.Struct, kw_only=True):
     set_aside: list[Path] = []
     files: Reconciled = msgspec.field(default_factory=Reconciled)
 
-    @property
-    def unknown_files(self) -> list[str]:
-        return self.files.unknown
-
-    @property
-    def removed_files(self) -> list[str]:
-        return [file.path for file in self.files.removed]
-
 
 def recover(
     fs: DurableFS,

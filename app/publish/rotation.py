@@ -47,9 +47,9 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
 
     rotation: Rotation = Rotation.DAILY
     flush_interval_ms: int = 60_000
-    max_buffered_bytes: int = 512 << 20
-    early_flush_bytes: int = 0
-    max_journal_bytes: int = 8 << 30
+    max_buffered_bytes: int = 128_000_000
+    early_flush_bytes: int = 1 << 20
+    max_journal_bytes: int = 4_000_000_000
     settle_ms: int = 1_000
     seal_after_ms: int = 60_000
     max_partitions_per_commit: int = 256
@@ -72,8 +72,6 @@ class Due(Enum):
     ROWS = "rows"
     BYTES = "bytes"
     TIME_PASSED = "time passed"
-    PRESSURE = "pressure"
-    FORCED = "forced"
 
 
 class Buffered(msgspec.Struct, frozen=True):

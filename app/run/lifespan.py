@@ -1,4 +1,4 @@
-"""The composition root: from settings to running parts, and what happens at regular times while they run."""
+"""The life of a composed service: what is started, done at regular times, and ended in which order."""
 
 import asyncio
 import logging

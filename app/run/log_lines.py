@@ -10,8 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from app.settings.log import LogSettings
-from app.settings.settings import Settings
+from app.settings.plan import LogPlan, Plan
 
 FIELDS: Final = (
     "request_id",
@@ -36,30 +35,30 @@ QUIET: Final[Mapping[str, int]] = {"uvicorn": logging.WARNING}
 """What libraries log by default is said by the service itself."""
 
 
-def formatter_of(settings: LogSettings) -> logging.Formatter:
-    return JsonLines() if settings.format == "json" else ConsoleLines()
+def formatter_of(plan: LogPlan) -> logging.Formatter:
+    return JsonLines() if plan.format == "json" else ConsoleLines()
 
 
-def set_levels(settings: LogSettings, before: LogSettings | None = None) -> None:
+def set_levels(plan: LogPlan, before: LogPlan | None = None) -> None:
     """before: whose levels by name count no more."""
-    logging.getLogger().setLevel(LEVELS[settings.level])
+    logging.getLogger().setLevel(LEVELS[plan.level])
     for name in before.levels if before is not None else ():
         logging.getLogger(name).setLevel(logging.NOTSET)
     for name, number in QUIET.items():
         logging.getLogger(name).setLevel(number)
-    for name, level in settings.levels.items():
+    for name, level in plan.levels.items():
         logging.getLogger(name).setLevel(LEVELS[level])
 
 
 class LevelsInForce:
-    """Sets the levels of other settings in the place of those in force."""
+    """Sets the levels of another plan in the place of those in force."""
 
-    def __init__(self, settings: LogSettings) -> None:
-        self._settings = settings
+    def __init__(self, plan: LogPlan) -> None:
+        self._plan = plan
 
-    def __call__(self, settings: Settings) -> None:
-        set_levels(settings.log, self._settings)
-        self._settings = settings.log
+    def __call__(self, plan: Plan) -> None:
+        set_levels(plan.log, self._plan)
+        self._plan = plan.log
 
 
 class ConsoleLines(logging.Formatter):

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ByteSize, Field
 
 from app.kafka.policy import KafkaPolicy
-from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
+from app.settings.quantities import AtLeast, DurationText, parse_duration, parse_size
 
 
 class KafkaSettings(BaseModel):
@@ -29,7 +29,7 @@ class KafkaSettings(BaseModel):
         default=parse_duration("10s"),
         description="kafka: after so long without a sign of life a writer's partitions go to others",
     )
-    fetch_size: Annotated[int, SizeText("64KB")] = Field(
+    fetch_size: Annotated[ByteSize, AtLeast("64KB")] = Field(
         default=parse_size("16MB"), description="kafka: records read ahead, for each partition of a writer"
     )
     properties_file: Path | None = Field(
@@ -47,7 +47,7 @@ class KafkaSettings(BaseModel):
             group=self.group,
             send_timeout_s=self.send_timeout,
             queue_bytes=queue_bytes,
-            fetch_bytes=self.fetch_size,
+            fetch_bytes=int(self.fetch_size),
             session_timeout_s=self.session_timeout,
             accept_loss=self.accept_loss,
             properties=_properties(self.properties_file) if self.properties_file else {},

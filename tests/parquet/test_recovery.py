@@ -132,7 +132,7 @@ def test_unknown_files_are_reported_and_left_alone(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     (bench.data / "notes.txt").write_text("mine")
     (bench.data / ".staging").mkdir()
-    assert bench.start().unknown_files == ["notes.txt"]
+    assert bench.start().files.unknown == ["notes.txt"]
     assert (bench.data / "notes.txt").read_text() == "mine"
 
 
@@ -257,7 +257,7 @@ def test_a_file_of_another_journal_is_left_alone(tmp_path: Path) -> None:
     copied = FILE.replace("events", "events-0007")
     (bench.data / copied).write_bytes((other.data / FILE).read_bytes())
 
-    assert bench.start().unknown_files == [copied]
+    assert bench.start().files.unknown == [copied]
     bench.put(2, event_rows(10, 10))
     bench.flush()
     assert published(bench.data)[FILE] == list(range(20))
@@ -330,7 +330,7 @@ def test_a_record_that_could_not_be_written_is_cut_before_it_is_written_again(ki
     assert done.result(timeout=0).flushed_rows == 10
     manifest, report = recover(disk.mount(), bench.paths)
     assert [file.rows for file in manifest.files()] == [10]
-    assert (report.completed, report.unknown_files) == (0, [])
+    assert (report.completed, report.files.unknown) == (0, [])
 
 
 def test_a_long_log_is_rewritten_and_says_the_same() -> None:

@@ -276,7 +276,7 @@ def test_a_flush_of_nothing_but_bad_rows_comes_to_an_end(tmp_path: Path) -> None
 
 
 def test_memory_pressure_publishes_the_largest_partitions_first(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, policy=WriterPolicy(max_buffered_bytes=200_000))
+    bench = Bench(tmp_path, policy=WriterPolicy(max_buffered_bytes=200_000, early_flush_bytes=0))
     bench.put(1, event_rows(0, 10))
     bench.put(2, event_rows(0, 700, workspace_id=8))
     bench.writer.turn()
@@ -363,7 +363,7 @@ def test_a_foreign_file_is_never_overwritten(tmp_path: Path) -> None:
     foreign.parent.mkdir(parents=True)
     pq.write_table(pa.table({"timestamp": [1]}), foreign)
     before = foreign.read_bytes()
-    assert bench.start().unknown_files == ["7/2026-01-01/events.parquet"]
+    assert bench.start().files.unknown == ["7/2026-01-01/events.parquet"]
     bench.put(1, event_rows(0, 3))
     bench.flush()
     assert foreign.read_bytes() == before

@@ -48,6 +48,7 @@ SMALL: Final = Policies(
         max_file_bytes=12 << 10,
         max_partitions_per_commit=3,
         max_buffered_bytes=20_000,
+        early_flush_bytes=0,
         max_journal_bytes=16_000,
     ),
     reserve_bytes=1_000,
