@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ByteSize, Field
 
 from app.settings.fields import AtLeastOne, Section
-from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
+from app.settings.quantities import AtLeast, DurationText, parse_duration, parse_size
 
 
 class QuerySettings(Section):
@@ -15,11 +15,11 @@ class QuerySettings(Section):
     timeout: Annotated[float, DurationText("100ms")] = Field(
         default=parse_duration("30s"), description="for one question and its answer; then it is stopped"
     )
-    max_memory: Annotated[int, SizeText("64MB")] = Field(
+    max_memory: Annotated[ByteSize, AtLeast("64MB")] = Field(
         default=parse_size("512MB"), description="that DuckDB may hold for one question"
     )
     max_rows: AtLeastOne = Field(default=100_000, description="of one answer; more are refused, not cut")
-    max_result_size: Annotated[int, SizeText("1KB")] = Field(
+    max_result_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("64MB"), description="bytes of one answer"
     )
     max_concurrent: int = Field(default=2, ge=1, le=64, description="questions at a time, a process each")

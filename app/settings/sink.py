@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    ByteSize,
     Field,
     field_validator,
     model_validator,
@@ -23,7 +24,7 @@ from app.parquet.promotion import (
 from app.settings.columns import ColumnSettings
 from app.settings.fields import AtLeastOne, Place, Section
 from app.settings.final import FinalSettings
-from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
+from app.settings.quantities import AtLeast, DurationText, parse_duration, parse_size
 from app.settings.store import StoreSettings
 
 STORE_FLUSH_INTERVAL = "10m"
@@ -106,14 +107,14 @@ class ParquetSinkSettings(ColumnSettings):
         description="a file lags behind at most this, or 1/16 of its partition's age; "
         "10m where `path` is a URL",
     )
-    max_file_size: Annotated[int, SizeText("1KB")] = Field(
+    max_file_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("128MB"), description="a file that would exceed it is sealed"
     )
     row_group_rows: AtLeastOne = Field(default=1_000_000, description="rows in a row group at most")
-    row_group_size: Annotated[int, SizeText("1KB")] = Field(
+    row_group_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("8MB"), description="encoded bytes in a row group, about, at most"
     )
-    max_buffered_size: Annotated[int, SizeText("1KB")] = Field(
+    max_buffered_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("128MB"),
         description="memory for rows that wait for their file; the others wait in the journal alone",
     )
