@@ -1,7 +1,7 @@
 """What a manifest of Iceberg says about a data file, from its Parquet footer: no row is read."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
@@ -11,10 +11,6 @@ from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
-
-from app.catalog.columns import RECEIVED, WORKSPACE
-
-PARTITION_COLUMNS: Final = (WORKSPACE, RECEIVED)
 
 
 class NotInOnePartition(ValueError):

@@ -161,7 +161,6 @@ CALLS: Final = (
     *(Call(f"{path}{end}", POSTHOG) for path in ("/capture", "/e", "/i/v0/e", "/s") for end in ("/", "")),
     *(Call(path, POSTHOG) for path in ("/batch/", "/batch")),
 )
-_FLAGS: Final = ("flags", "decide")
 FIXED: Final = (
     *(
         FixedCall(f"/{name}{end}", flags, ("GET", "POST"))

@@ -68,7 +68,6 @@ class GroupCounts(msgspec.Struct):
     rejected_fields: Counter[str] = msgspec.field(default_factory=Counter)
     refused_codes: Counter[str] = msgspec.field(default_factory=Counter)
     duplicates: int = 0
-    repeated_messages: int = 0
     refused: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
     repaired: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
     notes: list[Refused] = []
@@ -167,7 +166,6 @@ class Group:
 
     def _count(self, index: int, verdict: Verdict, answer: Answer, repeated: int) -> None:
         workspace_id = self.submissions[index].workspace_id
-        self.counts.repeated_messages += repeated
         if isinstance(answer, RequestError):
             self.counts.refused_codes[answer.code] += 1
             self.counts.refused[workspace_id, answer.code, ""] += 1
