@@ -17,6 +17,7 @@ from app.submission import DecodePolicy, Submission, WireFormat
 from tests.support.flatbuffer_batches import NUMBER, EventLayout, Template
 
 KEY = bytes(range(16))
+SENT_MS = 1_700_000_000_000
 BATCH_ROWS = (1, 3, 10, 100, 500, 2000)
 GROUPS = (1, 16, 64)
 MAX_ROWS_A_GROUP = 32_000
@@ -43,7 +44,7 @@ def submissions(kind: Kind, layout: EventLayout, rows: int, batches: int) -> lis
     source_ip = bytes(10) + b"\xff\xff\x7f\x00\x00\x01"
     return [
         Submission(
-            WireFormat.FLATBUFFER, None, template.body(b * rows, 1_700_000_000_000), KEY, 7, source_ip, 1
+            WireFormat.FLATBUFFER, None, template.body(b * rows, SENT_MS), KEY, 7, source_ip, SENT_MS
         )
         for b in range(batches)
     ]

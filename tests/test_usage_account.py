@@ -72,6 +72,8 @@ def test_runs_of_a_frame_are_counted_by_workspace_and_day() -> None:
         (NEXT, 2, 1, 3),
         (NAME, 1, 1, 1),
     ]
+    assert list(parts(Kind.EVENTS, some, [1, 1, 1, 1, 1])) == list(parts(Kind.EVENTS, some))
+    assert list(parts(Kind.EVENTS, some, [2, 1, 1, 1])) == list(parts(Kind.EVENTS, some))
     assert list(parts(Kind.EVENTS, some.slice(0, 0))) == []
     assert list(parts(Kind.EVENTS, some.slice(2, 2))) == [(NAME, 2, 1, 1), (NEXT, 2, 1, 3)]
 

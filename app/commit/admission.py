@@ -62,7 +62,8 @@ class Admission:
     """Counts what is in flight and refuses what is too much. Used on the event loop alone.
 
     closed: the reason why nothing is taken at all (starting, draining, failed), or None.
-    journal_of: the part of the journal that rows of one workspace take which wait for their file.
+    journal_of: the part of the journal, as `levels` has it, that rows of one workspace take which wait for
+        their file.
     quotas: limits of single workspaces.
     """
 
@@ -113,7 +114,7 @@ class Admission:
 
     def reasons(self) -> list[str]:
         """Why a batch of any workspace would be refused now; empty when it would be taken."""
-        refusal = self._refusal_of_all()
+        refusal = self._refusal_of_all(self._levels())
         return [] if refusal is None else [refusal.message]
 
     def _refuse(self, refusal: Refused | None) -> None:
@@ -127,12 +128,14 @@ class Admission:
             del refusal
 
     def _refusal(self, workspace_id: int, size: int) -> Refused | None:
-        refusal = self._refusal_of_all() or self._refusal_of_bytes(workspace_id, size)
+        levels = self._levels()
+        refusal = self._refusal_of_all(levels) or self._refusal_of_bytes(workspace_id, size)
         if refusal is not None:
             return refusal
         if (excess := self._quotas.excess(workspace_id)) is not None:
             return excess.error
-        if self._journal_of(workspace_id) > self._policy.max_workspace_journal_bytes:
+        most = self._policy.max_workspace_journal_bytes
+        if levels.journal_bytes > most and self._journal_of(workspace_id) > most:
             return WorkspaceOverShare(
                 "Too many rows of this workspace wait for their file; send the batch again.", retry_after_s=2
             )
@@ -154,10 +157,10 @@ class Admission:
             return self._policy.max_workspace_inflight_bytes
         return max(int(self._policy.max_inflight_bytes * share), size)
 
-    def _refusal_of_all(self) -> Refused | None:
+    def _refusal_of_all(self, levels: Levels) -> Refused | None:
         if self.closed is not None:
             return Overloaded(f"The service is {self.closed}; send the batch again.", retry_after_s=5)
-        policy, levels = self._policy, self._levels()
+        policy = self._policy
         self._disk_is_full = levels.free_inodes < policy.min_free_inodes or levels.free_bytes < (
             policy.resume_free_bytes if self._disk_is_full else policy.min_free_bytes
         )

@@ -105,7 +105,7 @@ class JournalStore:
         # the window holds by then is saved.
         for lsn, frame in enumerate(frames, appended.first_lsn):
             self._window.remember(lsn, frame.receipts, frame.messages)
-            self._usage.add(lsn, frame.rows.kind, frame.rows.rows)
+            self._usage.add(lsn, frame.rows.kind, frame.rows.rows, frame.rows.counts)
         with self._accepted.lock:
             self._accepted.rows.update(accepted)
             for lsn, frame in enumerate(frames, appended.first_lsn):

@@ -8,8 +8,9 @@ nothing, and what retention removes from the files later stays counted.
 
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Final
 
@@ -110,9 +111,9 @@ class Usage:
         self._unread: set[str] = set()
         self._through = 0
 
-    def add(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
-        """Count a frame that is durable now."""
-        counted = list(parts(kind, rows))
+    def add(self, lsn: int, kind: Kind, rows: pa.RecordBatch, counts: Sequence[int] | None = None) -> None:
+        """Count a frame that is durable now. counts: see `parts`."""
+        counted = list(parts(kind, rows, counts))
         with self._lock:
             self._through = lsn
             for day, workspace_id, count, size in counted:
@@ -207,25 +208,49 @@ class Usage:
         return known
 
 
-def parts(kind: Kind, rows: pa.RecordBatch) -> Iterator[tuple[str, int, int, int]]:
-    """Day, workspace, rows and bytes of the runs of a frame; no statement runs per row."""
+def parts(
+    kind: Kind, rows: pa.RecordBatch, counts: Sequence[int] | None = None
+) -> Iterator[tuple[str, int, int, int]]:
+    """Day, workspace, rows and bytes of the runs of a frame; no statement runs per row.
+
+    counts: rows by batch, where that is known; those of a batch have one workspace and one time of receipt.
+    """
     if not rows.num_rows:
         return
-    workspaces = _numbers(rows, "workspace_id")
-    days = _numbers(rows, "batch_timestamp") // DAY_MS
-    starts = np.flatnonzero((workspaces[1:] != workspaces[:-1]) | (days[1:] != days[:-1])) + 1
-    starts = np.concatenate(([0], starts))
-    sizes = np.zeros(rows.num_rows, np.int64)
-    for name in COUNTED[kind]:
-        lengths = pc.binary_length(rows.column(rows.schema.get_field_index(name)))
-        sizes += pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False)
-    bounds = np.append(starts, rows.num_rows)
-    for start, count, size in zip(
-        starts.tolist(), np.diff(bounds).tolist(), np.add.reduceat(sizes, starts).tolist(), strict=True
+    workspaces, times = _numbers(rows, "workspace_id"), _numbers(rows, "batch_timestamp")
+    if counts is None:
+        changes = (workspaces[1:] != workspaces[:-1]) | (times[1:] != times[:-1])
+        starts = [0, *(np.flatnonzero(changes) + 1).tolist()]
+    else:
+        starts = list(accumulate(counts[:-1], initial=0))
+    # A frame has few batches, and an array operation costs more than a statement for each of them.
+    runs: list[tuple[int, int]] = []
+    bounds: list[int] = []
+    for start, workspace_id, time_ms in zip(
+        starts, workspaces[starts].tolist(), times[starts].tolist(), strict=True
     ):
-        yield day_of(int(days[start]) * DAY_MS), int(workspaces[start]), count, size
+        run = (workspace_id, time_ms // DAY_MS)
+        if not runs or run != runs[-1]:
+            runs.append(run)
+            bounds.append(start)
+    bounds.append(rows.num_rows)
+    sizes = [_sizes(rows.column(rows.schema.get_field_index(name)), bounds) for name in COUNTED[kind]]
+    for index, ((workspace_id, day), (start, end)) in enumerate(zip(runs, pairwise(bounds), strict=True)):
+        yield day_of(day * DAY_MS), workspace_id, end - start, sum(size[index] for size in sizes)
+
+
+def _sizes(column: pa.BinaryArray, bounds: Sequence[int]) -> Sequence[int]:
+    """Bytes of the values between two bounds each; of nulls none."""
+    if column.null_count == len(column):
+        return [0] * (len(bounds) - 1)
+    if column.null_count:
+        # The offsets of a null may span bytes that are not a value.
+        lengths = np.asarray(pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False))
+        return list(np.add.reduceat(lengths.astype(np.int64), bounds[:-1]).tolist())
+    offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4)
+    return [end - start for start, end in pairwise(offsets[bounds].tolist())]
 
 
 def _numbers(rows: pa.RecordBatch, name: str) -> np.ndarray:
-    column = rows.column(rows.schema.get_field_index(name))
-    return np.asarray(column.fill_null(0).to_numpy(zero_copy_only=False))
+    """A required column of integers, without a copy."""
+    return np.asarray(rows.column(rows.schema.get_field_index(name)).to_numpy())

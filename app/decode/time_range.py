@@ -26,10 +26,14 @@ class TimeRange(msgspec.Struct, frozen=True):
         self, times: npt.NDArray[np.int64], received_ms: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_] | None:
         """Which times are not taken, or None when all are. times, received_ms: int64[rows], rows > 0."""
-        if times.min() >= self.first_ms and times.max() <= received_ms.min() + self.ahead_ms:
+        if self.all_inside(int(times.min()), int(times.max()), received_ms):
             return None
         wrong: npt.NDArray[np.bool_] = (times < self.first_ms) | (times > received_ms + self.ahead_ms)
         return wrong if wrong.any() else None
+
+    def all_inside(self, earliest_ms: int, latest_ms: int, received_ms: npt.NDArray[np.int64]) -> bool:
+        """Whether all times between these are taken."""
+        return earliest_ms >= self.first_ms and latest_ms <= int(received_ms.min()) + self.ahead_ms
 
     def complaint(self, time_ms: int, unit: str, received_ms: int) -> str:
         """What to tell the sender of a time that is outside. unit: as what it was read."""

@@ -85,6 +85,8 @@ def find_rows(
 def check_times(found: FoundRows, received_ms: Positions, allowed: TimeRange, refusals: Refusals) -> None:
     """Refuse the rows whose time is not allowed; 0 is none. received_ms: int64[rows]."""
     stamps = found.timestamps
+    if stamps.size and allowed.all_inside(int(stamps.min()), int(stamps.max()), received_ms):
+        return
     beyond = stamps > _MAX_TIMESTAMP
     if some(beyond):
         refusals.add(beyond, "timestamp", lambda i: f"{stamps[i]} is no time; send ms since the epoch")
