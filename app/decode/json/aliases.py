@@ -1,4 +1,4 @@
-"""What other people's loggers call the keys of a log: where a row lacks one, the first alias explains it.
+"""Where a log lacks a key, the first alias explains it of those that other people's loggers use.
 
 Only rows with keys that the protocol does not know are looked at, and only values that make sense as what
 they stand for are taken out of them; all others stay in the payload. docs/json.md has the table.
@@ -14,11 +14,11 @@ from msgspec import Raw
 
 from app.decode.json.columns import Column, Others
 from app.decode.json.levels import level_of
+from app.decode.json.logger_words import ALIASES, Path
 from app.decode.json.refusals import NULL
 from app.decode.json.timestamps import is_a_time
 
 Members = dict[str, Raw]
-Path = tuple[str, ...]
 
 _members = msgspec.json.Decoder(Members).decode
 _encode = msgspec.json.Encoder().encode
@@ -40,46 +40,22 @@ def _is_a_level(raw: Raw) -> bool:
     return bytes(raw) != b"null"
 
 
-_PATHS: Final[MappingProxyType[str, tuple[Callable[[Raw], bool], tuple[Path, ...]]]] = MappingProxyType(
+_FITS: Final[Mapping[str, Callable[[Raw], bool]]] = MappingProxyType(
     {
-        "message": (
-            _is_text,
-            (
-                ("msg",), ("log",), ("MESSAGE",), ("body",), ("fields", "message"), ("short_message",),
-                ("event",),
-            ),
-        ),
-        "timestamp": (
-            is_a_time,
-            (
-                ("time",), ("ts",), ("@timestamp",), ("date",), ("__REALTIME_TIMESTAMP",), ("asctime",),
-                ("datetime",),
-            ),
-        ),
-        "level": (
-            _is_a_level,
-            (
-                ("severity",), ("lvl",), ("log.level",), ("log", "level"), ("PRIORITY",), ("levelname",),
-                ("log_level",), ("loglevel",), ("severity_text",),
-            ),
-        ),
-        "source": (
-            _is_text,
-            (("host.name",), ("host", "name"), ("hostname",), ("host",), ("_HOSTNAME",), ("HOSTNAME",)),
-        ),
-        "service": (
-            _is_text,
-            (("service.name",), ("service_name",), ("SYSLOG_IDENTIFIER",), ("app",), ("application",)),
-        ),
+        "message": _is_text,
+        "timestamp": is_a_time,
+        "level": _is_a_level,
+        "source": _is_text,
+        "service": _is_text,
     }
-)  # fmt: skip
+)
 _ANY_VALUE: Final = frozenset({"MESSAGE"})
 """journald writes a message that is no text as the numbers of its bytes."""
 
 _NAMED_BESIDE: Final = "hostname"
 """bunyan and pino write the service as `name`, beside the host; elsewhere a name is anything."""
 
-_KEYS: Final = frozenset(path[0] for _, paths in _PATHS.values() for path in paths)
+_KEYS: Final = frozenset(path[0] for paths in ALIASES.values() for path in paths)
 
 
 def explain(columns: Mapping[str, Column], others: Others) -> None:
@@ -93,7 +69,7 @@ def explain(columns: Mapping[str, Column], others: Others) -> None:
             if members and not _KEYS.isdisjoint(members):
                 others.changed.add(row)
                 _explain_row(columns, members, row)
-        for key in _PATHS:
+        for key in ALIASES:
             columns[key].measured()
     elif divided:
         columns["service"].measured()
@@ -101,8 +77,8 @@ def explain(columns: Mapping[str, Column], others: Others) -> None:
 
 def _explain_row(columns: Mapping[str, list[Raw]], members: Members, row: int) -> None:
     named_beside_host = _NAMED_BESIDE in members
-    for column, (fits, paths) in _PATHS.items():
-        texts = columns[column]
+    for column, paths in ALIASES.items():
+        texts, fits = columns[column], _FITS[column]
         if len(texts[row]) not in (0, 4) or bytes(texts[row]) not in (b"", b"null"):
             continue
         for path in paths:
