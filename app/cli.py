@@ -255,7 +255,7 @@ def _repair(options: argparse.Namespace) -> int:
     from app.journal.failures import JournalDamaged
     from app.run.compose import object_store
     from app.run.repair import NothingThere, repair_data_directory
-    from app.run.told import lines
+    from app.run.start_report import lines
 
     plan = _plan(options)
     paths = plan.storage.paths

@@ -43,9 +43,7 @@ def submissions(kind: Kind, layout: EventLayout, rows: int, batches: int) -> lis
     template = Template(kind, [row(i) for i in range(rows)], KEY, layout=layout)
     source_ip = bytes(10) + b"\xff\xff\x7f\x00\x00\x01"
     return [
-        Submission(
-            WireFormat.FLATBUFFER, None, template.body(b * rows, SENT_MS), KEY, 7, source_ip, SENT_MS
-        )
+        Submission(WireFormat.FLATBUFFER, None, template.body(b * rows, SENT_MS), KEY, 7, source_ip, SENT_MS)
         for b in range(batches)
     ]
 

@@ -155,6 +155,12 @@ def test_no_module_is_named_after_nothing() -> None:
     assert names.isdisjoint({"util", "utils", "common", "helper", "helpers", "manager", "misc", "core"})
 
 
+def test_no_two_classes_have_one_name() -> None:
+    assert names_that_stand_twice(sources()) == {}
+    planted = {"a": ast.parse("class Place: ...\n"), "b": ast.parse("def f():\n    class Place: ...\n")}
+    assert names_that_stand_twice(planted) == {"Place": ["a", "b"]}
+
+
 def test_only_the_command_sees_settings() -> None:
     seeing = {name for name, tree in sources().items() if within_any(imports(tree), {"app.settings"})}
 
@@ -284,6 +290,16 @@ def test_module_state_would_be_seen() -> None:
     inside = "def f():\n    global cache\n    TABLE[3] = 4\n    TABLE.update({})\n    del TABLE[1]\n"
 
     assert [line for line, _ in module_state(ast.parse(hidden + inside))] == [2, 3, 5, 6, 7, 8]
+
+
+def names_that_stand_twice(trees: dict[str, ast.Module]) -> dict[str, list[str]]:
+    """Names of classes, and the modules that have one of that name."""
+    found: dict[str, list[str]] = {}
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(name)
+    return {name: modules for name, modules in found.items() if len(modules) > 1}
 
 
 def import_graph(trees: dict[str, ast.Module]) -> dict[str, set[str]]:

@@ -17,7 +17,7 @@ class NotInOnePartition(ValueError):
     """The table is partitioned in a way that puts the rows of one file into several partitions."""
 
 
-class _Column(msgspec.Struct):
+class _ColumnStatistics(msgspec.Struct):
     """Of one column in all row groups. nulls: None when one row group does not say; low, high: the same."""
 
     bytes: int = 0
@@ -74,10 +74,10 @@ def iceberg_data_file(url: str, size: int, footer: pq.FileMetaData, table: Table
     )
 
 
-def _columns(footer: pq.FileMetaData, schema: Schema) -> dict[int, _Column]:
+def _columns(footer: pq.FileMetaData, schema: Schema) -> dict[int, _ColumnStatistics]:
     names = [footer.schema.column(number).path for number in range(footer.num_columns)]
     fields = [schema.find_field(name).field_id for name in names]
-    columns = {field_id: _Column() for field_id in fields}
+    columns = {field_id: _ColumnStatistics() for field_id in fields}
     for group in range(footer.num_row_groups):
         for number, field_id in enumerate(fields):
             columns[field_id].add(footer.row_group(group).column(number))

@@ -35,7 +35,7 @@ def names_of(key: str) -> tuple[str, ...]:
     return (key, *(path[0] for path in ALIASES[key] if len(path) == 1))
 
 
-class LogRow:
+class LogLine:
     """Writes one log in the native format."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class LogRow:
         return b"{%b}" % b",".join(self._pieces)
 
 
-def add_object(row: LogRow, record: Members) -> None:
+def add_object(row: LogLine, record: Members) -> None:
     """Fills a row from a record: message, level, time, source and service where it has them, the rest flat.
 
     What says source, service and level in the record's own words stays in the payload where the column

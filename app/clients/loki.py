@@ -19,7 +19,7 @@ from app.clients.call import (
     retry_headers,
 )
 from app.clients.lenient_json import plain, repaired, unreadable
-from app.clients.log_objects import LogRow, level_of, names_of
+from app.clients.log_objects import LogLine, level_of, names_of
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
@@ -79,7 +79,7 @@ def _problem(entry: Any) -> str:
 
 
 def _line(labels: dict[str, Any], entry: Any) -> bytes:
-    row = LogRow()
+    row = LogLine()
     row.message(_encode(plain(entry[1])))
     row.level(
         next((level for name in names_of("level") if (level := level_of(_text(labels.get(name))))), None)

@@ -13,11 +13,11 @@ Item = TypeVar("Item")
 Waiting = tuple[Item, Callable[[Any], None]]
 """A batch, and where its answer goes."""
 
-DEAR_SECONDS_A_BYTE: Final = 2e-7
-"""A group of several lanes that takes longer holds a dear one: ordinary rows take a third of it at most."""
+SLOW_SECONDS_A_BYTE: Final = 2e-7
+"""A group of several lanes that takes longer holds a slow one: ordinary rows take a third of it at most."""
 
 LANES_KNOWN_MAX: Final = 10_000
-"""Lanes of which it is remembered that they are not dear; beyond it they are found out anew."""
+"""Lanes of which it is remembered that they are not slow; beyond it they are found out anew."""
 
 FORGETS: Final = 0.9
 """What is left of a lane's cost a byte after a group that cost less."""
@@ -47,31 +47,31 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     lingers_max: int = 3
 
 
-class Gathered(msgspec.Struct, Generic[Item]):
-    """batches: of the next group. dear: the lane they are all of, where they take long to decode.
+class NextGroup(msgspec.Struct, Generic[Item]):
+    """batches: of the next group. slow: the lane they are all of, where they take long to decode.
     last: whether no more will come. tells: whether it shows what some lane costs."""
 
     batches: list[Any]
-    dear: int | None
+    slow: int | None
     last: bool
     tells: bool
 
 
 class _Done(msgspec.Struct):
-    """What became of a gathered group."""
+    """What became of a group that was taken."""
 
     batches: Sequence[Any]
-    dear: int | None
+    slow: int | None
     seconds: float
     postponed: Sequence[Any]
 
 
 class GroupQueue(Generic[Item]):
-    """The queue of batches and their replies: any thread puts, one gathers. Bounded by the bytes that
+    """The queue of batches and their replies: any thread puts, one takes groups. Bounded by the bytes that
     admission lets in.
 
     Lanes take turns, so that what one workspace sends at once does not stand before what others send; and
-    while a dear group of one is decoded, the others go on.
+    while a slow group of one is decoded, the others go on.
     size_of: bytes of a batch. lane_of: whose turn it is in. on_idle is called once after idle_mark_s without
     a batch. wait_for_turn returns when no group is being made durable.
     """
@@ -95,7 +95,7 @@ class GroupQueue(Generic[Item]):
         self._suspects: set[int] = set()
         self._known: set[int] = set()
         self._tells = False
-        self._dear: int | None = None
+        self._slow: int | None = None
         self._waiting = 0
         self._waiting_bytes = 0
         self._last_batches = 1
@@ -105,13 +105,13 @@ class GroupQueue(Generic[Item]):
         self._queue.put(waiting)
 
     def close(self) -> None:
-        """What was put before is still gathered."""
+        """What was put before is still taken."""
         self._queue.put(None)
 
-    def gather(self) -> Gathered[Item]:
+    def next_group(self) -> NextGroup[Item]:
         """Waits for a batch, then takes what waits, up to the policy."""
         batches: list[Waiting[Item]] = []
-        dear = None
+        slow = None
         while not batches:
             if not self._waiting and not self._closed:
                 try:
@@ -121,24 +121,24 @@ class GroupQueue(Generic[Item]):
                     self._line_up(self._queue.get())
             self._take_waiting()
             self._grow()
-            batches, dear = self._by_turns()
-            if self._closed and not self._waiting and self._dear is None:
+            batches, slow = self._by_turns()
+            if self._closed and not self._waiting and self._slow is None:
                 break
             if not batches and (self._waiting or self._closed):
-                # What waits is dear, and so is what is being decoded.
+                # What waits is slow, and so is what is being decoded.
                 self._line_up(self._queue.get())
         self._last_batches = len(batches)
-        self._dear = dear if dear is not None else self._dear
-        last = self._closed and not self._waiting and self._dear is None
-        return Gathered(batches, dear, last, self._tells)
+        self._slow = slow if slow is not None else self._slow
+        last = self._closed and not self._waiting and self._slow is None
+        return NextGroup(batches, slow, last, self._tells)
 
     def done(
-        self, gathered: Gathered[Item], seconds: float = 0.0, postponed: Sequence[Waiting[Item]] = ()
+        self, upcoming: NextGroup[Item], seconds: float = 0.0, postponed: Sequence[Waiting[Item]] = ()
     ) -> None:
         """A group was decoded in that time. Any thread. postponed: batches that had no room in it; they come
         first in the next one."""
-        if gathered.tells or postponed or seconds > self._policy.slice_s:
-            self._queue.put(_Done(gathered.batches, gathered.dear, seconds, postponed))
+        if upcoming.tells or postponed or seconds > self._policy.slice_s:
+            self._queue.put(_Done(upcoming.batches, upcoming.slow, seconds, postponed))
 
     def rest(self, wait_s: float) -> list[Waiting[Item]]:
         """What is still in the queue, and what comes until nothing has for wait_s."""
@@ -188,8 +188,8 @@ class GroupQueue(Generic[Item]):
             self._waiting_bytes += self._size_of(entry[0])
 
     def _conclude(self, done: _Done) -> None:
-        if done.dear is not None:
-            self._dear = None
+        if done.slow is not None:
+            self._slow = None
         for waiting in reversed(done.postponed):
             self._lane(waiting).appendleft(waiting)
             self._waiting += 1
@@ -199,7 +199,7 @@ class GroupQueue(Generic[Item]):
         if len(lanes) > 1:
             # Which of them it was shows when each has a group of its own.
             size = sum(self._size_of(item) for item, _ in done.batches)
-            if took_long and done.seconds > size * DEAR_SECONDS_A_BYTE:
+            if took_long and done.seconds > size * SLOW_SECONDS_A_BYTE:
                 self._suspects |= lanes
             else:
                 self._know(lanes)
@@ -225,35 +225,35 @@ class GroupQueue(Generic[Item]):
         return lane
 
     def _by_turns(self) -> tuple[list[Waiting[Item]], int | None]:
-        """The next group, and the lane it is of where that is a dear one. Who had a turn is last in the next
+        """The next group, and the lane it is of where that is a slow one. Who had a turn is last in the next
         round, who was passed over first; an empty lane is forgotten."""
         group: list[Waiting[Item]] = []
         size = 0
         passed: dict[int, deque[Waiting[Item]]] = {}
         served: dict[int, deque[Waiting[Item]]] = {}
-        dear = None
+        slow = None
         self._tells = False
         while self._has_room(group, size) and (self._lanes or served):
             if not self._lanes:
                 self._lanes, served = served, {}
             number, lane = next(iter(self._lanes.items()))
             del self._lanes[number]
-            is_dear, alone = self._is_dear(number, lane), number in self._suspects
-            if (is_dear and self._dear is not None) or ((is_dear or alone) and group):
+            is_slow, alone = self._is_slow(number, lane), number in self._suspects
+            if (is_slow and self._slow is not None) or ((is_slow or alone) and group):
                 passed[number] = lane
                 continue
-            size += self._turn(group, lane, size, limit=self._limit_of(number) if is_dear else None)
-            self._tells |= is_dear or alone or number not in self._known or number in self._seconds_a_byte
+            size += self._turn(group, lane, size, limit=self._limit_of(number) if is_slow else None)
+            self._tells |= is_slow or alone or number not in self._known or number in self._seconds_a_byte
             if lane:
-                # One turn of a lane that nobody knows yet: its bodies may be dear.
+                # One turn of a lane that nobody knows yet: its bodies may be slow.
                 (served if number in self._known else passed)[number] = lane
-            if is_dear or alone:
-                dear = number if is_dear else None
+            if is_slow or alone:
+                slow = number if is_slow else None
                 break
         self._lanes = {**passed, **self._lanes, **served}
         self._waiting -= len(group)
         self._waiting_bytes -= size
-        return group, dear
+        return group, slow
 
     def _turn(
         self, group: list[Waiting[Item]], lane: deque[Waiting[Item]], size: int, limit: int | None
@@ -269,7 +269,7 @@ class GroupQueue(Generic[Item]):
     def _has_room(self, group: list[Waiting[Item]], size: int) -> bool:
         return size < self._policy.max_bytes and len(group) < self._policy.max_batches
 
-    def _is_dear(self, number: int, lane: deque[Waiting[Item]]) -> bool:
+    def _is_slow(self, number: int, lane: deque[Waiting[Item]]) -> bool:
         """Whether the lane's next batch would take a slice by itself, as far as one knows."""
         cost = self._seconds_a_byte.get(number)
         return cost is not None and cost * self._size_of(lane[0][0]) > self._policy.slice_s

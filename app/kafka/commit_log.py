@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
-from app.kafka.entry import CHECKPOINTS, ENTRIES, FIRST_NUMBER, Checkpoint, Entry
-from app.kafka.place import COMMITS, Place
+from app.kafka.entry import CHECKPOINTS, ENTRIES, FIRST_NUMBER, Checkpoint, CommitEntry
+from app.kafka.shared_place import COMMITS, SharedPlace
 
 CHECKPOINT_ENTRIES: Final = 100
 LOADS_MAX: Final = 10
@@ -50,9 +50,9 @@ class LogState(msgspec.Struct):
     window: DeduplicationWindow
     number: int = FIRST_NUMBER - 1
     to: int = 0
-    last: Entry | None = None
+    last: CommitEntry | None = None
     checkpoint: int = FIRST_NUMBER - 1
-    since: list[Entry] = []
+    since: list[CommitEntry] = []
 
 
 class CommitLog:
@@ -60,7 +60,7 @@ class CommitLog:
 
     def __init__(
         self,
-        place: Place,
+        place: SharedPlace,
         topic: str,
         partition: int,
         policy: DeduplicationPolicy,
@@ -101,7 +101,7 @@ class CommitLog:
             note(state, entry)
         return state
 
-    def append(self, state: LogState, entry: Entry) -> None:
+    def append(self, state: LogState, entry: CommitEntry) -> None:
         """Publish. Raises PartitionLost; OSError, and then it may have been done: try again.
 
         `state` is not changed.
@@ -139,7 +139,7 @@ class CommitLog:
                 self._place.remove(_window(self.directory, number))
 
 
-def note(state: LogState, entry: Entry) -> None:
+def note(state: LogState, entry: CommitEntry) -> None:
     """The entry is in the log."""
     state.window.remember(entry.to, entry.batches)
     state.number, state.to, state.last = entry.number, entry.to, entry
@@ -150,7 +150,7 @@ def log_directory(topic: str, partition: int) -> str:
     return f"{COMMITS}/{topic}-{partition}"
 
 
-def list_log(place: Place, directory: str) -> Names:
+def list_log(place: SharedPlace, directory: str) -> Names:
     found: dict[str, list[int]] = {"": [], "checkpoints/": [], "windows/": []}
     for name in place.names(directory):
         match = _NAME.fullmatch(name)
@@ -159,11 +159,11 @@ def list_log(place: Place, directory: str) -> Names:
     return Names(*(sorted(numbers) for numbers in found.values()))
 
 
-def read_entry(place: Place, directory: str, number: int) -> Entry:
+def read_entry(place: SharedPlace, directory: str, number: int) -> CommitEntry:
     return ENTRIES.decode(place.read(_entry(directory, number)))
 
 
-def read_checkpoint(place: Place, directory: str, number: int) -> Checkpoint:
+def read_checkpoint(place: SharedPlace, directory: str, number: int) -> Checkpoint:
     return CHECKPOINTS.decode(place.read(_checkpoint(directory, number)))
 
 

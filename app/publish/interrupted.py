@@ -13,7 +13,7 @@ from app.disk.durable_fs import DurableFS
 from app.publish.destination import Destination, NamesTaken, NotPlaced
 from app.publish.intent import Intent, IntentDamaged, encode_intent, read_intent
 from app.publish.local_directory import LocalDirectory, is_complete, local_destination
-from app.publish.manifest import Commit, Manifest, ManifestDamaged
+from app.publish.manifest import Manifest, ManifestDamaged, Publication
 from app.publish.paths import SinkPaths
 from app.publish.reconcile import Known, Reconciled, reconcile
 from app.publish.renaming import free_names
@@ -176,7 +176,7 @@ class _Recovery:
         removed, carried = intent.commit.removed, intent.commit.carried
         if files or quarantined or removed or carried:
             self._manifest.append(
-                Commit(
+                Publication(
                     id=intent.commit.id,
                     files=files,
                     quarantined=quarantined,
@@ -212,7 +212,7 @@ class _Recovery:
             self._take_away(path)
         if found.changed:
             last = max([self._manifest.last_commit, *(file.commit or 0 for file in found.adopted)])
-            self._manifest.append(Commit(id=last, files=found.changed))
+            self._manifest.append(Publication(id=last, files=found.changed))
 
     def _take_away(self, path: str) -> None:
         """A file of a publish that was not finished: its rows come from the journal again."""

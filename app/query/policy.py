@@ -56,7 +56,7 @@ class Job(msgspec.Struct, frozen=True):
     policy: QueryPolicy
 
 
-class Head(msgspec.Struct, frozen=True):
+class AnswerHead(msgspec.Struct, frozen=True):
     """What that process says before its answer of so many bytes, or in its place where there is an error.
 
     limit: the error is a limit of the policy.

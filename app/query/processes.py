@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from app.errors import Overloaded, QueryLimit, RequestError
-from app.query.policy import Head, Job, Lake, QueryPolicy
+from app.query.policy import AnswerHead, Job, Lake, QueryPolicy
 from app.query.snapshot import Selection
 
 HEAD_BYTES_MAX: Final = 64 << 10
@@ -55,7 +55,7 @@ class Processes:
     @contextlib.asynccontextmanager
     async def ask(
         self, sql: str, form: str, selection: Selection
-    ) -> AsyncIterator[tuple[Head, AsyncIterator[bytes]]]:
+    ) -> AsyncIterator[tuple[AnswerHead, AsyncIterator[bytes]]]:
         """What the answer is, and its bytes. The process has ended when the context has.
 
         Raises Overloaded, QueryLimit, RequestError. A break of the answer raises ConnectionError.
@@ -157,7 +157,7 @@ async def _end_started(starting: "asyncio.Task[asyncio.subprocess.Process]") -> 
         await _end(await starting)
 
 
-async def _head(process: asyncio.subprocess.Process, job: Job) -> Head:
+async def _head(process: asyncio.subprocess.Process, job: Job) -> AnswerHead:
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(ConnectionError):
@@ -171,7 +171,7 @@ async def _head(process: asyncio.subprocess.Process, job: Job) -> Head:
             "than there is. Ask for less.",
             code="query_ended",
         )
-    head = msgspec.json.decode(line, type=Head)
+    head = msgspec.json.decode(line, type=AnswerHead)
     if head.error is not None:
         raise (QueryLimit if head.limit else RequestError)(head.error, code=head.code)
     return head

@@ -37,7 +37,7 @@ from app.api.pages.history import STEP_S, History
 from app.api.pages.live import live_router
 from app.api.pages.login import login_router, secure_by
 from app.api.pages.overview import PATH as START_PAGE
-from app.api.pages.overview import Sources, overview_router
+from app.api.pages.overview import OverviewSources, overview_router
 from app.api.pages.query import query_page_router
 from app.api.pages.static_files import static_router
 from app.api.sessions import Sessions
@@ -52,9 +52,9 @@ from app.commit.admission import Admission
 from app.metrics import Metrics
 from app.run.asking import Asking
 from app.run.compose import AnyService, build_service
-from app.run.crew import Crew
 from app.run.lifespan import repeatedly, running
 from app.run.local_service import Service
+from app.run.workers import Workers
 from app.settings.plan import IngestPlan, Plan
 from app.submission import Reply, Submission
 
@@ -62,11 +62,12 @@ from app.submission import Reply, Submission
 def create_app(
     plan: Plan,
     request_exit: Callable[[], None] = lambda: None,
-    crew: Crew | None = None,
+    workers: Workers | None = None,
     is_ending: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
     """request_exit: asks the server to end when the service cannot go on (app.state.service.fatal says why).
-    crew: the processes that take batches, where this one does not. is_ending: whether the server is to end.
+    workers: the processes that take batches, where this one does not. is_ending: whether the server is to
+    end.
 
     Raises KeyFileError when the key file cannot be used.
     """
@@ -78,19 +79,19 @@ def create_app(
     GCCollector(registry=registry)
     asking = Asking(plan)
     metrics = Metrics(registry, plan.metrics.workspaces)
-    if crew is None:
+    if workers is None:
         service = build_service(plan, metrics, request_exit, watch=asking.tap.offer)
     else:
-        service = build_service(plan, metrics, request_exit, crew.new_pipeline, asking.tap.offer)
+        service = build_service(plan, metrics, request_exit, workers.new_pipeline, asking.tap.offer)
         assert isinstance(service, Service), "settings see to that"
-        crew.serve(service, metrics)
+        workers.serve(service, metrics)
     ids = RequestIds()
-    history = History(registry if crew is None else crew.merged(registry), time.monotonic)
+    history = History(registry if workers is None else workers.merged(registry), time.monotonic)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         interval = plan.metrics.interval_s if plan.metrics.enabled else None
-        async with running(app, service, keys, interval, crew):
+        async with running(app, service, keys, interval, workers):
             await asyncio.to_thread(history.note)
             noting = asyncio.create_task(repeatedly(STEP_S, history.note))
             yield
@@ -108,11 +109,11 @@ def create_app(
     app.state.service = service
     app.state.keys = keys
     app.state.metrics = metrics
-    submit = service.submit if crew is None else crew.refuse
+    submit = service.submit if workers is None else workers.refuse
     parts = ingest_parts(plan.ingest, service.admission, submit, service.publish, keys, ids)
     if plan.ingest.is_taken:
         add_ingest_calls(app, plan.ingest, parts)
-    _add_admin_calls(app, plan, service, keys, ids, registry, crew, asking, is_ending, history)
+    _add_admin_calls(app, plan, service, keys, ids, registry, workers, asking, is_ending, history)
     install_error_responses(app, ids)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
@@ -184,7 +185,7 @@ def _add_admin_calls(
     keys: ApiKeys,
     ids: RequestIds,
     registry: CollectorRegistry,
-    crew: Crew | None,
+    workers: Workers | None,
     asking: Asking,
     is_ending: Callable[[], bool],
     history: History,
@@ -207,18 +208,20 @@ def _add_admin_calls(
     app.include_router(status_router(service.status, auth.authorise_admin, service.refusals, auth.authorise))
     knows_bytes = plan.kafka is None
     app.include_router(usage_router(service.accounts.of_days, auth.authorise, knows_bytes=knows_bytes))
-    reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
+    reasons = service.reasons_not_ready if workers is None else workers.reasons_not_ready
     app.include_router(health_router(reasons, ids))
     over_tls = plan.listening.tls is not None
     app.include_router(static_router())
     app.include_router(login_router(auth, sessions, over_tls=over_tls))
-    sources = Sources(history, service.refusals, service.status, reasons, secure_by(over_tls=over_tls))
+    sources = OverviewSources(
+        history, service.refusals, service.status, reasons, secure_by(over_tls=over_tls)
+    )
     app.include_router(overview_router(sources, auth.authorise))
     app.include_router(query_page_router(asking.ask, asking.absent, auth.authorise))
     app.include_router(live_router(service.refusals, asking.not_watched, auth.authorise))
     app.include_router(docs_router(lambda: app.openapi(), auth.authorise, sources.is_secure))
     if plan.metrics.enabled:
-        merged = registry if crew is None else crew.merged(registry)
+        merged = registry if workers is None else workers.merged(registry)
         app.include_router(metrics_router(merged, auth.authorise_admin))
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from importlib.util import find_spec
 
-from app.api.sql import Ask, Head
+from app.api.sql import AnswerSize, Ask
 from app.commit.tap import Tap
 from app.query.processes import Processes
 from app.query.snapshot import Selection
@@ -43,7 +43,7 @@ class Asking:
 
     def _ask(
         self, sql: str, form: str, workspace_id: int | None, since: str | None, until: str | None
-    ) -> AbstractAsyncContextManager[tuple[Head, AsyncIterator[bytes]]]:
+    ) -> AbstractAsyncContextManager[tuple[AnswerSize, AsyncIterator[bytes]]]:
         assert self._processes is not None
         return self._processes.ask(sql, form, Selection(workspace_id, since, until))
 

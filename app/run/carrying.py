@@ -11,7 +11,7 @@ from app.journal.journal import Journal
 from app.parquet.partition import Origin
 from app.publish.carried import Carried
 from app.publish.carrying import Append
-from app.publish.manifest import Commit, Manifest
+from app.publish.manifest import Manifest, Publication
 
 log = logging.getLogger(__name__)
 
@@ -49,4 +49,4 @@ def recall_carried(journal: Journal, manifest: Manifest) -> None:
             found[origin] = Carried(origin=origin, first_lsn=first, last_lsn=entry.lsn)
     if found:
         log.error("the manifest had lost where %d sets of rows were carried over to", len(found))
-        manifest.append(Commit(id=manifest.last_commit + 1, carried=list(found.values())))
+        manifest.append(Publication(id=manifest.last_commit + 1, carried=list(found.values())))

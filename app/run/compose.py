@@ -13,7 +13,7 @@ from app.commit.tap import Watch, unwatched
 from app.disk.durable_fs import DurableFS
 from app.errors import ConfigurationError
 from app.kafka.client import KafkaMisconfigured, require_client
-from app.kafka.place import Place, SharedBucket, SharedDirectory
+from app.kafka.shared_place import SharedBucket, SharedDirectory, SharedPlace
 from app.metrics import Metrics
 from app.object_store.client import StoreMisconfigured
 from app.object_store.store import ObjectStore
@@ -84,7 +84,7 @@ def _build_kafka_service(
         raise ConfigurationError([f"journal: {error}"]) from None
     store, directory = object_store(plan.storage), plan.storage.paths.data
     if store is not None:
-        place: Place = SharedBucket(store)
+        place: SharedPlace = SharedBucket(store)
     else:
         assert directory is not None, "files are in a directory or in a bucket"
         place = SharedDirectory(DurableFS(), directory)

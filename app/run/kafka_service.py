@@ -35,12 +35,12 @@ from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
 from app.kafka.commit_log import CommitLogDamaged
 from app.kafka.flusher import Flusher
 from app.kafka.identity import claim
-from app.kafka.pipeline import RecordsLost
-from app.kafka.place import Place
+from app.kafka.partition_publisher import RecordsLost
 from app.kafka.policy import Role
-from app.kafka.producer import Sender
-from app.kafka.published import Account, Published
+from app.kafka.producer import RecordSender
+from app.kafka.published import Account, PublishedPartitions
 from app.kafka.record_store import RecordStore
+from app.kafka.shared_place import SharedPlace
 from app.kafka.topic import Topic, look_at
 from app.kafka.writers import WriterParts, Writers
 from app.kinds import Kind
@@ -72,12 +72,12 @@ REFUSALS = (KafkaMisconfigured, RecordsLost, CommitLogDamaged)
 """Their messages say what an operator is to do."""
 
 
-class Parts(msgspec.Struct, frozen=True):
+class KafkaParts(msgspec.Struct, frozen=True):
     """What exists once Kafka has answered. pipeline: None for the role writer. writers: None for ingest."""
 
     topic: Topic
-    sender: Sender
-    published: Published
+    sender: RecordSender
+    published: PublishedPartitions
     flusher: Flusher
     pipeline: Pipeline[Submission, Group] | None
     writers: Writers | None
@@ -90,7 +90,7 @@ class KafkaService:
 
     def __init__(
         self,
-        place: Place,
+        place: SharedPlace,
         plan: KafkaPlan,
         policies: Policies,
         metrics: Metrics,
@@ -107,7 +107,7 @@ class KafkaService:
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._summary = Summary()
-        self._parts: Parts | None = None
+        self._parts: KafkaParts | None = None
         self._stop = threading.Event()
         self.accounts = KafkaAccounts(Quotas(policies.quotas, clock_ms, clock_ms), self._published_files)
         self.admission = Admission(
@@ -133,8 +133,8 @@ class KafkaService:
         for warning in topic.warnings:
             log.warning("the topic: %s", warning)
         policies, kafka = self._policies, self._kafka
-        published = Published(self._place, kafka.topic, topic.partitions)
-        sender = Sender(kafka, topic.message_bytes_max)
+        published = PublishedPartitions(self._place, kafka.topic, topic.partitions)
+        sender = RecordSender(kafka, topic.message_bytes_max)
         flusher = Flusher(sender, published, topic, policies.publish_timeout_s)
         flusher.start()
         writers = self._start_writers() if self._role is not Role.INGEST else None
@@ -142,7 +142,7 @@ class KafkaService:
         pipeline = None
         if self._role is not Role.WRITER:
             pipeline = self._start_pipeline(sender, topic, window, accepted, loop)
-        self._parts = Parts(topic, sender, published, flusher, pipeline, writers, window, accepted)
+        self._parts = KafkaParts(topic, sender, published, flusher, pipeline, writers, window, accepted)
         self.gate.open()
         log.info("ready: topic %s with %d partitions, role %s", kafka.topic, topic.partitions, self._role)
 
@@ -175,7 +175,7 @@ class KafkaService:
 
     def _start_pipeline(
         self,
-        sender: Sender,
+        sender: RecordSender,
         topic: Topic,
         window: DeduplicationWindow,
         accepted: AcceptedRows,
@@ -369,7 +369,7 @@ class KafkaService:
     def check_space(self) -> None:
         """There is no disk to look at."""
 
-    def _open_parts(self) -> Parts:
+    def _open_parts(self) -> KafkaParts:
         if self._parts is None:
             raise Overloaded("The service is starting; try again.", retry_after_s=2)
         return self._parts

@@ -17,7 +17,6 @@ from app.disk.data_directory_lock import DataDirectoryInUse
 from app.errors import ConfigurationError
 from app.publish.ownership import TreeRefused
 from app.run.application import create_app
-from app.run.crew import Crew
 from app.run.development_key import development_key
 from app.run.gauges import observe_certificate
 from app.run.listening import listen
@@ -25,9 +24,10 @@ from app.run.log_lines import LevelsInForce
 from app.run.process import prepare_process, tls_of, uvicorn_config
 from app.run.reload import Reload
 from app.run.signals import handle_signals
+from app.run.start_report import cannot_start
 from app.run.tls import ReloadedTls
-from app.run.told import cannot_start
 from app.run.worker_entry import run_worker
+from app.run.workers import Workers
 from app.settings.plan import Configuration, Plan
 
 STOPPED: Final = 0
@@ -72,11 +72,11 @@ def _run(plan: Plan, listener: socket.socket, tls: ReloadedTls | None, configura
     def request_exit() -> None:
         server.should_exit = True
 
-    crew = inner = None
+    workers = inner = None
     if plan.listening.workers > 1:
         inner = _inner_socket()
-        crew = _crew(plan, listener, inner, configuration)
-    app = create_app(plan, request_exit, crew, lambda: server.should_exit)
+        workers = _workers(plan, listener, inner, configuration)
+    app = create_app(plan, request_exit, workers, lambda: server.should_exit)
     service, keys = app.state.service, app.state.keys
     reload = Reload(
         configuration,
@@ -123,7 +123,9 @@ def _run(plan: Plan, listener: socket.socket, tls: ReloadedTls | None, configura
     return STOPPED
 
 
-def _crew(plan: Plan, listener: socket.socket, inner: socket.socket, configuration: Configuration) -> Crew:
+def _workers(
+    plan: Plan, listener: socket.socket, inner: socket.socket, configuration: Configuration
+) -> Workers:
     """Worker processes that accept on `listener`, and forward what is not a batch to `inner`."""
     context = multiprocessing.get_context("spawn")
 
@@ -137,7 +139,7 @@ def _crew(plan: Plan, listener: socket.socket, inner: socket.socket, configurati
 
     drain_s = plan.listening.drain_timeout_s + STOPPING_S
     share_bytes = plan.policies.admission.max_workspace_journal_bytes
-    return Crew(plan.listening.workers, listener, spawn, drain_s, share_bytes)
+    return Workers(plan.listening.workers, listener, spawn, drain_s, share_bytes)
 
 
 def _inner_socket() -> socket.socket:

@@ -36,10 +36,10 @@ from app.run.process import prepare_process, tls_of, uvicorn_config
 from app.run.reload import Reload
 from app.run.signals import handle_signals
 from app.run.tls import ReloadedTls
-from app.run.told_quotas import ToldQuotas
+from app.run.worker_quotas import WorkerQuotas
 from app.settings.plan import Configuration, Plan
 from app.workers.merged_metrics import families_of
-from app.workers.messages import Channel, Hello, State, ToWorker
+from app.workers.messages import AdmissionState, Channel, Hello, ToWorker
 from app.workers.remote_store import RemoteStore
 
 LOST: Final = 1
@@ -83,7 +83,7 @@ class _Worker:
         registry = CollectorRegistry()
         metrics = Metrics(registry, plan.metrics.workspaces)
         policies = plan.policies
-        self._quotas = ToldQuotas(policies.quotas)
+        self._quotas = WorkerQuotas(policies.quotas)
         # The main process says what changed.
         self._reload = Reload(configuration, [LevelsInForce(plan.log), self._quotas.replace], says=False)
         self._reload.now()  # for what was written while this process came to be
@@ -140,7 +140,7 @@ class _Worker:
         for reload in self._watched:
             reload()
 
-    def _note(self, state: State) -> None:
+    def _note(self, state: AdmissionState) -> None:
         self._levels = state.levels
         self._crowded = frozenset(state.crowded)
         self._quotas.told(state.in_excess)

@@ -22,7 +22,7 @@ from app.parquet.promotion import (
     refuse_conflicts,
 )
 from app.settings.columns import ColumnSettings
-from app.settings.fields import AtLeastOne, Place, Section
+from app.settings.fields import AtLeastOne, DirectoryOrUrl, Section
 from app.settings.final import FinalSettings
 from app.settings.quantities import AtLeast, DurationText, parse_duration, parse_size
 from app.settings.store import StoreSettings
@@ -60,7 +60,7 @@ class ParquetSinkSettings(ColumnSettings):
     """`[sinks.<name>]` with `type = "parquet"`: where the files go and what they look like."""
 
     type: Literal["parquet"] = Field(default="parquet", description="the kind of sink")
-    path: Place = Field(
+    path: DirectoryOrUrl = Field(
         description="directory of the files, or `s3://bucket/prefix`, `gs://…`, `az://…`; "
         "required in a `[sinks.<name>]` section"
     )

@@ -12,7 +12,7 @@ import sys, threading
 import msgspec
 from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
 from app.kafka.commit_log import read_checkpoint, read_entry
-from app.kafka.entry import Checkpoint, Entry
+from app.kafka.entry import Checkpoint, CommitEntry
 
 class Place:
     def read(self, path):

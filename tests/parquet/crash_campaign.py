@@ -40,7 +40,7 @@ from tests.parquet.rows import DAY_MS, NOON_MS, event_rows, over_days, snapshot_
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk, SimulatedFS, faults_of
 from tests.support.simulated_store import SimulatedStore
 
-POLICY = WriterPolicy(row_group_rows=60, max_file_bytes=16 << 10, max_partitions_per_commit=3)
+POLICY = WriterPolicy(row_group_rows=60, max_file_bytes=16 << 10, max_partitions_per_publication=3)
 EXPIRING = 8
 """A workspace whose files are removed two days after their day is over, where files expire."""
 

@@ -9,7 +9,7 @@ from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.publish.intent import read_intent
 from app.publish.interrupted import recover
-from app.publish.manifest import HEADER, Commit, Manifest, ManifestDamaged
+from app.publish.manifest import HEADER, Manifest, ManifestDamaged, Publication
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import JOURNALS, Bench
 from tests.parquet.moody_fs import MoodyFS
@@ -104,7 +104,7 @@ def test_a_new_file_of_a_publish_that_nobody_knows_of_any_more_is_taken_away(tmp
 def test_a_grown_file_of_an_undone_partition_is_cut_back_to_its_old_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dies(manifest: Manifest, commit: Commit) -> None:
+    def dies(manifest: Manifest, commit: Publication) -> None:
         if commit.id > 1:
             raise Crash("before the manifest")
 
@@ -341,7 +341,7 @@ def test_a_long_log_is_rewritten_and_says_the_same() -> None:
     lengths = []
     for number in range(6000):
         grown = msgspec.structs.replace(file, rows=10 + number)
-        manifest.append(Commit(id=2 + number, files=[grown]))
+        manifest.append(Publication(id=2 + number, files=[grown]))
         lengths.append(bench.fs.stat(bench.paths.manifest).size)
     assert max(lengths) < (1 << 20) + 1000
     assert lengths[-1] < max(lengths)

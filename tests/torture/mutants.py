@@ -535,7 +535,7 @@ MUTANTS: Final = (
     Mutant(
         "admission: a workspace's part of the journal is not limited",
         "app/commit/admission.py",
-        "        if self._journal_of(workspace_id) > self._policy.max_workspace_journal_bytes:\n",
+        "        if levels.journal_bytes > most and self._journal_of(workspace_id) > most:\n",
         "        if False:\n",
         ADMISSION,
     ),

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from app.decode.json.columns import joined
 from app.decode.json.logger_words import LEVEL_WORDS, level_of_number, level_of_word
-from app.decode.json.refusals import Refusals, read_in_parts
+from app.decode.json.refusals import JsonRefusals, read_in_parts
 from app.kinds import LEVELS
 
 FIELD: Final = "level"
@@ -23,7 +23,7 @@ _numbers = msgspec.json.Decoder(list[int]).decode
 _value = msgspec.json.Decoder(str | int | float | None).decode
 
 
-def read_levels(texts: Sequence[Raw], refusals: Refusals) -> pa.Array:
+def read_levels(texts: Sequence[Raw], refusals: JsonRefusals) -> pa.Array:
     """The column `level`: the default where it is absent; rows with an unknown level are refused.
 
     texts: the JSON text of each row's value, `null` where the row does not have the key.

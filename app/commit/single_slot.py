@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Handover(Generic[Item]):
+class SingleSlot(Generic[Item]):
     """At most one item waits while the takers work on others: `give` blocks until there is room for it.
 
     Once closed, nothing more is taken in; what waits is still taken.

@@ -12,15 +12,15 @@ import pyarrow as pa
 from app.commit.payload import BatchReceipt
 from app.kafka.commit_log import CommitLog, LogState, note
 from app.kafka.encoder import Encoded, Encoder
-from app.kafka.entry import Entry
-from app.kafka.place import Place
+from app.kafka.entry import CommitEntry
 from app.kafka.record import NotOurs, Record, RecordCodec, RowsRecord
+from app.kafka.shared_place import SharedPlace
 from app.kinds import Kind
 from app.parquet.division import split
 from app.parquet.partition import Rotation
 from app.parquet.placing import Placing
 from app.publish.buffer import Buffers
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.rotation import WriterPolicy
 
 log = logging.getLogger(__name__)
@@ -39,12 +39,12 @@ class RecordsLost(Exception):
 class _Commit(msgspec.Struct):
     """An entry on its way; it is repeated with the same bytes until it is through."""
 
-    entry: Entry
+    entry: CommitEntry
     encoded: Encoded
     appended: bool = False
 
 
-class Pipeline:
+class PartitionPublisher:
     """open → (take … commit) again and again. A writer that loses the partition throws this away.
 
     writer: a name that no other writer has, ever.
@@ -53,12 +53,12 @@ class Pipeline:
     def __init__(
         self,
         log: CommitLog,
-        place: Place,
+        place: SharedPlace,
         encoder: Encoder,
         policy: WriterPolicy,
         writer: str,
         clock: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
     ) -> None:
         self._log = log
         self._place = place
@@ -125,7 +125,7 @@ class Pipeline:
         if low > state.to:
             self._note_loss(low, accept_loss)
 
-    def _finish(self, entry: Entry, read: ReadRange) -> None:
+    def _finish(self, entry: CommitEntry, read: ReadRange) -> None:
         """Place the files of an entry whose writer may have died before it did. The same records, the same
         decisions: the same rows, under the same names."""
         if all(self._place.size(path) is not None for path in entry.paths):
@@ -156,7 +156,7 @@ class Pipeline:
                 f"{message}: their rows are lost. Lengthen the topic's retention; to go on without them, set "
                 "journal.accept_loss"
             )
-        entry = Entry(
+        entry = CommitEntry(
             number=self.state.number + 1, writer=self._writer, start=self.state.to, to=low, lost=lost
         )
         self._log.append(self.state, entry)
@@ -243,7 +243,7 @@ class Pipeline:
     def _prepare(self) -> _Commit:
         number = self.state.number + 1
         encoded = self._encoded(number)
-        entry = Entry(
+        entry = CommitEntry(
             number=number,
             writer=self._writer,
             start=self.state.to,
@@ -283,7 +283,7 @@ class Pipeline:
         self._observer.flush_seconds(seconds)
 
 
-def _rotation_of(entry: Entry) -> Rotation:
+def _rotation_of(entry: CommitEntry) -> Rotation:
     """What it was made with, which may have been configured anew since."""
     partitions = [file.partition for file in entry.files] + [rows.partition for rows in entry.quarantined]
     return partitions[0].rotation if partitions else Rotation.DAILY

@@ -7,7 +7,7 @@ from app.commit.quota_policy import QuotaPolicy
 from app.settings.plan import Plan
 
 
-class ToldQuotas:
+class WorkerQuotas:
     """Used on the event loop; `told` and `replace` from any thread."""
 
     def __init__(self, quotas: Mapping[int | None, QuotaPolicy]) -> None:

@@ -21,7 +21,7 @@ class Stopped(Exception):
     """The service is stopping."""
 
 
-class Beside(Generic[T]):
+class BackgroundWork(Generic[T]):
     """`begin` and `outcome` are for the writer thread. Without `start` all is done within `begin`.
 
     share: of one core, at most. wake: is called when an outcome is there.
