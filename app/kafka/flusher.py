@@ -1,4 +1,4 @@
-"""Flushes: the writers of some partitions are asked to publish, and their commit logs are watched."""
+"""Flushes: the writers of some partitions are asked to publish, and their publication logs are watched."""
 
 import queue
 import threading

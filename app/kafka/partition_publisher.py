@@ -1,4 +1,4 @@
-"""Records of one Kafka partition into entries of its commit log and data files. Knows no Kafka client."""
+"""Records of one Kafka partition into data files, and entries of its publication log. Knows no client."""
 
 import logging
 import time
@@ -10,9 +10,9 @@ import msgspec
 import pyarrow as pa
 
 from app.commit.payload import BatchReceipt
-from app.kafka.commit_log import CommitLog, LogState, note
 from app.kafka.encoder import Encoded, Encoder
-from app.kafka.entry import CommitEntry
+from app.kafka.entry import PublicationEntry
+from app.kafka.publication_log import LogState, PublicationLog, note
 from app.kafka.record import NotOurs, Record, RecordCodec, RowsRecord
 from app.kafka.shared_place import SharedPlace
 from app.kinds import Kind
@@ -39,7 +39,7 @@ class RecordsLost(Exception):
 class _Commit(msgspec.Struct):
     """An entry on its way; it is repeated with the same bytes until it is through."""
 
-    entry: CommitEntry
+    entry: PublicationEntry
     encoded: Encoded
     appended: bool = False
 
@@ -52,7 +52,7 @@ class PartitionPublisher:
 
     def __init__(
         self,
-        log: CommitLog,
+        log: PublicationLog,
         place: SharedPlace,
         encoder: Encoder,
         policy: WriterPolicy,
@@ -125,7 +125,7 @@ class PartitionPublisher:
         if low > state.to:
             self._note_loss(low, accept_loss)
 
-    def _finish(self, entry: CommitEntry, read: ReadRange) -> None:
+    def _finish(self, entry: PublicationEntry, read: ReadRange) -> None:
         """Place the files of an entry whose writer may have died before it did. The same records, the same
         decisions: the same rows, under the same names."""
         if all(self._place.size(path) is not None for path in entry.paths):
@@ -156,7 +156,7 @@ class PartitionPublisher:
                 f"{message}: their rows are lost. Lengthen the topic's retention; to go on without them, set "
                 "journal.accept_loss"
             )
-        entry = CommitEntry(
+        entry = PublicationEntry(
             number=self.state.number + 1, writer=self._writer, start=self.state.to, to=low, lost=lost
         )
         self._log.append(self.state, entry)
@@ -243,7 +243,7 @@ class PartitionPublisher:
     def _prepare(self) -> _Commit:
         number = self.state.number + 1
         encoded = self._encoded(number)
-        entry = CommitEntry(
+        entry = PublicationEntry(
             number=number,
             writer=self._writer,
             start=self.state.to,
@@ -283,7 +283,7 @@ class PartitionPublisher:
         self._observer.flush_seconds(seconds)
 
 
-def _rotation_of(entry: CommitEntry) -> Rotation:
+def _rotation_of(entry: PublicationEntry) -> Rotation:
     """What it was made with, which may have been configured anew since."""
     partitions = [file.partition for file in entry.files] + [rows.partition for rows in entry.quarantined]
     return partitions[0].rotation if partitions else Rotation.DAILY

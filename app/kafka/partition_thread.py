@@ -9,9 +9,9 @@ from typing import Final
 
 from app.disk.durable_file import SyncFailed
 from app.kafka.client import KafkaUnavailable
-from app.kafka.commit_log import PartitionLost
 from app.kafka.partition_publisher import PartitionPublisher
 from app.kafka.policy import KafkaPolicy
+from app.kafka.publication_log import PartitionLost
 from app.kafka.reader import PartitionReader
 from app.kinds import Kind
 from app.publish.observer import WriterObserver

@@ -1,4 +1,4 @@
-"""What is published, as the commit logs tell it: read by whoever lists files or waits for them."""
+"""What is published, as the publication logs tell it: read by whoever lists files or waits for them."""
 
 import threading
 import time
@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from app.kafka.commit_log import list_log, log_directory, read_checkpoint, read_entry
-from app.kafka.entry import Checkpoint, CommitEntry, ForeignRecord
+from app.kafka.entry import Checkpoint, ForeignRecord, PublicationEntry
+from app.kafka.publication_log import list_log, log_directory, read_checkpoint, read_entry
 from app.kafka.shared_place import SharedPlace
 from app.kinds import Kind
 from app.parquet.data_file import DataFile, QuarantinedRows
@@ -30,7 +30,7 @@ class _Follower:
         self.files: dict[str, DataFile] = {}
         self.quarantined: dict[str, QuarantinedRows] = {}
         self.foreign: dict[int, ForeignRecord] = {}
-        self._pending: CommitEntry | None = None
+        self._pending: PublicationEntry | None = None
 
     def refresh(self) -> None:
         """Raises OSError."""
@@ -55,7 +55,7 @@ class _Follower:
         if self._pending is not None and self._is_complete(self._pending):
             self._settle()
 
-    def _is_complete(self, entry: CommitEntry) -> bool:
+    def _is_complete(self, entry: PublicationEntry) -> bool:
         return all(self._place.size(path) is not None for path in entry.paths)
 
     def _settle(self) -> None:
@@ -64,7 +64,7 @@ class _Follower:
             self._take(self._pending)
             self._pending = None
 
-    def _take(self, some: CommitEntry | Checkpoint) -> None:
+    def _take(self, some: PublicationEntry | Checkpoint) -> None:
         for file in some.files:
             self.files[file.path] = file
         for rows in some.quarantined:

@@ -1,4 +1,4 @@
-"""Where data files and commit logs stand together: everything is created once, whole, and never changed.
+"""Where data files and publication logs stand together: everything is created once, whole, and never changed.
 
 Several processes may create the same name at the same moment: one of them succeeds. That is all the agreement
 that writers need. Everything raises OSError when it may be tried again.

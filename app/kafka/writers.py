@@ -12,11 +12,11 @@ import msgspec
 
 from app.commit.batch_ids import DeduplicationPolicy
 from app.kafka.client import make_member
-from app.kafka.commit_log import CommitLog
 from app.kafka.encoder import Encoder
 from app.kafka.partition_publisher import PartitionPublisher
 from app.kafka.partition_thread import PartitionThread
 from app.kafka.policy import KafkaPolicy
+from app.kafka.publication_log import PublicationLog
 from app.kafka.shared_place import SharedPlace
 from app.publish.observer import WriterObserver
 from app.publish.rotation import WriterPolicy
@@ -162,7 +162,7 @@ class Writers:
 
     def _new_pipeline(self, partition: int) -> PartitionPublisher:
         parts = self._parts
-        commits = CommitLog(parts.place, parts.kafka.topic, partition, parts.deduplication)
+        commits = PublicationLog(parts.place, parts.kafka.topic, partition, parts.deduplication)
         encoder = Encoder(partition, commits.directory, parts.policy, parts.clock, parts.observer)
         # A name of its own each time: a thread that was given up may still be at work.
         writer = f"{self._name}-{uuid.uuid4().hex[:8]}"
@@ -178,7 +178,7 @@ class Writers:
         self._published[partition] = offset
 
     def _tell_offsets(self, member: "Consumer") -> None:
-        """For Kafka's own tools, which show lag by them; the commit log is what counts."""
+        """For Kafka's own tools, which show lag by them; the publication log is what counts."""
         if not self._published:
             return
         from confluent_kafka import KafkaException, TopicPartition

@@ -32,12 +32,12 @@ from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
 from app.errors import Overloaded, RequestError
 from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
-from app.kafka.commit_log import CommitLogDamaged
 from app.kafka.flusher import Flusher
 from app.kafka.identity import claim
 from app.kafka.partition_publisher import RecordsLost
 from app.kafka.policy import Role
 from app.kafka.producer import RecordSender
+from app.kafka.publication_log import PublicationLogDamaged
 from app.kafka.published import Account, PublishedPartitions
 from app.kafka.record_store import RecordStore
 from app.kafka.shared_place import SharedPlace
@@ -68,7 +68,7 @@ ROOM = 1 << 62
 FOREIGN_LISTED_MAX = 20
 """Records of a partition that GET /status names."""
 
-REFUSALS = (KafkaMisconfigured, RecordsLost, CommitLogDamaged)
+REFUSALS = (KafkaMisconfigured, RecordsLost, PublicationLogDamaged)
 """Their messages say what an operator is to do."""
 
 

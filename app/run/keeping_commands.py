@@ -65,7 +65,9 @@ def _snapshot(options: argparse.Namespace, plan: "Plan") -> int:
     from app.run.snapshot import CannotCopy, take_snapshot
 
     if plan.kafka is not None:
-        raise CommandFailed('with journal.type = "kafka" the commit log stands beside the files: copy both')
+        raise CommandFailed(
+            'with journal.type = "kafka" the publication log stands beside the files: copy both'
+        )
     try:
         copied = take_snapshot(DurableFS(), plan.storage.paths, options.directory.absolute())
     except (CannotCopy, ManifestDamaged, OSError, SyncFailed) as error:

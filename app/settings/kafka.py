@@ -44,7 +44,7 @@ class KafkaSettings(BaseModel):
         return KafkaPolicy(
             brokers=self.brokers or "",
             topic=self.topic or "",
-            group=self.group,
+            consumer_group=self.group,
             send_timeout_s=self.send_timeout,
             queue_bytes=queue_bytes,
             fetch_bytes=int(self.fetch_size),

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from app.commit.batch_ids import DeduplicationPolicy
 from app.commit.payload import BatchReceipt
 from app.disk.durable_file import Buffer
-from app.kafka.commit_log import CommitLog, PartitionLost
 from app.kafka.encoder import Encoder
 from app.kafka.partition_publisher import PartitionPublisher
+from app.kafka.publication_log import PartitionLost, PublicationLog
 from app.kafka.record import Record, RecordCodec, RecordHeader
 from app.kafka.shared_place import SharedPlace
 from app.kinds import Kind
@@ -192,7 +192,7 @@ class Partition:
     def pipeline(self, place: SharedPlace) -> PartitionPublisher:
         """Each writer is configured in another way than the one before it."""
         self.writers += 1
-        log = CommitLog(place, "topic", 3, DeduplicationPolicy(), CHECKPOINT_ENTRIES)
+        log = PublicationLog(place, "topic", 3, DeduplicationPolicy(), CHECKPOINT_ENTRIES)
         rotations = (Rotation.DAILY, Rotation.MONTHLY, Rotation.HOURLY)
         annotations = frozenset(Annotation) if self.writers % 2 else frozenset[Annotation]()
         policy = WriterPolicy(

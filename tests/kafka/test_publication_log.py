@@ -8,9 +8,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from app.kafka.commit_log import CommitLogDamaged, PartitionLost, log_directory
-from app.kafka.entry import CommitEntry
+from app.kafka.entry import PublicationEntry
 from app.kafka.partition_publisher import RecordsLost
+from app.kafka.publication_log import PartitionLost, PublicationLogDamaged, log_directory
 from app.kafka.published import PublishedPartitions
 from tests.kafka.simulated_partition import Died, Interposed, Memory, Partition, commit
 
@@ -132,10 +132,10 @@ def test_a_gap_in_the_log_stops_the_writer() -> None:
     newest = max(entries)
     number = int(newest.removeprefix(f"{directory}/").removesuffix(".json"))
     content = partition.memory.files[newest]
-    moved = msgspec.structs.replace(msgspec.json.decode(content, type=CommitEntry), number=number + 2)
+    moved = msgspec.structs.replace(msgspec.json.decode(content, type=PublicationEntry), number=number + 2)
     partition.memory.files[f"{directory}/{number + 2:020}.json"] = msgspec.json.encode(moved)
 
-    with pytest.raises(CommitLogDamaged, match=f"has no entry {number + 1}"):
+    with pytest.raises(PublicationLogDamaged, match=f"has no entry {number + 1}"):
         partition.pipeline(partition.memory).open(partition.read, 0, partition.high)
 
 
