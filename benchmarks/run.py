@@ -128,7 +128,7 @@ def medians(rounds: list[dict[str, Mapping[str, Any]]], extra: Mapping[str, Mapp
 
 
 def target_lines(rounds: list[dict[str, Mapping[str, Any]]], extra: Round) -> list[str]:
-    lines = ["| # | what | to reach | median | lowest - highest | |", "|---|---|---|---|---|---|"]
+    lines = ["| # | what | target | median | lowest - highest | |", "|---|---|---|---|---|---|"]
     for target in TARGETS:
         values = sorted(target.ratio(results) for results in rounds)
         middle = statistics.median(values)
@@ -233,7 +233,7 @@ def write_document(
         "",
         machine(),
         "",
-        "## What is to be reached",
+        "## Targets",
         "",
         *target_lines(rounds, extra),
         "",

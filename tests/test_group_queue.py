@@ -95,10 +95,10 @@ def test_who_is_dear_has_groups_of_its_own_and_the_others_go_on_meanwhile() -> N
     put(queue, [Batch(1, number, 100 * KB) for number in range(10, 20)])
     put(queue, [Batch(2, number, KB) for number in range(6, 9)])
     turns = [queue.next_group() for _ in range(2)]
-    assert sorted(each.slow or 0 for each in turns) == [0, 1]
-    assert [len(each.batches) for each in turns if each.slow] == [1], "it would take a slice by itself"
+    assert sorted(each.expensive or 0 for each in turns) == [0, 1]
+    assert [len(each.batches) for each in turns if each.expensive] == [1], "it would take a slice by itself"
     put(queue, [Batch(2, 9, KB)])
-    assert taken(queue) == [Batch(2, 9, KB)], "while the slow one is decoded, nobody waits for it"
+    assert taken(queue) == [Batch(2, 9, KB)], "while the expensive one is decoded, nobody waits for it"
 
 
 def test_who_is_dear_no_more_is_like_the_others_again() -> None:
@@ -108,7 +108,7 @@ def test_who_is_dear_no_more_is_like_the_others_again() -> None:
         put(queue, [Batch(1, number, 100 * KB)])
         group = queue.next_group()
         queue.done(group, seconds=0.001)
-    assert group.slow is None
+    assert group.expensive is None
 
 
 def test_what_is_put_back_comes_first() -> None:
@@ -129,10 +129,10 @@ def test_the_last_group_is_not_said_to_be_the_last_while_a_dear_one_may_come_bac
     queue = queue_of([Batch(1, 0, 100 * KB)], POLICY)
     queue.done(queue.next_group(), seconds=1.0)
     put(queue, [Batch(1, 1, 100 * KB)])
-    slow = queue.next_group()
-    assert (slow.slow, slow.last) == (1, False)
+    expensive = queue.next_group()
+    assert (expensive.expensive, expensive.last) == (1, False)
     queue.close()
-    queue.done(slow, 1.0, postponed=slow.batches)
+    queue.done(expensive, 1.0, postponed=expensive.batches)
     assert [batch.number for batch in everything(queue)] == [1]
 
 

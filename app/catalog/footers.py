@@ -1,4 +1,4 @@
-"""What a manifest of Iceberg says about a data file, from its Parquet footer: no row is read."""
+"""The entry of an Iceberg manifest for a data file, made from its Parquet footer without reading rows."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ class NotInOnePartition(ValueError):
 
 
 class _ColumnStatistics(msgspec.Struct):
-    """Of one column in all row groups. nulls: None when one row group does not say; low, high: the same."""
+    """Statistics of one column over all row groups. nulls, low, high: None if any row group lacks them."""
 
     bytes: int = 0
     values: int = 0
@@ -102,7 +102,7 @@ def _partition(spec: PartitionSpec, schema: Schema, bounds: dict[int, tuple[Any,
         if low != high or field.source_id not in bounds:
             raise NotInOnePartition(
                 f"the table's partition field {field.name} has several values in {url}: partition the table "
-                "by workspace_id and truncate(batch_timestamp, 86400000), or by nothing"
+                "by workspace_id and truncate(batch_timestamp, 86400000), or leave it unpartitioned"
             )
         values.append(low)
     return Record(*values)

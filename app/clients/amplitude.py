@@ -30,7 +30,7 @@ _EVENTS: Final = re.compile(rb'"events"\s*:\s*\[')
 
 
 def accepts(content_type: str, body: bytes) -> bool:
-    """Told apart from PostHog, which has a `batch` under the same path."""
+    """Distinguishes bodies from PostHog's, which have `batch` on the same path."""
     return _EVENTS.search(body) is not None and b'"batch"' not in body[:1000]
 
 
@@ -75,7 +75,7 @@ def _line(event: Members) -> bytes:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 for what is stored; a wrong key is 400 with the words that the libraries look for."""
+    """200 for stored messages; a wrong key is 400 with the text that the libraries look for."""
     if outcome.is_receipt and not outcome.all_refused:
         content: dict[str, object] = {
             "code": 200,

@@ -1,4 +1,4 @@
-"""Amazon Data Firehose to an HTTP endpoint: records of base64, each with one or many log lines."""
+"""Amazon Data Firehose with an HTTP endpoint: base64 records, each with one or many log lines."""
 
 import base64
 import binascii
@@ -50,13 +50,13 @@ def read(request: ClientRequest) -> Document:
         content = _content(request, document, number, record)
         unpacked_bytes += len(content)
         if unpacked_bytes > UNPACKED_BYTES_MAX:
-            raise BodyTooLarge("the records hold too much once they are unpacked; send smaller batches")
+            raise BodyTooLarge("the records are too large once they are decompressed; send smaller batches")
         _add(document, number, content)
     return document
 
 
 UNPACKED_BYTES_MAX: Final = 64 << 20
-"""Of all records of a request together: each alone stays within the limit for one body."""
+"""Size of all records of a request together; each one must stay within the limit for one body."""
 
 
 def _content(request: ClientRequest, document: Document, number: int, record: Members) -> bytes:
@@ -111,7 +111,7 @@ def _add_log_events(document: Document, number: int, record: Members) -> None:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """The request's own id, the time, and why it failed if it did."""
+    """The request's own id, the time, and the reason of a failure."""
     request_id = (
         document.notes if document is not None else request.headers.get("x-amz-firehose-request-id", "")
     )
@@ -128,7 +128,7 @@ FIREHOSE: Final = Family(
     read,
     answer,
     Guide(
-        "by its documentation: HTTP endpoint destination; CloudWatch Logs records are taken apart",
+        "its documentation only: HTTP endpoint destination; CloudWatch Logs records are unpacked",
         "the destination's access key (`X-Amz-Firehose-Access-Key`)",
         "the request's id",
         "HttpEndpointDestinationConfiguration:\n"

@@ -1,4 +1,4 @@
-"""Log records of loggers and agents: JSON objects whose keys everybody names a little differently."""
+"""Log records of loggers and agents: JSON objects whose keys have slightly different names in each."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -43,7 +43,7 @@ class LogLine:
         self._data: list[bytes] = []
 
     def message(self, value: bytes | Raw | None) -> None:
-        """Any JSON value; null and none are an empty text, since a log has a message."""
+        """Any JSON value; null or no value becomes an empty text, since a log must have a message."""
         text = b"" if value is None else bytes(value)
         self._pieces.append(b'"message":%b' % (text if text not in (b"", b"null") else b'""'))
 
@@ -82,10 +82,10 @@ class LogLine:
 
 
 def add_object(row: LogLine, record: Members) -> None:
-    """Fills a row from a record: message, level, time, source and service where it has them, the rest flat.
+    """Fills a row from a record: message, level, time, source and service if present, the rest flat.
 
-    What says source, service and level in the record's own words stays in the payload where the column
-    cannot hold all of it.
+    The record's own source, service and level also stay in the payload if the column cannot represent them
+    completely.
     """
     row.message(_taken(record, "message", _message))
     row.level(_taken(record, "level", lambda name, value: level_of(text_of(value))))
@@ -102,7 +102,7 @@ def is_event(record: Members) -> bool:
 
 
 def event_line(record: Members) -> bytes:
-    """A native event as it is; `@timestamp` is its time where it has no other."""
+    """A native event as it is; `@timestamp` is its time if it has no other."""
     time = record.pop("@timestamp", None)
     if time is not None and "timestamp" not in record:
         record["timestamp"] = time

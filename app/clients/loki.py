@@ -63,7 +63,7 @@ def _streams(request: ClientRequest) -> list[tuple[dict[str, Any], list[Any]]]:
             raise MalformedBatch("a stream must be one JSON object")
         labels, values = stream.get("stream", {}), stream.get("values", [])
         if not isinstance(labels, dict) or not isinstance(values, list):
-            raise MalformedBatch("a stream has `stream`, an object, and `values`, an array")
+            raise MalformedBatch("a stream must have `stream`, an object, and `values`, an array")
         found.append((labels, values))
     return found
 
@@ -75,7 +75,7 @@ def _problem(entry: Any) -> str:
         int(entry[0])
     except (TypeError, ValueError, OverflowError):
         return "the time must be nanoseconds since the epoch"
-    return "" if entry[1] is not None else "the line must be a text"
+    return "" if entry[1] is not None else "the line must be a string"
 
 
 def _line(labels: dict[str, Any], entry: Any) -> bytes:
@@ -104,7 +104,7 @@ def _text(value: Any) -> str | None:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """Exactly 204 for what is stored; lines that are refused cannot be named there."""
+    """Exactly 204 for stored lines; the protocol cannot name refused lines."""
     if outcome.is_receipt and not outcome.all_refused:
         return ClientAnswer(204)
     message = outcome.message or refused_text(outcome)
@@ -122,10 +122,10 @@ LOKI: Final = Family(
     read,
     answer,
     Guide(
-        "python-logging-loki 0.3, pino-loki 2, winston-loki 6; "
-        "Promtail and Grafana Alloy by their documentation",
-        "user name of HTTP Basic, or `Authorization: Bearer`; `X-Scope-OrgID` is no key",
-        "none: lines have no numbers",
+        "python-logging-loki 0.3, pino-loki 2, winston-loki 6; Promtail and Grafana Alloy according to "
+        "their documentation",
+        "user name of HTTP Basic, or `Authorization: Bearer`; `X-Scope-OrgID` is not used as a key",
+        "none: lines have no ids",
         'loki.write "sink" {\n'
         "  endpoint {\n"
         '    url = "https://sink.example.com/loki/api/v1/push"\n'

@@ -88,7 +88,7 @@ def _profile(message: Members, type_name: str) -> bytes:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 and status 1 for what is stored; status 0 and the reason for what is not."""
+    """200 and status 1 if everything is stored; status 0 and the reason if not."""
     if outcome.is_receipt and not outcome.all_refused:
         content: dict[str, object] = {"status": 1, "error": None}
         if request.path.startswith("/import"):

@@ -1,4 +1,4 @@
-"""What an OpenTelemetry log record becomes, whichever way it was encoded."""
+"""Turns OpenTelemetry log records, in either encoding, into rows."""
 
 from typing import Any, Final
 
@@ -13,13 +13,13 @@ _LEVELS: Final = (
     "info",
     *(name for name in ("trace", "debug", "info", "warning", "error", "critical") for _ in range(4)),
 )
-"""By severity number; 0 is none."""
+"""By severity number; 0 means unspecified."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class OtlpScope(msgspec.Struct, frozen=True):
-    """What the records of one scope have in common. resource, scope: JSON objects for the payload."""
+    """The common fields of the records of one scope. resource, scope: JSON objects for the payload."""
 
     resource: Raw | None
     scope: Raw | None

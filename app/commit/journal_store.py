@@ -1,4 +1,4 @@
-"""The journal of this process as a store: append, sync, remember batch ids, hand over to the writer."""
+"""The journal of this process as a store: append, sync, remember batch ids, pass on to the writer."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class AppendResult(Protocol):
 
 
 class AppendingJournal(Protocol):
-    """Where a group becomes durable: `append` returns when it is."""
+    """The journal, in which a group becomes durable: `append` returns when it is."""
 
     def append(self, payloads: Sequence[Sequence[bytes | pa.Buffer]]) -> AppendResult: ...
     def mark(self) -> None: ...
@@ -43,7 +43,7 @@ class RowWriter(Protocol):
 
 
 class SettlingGroup(Protocol):
-    """A group whose batch ids can be judged. accepted: rows by workspace and kind, once they were."""
+    """A group whose batch ids can be judged. accepted: rows by workspace and kind, after that."""
 
     @property
     def accepted(self) -> "Counter[tuple[int, Kind]]": ...
@@ -51,11 +51,10 @@ class SettlingGroup(Protocol):
 
 
 class JournalStore:
-    """Durable when `journal.append` has returned; rows are handed to the writer after that.
-
-    max_delay_s: how long a group is held back while the writer is behind. So clients that wait for their
-    answers come at the writer's pace; what comes faster than that waits in the journal.
-    watch: is shown rows that are durable, and must not block.
+    """Durable when `journal.append` has returned; rows are passed to the writer after that. max_delay_s: how
+    long a group is delayed while the writer is behind. So clients that wait for their answers are slowed to
+    the writer's pace; rows that arrive faster wait in the journal. watch: called with rows once they are
+    durable; must not block.
     """
 
     stores_at_once: Final = 1
@@ -83,7 +82,7 @@ class JournalStore:
         self._writer.wait_for_room(self._max_delay_s)
 
     def idle(self) -> None:
-        """A mark frame vouches for the last group."""
+        """Writes a mark frame, which confirms the last group."""
         self._journal.mark()
 
     def store(self, group: SettlingGroup) -> float:

@@ -60,7 +60,7 @@ def losses_of(losses: Sequence[Loss], path: Path) -> dict[int, Loss]:
 def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
     """Read everything and change nothing; bounded memory.
 
-    known_lsn: an LSN that somebody has seen; a journal that ends before it has lost something.
+    known_lsn: an LSN known from elsewhere; a journal that ends before it has lost something.
     """
     damages: list[Damage] = []
     listed = list_segments(fs, directory)
@@ -76,7 +76,7 @@ def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
         read, reason = None, str(error)
     if reason:
         newest = listed[-1][0] if listed else 0
-        reason += "; whether segments before or after those present are lost cannot be told"
+        reason += "; it cannot be told whether segments before or after the present ones are lost"
         damages.append(_unreadable(state_path(directory), reason, newest))
     state = read if read is not None else _state_from(listed) if reason else JournalState()
     found = Inspection(state, read is None and not reason, [], [], [], losses, damages)
@@ -85,7 +85,7 @@ def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
     chain = _chain(_in_use(candidates, found), found)
     _scan_chain(fs, directory, chain, found)
     if found.last_lsn < known_lsn:
-        reason = "the journal ends before an LSN that is known"
+        reason = "the journal ends before an LSN that is known to have existed"
         damages.append(Damage(directory, 0, 0, found.last_lsn + 1, known_lsn, reason))
     return found
 
@@ -117,7 +117,9 @@ def _in_use(candidates: list[_Candidate], found: Inspection) -> list[_Candidate]
         elif head is not None and head.lsn != candidate.first_lsn:
             found.damages.append(_misplaced(candidate, "is a copy of another segment"))
         elif newer and head is None:
-            found.damages.append(_misplaced(candidate, "is newer than the state file says, and unreadable"))
+            found.damages.append(
+                _misplaced(candidate, "is newer than the state file says, and is unreadable")
+            )
         else:
             used.append(candidate)
     if used and used[-1].first_lsn > found.state.newest_lsn:

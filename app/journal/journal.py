@@ -129,7 +129,8 @@ class Journal:
         When this returns under `acknowledge = "fsync"`, all of them are on stable storage of this node, and
         every later `read` yields them until they are trimmed, across kills and power cuts.
         Raises FrameTooLarge and JournalFull with nothing appended (both may be tried again, the second when
-        there is room), and JournalFailed, now and for ever, when it is unknown what has reached the disk.
+        there is room), and JournalFailed, for this and every later call, when it is unknown what has reached
+        the disk.
         """
         lengths = [payload_bytes(payload) for payload in payloads]
         if not lengths or max(lengths) > self._policy.max_frame_bytes:
@@ -247,7 +248,8 @@ class Journal:
                 self._roll()
 
     def close(self) -> None:
-        """Cover the last append, note in `state` where the journal ends, close the file. Harmless twice."""
+        """Cover the last append, record in `state` where the journal ends, and close the file. May be called
+        twice."""
         with self._lock:
             if self._failure is not None:
                 return
@@ -329,7 +331,9 @@ class Journal:
                 self._guard(self._writer.cut_back)
             except OSError as second:
                 raise self._fail(second) from second
-            raise JournalFull(f"no space in {self._directory}; free some, or wait for a flush") from error
+            raise JournalFull(
+                f"no space in {self._directory}; free some space, or wait for a flush"
+            ) from error
         self._last_lsn = last_lsn
         return written
 
@@ -349,8 +353,10 @@ class Journal:
 
     def _fail(self, error: Exception) -> JournalFailed:
         self._failure = str(error)
-        return JournalFailed(f"the journal in {self._directory} takes nothing more: {error}")
+        return JournalFailed(f"the journal in {self._directory} does not accept any more frames: {error}")
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise JournalFailed(f"the journal in {self._directory} takes nothing more: {self._failure}")
+            raise JournalFailed(
+                f"the journal in {self._directory} does not accept any more frames: {self._failure}"
+            )

@@ -7,7 +7,7 @@ import msgspec
 from app.journal.frame import FRAME_BYTES_MAX
 
 RESERVED_LSNS_PER_START: Final = 1 << 40
-"""LSNs that one process life may use in memory mode, where frames leave no trace on disk."""
+"""LSNs that one run of the process may use in memory mode, where frames leave no trace on disk."""
 
 
 class JournalPolicy(msgspec.Struct, frozen=True):

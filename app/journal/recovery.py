@@ -16,7 +16,7 @@ class JournalRecovery(msgspec.Struct, frozen=True):
     """What a start has found.
 
     torn_bytes: dropped behind the last good frame; never acknowledged. torn_copy: where they were copied.
-    lost_lsns: first and last LSN that somebody had seen and that a journal without syncs did not keep.
+    lost_lsns: first and last LSN that was known elsewhere but that a journal without syncs did not keep.
     """
 
     segments: int

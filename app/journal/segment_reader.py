@@ -95,7 +95,7 @@ def read_entries(
 ) -> Iterator[JournalEntry]:
     """The entries of a segment above `after_lsn`, skipping what a repair gave up (losses by start offset).
 
-    Raises JournalDamaged where a frame cannot be read that recovery or `append` had found good.
+    Raises JournalDamaged if a frame cannot be read that was valid for recovery or `append`.
     """
     reader = SegmentReader(fs, segment.path)
     offset, lsn = 0, segment.first_lsn
@@ -105,7 +105,7 @@ def read_entries(
             continue
         frame = reader.frame_at(offset, segment.salt, segment.end)
         if frame is None or frame.header.lsn != lsn:
-            reason = "a frame that was good cannot be read any more"
+            reason = "a frame that was valid cannot be read any more"
             raise JournalDamaged([Damage(segment.path, offset, segment.end, lsn, segment.last_lsn, reason)])
         if frame.header.type == FrameType.ENTRY and lsn > after_lsn:
             yield JournalEntry(lsn, frame.payload)

@@ -1,4 +1,4 @@
-"""The state file: the little that segments cannot say about themselves."""
+"""The state file: the information that segments themselves cannot contain."""
 
 import struct
 from pathlib import Path

@@ -26,7 +26,8 @@ def require_client() -> None:
         import confluent_kafka  # noqa: F401
     except ImportError as error:
         raise KafkaMisconfigured(
-            "journal.type = \"kafka\" needs a client that is not installed: pip install 'parquet-sink[kafka]'"
+            'journal.type = "kafka" needs a client that is not installed: run pip install '
+            "'parquet-sink[kafka]'"
         ) from error
 
 

@@ -20,14 +20,14 @@ RETRY_AFTER_S: Final = 5
 
 
 class _Command(msgspec.Struct, eq=False):
-    """workspace_id: whose rows; None for all."""
+    """workspace_id: the workspace whose rows are flushed; None for all."""
 
     future: "Future[FlushResult]"
     workspace_id: int | None
 
 
 class Flusher:
-    """One thread; commands that come while it waits make the next round together."""
+    """One thread; commands that arrive while it waits are handled together in the next round."""
 
     def __init__(
         self, sender: RecordSender, published: PublishedPartitions, topic: Topic, timeout_s: float
@@ -97,7 +97,7 @@ class Flusher:
             while self._published.to(partition, stale_s=0) <= offset:
                 if time.monotonic() > deadline or self._stop.wait(POLL_S):
                     raise Overloaded(
-                        "The writers have not published all rows yet, and go on; /status shows their lag.",
+                        "The writers have not published all rows yet and continue; /status shows their lag.",
                         retry_after_s=RETRY_AFTER_S,
                         code="flush_timeout",
                     )

@@ -1,4 +1,4 @@
-"""Which topic's rows a place holds: written once, and compared at each start.
+"""The topic that a destination belongs to: written once, and compared at each start.
 
 File names carry the Kafka partition and the entry's number. Another topic would count from the beginning
 again, find its names taken, and lose its rows.
@@ -27,6 +27,6 @@ def claim(place: SharedPlace, topic: str, identity: str) -> None:
     found = msgspec.json.decode(place.read(PATH), type=TopicIdentity)
     if found != wanted:
         raise KafkaMisconfigured(
-            f"the files' place belongs to topic {found.topic} (id {found.identity}), not to {topic} "
-            f"(id {identity}); each topic needs a path of its own"
+            f"the destination of the files belongs to topic {found.topic} (id {found.identity}), not to "
+            f"{topic} (id {identity}); each topic needs a path of its own"
         )

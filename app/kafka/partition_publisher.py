@@ -29,11 +29,11 @@ ReadRange = Callable[[int, int], Iterable[Record]]
 """All records from an offset up to (not including) another one. Raises OSError, RecordsLost."""
 
 OPEN_PARTITIONS_MAX: Final = 512
-"""An entry is made when its rows go into so many files."""
+"""An entry is written when its rows go into this many files."""
 
 
 class RecordsLost(Exception):
-    """Kafka does not have records any more that are not in files, or has another topic under this name."""
+    """Kafka has lost records that are not in files yet, or has another topic by this name."""
 
 
 class _Commit(msgspec.Struct):
@@ -115,8 +115,8 @@ class PartitionPublisher:
         state = self._log.load()
         if state.to > high:
             raise RecordsLost(
-                f"{self._log.directory} is published up to offset {state.to}, and Kafka ends at {high}: the "
-                "topic was made anew, or has lost records; use a new topic and a new path"
+                f"{self._log.directory} is published up to offset {state.to}, but Kafka ends at {high}: the "
+                "topic was recreated or has lost records; use a new topic and a new path"
             )
         if state.last is not None:
             self._finish(state.last, read)
@@ -142,7 +142,9 @@ class PartitionPublisher:
         encoded = self._encoded(entry.number)
         found = {path for path, _ in encoded.placements}
         if found != set(entry.paths):
-            raise RecordsLost(f"{self._log.directory}: the records of entry {entry.number} make other files")
+            raise RecordsLost(
+                f"{self._log.directory}: the records of entry {entry.number} produce different files"
+            )
         self._place.create_all(encoded.placements)
 
     def _note_loss(self, low: int, accept_loss: bool) -> None:
@@ -153,8 +155,8 @@ class PartitionPublisher:
         )
         if not accept_loss:
             raise RecordsLost(
-                f"{message}: their rows are lost. Lengthen the topic's retention; to go on without them, set "
-                "journal.accept_loss"
+                f"{message}: their rows are lost. Increase the topic's retention; to continue without them, "
+                "set journal.accept_loss"
             )
         entry = PublicationEntry(
             number=self.state.number + 1, writer=self._writer, start=self.state.to, to=low, lost=lost
@@ -272,8 +274,8 @@ class PartitionPublisher:
         if encoded.foreign:
             first = encoded.foreign[0]
             log.error(
-                "%d records of %s are not this service's and are kept in its quarantine; the first has "
-                "offset %d: %s",
+                "%d records of %s were not written by this service and are kept in its quarantine; the "
+                "first has offset %d: %s",
                 len(encoded.foreign),
                 self._log.directory,
                 first.offset,

@@ -22,7 +22,7 @@ READ_S: Final = 0.1
 RETRY_S_MIN: Final = 0.2
 RETRY_S_MAX: Final = 10.0
 RETRY_ALONE_S: Final = 10.0
-"""Between two looks at a partition that stands still."""
+"""The interval at which a stopped partition is tried again."""
 
 
 class PartitionThread:
@@ -117,7 +117,7 @@ class PartitionThread:
                 self._turn(reader)
                 self.problem, pause_s = None, RETRY_S_MIN
             except PartitionLost as error:
-                log.warning("partition %d: %s; reading on behind it", self.partition, error)
+                log.warning("partition %d: %s; continuing behind it", self.partition, error)
                 self._pipeline = None
             except SyncFailed:
                 raise
@@ -130,11 +130,11 @@ class PartitionThread:
                 self._stop_alone(error)
 
     def _stop_alone(self, error: Exception) -> None:
-        """What no retry mends stops this partition; the others go on. It is looked at again from time to
-        time, in case somebody has mended it."""
+        """An error that retrying cannot fix stops this partition; the others continue. It is tried again from
+        time to time, in case the cause has been fixed."""
         said = str(error) or type(error).__name__
         if self._said != said:
-            log.error("partition %d is not published any more; the others are: %s", self.partition, said)
+            log.error("partition %d is no longer published, the others are: %s", self.partition, said)
         self.problem = self._said = said
         self._observer.partition_failed()
         self._pipeline = None
@@ -145,7 +145,7 @@ class PartitionThread:
         if not isinstance(error, KafkaUnavailable):
             self._observer.write_error()
         if self.problem is None:
-            log.warning("partition %d cannot be published, and is tried again: %s", self.partition, error)
+            log.warning("partition %d cannot be published and is retried: %s", self.partition, error)
         self.problem = str(error)
 
     def _ended(self) -> bool:
@@ -189,5 +189,5 @@ class PartitionThread:
         pipeline.open(reader.read_range, low, high, accept_loss=self._policy.accept_loss)
         reader.seek(pipeline.position)
         self._pipeline = pipeline
-        log.info("partition %d is published from offset %d on", self.partition, pipeline.position)
+        log.info("partition %d is published from offset %d onwards", self.partition, pipeline.position)
         return pipeline

@@ -4,8 +4,8 @@
     _commits/{topic}-{p}/checkpoints/{n}.json   stands for the entries up to n, which may be gone
     _commits/{topic}-{p}/windows/{n}.msgpack    the batch ids remembered then
 
-Whoever creates entry n has published it. An entry may be removed once a checkpoint stands for it, so a writer
-that has slept through that could create it again: therefore, after creating entry n, it looks whether a
+The writer that creates entry n has published it. An entry may be removed once a checkpoint covers it, so a
+writer that was asleep meanwhile could create it again: therefore, after creating entry n, it checks whether a
 checkpoint for n or more exists. The checkpoint was there before the entry was removed, so it will be seen.
 """
 
@@ -20,7 +20,7 @@ from app.kafka.shared_place import COMMITS, SharedPlace
 
 CHECKPOINT_ENTRIES: Final = 100
 LOADS_MAX: Final = 10
-"""Entries may be removed while the log is read; then it is read again."""
+"""How often the log is read again if entries are removed while it is read."""
 
 _NAME: Final = re.compile(r"(|checkpoints/|windows/)(\d{20})\.(?:json|msgpack)")
 
@@ -30,7 +30,7 @@ class PartitionLost(Exception):
 
 
 class PublicationLogDamaged(Exception):
-    """The log has a gap, or cannot be read. Nothing is published until an operator has looked at it."""
+    """The log has a gap, or cannot be read. Nothing is published until an operator has examined it."""
 
 
 class Names(NamedTuple):
@@ -96,7 +96,7 @@ class PublicationLog:
             if number <= state.checkpoint:
                 continue
             if number != state.number + 1:
-                raise PublicationLogDamaged(f"{self.directory} has no entry {state.number + 1}")
+                raise PublicationLogDamaged(f"{self.directory}: entry {state.number + 1} is missing")
             entry = read_entry(self._place, self.directory, number)
             note(state, entry)
         return state
@@ -107,10 +107,10 @@ class PublicationLog:
         `state` is not changed.
         """
         if not self._place.create(_entry(self.directory, entry.number), msgspec.json.encode(entry)):
-            raise PartitionLost(f"{self.directory}: another writer has made entry {entry.number}")
+            raise PartitionLost(f"{self.directory}: another writer has written entry {entry.number}")
         checkpoints = self._place.names(f"{self.directory}/checkpoints")
         if any(int(name.removesuffix(".json")) >= entry.number for name in checkpoints):
-            raise PartitionLost(f"{self.directory}: entry {entry.number} belongs to the past")
+            raise PartitionLost(f"{self.directory}: entry {entry.number} is already covered by a checkpoint")
 
     def compact(self, state: LogState) -> None:
         """Make a checkpoint when there are enough entries, and remove what it stands for. Raises OSError.

@@ -1,4 +1,4 @@
-"""What is published, as the publication logs tell it: read by whoever lists files or waits for them."""
+"""The published files according to the publication logs, for listing files or waiting for them."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from app.kinds import Kind
 from app.parquet.data_file import DataFile, QuarantinedRows
 
 STALE_S: Final = 1.0
-"""A listing is at most so much older than the logs."""
+"""How much older than the logs a listing may be."""
 
 READS_MAX: Final = 10
 

@@ -1,4 +1,4 @@
-"""Batches of a source: where one begins depends on its content alone, so a second run makes the same ones."""
+"""Batches of a source: their boundaries depend only on the content, so a second run makes the same ones."""
 
 import csv
 import zlib
@@ -22,7 +22,7 @@ from app.load.sources import (
 )
 
 SAMPLE_LINES: Final = 100
-"""Elements of a JSON array that are looked at for which keys there are; of JSON Lines, the first bytes."""
+"""Elements of a JSON array that are inspected to find its keys; for JSON Lines, the first bytes."""
 
 LINE_BYTES_MAX: Final = 64 << 20
 
@@ -30,7 +30,7 @@ Rejected = Callable[[RefusedRow], None]
 
 
 class Wishes:
-    """What the command line says about the rows of all sources."""
+    """The options of the command line for the rows of all sources."""
 
     def __init__(
         self,
@@ -48,7 +48,8 @@ class Wishes:
 
 
 def batches(source: LoadSource, wishes: Wishes, policy: LoadPolicy, rejected: Rejected) -> Iterator[Batch]:
-    """In the order of the source. rejected: is told of rows that cannot even be sent. Raises CannotLoad."""
+    """The batches, in the order of the source. rejected: called with rows that cannot even be sent. Raises
+    CannotLoad."""
     opened = source.open()
     try:
         if opened.format == "ndjson":
@@ -62,7 +63,8 @@ def batches(source: LoadSource, wishes: Wishes, policy: LoadPolicy, rejected: Re
             yield batch
     except UnicodeDecodeError as error:
         raise CannotLoad(
-            f"{source.label}: not {wishes.encoding} ({error.reason}); say which it is with --encoding latin-1"
+            f"{source.label}: not {wishes.encoding} ({error.reason}); name the encoding, for example with "
+            "--encoding latin-1"
         ) from None
     except (csv.Error, zlib.error, EOFError, OSError, ValueError, CannotLoad) as error:
         text = str(error)
@@ -70,7 +72,7 @@ def batches(source: LoadSource, wishes: Wishes, policy: LoadPolicy, rejected: Re
 
 
 class _BatchUnderWay:
-    """Lines until they are a batch. An empty line stands for a row that is not sent."""
+    """Collects lines into a batch. An empty line stands for a row that is not sent."""
 
     def __init__(self, source: LoadSource, policy: LoadPolicy) -> None:
         self._source = source
@@ -81,7 +83,7 @@ class _BatchUnderWay:
         self._read = 0
 
     def add(self, number: int, line: bytes) -> Batch | None:
-        """A batch of what came before, where it is full with this line."""
+        """The batch of the previous lines, if this line does not fit any more."""
         full = None
         beyond = self._bytes + len(line) > self._policy.batch_bytes
         if self._lines and (beyond or len(self._lines) >= self._policy.batch_rows):
@@ -136,7 +138,7 @@ def _of_csv(opened: OpenedSource, source: LoadSource, wishes: Wishes, rejected: 
             row = {name: value for name, value in fields if value is not None}
             yield _written(mapping, row, source, number, rejected)
         elif record:
-            reason = f"it has {len(record)} fields, and the first line names {len(names)} columns"
+            reason = f"it has {len(record)} fields, but the first line names {len(names)} columns"
             rejected(RefusedRow(source.label, number, reason, ",".join(record).encode()))
             yield b""
         else:
@@ -146,7 +148,7 @@ def _of_csv(opened: OpenedSource, source: LoadSource, wishes: Wishes, rejected: 
 def _of_json_lines(
     opened: OpenedSource, source: LoadSource, wishes: Wishes, policy: LoadPolicy, rejected: Rejected
 ) -> Iterator[Batch]:
-    """As they stand in the file, where nothing is to be changed."""
+    """The lines as they are in the file, if nothing needs to be changed."""
     sample = opened.head.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     mapping = _mapping(wishes, source, _keys(sample), is_table=False)
     first, read = 1, 0
@@ -164,7 +166,7 @@ def _of_json_lines(
 
 
 def _blocks(stream: IO[bytes], policy: LoadPolicy) -> Iterator[tuple[bytes, int]]:
-    """Whole lines, each block within the limits unless one line alone is longer; and their number."""
+    """Complete lines, each block within the limits unless a single line is longer; and their number."""
     rest = b""
     while True:
         missing = policy.batch_bytes - len(rest)
@@ -214,7 +216,8 @@ def _mapping(wishes: Wishes, source: LoadSource, columns: Sequence[str], *, is_t
 
 
 def _changed(line: bytes, mapping: RowMapping, source: LoadSource, number: int, rejected: Rejected) -> bytes:
-    """A line of JSON with other keys. What is no object goes as it is: the service says what is wrong."""
+    """A line of JSON with renamed keys. Lines that are not objects are sent unchanged: the service reports
+    the error."""
     if mapping.changes_nothing or not line.strip():
         return line
     try:

@@ -1,4 +1,4 @@
-"""A load: sources in, batches out over several connections, and what became of every row."""
+"""A load: reads sources, sends batches over several connections, and tracks the outcome of every row."""
 
 import queue
 import threading
@@ -15,10 +15,10 @@ from app.load.sources import LoadSource
 from app.load.tally import LoadTally
 
 TICK_S: Final = 0.1
-"""How often progress is told."""
+"""How often progress is reported."""
 
 END_S: Final = 5.0
-"""After an interruption: for the answers that are under way."""
+"""How long to wait for outstanding answers after an interruption."""
 
 
 class Loader:
@@ -73,7 +73,7 @@ class Loader:
             raise self._failures[0]
 
     def _threads_join(self, seconds: float) -> None:
-        """Waits so long at most for all of them."""
+        """Waits for all of them, up to a time limit."""
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0))

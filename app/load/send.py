@@ -1,4 +1,4 @@
-"""Sending one batch until it has an answer that counts."""
+"""Sends a batch until it gets a final answer."""
 
 import hashlib
 import threading
@@ -20,15 +20,15 @@ PAUSE_MAX_S: Final = 10.0
 
 AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504, 507})
 
-NOT_NAMED: Final = "refused without a reason, since the service names only the first of a batch"
+NOT_NAMED: Final = "refused; the service gives reasons only for the first refused rows of a batch"
 
 
 class LoadStopped(Exception):
-    """The load is to end."""
+    """The load should stop."""
 
 
 class BatchSender:
-    """Sends batches over one connection. stop: set when the load is to end."""
+    """Sends batches over one connection. stop: set when the load should stop."""
 
     def __init__(
         self, connection: Connection, kind: Kind, policy: LoadPolicy, tally: LoadTally, stop: threading.Event
@@ -101,16 +101,17 @@ class BatchSender:
 
 
 def batch_id(batch: Batch) -> str:
-    """The same for the same rows at the same place of the same file."""
+    """The batch id: the same for the same rows at the same position of the same file."""
     digest = hashlib.blake2b(f"{batch.identity}\0{batch.first}\0".encode(), digest_size=16)
     digest.update(batch.body)
     return digest.hexdigest()
 
 
 def _all_named(batch: Batch, kind: Kind, named: dict[int, str], rejected: int) -> dict[int, str]:
-    """The service names the first refused rows; its own decoder, asked here, names all of them.
+    """The service names only the first refused rows; its decoder, run here, names all of them.
 
-    Unless it is configured otherwise, and finds others: then what it named stands.
+    If the service is configured differently, so that the results disagree, the rows named by the service are
+    used.
     """
     submission = Submission(
         WireFormat.JSON, kind, batch.body, bytes(ID_BYTES), 0, bytes(16), time.time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""What has become of the rows of a load, so far. May be used from any thread."""
+"""The outcome of a load's rows so far. May be used from any thread."""
 
 import re
 import threading
@@ -11,7 +11,7 @@ import orjson
 from app.load.policy import RefusedRow
 
 REASONS_MAX: Final = 50
-"""Kinds of reasons that are kept apart; more are counted together."""
+"""Reasons that are counted separately; further ones are counted together."""
 
 OTHER: Final = "other reasons"
 

@@ -17,7 +17,7 @@ class FileState(StrEnum):
 
 
 class FinalForm(msgspec.Struct, frozen=True, kw_only=True):
-    """That a file was laid again, once, and what it has of its time before.
+    """The record of a file's compaction, and of its old bytes.
 
     laid_ms: when, ms since the epoch. dead: ranges of its bytes, in their order, from the first one up to and
     not including the second, that its footer does not name any more. given_back: whether the file system

@@ -1,4 +1,4 @@
-"""What a data file says of itself: its footer's key-value metadata, written with every version."""
+"""The key-value metadata in a data file's footer, written with every version."""
 
 from collections.abc import Mapping
 

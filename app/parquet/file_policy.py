@@ -8,7 +8,7 @@ from app.parquet.layout import Layout
 from app.parquet.location import Folders
 
 LEFTOVER_SHARE: Final = 10
-"""A file with less room than this fraction of the largest size is full."""
+"""A file with less room than this fraction of the maximum size is full."""
 
 
 class FilePolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ _FOOTER_TAIL_BYTES: Final = 8  # length of the footer, magic
 
 ROOM_FACTOR: Final = 2
 ROOM_BYTES: Final = 32 << 20
-"""Address space for the encoder: so many times what the rows take, and so many bytes more."""
+"""Address space for the encoder: a multiple of the rows' size, plus a fixed number of bytes."""
 
 
 class RowGroup(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What became of rows before this start, as the manifest has it."""
+"""The account of rows before this start, from the manifest."""
 
 from app.kinds import Kind
 from app.publish.intake import RowNumbers

@@ -1,4 +1,4 @@
-"""The manifest of a service that runs or stands still, for whoever only reads."""
+"""The manifest of a running or stopped service, for readers."""
 
 import contextlib
 from pathlib import Path

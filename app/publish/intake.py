@@ -1,4 +1,4 @@
-"""What other threads hand to the writer: rows and flush commands, in one order."""
+"""The writer's queue: rows and flush commands from other threads, in one order."""
 
 import threading
 from collections import deque
@@ -19,7 +19,7 @@ from app.publish.buffer import PartitionRows
 from app.publish.stage import StagedFlush
 
 WAKE_BYTES: Final = 8 << 20
-"""Rows wait for the writer's next tick until there are so many bytes of them."""
+"""Rows wait for the writer's next tick until they have this many bytes."""
 
 
 class FlushResult(msgspec.Struct, frozen=True):
@@ -34,7 +34,8 @@ class WriterStopped(Exception):
 
 
 class NotPublished(Exception):
-    """Some of the rows are not in files yet, and why. They are in the journal, and are tried again."""
+    """Some of the rows are not in files yet, with the reason. They are in the journal, and publishing is
+    retried."""
 
 
 class RowNumbers(msgspec.Struct):
@@ -193,7 +194,7 @@ class Intake:
             self.rows += sum(rows.num_rows for _, rows in divided)
 
     def wait_for_room(self, seconds: float) -> None:
-        """Until the writer has taken in most of what is queued, at most so long."""
+        """Wait until the writer has taken most of the queue, up to a time limit."""
         limit = self._memory_bytes
         if limit is not None:
             with self._room:
@@ -216,7 +217,7 @@ class Intake:
         self._ready.notify()
 
     def wait(self, seconds: float) -> None:
-        """Until somebody wakes the writer, at most so long."""
+        """Wait until the writer is woken, up to a time limit."""
         with self._ready:
             self._ready.wait_for(lambda: self._woken, seconds)
             self._woken = False
@@ -286,7 +287,7 @@ class Intake:
             self._waiting = waiting
 
     def account(self) -> dict[tuple[int, Kind], RowNumbers]:
-        """What became of every row, by workspace and kind, at one moment."""
+        """The account of all rows, by workspace and kind, at one moment."""
         with self._lock:
             accounts = {key: copy(account) for key, account in self._accounts.items()}
             for item in self._queue:
@@ -306,7 +307,7 @@ class Intake:
             return next((item.put_ms for item in items), None)
 
     def close(self, reason: BaseException) -> list[FlushCommand]:
-        """Refuse further commands with this reason; return those that nobody has looked at."""
+        """Refuse further commands with this reason; return those that were not started."""
         with self._ready:
             self._closed = reason
             return [item for item in self._queue if isinstance(item, FlushCommand)]

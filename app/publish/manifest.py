@@ -1,9 +1,9 @@
 """The list of published files: an append-only log of commits whose last complete record is the truth.
 
 First a line that names the format. Then a line for each commit: CRC-32 of the rest (8 hex digits), space, the
-commit as JSON. A record that a crash tore is the last one and is cut off; a bad record with good ones behind
-it is damage, and refuses the start. When the log is much longer than what it says, it is rewritten through a
-temporary file.
+commit as JSON. A record torn by a crash is the last one and is cut off; a bad record followed by good ones is
+damage, and refuses the start. When the log is much longer than its contents require, it is rewritten through
+a temporary file.
 """
 
 import re
@@ -98,7 +98,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: bytes, path: Path) -> "Manifest":
-        """What a log says, for whoever only reads it. Raises ManifestDamaged."""
+        """The contents of a log, for readers. Raises ManifestDamaged."""
         manifest = cls(DurableFS(), path)
         manifest._replay(data)
         return manifest
@@ -227,7 +227,7 @@ class Manifest:
         """Make a commit durable and visible: from here on its rows are published.
 
         Raises OSError when the record could not be written; then nothing has changed, and the same commit may
-        be appended again. Raises SyncFailed when nobody can know.
+        be appended again. Raises SyncFailed when it is unknown whether it is durable.
         """
         log = self._log
         if log is None:

@@ -1,7 +1,8 @@
-"""A data tree belongs to one journal: else two services write the same files, or rows stay behind.
+"""A data tree belongs to one journal: otherwise two services could write the same files, or rows could be
+left behind.
 
-The journal has an identity of its own, in its directory; the tree says which journal it belongs to, one for
-each node id, where no engine reads it. It is locked while the service runs.
+The journal has an identity of its own, in its directory; the tree records which journal it belongs to, one
+for each node id, in a place that engines do not read. It is locked while the service runs.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})
 
 
 class TreeRefused(Exception):
-    """Going on could lose or double rows. The message says what to do."""
+    """Continuing could lose or duplicate rows. The message says what to do."""
 
 
 class TreeOwner(msgspec.Struct, frozen=True):
@@ -126,7 +127,10 @@ class LocalTree:
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-            log.warning("%s knows no locks: a second service on it is found by its journal alone", self._root)
+            log.warning(
+                "%s does not support locks: a second service on it is detected only by its journal",
+                self._root,
+            )
             return None
 
 
@@ -156,8 +160,8 @@ def take_tree(
         lock = tree.lock_owner(node)
     except LockHeld:
         raise TreeRefused(
-            f"another service that runs now writes to {tree.name}; stop it, or give this one a "
-            "server.node_id or a sinks path of its own"
+            f"another running service writes to {tree.name}; stop it, or give this one a server.node_id or "
+            "a sink path of its own"
         ) from None
     if known.tree != tree.name:
         known = msgspec.structs.replace(known, tree=tree.name)
@@ -186,7 +190,7 @@ def adopt_tree(
         try:
             lock = tree.lock_owner(node)
         except LockHeld:
-            raise TreeRefused(f"a service that runs now writes to {tree.name}; stop it first") from None
+            raise TreeRefused(f"a running service writes to {tree.name}; stop it first") from None
         if lock is not None:
             lock.release()
     known = read_identity(fs, paths)
@@ -226,9 +230,9 @@ def _refuse_left_behind(fs: DurableFS, known: JournalIdentity | None, tree: Tree
     owner = _owner(before, node)
     if owner is not None and owner.journal == known.journal:
         raise TreeRefused(
-            f"this journal's files are in {known.tree}, and the configuration says {tree.name}: move that "
-            f"directory there, with its hidden files, or set the sink's path back; to begin anew in "
-            f"{tree.name} and leave the old files where they are: parquet-sink adopt"
+            f"this journal's files are in {known.tree}, but the configuration says {tree.name}: move that "
+            "directory there, including hidden files, or change the sink's path back; to start over in "
+            f"{tree.name} and leave the old files where they are, run parquet-sink adopt"
         )
 
 
@@ -236,7 +240,7 @@ def _owned_by_another(tree: Tree, owner: TreeOwner, node: str | None) -> str:
     mine = "" if node is None else f" (node {node})"
     return (
         f"the files in {tree.name}{mine} belong to the journal in {owner.path} on {owner.host}, and this is "
-        "another one. Set journal.path to that journal; or give this service a server.node_id or a sink path "
-        "of its own; or, if that journal is gone for good, have this one take the files over: "
+        "a different journal. Set journal.path to that journal; or give this service a server.node_id or a "
+        "sink path of its own; or, if that journal is lost, make this one the owner of the files: run "
         "parquet-sink adopt"
     )

@@ -1,4 +1,4 @@
-"""Partitions whose time has passed: their files are declared final, laid again, and removed when too old."""
+"""Partitions whose time has passed: their files are declared final, compacted, and removed when too old."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""Commits: the rows of some partitions, staged and published together, tried again when the disk fails."""
+"""Stages and publishes the rows of some partitions together, and retries when the disk fails."""
 
 import errno
 import logging
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 CONCERNS_ALL: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 )
-"""What fails for one partition for these reasons fails for each."""
+"""Errors that would affect every partition, not only one."""
 
 
 class PublishedRows(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class PublishedRows(msgspec.Struct, frozen=True):
 
 
 class _Pending(msgspec.Struct, frozen=True):
-    """A commit whose files are staged and that is not through yet."""
+    """A publish whose files are staged but that is not finished yet."""
 
     intent: Intent
     flushes: list[PublishedRows]
@@ -49,10 +49,11 @@ class _Pending(msgspec.Struct, frozen=True):
 
 
 class Publisher:
-    """Publishes what it is given, or says that it must be given again. Used by the writer thread alone.
+    """Publishes the rows it is given, or reports that they must be given again. Used only by the writer
+    thread.
 
-    problem: why nothing at all can be published now, None when that is not so. set_aside: partitions that
-    fail alone. clock: ms since the epoch. timer: ms on a clock that is never set.
+    problem: why nothing at all can be published now, None if that is not the case. set_aside: partitions that
+    fail by themselves. clock: ms since the epoch. timer: ms on a clock that is never set.
     """
 
     def __init__(
@@ -234,7 +235,7 @@ class Publisher:
             if partition in flushed:
                 self._failed_alone(partition, error)
             else:  # the version before stays, with the same rows
-                log.warning("a file of %s cannot be replaced, and stays: %s", partition, error)
+                log.warning("a file of %s cannot be replaced and stays as it is: %s", partition, error)
         self._returned += [each.taken for each in pending.flushes if each.taken.partition in errors]
         kept = [each for each in pending.flushes if each.taken.partition not in errors]
         self._pending = _Pending(left, kept, pending.started_s) if left.commit.files or kept else None
@@ -250,11 +251,11 @@ class Publisher:
         self._pause_ms = min(doubled, self._policy.retry_ms_max)
         said = str(error)
         if self._said != said:
-            log.error("nothing can be published now; it is tried again: %s", said)
+            log.error("nothing can be published now; trying again: %s", said)
             self._said = said
         if self._failing_since_ms is None:
             self._failing_since_ms = self._failed_at_ms
-        self.problem = f"publishing failed and is tried again every {self._pause_ms} ms: {said}"
+        self.problem = f"publishing failed and is retried every {self._pause_ms} ms: {said}"
         self._observer.write_error()
 
     def _succeeded(self) -> None:

@@ -1,4 +1,4 @@
-"""When a partition is flushed and how its rows are laid into files. Pure: numbers in, decisions out."""
+"""Decides when partitions are flushed. Pure: numbers in, decisions out."""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -13,7 +13,7 @@ from app.publish.final_policy import FinalPolicy
 from app.publish.retention_rules import RetentionPolicy
 
 AGE_SHARE: Final = 16
-"""A partition may lag by this fraction of its age, so that no byte is copied more often than about that."""
+"""A partition may lag behind by this fraction of its age, which bounds how often a byte is copied."""
 
 
 class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
@@ -41,8 +41,8 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
         final, and later rows of theirs go to a new number.
     placings: how rows are placed, and so how long after its time a partition still gets some.
     retention: how long files are kept.
-    final: how a partition that is over is laid again; None where that is not done.
-    grace_ms: how long old bytes of a file that was laid again stay readable: for queries that began before.
+    final: how files of a partition that is over are compacted; None if they are not. grace_ms: how long old
+    bytes of a compacted file stay readable, for queries that are already running.
     """
 
     rotation: Rotation = Rotation.DAILY

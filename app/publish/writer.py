@@ -180,11 +180,11 @@ class Writer:
         return self._publisher.set_aside.troubles()
 
     def account(self) -> dict[tuple[int, Kind], RowNumbers]:
-        """What became of every row, by workspace and kind."""
+        """The account of all rows, by workspace and kind."""
         return self._intake.account()
 
     def forget(self, command: ForgetCommand) -> None:
-        """Take rows out of published files. Raises ValueError where these never change."""
+        """Remove rows from published files. Raises ValueError if these never change."""
         self._passed.forget(command)
         self._intake.wake()
 
@@ -373,7 +373,7 @@ class Writer:
         return self._buffers.get(partition) is not None
 
     def _trim(self) -> None:
-        """Tell the journal which frames nobody needs any more, once it is on record where their rows are."""
+        """Tell the journal which frames are no longer needed, once the place of their rows is recorded."""
         if not (self._publisher.is_idle or self._publisher.unfinished):
             return
         waiting = [rows.first_lsn for rows in (*self._buffers, *self._publisher.unfinished)]

@@ -1,9 +1,9 @@
-"""The process that answers one question: a Job on standard input, a Head and the answer on standard output.
-Its argument is how far it steps back behind the service (nice).
+"""The process that answers one query: a Job on standard input, a Head and the answer on standard output. Its
+argument is its niceness relative to the service.
 
-It has no key, and no environment but what a store wants; it is told of one workspace's files alone, can write
-no byte to any file, and is the first to go when the machine runs out of memory. It ends when its standard
-input does, so it never outlives who started it.
+It has no keys, and only the environment that an object store needs; it knows only one workspace's files,
+cannot write to any file, and is killed first when the machine runs out of memory. It exits when its standard
+input is closed, so it never outlives its parent.
 """
 
 import contextlib
@@ -19,17 +19,17 @@ import msgspec
 from app.query.policy import AnswerHead, Job
 
 ERROR_CHARACTERS_MAX: Final = 4000
-"""Of a message of DuckDB's, which repeats the question."""
+"""The length to which DuckDB's messages are cut, since they repeat the query."""
 
 BESIDE_BYTES: Final = 1 << 30
-"""Address space for what DuckDB does not count: Arrow's readers, the answer, the interpreter."""
+"""Address space for what DuckDB's limit does not cover: Arrow's readers, the answer, the interpreter."""
 
 SECONDS_BESIDE: Final = 5
-"""Of processor time, above what the time limit allows: whoever started this process stops it before that."""
+"""Processor time allowed on top of the time limit; the parent stops this process before that."""
 
 
 def main() -> int:
-    """Returns the exit code: 0, also where the answer is an error."""
+    """Returns the exit code: 0, even if the answer is an error."""
     os.nice(int(sys.argv[1]))
     _step_back()
     _load()
@@ -53,7 +53,7 @@ def _end_with_starter() -> None:
 
 
 def _load() -> None:
-    """All that a question needs, before there is one: most of the time of a short one is this."""
+    """Loads everything that a query needs in advance, which is most of the time of a short query."""
     import duckdb
     import pyarrow.dataset
 
@@ -110,7 +110,7 @@ def _answer(job: Job) -> tuple[AnswerHead, list[bytes]]:
     except AnswerTooLarge as error:
         return AnswerHead(error=str(error), code="answer_too_large", limit=True), []
     except (MemoryError, duckdb.OutOfMemoryException, pa.ArrowMemoryError):
-        text = f"The question needs more than the {policy.memory_bytes} bytes that query.max_memory allows."
+        text = f"The query needs more than the {policy.memory_bytes} bytes that query.max_memory allows."
         return AnswerHead(error=text, code="query_memory", limit=True), []
     except NotAQuestion as error:
         return AnswerHead(error=str(error), code="not_a_question"), []

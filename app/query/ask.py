@@ -1,4 +1,4 @@
-"""Questions in SQL, answered by DuckDB over a snapshot: `parquet-sink query`."""
+"""SQL queries, answered by DuckDB over a snapshot: `parquet-sink query`."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ TABLE_ROWS_MAX: Final = 100
 
 
 class QueryFailed(Exception):
-    """The question is wrong, or cannot be answered. The message is DuckDB's."""
+    """The query is wrong, or cannot be answered. The message is DuckDB's."""
 
 
 def connect(
@@ -31,12 +31,12 @@ def connect(
 ) -> "DuckDBPyConnection":
     """A connection with the views events, logs and snapshots. Raises CannotAsk without DuckDB.
 
-    store: where the files of the snapshot are, as app.query.data_sets has it; None for a directory.
+    store: the store of the snapshot's files, in the form of app.query.data_sets; None for a directory.
     """
     try:
         import duckdb
     except ImportError:
-        raise CannotAsk("DuckDB is not installed: pip install 'parquet-sink[query]'") from None
+        raise CannotAsk("DuckDB is not installed: run pip install 'parquet-sink[query]'") from None
     connection = duckdb.connect()
     connection.execute(MACROS)
     for kind in Kind:
@@ -69,7 +69,7 @@ def answer(connection: "DuckDBPyConnection", sql: str, form: str, output: Path |
 
 def _write(relation: "DuckDBPyRelation", form: str, output: Path | None) -> None:
     if form in ("parquet", "arrow") and output is None:
-        raise CannotAsk(f"{form} is no text for a terminal: name a file with --output")
+        raise CannotAsk(f"{form} is not text: name a file with --output")
     if form == "parquet":
         relation.write_parquet(str(output))
         return

@@ -1,7 +1,7 @@
-"""The files of a snapshot as what the views are made of.
+"""The files of a snapshot as sources for the views.
 
-A file of one day of receipt has only rows that are looked at. One of several days (a month's) has others,
-too, and its rows are told by their own time of receipt.
+A file of one day of receipt contains only selected rows. A file of several days (a month's) also contains
+others, so its rows are filtered by their own time of receipt.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def register_files(
     promotions: Sequence[Promotion],
     store: Any = None,
 ) -> list[RowSource]:
-    """Files as data sets that DuckDB is handed; all with DATE_COLUMN. store: as data_set has it."""
+    """Files as data sets that are passed to DuckDB; all with DATE_COLUMN. store: as in data_set."""
     selection, names = snapshot.selection, [each.name for each in promotions]
     found = []
     for name, files in zip(("files", "months"), _divided(snapshot.files[kind]), strict=True):
@@ -56,7 +56,7 @@ def register_files(
 
 
 def _divided(files: Sequence[SnapshotFile]) -> tuple[list[SnapshotFile], list[SnapshotFile]]:
-    """Those of one day of receipt, and the others."""
+    """The files of one day of receipt, and the others."""
     return [file for file in files if file.date is not None], [file for file in files if file.date is None]
 
 

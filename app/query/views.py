@@ -1,4 +1,4 @@
-"""The views that a question is asked of, in DuckDB's SQL. Pure: names in, text out."""
+"""The views for queries, in DuckDB's SQL. Pure: names in, text out."""
 
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
@@ -19,10 +19,10 @@ CREATE MACRO ip_text(address) AS CASE
                       '\\1:\\2:\\3:\\4:\\5:\\6:\\7:\\8')
 END;
 """
-"""Those with several forms take a column whether it carries an annotation or not."""
+"""Macros with several forms accept a column with or without an annotation."""
 
 DATE_COLUMN: Final = "_date"
-"""The date of receipt in sources that know it of whole files; those are skipped by it."""
+"""The column with the date of receipt in sources that know it for whole files; it allows skipping files."""
 
 _DATE: Final = "CAST(ms_time(batch_timestamp) AS DATE)"
 
@@ -59,7 +59,7 @@ def within(source: str, since: str | None, until: str | None) -> str:
 
 
 def with_date(source: str) -> str:
-    """A table that has DATE_COLUMN, too."""
+    """A table with DATE_COLUMN added."""
     return f"(SELECT *, {_DATE} AS {DATE_COLUMN} FROM {source})"
 
 

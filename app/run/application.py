@@ -1,4 +1,4 @@
-"""The application: its routes, its error answers, its life. Nothing happens at import."""
+"""The application: its routes, error answers and lifespan. Nothing happens at import."""
 
 import asyncio
 import time
@@ -65,9 +65,9 @@ def create_app(
     workers: Workers | None = None,
     is_ending: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
-    """request_exit: asks the server to end when the service cannot go on (app.state.service.fatal says why).
-    workers: the processes that take batches, where this one does not. is_ending: whether the server is to
-    end.
+    """request_exit: asks the server to exit when the service cannot continue (app.state.service.fatal says
+    why). workers: the processes that take batches, if this one does not. is_ending: whether the server is
+    about to exit.
 
     Raises KeyFileError when the key file cannot be used.
     """
@@ -83,7 +83,7 @@ def create_app(
         service = build_service(plan, metrics, request_exit, watch=asking.tap.offer)
     else:
         service = build_service(plan, metrics, request_exit, workers.new_pipeline, asking.tap.offer)
-        assert isinstance(service, Service), "settings see to that"
+        assert isinstance(service, Service), "the settings guarantee this"
         workers.serve(service, metrics)
     ids = RequestIds()
     history = History(registry if workers is None else workers.merged(registry), time.monotonic)
@@ -135,7 +135,7 @@ def ingest_parts(
     keys: ApiKeys,
     ids: RequestIds,
 ) -> IngestParts:
-    """What all ingest calls share."""
+    """State shared by all ingest calls."""
     return IngestParts(
         keys=keys,
         admission=admission,
@@ -149,7 +149,7 @@ def ingest_parts(
 
 
 def add_ingest_calls(app: FastAPI, plan: IngestPlan, parts: IngestParts) -> None:
-    """As routes, with CORS."""
+    """The ingest calls as routes, with CORS."""
     cors = Middleware(
         CORSMiddleware,
         allow_origins=plan.cors_origins,

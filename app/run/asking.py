@@ -1,4 +1,4 @@
-"""Who answers POST /query, or why nobody does."""
+"""How POST /query is answered, or why it is not available."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -11,18 +11,22 @@ from app.query.snapshot import Selection
 from app.settings.plan import Plan
 
 NOT_INSTALLED = (
-    "SQL over HTTP needs the extra `query`, which is not installed: pip install 'parquet-sink[query]', and "
-    "start the service again."
+    "SQL over HTTP needs the extra `query`, which is not installed: run pip install 'parquet-sink[query]' "
+    "and restart the service."
 )
-SWITCHED_OFF = "SQL over HTTP is switched off here: query.enabled is false."
-NO_JOURNAL = "With a Kafka journal, no node has the rows that are in no file yet; ask the files: GET /files."
+SWITCHED_OFF = "SQL over HTTP is disabled: query.enabled is false."
+NO_JOURNAL = (
+    "With a Kafka journal, no node has all the rows that are not in files yet; query the files instead: GET "
+    "/files."
+)
 NOT_HERE = "With a Kafka journal, no node sees all rows as they are accepted; consume the topic instead."
 
 
 class Asking:
-    """ask: None where questions are not answered, for the reason `absent`.
+    """ask: None if queries are not answered, for the reason `absent`.
 
-    tap: is offered rows that are accepted; watched: the same, None where there are none, for `not_watched`.
+    tap: is offered accepted rows; watched: the same, or None if rows cannot be watched, for the reason
+    `not_watched`.
     """
 
     def __init__(self, plan: Plan) -> None:

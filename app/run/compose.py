@@ -34,7 +34,7 @@ def now_ms() -> int:
 
 
 def monotonic_ms() -> int:
-    """A clock that is never set, ms."""
+    """A monotonic clock, ms."""
     return time.monotonic_ns() // 1_000_000
 
 
@@ -48,9 +48,9 @@ def build_service(
     new_pipeline: NewPipeline = pipeline_of_batches,
     watch: Watch = unwatched,
 ) -> AnyService:
-    """All parts with their policies; nothing is opened yet. request_exit: asks the server to end.
+    """All parts with their policies; nothing is opened yet. request_exit: asks the server to exit.
 
-    watch: is shown rows that were accepted; with a Kafka journal it is not.
+    watch: called with accepted rows; never with a Kafka journal.
     """
     observe_build(metrics)
     if plan.kafka is not None:
@@ -94,18 +94,21 @@ def _build_kafka_service(
 
 
 def _settled_layout(storage: StoragePlan, layout: Layout) -> tuple[Layout, Known]:
-    """With tables, a promoted column whose type was changed has another name. Raises ConfigurationError."""
+    """Promotions under the names they have with tables, where a changed type requires another name. Raises
+    ConfigurationError."""
     if not layout.for_tables:
         return layout, {}
     try:
         known = load_known(DurableFS(), storage.paths.state)
     except (OSError, msgspec.DecodeError) as error:
-        raise ConfigurationError([f"journal.path: {PROMOTED_FILE} in it cannot be read: {error}"]) from None
+        raise ConfigurationError(
+            [f"journal.path: the file {PROMOTED_FILE} in it cannot be read: {error}"]
+        ) from None
     promotions, promoted = settled(layout.promotions, known)
     for before, after in zip(layout.promotions, promotions, strict=True):
         if before != after:
             log.warning(
-                "the promoted column %s had another type before: what is promoted now is column %s",
+                "the promoted column %s had another type before: values are now promoted to the column %s",
                 before.name,
                 after.name,
             )
@@ -113,7 +116,7 @@ def _settled_layout(storage: StoragePlan, layout: Layout) -> tuple[Layout, Known
 
 
 def table_catalog(plan: Plan, metrics: Metrics, layout: Layout, promoted: Known) -> Registrar | None:
-    """What lists published files in tables, if anything does. Raises ConfigurationError."""
+    """The registrar of published files in tables, if one is configured. Raises ConfigurationError."""
     if plan.catalog is None:
         return None
     try:
@@ -130,7 +133,9 @@ def table_catalog(plan: Plan, metrics: Metrics, layout: Layout, promoted: Known)
     except CatalogMisconfigured as error:
         raise ConfigurationError([f"catalog.type: {error}"]) from None
     metrics.observe(
-        "catalog_lag_files", "Data files not in a table of the catalog yet.", lambda: registrar.lag().files
+        "catalog_lag_files",
+        "Data files that are not in a table of the catalog yet.",
+        lambda: registrar.lag().files,
     )
     metrics.observe(
         "catalog_left_out_files",
@@ -144,14 +149,14 @@ def table_catalog(plan: Plan, metrics: Metrics, layout: Layout, promoted: Known)
     )
     metrics.observe(
         "catalog_lag_seconds",
-        "Age of the oldest file that is not in a table. Rising: look at the catalog; no row is at risk.",
+        "Age of the oldest file that is not in a table. Rising: check the catalog; no row is at risk.",
         lambda: registrar.lag().seconds,
     )
     return registrar
 
 
 def object_store(storage: StoragePlan) -> ObjectStore | None:
-    """Where files go when they do not go to a directory. Raises ConfigurationError."""
+    """The object store for files, if they do not go to a directory. Raises ConfigurationError."""
     if storage.store is None:
         return None
     try:

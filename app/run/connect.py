@@ -1,4 +1,4 @@
-"""What `check-config --connect` tries: everything that the service will talk to."""
+"""Implements `check-config --connect`: tries everything that the service will connect to."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ PROBE: Final = "parquet-sink-probe-"
 
 
 def tried(plan: Plan) -> Iterator[tuple[str, str | None]]:
-    """Each thing that was tried, and why it does not work; None where it does. Leaves nothing behind."""
+    """Each thing tried, with the reason why it does not work, or None if it does. Leaves nothing behind."""
     storage = plan.storage
     yield from _each("the journal's directory", lambda: _write_to(storage.paths.state))
     directory = storage.paths.data
@@ -65,7 +65,7 @@ def _words(error: Exception) -> str:
 
 
 def _write_to(directory: Path) -> None:
-    """Where it is not there yet, it is the nearest one above in which it would be made."""
+    """If the directory does not exist yet, the nearest existing parent is used."""
     fs = DurableFS()
     while directory != directory.parent and not os.path.lexists(directory):
         directory = directory.parent
@@ -80,14 +80,14 @@ def _write_to(directory: Path) -> None:
 
 
 def _upload(store: ObjectStore) -> None:
-    """What publishing does: create, look at, read, list, remove."""
+    """The operations of publishing: create, inspect, read, list, remove."""
     content = b"a probe of check-config; it may be removed"
     path = f".{PROBE}{uuid.uuid4().hex}"
     store.create(path, content, zlib.crc32(content))
     try:
         facts = store.facts(path)
         if facts is None or store.read(path, 0, facts.size) != content:
-            raise OSError("what was written is not what is read")
+            raise OSError("reading back returned different bytes")
         next(iter(store.names("")), None)
     finally:
         store.remove(path)
@@ -98,7 +98,7 @@ def _topic(plan: KafkaPlan) -> Iterator[tuple[str, str | None]]:
     try:
         topic = look_at(plan.policy)
     except (OSError, ValueError, KafkaMisconfigured) as error:
-        yield name, f"{error}; parquet-sink kafka-topic makes it"
+        yield name, f"{error}; parquet-sink kafka-topic creates it"
         return
     yield name, None
     for warning in topic.warnings:

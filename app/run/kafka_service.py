@@ -1,4 +1,4 @@
-"""The service with Kafka as its journal: the counterpart of `local_service.py`, asked the same questions.
+"""The service with Kafka as its journal: the counterpart of `local_service.py`, with the same interface.
 
 open:   topic → what it needs → writers join their group → front end → batches are taken
 close:  front end (what was submitted is replicated) → flushes → writers (what Kafka has is published)
@@ -60,20 +60,21 @@ from app.submission import Reply, Submission
 
 log = logging.getLogger(__name__)
 
-AWAITING_KAFKA = "starting: Kafka or the files' place does not answer"
+AWAITING_KAFKA = "starting: Kafka or the destination of the files does not respond"
 OUTAGE = "waiting for Kafka"
 WATCH_S = 1.0
 ROOM = 1 << 62
 
 FOREIGN_LISTED_MAX = 20
-"""Records of a partition that GET /status names."""
+"""Records of a partition that GET /status names one by one."""
 
 REFUSALS = (KafkaMisconfigured, RecordsLost, PublicationLogDamaged)
-"""Their messages say what an operator is to do."""
+"""Errors whose messages tell an operator what to do."""
 
 
 class KafkaParts(msgspec.Struct, frozen=True):
-    """What exists once Kafka has answered. pipeline: None for the role writer. writers: None for ingest."""
+    """The parts that exist once Kafka has responded. pipeline: None for the role writer. writers: None for
+    ingest."""
 
     topic: Topic
     sender: RecordSender
@@ -86,7 +87,7 @@ class KafkaParts(msgspec.Struct, frozen=True):
 
 
 class KafkaService:
-    """gate: whether batches are taken, and why not."""
+    """gate: whether batches are accepted, and if not, why."""
 
     def __init__(
         self,
@@ -122,10 +123,10 @@ class KafkaService:
     # --- life -------------------------------------------------------------------------------------------
 
     def lock(self) -> None:
-        """Nothing here is one process's alone."""
+        """Nothing to lock: no resource belongs to one process."""
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Waits for Kafka and the files' place, then starts. Blocks; call it in a thread.
+        """Waits for Kafka and the destination of the files, then starts. Blocks; call it in a thread.
 
         Raises StartStopped, KafkaMisconfigured.
         """
@@ -154,7 +155,7 @@ class KafkaService:
                 self._place.tidy(self._clock_ms())
                 return topic
             except OSError as error:
-                log.warning("the start waits: %s", error)
+                log.warning("the start is waiting: %s", error)
             self.gate.close(AWAITING_KAFKA)
             if self._stop.wait(WATCH_S):
                 raise StartStopped
@@ -200,15 +201,15 @@ class KafkaService:
         self._metrics.count_rows(workspace_id, rows)
 
     def _note_outage(self, problem: str) -> None:
-        """Batches are refused at once, and not after a time-out each, until Kafka answers."""
+        """Until Kafka responds, batches are refused immediately, not each after a timeout."""
         if self.admission.closed is None:
-            log.warning("batches are refused until Kafka answers: %s", problem)
+            log.warning("batches are refused until Kafka responds: %s", problem)
             self.gate.close(OUTAGE)
             threading.Thread(target=self._until_back, name="kafka-watch", daemon=True).start()
 
     def _until_back(self) -> None:
-        """Only a record that every partition has taken shows that batches can be. It asks the writers to
-        publish, which hurts nobody."""
+        """Only a record accepted by every partition shows that batches can be accepted again. It asks the
+        writers to publish, which does no harm."""
         parts = self._open_parts()
         while not self._stop.wait(WATCH_S):
             try:
@@ -217,7 +218,7 @@ class KafkaService:
                 continue
             if self.admission.closed == OUTAGE:
                 self.gate.open()
-                log.info("Kafka answers: batches are taken again")
+                log.info("Kafka responds: batches are accepted again")
             return
 
     def stop_opening(self) -> None:
@@ -253,8 +254,8 @@ class KafkaService:
 
     def forget(self, wanted: Wanted, now: bool, asked: Mapping[str, Any]) -> dict[str, Any]:
         raise RequestError(
-            "With a Kafka journal published files never change, and the topic keeps its records: no row can "
-            "be taken out of them here.",
+            "With a Kafka journal published files never change, and the topic keeps its records: rows "
+            "cannot be removed from them here.",
             code="files_never_change",
         )
 
@@ -268,15 +269,15 @@ class KafkaService:
         return self._open_parts().published.find(path)
 
     async def publish(self, workspace_id: int) -> bool:
-        """Publishes what this workspace has had accepted; whether that succeeded within the time for it."""
+        """Publishes the accepted rows of this workspace; returns whether that succeeded in time."""
         flushed = asyncio.wrap_future(self.flush(workspace_id))
         done, _ = await asyncio.wait({flushed}, timeout=self._policies.publish_timeout_s)
         return bool(done) and flushed.exception() is None
 
     def status(self) -> Status:
-        """What the logs say of all rows, and what this process knows of its own part.
+        """The account of all rows from the logs, and of this process's own part.
 
-        buffered: rows that this process has read and not published; those that nobody has read yet are the
+        buffered: rows that this process has read but not published; rows that have not been read yet are the
         lag. accepted: published, buffered and quarantined. accepted_here: acknowledged by this process.
         """
         parts = self._open_parts()
@@ -326,12 +327,12 @@ class KafkaService:
         )
 
     def oldest_age_s(self) -> float:
-        """Of the oldest row that was read and is not in a file."""
+        """The age of the oldest row that was read but is not in a file."""
         oldest_ms = self._parts.writers.oldest_ms() if self._parts and self._parts.writers else None
         return 0.0 if oldest_ms is None else max(self._clock_ms() - oldest_ms, 0) / 1000
 
     def levels(self) -> Levels:
-        """Rows that wait are in Kafka: nothing here fills up."""
+        """Waiting rows are in Kafka: nothing fills up here."""
         return Levels(journal_bytes=0, free_bytes=ROOM, free_inodes=ROOM)
 
     def buffered_bytes(self) -> int:
@@ -344,15 +345,15 @@ class KafkaService:
         return self._open_parts().published.files()
 
     def lag(self) -> int:
-        """Records in Kafka that are not in files, of this writer's partitions."""
+        """Records in Kafka that are not in files, in this writer's partitions."""
         return self._parts.writers.lag() if self._parts and self._parts.writers else 0
 
     def problem(self) -> str | None:
-        """Why publishing does not work in this process now; None when it does."""
+        """Why publishing is failing in this process now; None if it works."""
         return self._parts.writers.problem() if self._parts and self._parts.writers else None
 
     def log_summary(self) -> None:
-        """One line about what the service does; none where nothing has changed since the last."""
+        """A summary line; none if nothing has changed since the last one."""
         if self._parts is None:
             return
         self._summary.say(
@@ -367,7 +368,7 @@ class KafkaService:
         return self.gate.reasons_not_ready()
 
     def check_space(self) -> None:
-        """There is no disk to look at."""
+        """There are no disks to check."""
 
     def _open_parts(self) -> KafkaParts:
         if self._parts is None:

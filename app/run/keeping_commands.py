@@ -14,15 +14,17 @@ GetPlan: TypeAlias = "Callable[[argparse.Namespace], Plan]"
 
 
 def add_keeping(commands: Any, file: argparse.ArgumentParser, get_plan: GetPlan) -> None:
-    """The commands' arguments. file: that of the configuration. get_plan: what it says."""
+    """Adds the commands' arguments. file: the parser for the configuration file. get_plan: loads it."""
     retention = commands.add_parser(
         "retention",
         parents=[file],
-        help="print which files [[retention]] would remove now",
-        description="The service removes them itself while it runs. This reads its directory, whether it "
-        "runs or not, and changes nothing.",
+        help="list the files that [[retention]] would remove now",
+        description="The service removes such files itself while it runs. This command reads its directory, "
+        "whether or not it runs, and changes nothing.",
     )
-    retention.add_argument("--dry-run", action="store_true", required=True, help="print, and change nothing")
+    retention.add_argument(
+        "--dry-run", action="store_true", required=True, help="list the files, change nothing"
+    )
     retention.add_argument("--json", action="store_true", help="for programs")
     retention.set_defaults(
         command=lambda options: _retention(options, get_plan(options)), host=None, port=None
@@ -31,9 +33,11 @@ def add_keeping(commands: Any, file: argparse.ArgumentParser, get_plan: GetPlan)
         "snapshot",
         parents=[file],
         help="copy all published files and their manifest, while the service runs",
-        description="Rows that are in no file yet are not in it: parquet-sink flush before.",
+        description="Rows that are not in files yet are not included: run parquet-sink flush first.",
     )
-    snapshot.add_argument("directory", type=Path, metavar="DIR", help="is made; must not be there yet")
+    snapshot.add_argument(
+        "directory", type=Path, metavar="DIR", help="directory to create; must not exist yet"
+    )
     snapshot.set_defaults(command=lambda options: _snapshot(options, get_plan(options)), host=None, port=None)
 
 
@@ -48,7 +52,7 @@ def _retention(options: argparse.Namespace, plan: "Plan") -> int:
 
     policy = plan.policies.writer.retention
     if not policy.rules:
-        raise CommandFailed("there is no [[retention]] in the configuration: all files are kept")
+        raise CommandFailed("the configuration has no [[retention]]: all files are kept")
     try:
         files = would_go(DurableFS(), plan.storage.paths, policy, now_ms())
     except (NoManifest, ManifestDamaged, PlacingsDamaged, OSError) as error:
@@ -66,13 +70,13 @@ def _snapshot(options: argparse.Namespace, plan: "Plan") -> int:
 
     if plan.kafka is not None:
         raise CommandFailed(
-            'with journal.type = "kafka" the publication log stands beside the files: copy both'
+            'with journal.type = "kafka" the publication log is stored with the files: copy both'
         )
     try:
         copied = take_snapshot(DurableFS(), plan.storage.paths, options.directory.absolute())
     except (CannotCopy, ManifestDamaged, OSError, SyncFailed) as error:
         raise CommandFailed(str(error)) from None
-    how = "all of them links" if not copied.copied else f"{copied.copied:,} of them copied"
+    how = "all as hard links" if not copied.copied else f"{copied.copied:,} of them byte by byte"
     size = size_text(copied.bytes)
-    print(f"{copied.files:,} files with {copied.rows:,} rows, {size}, {how}, are in {options.directory}")
+    print(f"copied {copied.files:,} files with {copied.rows:,} rows, {size}, {how}, to {options.directory}")
     return 0

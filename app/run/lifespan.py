@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 SPACE_INTERVAL_S: Final = 1.0
 WATCH_INTERVAL_S: Final = 0.5
-"""Files are looked at so often: a key, a quota or a certificate that was changed counts within a second."""
+"""How often files are checked: a changed key, quota or certificate takes effect within a second."""
 
 
 @asynccontextmanager
@@ -32,7 +32,7 @@ async def running(
 ) -> AsyncIterator[None]:
     """Recovers in the background, serves, drains. The data directory is locked (Service.lock) before that.
 
-    summary_interval_s: how often a line in the log says what was done; None for never.
+    summary_interval_s: how often a summary line is logged; None for never.
     """
     if workers is not None:
         workers.start(asyncio.get_running_loop())
@@ -67,13 +67,13 @@ async def _open(service: AnyService) -> None:
         await asyncio.to_thread(service.open, asyncio.get_running_loop())
         look_less_often()
     except StartStopped:
-        log.info("stopped before the start was through")
+        log.info("stopped before the start was complete")
     except Exception as error:
         service.fail(error)
 
 
 async def repeatedly(seconds: float, call: Callable[[], object]) -> None:
-    """Calls, in a thread, again and again. An error is logged, and the next call is made all the same."""
+    """Calls a function periodically in a thread. Errors are logged, and calls continue."""
     while True:
         await asyncio.sleep(seconds)
         try:

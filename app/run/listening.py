@@ -1,4 +1,4 @@
-"""The socket that is served on: one that the service manager has opened, else one of its own."""
+"""The listening socket: one opened by the service manager, else a new one."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ FIRST_PASSED: Final = 3
 def listen(plan: ListeningPlan, environ: MutableMapping[str, str] = os.environ) -> socket.socket:
     """Raises ConfigurationError.
 
-    A passed socket outlives this process: while it is restarted, connections wait in the kernel.
+    A passed socket outlives this process: during a restart, connections wait in the kernel.
     """
     passed = passed_socket(environ)
     if passed is not None:
@@ -32,7 +32,7 @@ def listen(plan: ListeningPlan, environ: MutableMapping[str, str] = os.environ) 
 
 
 def passed_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
-    """The one socket that was passed to this process. Raises ConfigurationError for what is no such."""
+    """The one socket that was passed to this process. Raises ConfigurationError if it is not usable."""
     process, count = environ.get("LISTEN_PID"), environ.get("LISTEN_FDS")
     if count is None or process != str(os.getpid()):
         return None
@@ -40,20 +40,24 @@ def passed_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
         environ.pop(name, None)  # children are not meant
     if count != "1":
         raise ConfigurationError(
-            [f"LISTEN_FDS: {count} sockets were passed; let the .socket unit have one ListenStream"]
+            [f"LISTEN_FDS: {count} sockets were passed; give the .socket unit a single ListenStream"]
         )
     try:
         listener = socket.socket(fileno=FIRST_PASSED)
     except OSError as error:
-        raise ConfigurationError([f"LISTEN_FDS: what was passed is no socket: {error.strerror}"]) from None
+        raise ConfigurationError(
+            [f"LISTEN_FDS: the passed descriptor is not a socket: {error.strerror}"]
+        ) from None
     if listener.type != socket.SOCK_STREAM or listener.family not in (socket.AF_INET, socket.AF_INET6):
-        raise ConfigurationError(["LISTEN_FDS: what was passed is no TCP socket; set ListenStream to a port"])
+        raise ConfigurationError(
+            ["LISTEN_FDS: the passed descriptor is not a TCP socket; set ListenStream to a port"]
+        )
     listener.set_inheritable(False)
     return listener
 
 
 def tell_manager(state: str, environ: MutableMapping[str, str] = os.environ) -> None:
-    """sd_notify(3): READY=1, STOPPING=1. Nothing where no manager waits for it."""
+    """sd_notify(3): READY=1, STOPPING=1. Does nothing without a service manager."""
     address = environ.get("NOTIFY_SOCKET")
     if not address:
         return

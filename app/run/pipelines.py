@@ -1,4 +1,4 @@
-"""What takes batches, over the store of its process."""
+"""The pipelines that take batches, with the store of their process."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ NewPipeline = Callable[
     [JournalStore, GroupPolicy, DecodePolicy, PipelineObserver, Callable[[BaseException], None]],
     Pipeline[Any, Any],
 ]
-"""Makes what takes batches, over the journal as its store."""
+"""Makes the pipeline that takes batches, with the journal as its store."""
 
 
 def pipeline_of_batches(

@@ -1,4 +1,4 @@
-"""The process of one question: see app.query.answer_process."""
+"""The process of one query: see app.query.answer_process."""
 
 import os
 import sys

@@ -1,6 +1,8 @@
-"""The configuration, read again while the service runs: what counts at once, and what from the next start.
+"""Reloads the configuration while the service runs: some keys take effect immediately, others at the next
+start.
 
-On SIGHUP, and within a second of a change of the file. What cannot be read, or is wrong, changes nothing.
+It reloads on SIGHUP, and within a second of a change of the file. A file that is unreadable or invalid
+changes nothing.
 """
 
 import logging
@@ -16,9 +18,9 @@ Apply = Callable[[Plan], None]
 
 
 class Reload:
-    """apply: called with all that is written now when something of it has changed that counts at once.
+    """apply: called with the new plan when any key has changed that takes effect without a restart.
 
-    says: whether this process tells what changed; one of several does.
+    says: whether this process logs the changes; one of several does.
     """
 
     def __init__(self, configuration: Configuration, apply: Sequence[Apply], *, says: bool = True) -> None:
@@ -29,7 +31,7 @@ class Reload:
         self._file = WatchedFiles([configuration.file()])
 
     def if_changed(self) -> None:
-        """To be called now and then. Blocks on the disk."""
+        """Must be called periodically. Blocks on the disk."""
         if self._file.changed():
             self.now()
 
@@ -39,7 +41,7 @@ class Reload:
         except ConfigurationError as error:
             if self._says:
                 log.error(
-                    "the configuration is not reloaded, what was read before stays in force: %s",
+                    "the configuration was not reloaded, the previous one stays in effect: %s",
                     "; ".join(error.messages),
                 )
             return
@@ -53,6 +55,6 @@ class Reload:
         said, self._waiting = self._waiting, reread.waiting
         if reread.waiting and reread.waiting != said:
             log.warning(
-                "changed in the configuration, and in force from the next start: %s",
+                "changed in the configuration, takes effect at the next start: %s",
                 ", ".join(reread.waiting),
             )

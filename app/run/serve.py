@@ -37,7 +37,7 @@ STOPPED_AT_ONCE: Final = 130
 
 
 STOPPING_S: Final = 5.0
-"""What workers may take to end, beyond the time to drain."""
+"""How long workers may take to exit after the time to drain."""
 
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def _run(plan: Plan, listener: socket.socket, tls: ReloadedTls | None, configura
     if not server.started:
         return DID_NOT_START
     if server.force_exit:
-        log.warning("stopped at once; what was acknowledged and is not in files yet is in the journal")
+        log.warning("stopped immediately; rows that are acknowledged but not in files yet are in the journal")
         return STOPPED_AT_ONCE
     log.info("stopped")
     return STOPPED
@@ -126,7 +126,7 @@ def _run(plan: Plan, listener: socket.socket, tls: ReloadedTls | None, configura
 def _workers(
     plan: Plan, listener: socket.socket, inner: socket.socket, configuration: Configuration
 ) -> Workers:
-    """Worker processes that accept on `listener`, and forward what is not a batch to `inner`."""
+    """Worker processes that accept on `listener`, and forward all calls but batches to `inner`."""
     context = multiprocessing.get_context("spawn")
 
     def spawn(index: int, connection: socket.socket) -> BaseProcess:
@@ -143,7 +143,7 @@ def _workers(
 
 
 def _inner_socket() -> socket.socket:
-    """Of no file, so that nothing is left behind. What comes by it is authorised like all else."""
+    """An anonymous Unix socket, which leaves no file behind. Its requests are authorised like all others."""
     inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     inner.bind(f"\0parquet-sink-{secrets.token_hex(16)}")
     inner.listen()
@@ -151,18 +151,18 @@ def _inner_socket() -> socket.socket:
 
 
 def _with_keys(plan: Plan) -> tuple[Plan, str | None]:
-    """A plan that names a key file which can be read; and the development key where that was used."""
+    """A plan with a readable key file; and the development key if that was used."""
     keys_file = plan.auth.api_keys_file
     if keys_file is not None:
         if not ApiKeys.load(keys_file):
-            raise ConfigurationError([f"auth.api_keys_file: {keys_file} holds no key"])
+            raise ConfigurationError([f"auth.api_keys_file: {keys_file} contains no keys"])
         return plan, None
     directory = plan.storage.paths.state.resolve().parent
     try:
         path, key = development_key(directory)
     except OSError as error:
         raise ConfigurationError(
-            [f"no development key can be kept in {directory} ({error.strerror}); set auth.api_keys_file"]
+            [f"cannot store a development key in {directory} ({error.strerror}); set auth.api_keys_file"]
         ) from None
     auth = msgspec.structs.replace(plan.auth, api_keys_file=path)
     return msgspec.structs.replace(plan, auth=auth), key
@@ -175,7 +175,7 @@ def _url(plan: Plan, listener: socket.socket) -> str:
 
 
 def _first_steps(url: str, key: str, path: Path | None) -> str:
-    """Lines to paste into a shell."""
+    """Commands to paste into a shell."""
     event = {
         "type": "track",
         "event": "signed_up",
@@ -183,7 +183,7 @@ def _first_steps(url: str, key: str, path: Path | None) -> str:
         "properties": {"plan": "pro"},
     }
     return f"""
-No auth.api_keys_file is configured, so a development key for workspace 1 is kept in {path}:
+No auth.api_keys_file is configured, so a development key for workspace 1 was stored in {path}:
 
   curl -sS {url}/v1/events -H 'Authorization: Bearer {key}' \\
     -H 'Content-Type: application/json' -d '{json.dumps(event)}'

@@ -43,13 +43,13 @@ from app.workers.messages import AdmissionState, Channel, Hello, ToWorker
 from app.workers.remote_store import RemoteStore
 
 LOST: Final = 1
-"""The exit code of a worker whose service is gone, or that has a defect."""
+"""The exit code of a worker that has lost its service, or that has hit a defect."""
 
 
 def serve_worker(
     plan: Plan, connection: socket.socket, admin_address: str | bytes, configuration: Configuration
 ) -> None:
-    """Serves until SIGTERM; ends at once when the other end of `connection` does."""
+    """Serves until SIGTERM; exits immediately when the other end of `connection` is closed."""
     prepare_process(plan.log)
     listening = plan.listening
     tls = tls_of(listening)
@@ -63,7 +63,7 @@ def serve_worker(
 
 
 class _Worker:
-    """The ASGI application, and what stands behind it. listeners: filled when it is started."""
+    """The ASGI application and its parts. listeners: filled when it is started."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class _Worker:
         configuration: Configuration,
         tls: ReloadedTls | None,
     ) -> None:
-        assert plan.auth.api_keys_file is not None, "the service has seen to that"
+        assert plan.auth.api_keys_file is not None, "the service guarantees this"
         self._keys = ApiKeys.load(plan.auth.api_keys_file)
         self._channel = channel
         self.listeners: list[socket.socket] = []
@@ -148,7 +148,7 @@ class _Worker:
         self._told.set()
 
     def _fail(self, error: BaseException) -> None:
-        """A worker with a defect ends; another one takes its place."""
+        """A worker that hits a bug exits; another one replaces it."""
         os._exit(LOST)
 
     def _say_hello(self) -> socket.socket:
@@ -160,7 +160,7 @@ class _Worker:
 
     @contextlib.asynccontextmanager
     async def _running(self, app: FastAPI) -> AsyncIterator[None]:
-        """No connection is accepted before it is known whether batches are taken."""
+        """No connection is accepted before it is known whether batches are accepted."""
         self.listeners.append(await asyncio.to_thread(self._say_hello))
         self._store.start()
         self._pipeline.start(asyncio.get_running_loop())
@@ -178,7 +178,7 @@ class _Worker:
 
 
 def _share(policy: AdmissionPolicy, workers: int, max_body_bytes: int) -> AdmissionPolicy:
-    """What one of the workers may have in flight; at least one body."""
+    """The bytes that one worker may have in flight; at least one body."""
     return msgspec.structs.replace(
         policy,
         max_inflight_bytes=max(policy.max_inflight_bytes // workers, max_body_bytes),

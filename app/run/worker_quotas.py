@@ -1,4 +1,5 @@
-"""A worker's view of quotas: the process that owns the journal counts, and tells who has used up theirs."""
+"""A worker's view of quotas: the process that owns the journal counts, and reports workspaces that have used
+up theirs."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The workers of one service: what joins the pool of processes to the service that they work for."""
+"""The workers of one service: connects the pool of processes with the service they work for."""
 
 import asyncio
 import socket
@@ -30,8 +30,8 @@ SHUT: Final = "starting"
 class Workers:
     """An `Owner` of the pool. Made before the service, which is given to it by `serve`.
 
-    drain_s: how long workers may take to answer what they have. share_bytes: what one workspace may have
-    waiting for its file.
+    drain_s: how long workers may take to answer what they have. share_bytes: how many bytes of one workspace
+    may wait to be written to files.
     """
 
     def __init__(
@@ -54,14 +54,19 @@ class Workers:
         observer: PipelineObserver,
         on_fatal: Callable[[BaseException], None],
     ) -> Pipeline[Waiting, ProposedGroups]:
-        """Takes what workers propose. They have waited for more batches already, and count what they do."""
+        """Takes the workers' proposals. Workers have already waited for more batches, and count their own
+        work."""
         at_once = msgspec.structs.replace(policy, lingers_max=0)
         self._pipeline = Pipeline(ProposedGroups, payload_bytes, one_lane, store, at_once, None, on_fatal)
         return self._pipeline
 
     def refuse(self, submission: Submission, reply: Reply) -> None:
-        """Batches come by workers alone."""
-        reply(Overloaded("This process takes no batches; send it to the service's port.", retry_after_s=5))
+        """Batches arrive only through workers."""
+        reply(
+            Overloaded(
+                "This process does not take batches; send them to the service's port.", retry_after_s=5
+            )
+        )
 
     def serve(self, service: Service, metrics: Metrics) -> None:
         self._service = service
@@ -81,7 +86,7 @@ class Workers:
         return self._service.reasons_not_ready() or self._pool.reasons_not_ready()
 
     def merged(self, registry: CollectorRegistry) -> MergedMetrics:
-        """This process's metrics and theirs."""
+        """The metrics of this process and of the workers."""
         return MergedMetrics(registry, self._pool.families)
 
     # --- for the pool -------------------------------------------------------------------------------------

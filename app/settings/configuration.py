@@ -1,4 +1,4 @@
-"""The configuration in force, and reading it again: what counts at once, and what from the next start."""
+"""The current configuration, and reading it again: what takes effect at once, and what at the next start."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -15,13 +15,13 @@ from app.settings.settings import Settings, load
 from app.settings.sources import file_in_use
 
 RELOADED: Final = ("quota", "log.level", "log.levels")
-"""Keys, and all that stands below them, that count without a restart."""
+"""Keys, with everything below them, that take effect without a restart."""
 
 _ABSENT: Final = object()
 
 
 class ReadConfiguration:
-    """A `Configuration` of the running service. config: the file that was named. flags: as `load` takes them.
+    """The `Configuration` of the running service. config: the named file. flags: in the form of `load`.
 
     Raises ConfigurationError.
     """
@@ -76,18 +76,18 @@ def _different(one: object, other: object, key: str) -> Iterator[str]:
 
 
 def _reloaded(key: str) -> str:
-    """The one of RELOADED that it is, or is below."""
+    """The key in RELOADED that it equals or is below."""
     return next(each for each in RELOADED if key == each or key.startswith((f"{each}.", f"{each}[")))
 
 
 def _with_reloaded(settings: Settings, written: Settings) -> Settings:
-    """The format of the log stays what it is."""
+    """The settings with the changes that take effect at once. The format of the log stays unchanged."""
     log = written.log.model_copy(update={"format": settings.log.format})
     return settings.model_copy(update={"quota": written.quota, "log": log})
 
 
 def _plan_with_reloaded(plan: Plan, written: Plan) -> Plan:
-    """The same of plans."""
+    """The same for plans."""
     replace = msgspec.structs.replace
     return replace(
         plan,

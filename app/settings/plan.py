@@ -1,6 +1,6 @@
-"""What the running service is told: all that its parts are built from, and nothing of where it was written.
+"""The plan of a running service: every policy, path and limit that its parts are built from.
 
-Made of Settings by `app.settings.planning`. `app.run` sees this module, and no other of this package.
+`app.settings.planning` makes it from the settings. `app.run` sees this module and no other of this package.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from app.submission import DecodePolicy
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
-    """PEM files. client_ca: who signs the certificates that clients must show; None: they need none."""
+    """PEM files. client_ca: the CA of required client certificates; None: none are required."""
 
     certificate: Path
     key: Path
@@ -37,10 +37,10 @@ class TlsFiles(msgspec.Struct, frozen=True):
 
 
 class ListeningPlan(msgspec.Struct, frozen=True):
-    """Where connections are accepted, and how many. port: 0 takes any free one. tls: None for plain HTTP.
+    """Where connections are accepted, and how many. port: 0 for any free one. tls: None for plain HTTP.
 
-    on_loopback: whether only this machine can reach `host`. workers: processes that take batches; 1: this
-    one does. drain_timeout_s: a stop, for requests under way.
+    on_loopback: whether only this machine can reach `host`. workers: the number of processes that take
+    batches; with 1 it is this process. drain_timeout_s: at a stop, for requests in progress.
     """
 
     host: str
@@ -59,10 +59,10 @@ class ListeningPlan(msgspec.Struct, frozen=True):
 
 
 class IngestPlan(msgspec.Struct, frozen=True):
-    """How batches come in. is_taken: whether this process takes any.
+    """How batches are received. is_taken: whether this process takes batches.
 
-    trusted_proxies: networks whose word for a client's address counts. cors_origins: web origins whose pages
-    may send. maps: JSON of clients' own.
+    trusted_proxies: networks that may name the address of a client. cors_origins: web origins whose pages
+    may send batches. maps: the custom JSON formats.
     """
 
     is_taken: bool
@@ -73,14 +73,14 @@ class IngestPlan(msgspec.Struct, frozen=True):
 
 
 class AuthPlan(msgspec.Struct, frozen=True):
-    """api_keys_file: None where none is configured. admin_token: None where there is none."""
+    """api_keys_file, admin_token: None if not configured."""
 
     api_keys_file: Path | None
     admin_token: SecretStr | None
 
 
 class LogPlan(msgspec.Struct, frozen=True):
-    """level: lines below it are not written. levels: others by name of a logger. requests: a line each."""
+    """level: lines below it are not written. levels: by logger. requests: whether each request is logged."""
 
     format: Literal["console", "json"]
     level: str
@@ -89,7 +89,7 @@ class LogPlan(msgspec.Struct, frozen=True):
 
 
 class MetricsPlan(msgspec.Struct, frozen=True):
-    """enabled: GET /metrics, and a line in the log every interval_s. workspaces: with series of their own."""
+    """enabled: GET /metrics, and a log line every interval_s. workspaces: how many have their own series."""
 
     enabled: bool
     interval_s: float
@@ -97,9 +97,9 @@ class MetricsPlan(msgspec.Struct, frozen=True):
 
 
 class StoragePlan(msgspec.Struct, frozen=True):
-    """Where the journal and the files are. store: None where files go to a directory.
+    """Where the journal and the files are. store: None if files are written to a directory.
 
-    shown: that directory, or the bucket's URL, as the operator wrote it. key: where that was written.
+    shown: that directory, or the bucket's URL, as configured. key: the key it is configured by.
     """
 
     paths: SinkPaths
@@ -109,21 +109,21 @@ class StoragePlan(msgspec.Struct, frozen=True):
 
 
 class CatalogPlan(msgspec.Struct, frozen=True):
-    """embedded: the directory of the embedded catalog, where that is the one."""
+    """embedded: the directory of the embedded catalog; None for other catalogs."""
 
     policy: CatalogPolicy
     embedded: Path | None
 
 
 class KafkaPlan(msgspec.Struct, frozen=True):
-    """Kafka as the journal. role: what this process does of it all."""
+    """Kafka as the journal. role: the role of this process."""
 
     role: Role
     policy: KafkaPolicy
 
 
 class QueryPlan(msgspec.Struct, frozen=True):
-    """enabled: whether POST /query is answered. listeners_max: of GET /tail at a time."""
+    """enabled: whether POST /query is answered. listeners_max: concurrent clients of GET /tail."""
 
     enabled: bool
     policy: QueryPolicy
@@ -132,9 +132,9 @@ class QueryPlan(msgspec.Struct, frozen=True):
 
 
 class Policies(msgspec.Struct, frozen=True):
-    """What a batch meets on its way into files; see the types. max_delay_s: of JournalStore.
+    """The policies for batches and files; each is documented with its class. max_delay_s: for JournalStore.
 
-    quotas: by workspace, None for all that have none of their own.
+    quotas: by workspace; None for all workspaces without a quota of their own.
     """
 
     admission: AdmissionPolicy
@@ -151,7 +151,7 @@ class Policies(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The whole. catalog: None where no tables list the files. kafka: None with a journal of one's own."""
+    """The whole plan. catalog: None without tables. kafka: None with a local journal."""
 
     listening: ListeningPlan
     ingest: IngestPlan
@@ -166,10 +166,10 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Reread(msgspec.Struct, frozen=True):
-    """What reading the configuration again has brought: the plan of all that is written now.
+    """The result of reading the configuration again. plan: of the configuration as it is now.
 
-    at_once: keys that have changed and count without a restart. waiting: those that count from the next
-    start, as the file stands now.
+    at_once: changed keys that take effect without a restart. waiting: changed keys that take effect at the
+    next start.
     """
 
     plan: Plan
@@ -178,17 +178,17 @@ class Reread(msgspec.Struct, frozen=True):
 
 
 class Configuration(Protocol):
-    """Where a plan comes from. It can be passed to other processes, and then goes on from what it knows."""
+    """The source of the plan. It can be passed to other processes, with its state."""
 
     @property
     def plan(self) -> Plan:
-        """In force: as it was at the start, with what was changed since and counts at once."""
+        """The current plan: that of the start, with the changes since that take effect without a restart."""
         ...
 
     def file(self) -> Path | None:
-        """What a change is to be looked for in, whether or not it is there."""
+        """The file to watch for changes, whether or not it exists."""
         ...
 
     def read_again(self) -> Reread:
-        """What counts at once is in force from then on. Raises ConfigurationError, and changes nothing."""
+        """Applies the changes that need no restart. Raises ConfigurationError, and then changes nothing."""
         ...

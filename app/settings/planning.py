@@ -1,4 +1,4 @@
-"""Settings → Plan: the one place where what an operator has written becomes what the parts are told."""
+"""Turns the settings into the plan that the running service is built from: policies, paths and limits."""
 
 from importlib.metadata import version
 from typing import Final
@@ -44,14 +44,15 @@ from app.settings.settings import Settings
 from app.submission import DecodePolicy
 
 EARLY_FLUSH_DIRECTORY: Final = 1 << 20
-"""Memory of rows that a file there is grown by for the sake of memory; fewer are left to the journal."""
+"""To save memory, a file in a directory is grown early only by rows that use at least this many bytes; fewer
+are left to the journal."""
 
 EARLY_FLUSH_BUCKET: Final = 32 << 20
-"""The same where each flush makes an object that stays as small as it was."""
+"""The same in a bucket, where each flush makes an object that never grows."""
 
 
 def plan_of(settings: Settings) -> Plan:
-    """All that a service is built from. Reads Kafka's properties file. Raises ConfigurationError."""
+    """The plan that follows from the settings. Reads Kafka's properties file. Raises ConfigurationError."""
     auth, sink, storage = settings.auth, settings.sink, _storage(settings)
     return Plan(
         listening=_listening(settings),
@@ -244,7 +245,7 @@ def _layout(settings: Settings) -> Layout:
 
 
 def _final(settings: Settings) -> FinalPolicy | None:
-    """None where files are not laid again: it is switched off, or published files may not change."""
+    """None if files are not compacted: it is switched off, or published files may not change."""
     sink = settings.sink
     can = sink.directory is not None and settings.journal.type == "local" and not settings.catalog.enabled
     if not can or sink.final.enabled is False:

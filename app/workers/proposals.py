@@ -1,4 +1,4 @@
-"""What workers propose, as groups of the process that owns the journal.
+"""Turns workers' proposals into groups of the process that owns the journal.
 
 All proposals that arrive while the previous ones are being made durable are made durable together, by one
 sync, whichever workers they are from.

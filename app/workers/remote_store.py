@@ -1,7 +1,7 @@
-"""The process that owns the journal, as a store: groups are proposed over a socket, and it says what became
-of them.
+"""The process that owns the journal, as a store: groups are proposed over a socket, and it reports their
+outcomes.
 
-One thread receives. What the other end says besides goes to whoever it is for.
+One thread receives, and dispatches other messages.
 """
 
 import asyncio
@@ -126,7 +126,7 @@ class RemoteStore:
                 self._take(message)
         except BaseException:
             # A thread that has ended would leave clients without an answer for ever.
-            log.exception("this worker cannot go on")
+            log.exception("this worker cannot continue")
         self._lose()
 
     def _take(self, message: ToWorker) -> None:

@@ -120,7 +120,7 @@ def test_a_topic_that_ends_before_what_was_published_stops_the_writer() -> None:
     partition = Partition.of(2, RECORDS)
     partition.run(partition.memory, random.Random(2))
 
-    with pytest.raises(RecordsLost, match="made anew"):
+    with pytest.raises(RecordsLost, match="was recreated"):
         partition.pipeline(partition.memory).open(partition.read, 0, 3)
 
 

@@ -263,12 +263,12 @@ def test_who_is_meant(layout: Layout) -> None:
 @pytest.mark.parametrize(
     ("device", "user", "where", "message"),
     [
-        (None, None, {}, "say which rows"),
+        (None, None, {}, "name the rows by"),
         ("", None, {}, "an id is empty"),
         (None, None, {"payload": "x"}, '"payload" is none of'),
         (None, None, {"colour": "x"}, '"colour" is none of'),
-        (None, None, {"timestamp": "noon"}, "is a number"),
-        (None, None, {"source_ip": "home"}, "is no address"),
+        (None, None, {"timestamp": "noon"}, "must be a number"),
+        (None, None, {"source_ip": "home"}, "is not an IP address"),
         (None, None, {"$plan": "x"}, "is not a path"),
     ],
 )

@@ -276,8 +276,8 @@ def _send_again(site: Site, ledger: Ledger, result: Result) -> None:
 
 def _judge(site: Site, ledger: Ledger, result: Result) -> None:
     for service in (*site.fronts, *site.writers):
-        if "the service stops" in service.stderr:
-            at = service.stderr.index("the service stops")
+        if "the service is stopping" in service.stderr:
+            at = service.stderr.index("the service is stopping")
             result.violations.append(f"a process has stopped itself: {service.stderr[at : at + 2000]}")
     files = site.files()
     found = rows_by_duckdb(site.parquet)

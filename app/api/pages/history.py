@@ -1,4 +1,4 @@
-"""The last hour of what is counted, kept in memory: read off the metrics every few seconds, and bounded."""
+"""The last hour of the metrics, kept in memory: read every few seconds, and bounded."""
 
 import threading
 from collections import deque
@@ -12,23 +12,23 @@ from prometheus_client.samples import Sample
 
 STEP_S: Final = 10.0
 READINGS_MAX: Final = 361
-"""An hour of them, and the one from which it begins."""
+"""One hour of readings, plus the one that it starts from."""
 
 WORKSPACES_MAX: Final = 100
-"""Of which a reading is kept: those that have sent most."""
+"""Workspaces that a reading keeps: those that have sent the most."""
 
 SHORTEST_S: Final = 2.0
-"""Over less than that, a rate says nothing."""
+"""Over less time than this, a rate is meaningless."""
 
 RATE_S: Final = 60.0
-"""Over so long `rows/s` is meant."""
+"""The period over which `rows/s` is measured."""
 
 Point = tuple[float, float]
 """Seconds before now, as a negative number, and a value."""
 
 
 class Counts(msgspec.Struct, frozen=True, gc=False):
-    """Since the start of the service."""
+    """Counts since the start of the service."""
 
     rows: float = 0.0
     bytes: float = 0.0
@@ -51,12 +51,12 @@ class MetricsReading(msgspec.Struct, frozen=True):
     told_to_come_again: Mapping[str, float] = {}
 
     def counts(self, workspace: str | None) -> Counts:
-        """Of one workspace, of all where that is None."""
+        """The counts of one workspace, or of all if it is None."""
         return self.all if workspace is None else self.of.get(workspace, Counts())
 
 
 class History:
-    """From any thread. collector: what GET /metrics shows. clock_s: seconds that never go back."""
+    """May be used from any thread. collector: the source of GET /metrics. clock_s: a monotonic clock."""
 
     def __init__(self, collector: Collector, clock_s: Callable[[], float]) -> None:
         self._collector = collector
@@ -73,7 +73,7 @@ class History:
             self._readings.append(kept)
 
     def read(self) -> MetricsReading:
-        """What is counted now."""
+        """The current counts."""
         families = {family.name: family.samples for family in self._collector.collect()}
         by_workspace: dict[str, list[float]] = {}
         refusals: dict[tuple[str, str, str], float] = {}
@@ -100,13 +100,13 @@ class History:
         )
 
     def until(self, reading: MetricsReading) -> "Hour":
-        """The hour before a reading, which is its end."""
+        """The hour that ends with a reading."""
         with self._lock:
             return Hour([*self._readings, reading])
 
 
 class Hour:
-    """readings: the oldest first, at least one."""
+    """readings: oldest first, at least one."""
 
     def __init__(self, readings: Sequence[MetricsReading]) -> None:
         self._readings = readings
@@ -120,7 +120,7 @@ class Hour:
         return _rate(first, last, lambda each: each.counts(workspace).rows)
 
     def rates(self, value: Callable[[MetricsReading], float]) -> list[Point]:
-        """How fast a count rose, by second."""
+        """The rate of a count, per second."""
         end = self._readings[-1].at_s
         return [
             (after.at_s - end, _rate(before, after, value))

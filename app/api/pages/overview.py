@@ -1,4 +1,4 @@
-"""GET /: what is happening, and what to paste to make something happen."""
+"""GET /: the overview, with commands to paste."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ from app.commit.recent_refusals import RecentRefusals
 from app.errors import Overloaded
 
 PATH: Final = "/overview"
-"""Where the bare address leads a browser, without its seeing it."""
+"""The path that serves a browser's requests for `/`."""
 
 REFRESH_S: Final = 5
 WORKSPACES_SHOWN_MAX: Final = 100
@@ -35,7 +35,8 @@ _HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 
 
 class OverviewSources(msgspec.Struct, frozen=True):
-    """account: as GET /status has it. reasons: why no batches are taken. is_secure: how the browser came."""
+    """account: as in GET /status. reasons: why batches are refused. is_secure: whether the browser uses
+    TLS."""
 
     history: History
     refusals: RecentRefusals
@@ -57,7 +58,7 @@ def overview_router(sources: OverviewSources, authorise: Callable[[Scope], Acces
 
 
 def base_url(scope: Scope, is_secure: Callable[[Scope], bool]) -> str:
-    """As the browser knows this service. A Host header that is no host's name is not repeated."""
+    """The service's URL as the browser knows it. An invalid Host header is not repeated."""
     host = (header(scope["headers"], b"host") or b"").decode("latin-1")
     return (
         f"{'https' if is_secure(scope) else 'http'}://{host if _HOST.fullmatch(host) else 'localhost:8080'}"
@@ -74,7 +75,7 @@ def render_overview(sources: OverviewSources, viewer: Viewer, base: str) -> str:
         account = None
     refused = sources.refusals.last(viewer.workspace_id, REFUSED_SHOWN_MAX)
     scope = "all workspaces" if workspace is None else f"workspace {workspace}"
-    body = f"""<h1>What is happening</h1>
+    body = f"""<h1>Overview</h1>
 <p class="soft">Rows of {scope}, from the moment this service was started.
 Rows are counted once they are durable.</p>
 <div id="problems" data-live>{_problems(sources, account, viewer)}</div>
@@ -131,7 +132,7 @@ def _figures(
             ("journal-age", "Oldest row not in a file", human_seconds(reading.oldest_row_s)),
             ("journal-bytes", "Journal", human_size(reading.journal_bytes)),
             ("files", "Files", f"{account.files if account is not None else 0:,}"),
-            ("come-again", "Told to come again", f"{again:,.0f}"),
+            ("come-again", "Told to retry", f"{again:,.0f}"),
         ]
     return "".join(
         f'<div><dt>{label}</dt><dd data-figure="{name}">{value}</dd></div>' for name, label, value in figures
@@ -187,8 +188,8 @@ def _workspaces(reading: MetricsReading, hour: Hour, account: Status | None, vie
         for workspace, numbers in ordered[:WORKSPACES_SHOWN_MAX]
     ]
     more = len(ordered) - len(rows)
-    behind = f'<p class="soft small">And {more:,} more, which have sent less.</p>' if more > 0 else ""
-    table = render_table(columns, rows, "Nobody has sent a row yet.", "Workspaces")
+    behind = f'<p class="soft small">And {more:,} more that have sent fewer rows.</p>' if more > 0 else ""
+    table = render_table(columns, rows, "No rows have been sent yet.", "Workspaces")
     return f"<h2>Workspaces</h2>{table}{behind}"
 
 
@@ -235,12 +236,12 @@ def _lines(base: str) -> str:
             '  -d \'{"level": "error", "message": "disk full", "service": "api"}\'',
         ),
         (
-            "Ask for rows, also for those that are in no file yet",
+            "Query rows, including those that are not in files yet",
             f"curl -sS {base}/query {key} \\\n"
             '  -d "SELECT event_name, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC"',
         ),
         (
-            "Have everything written now, and list the files",
+            "Write everything to files now, and list the files",
             f"curl -sS -X POST {base}/flush {key}\ncurl -sS {base}/files {key}",
         ),
         ("Load a file", f"parquet-sink load events.ndjson --url {base} --key $KEY"),
@@ -248,6 +249,6 @@ def _lines(base: str) -> str:
     shown = "".join(f"<h3>{escape(title)}</h3><pre>{escape(line)}</pre>" for title, line in lines)
     return (
         f"{shown}<p>Segment, OpenTelemetry, Loki, Splunk, Elasticsearch, Amplitude, PostHog, Mixpanel and "
-        f"Firehose clients: give them <code>{escape(base)}</code> as their host and the key as theirs. "
-        'Every call with a line to paste: <a href="/docs">API</a>.</p>'
+        f"Firehose clients: set <code>{escape(base)}</code> as their host and use the key as theirs. For "
+        'every call with a command to paste, see <a href="/docs">API</a>.</p>'
     )

@@ -1,4 +1,4 @@
-"""What was refused last, as a table."""
+"""The latest refusals, as a table."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,7 +7,7 @@ from app.api.pages.tables import TableColumn, render_table
 from app.api.pages.words import utc_time
 from app.commit.recent_refusals import RecentRefusal
 
-NOTHING = "Nothing was refused since the service was started."
+NOTHING = "Nothing has been refused since the service was started."
 
 
 def refused_table(refused: Sequence[RecentRefusal], empty: str = NOTHING) -> str:
@@ -17,7 +17,7 @@ def refused_table(refused: Sequence[RecentRefusal], empty: str = NOTHING) -> str
         TableColumn("Kind"),
         TableColumn("Row", "number"),
         TableColumn("Why", "path"),
-        TableColumn("How it begins", "path"),
+        TableColumn("Beginning of the row", "path"),
     )
     return render_table(columns, map(_cells, refused), escape(empty), "RecentRefusal last")
 

@@ -1,4 +1,4 @@
-"""Tables that lose no column on a phone: there, a line becomes a card whose cells say what they are."""
+"""Tables that keep all columns on a phone: there, each row becomes a card with labelled cells."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class TableColumn(NamedTuple):
-    """label: as the head and, on a phone, each cell has it. name: classes of its cells."""
+    """label: in the header and, on a phone, in each cell. name: CSS classes of its cells."""
 
     label: str
     name: str = ""
@@ -15,7 +15,7 @@ class TableColumn(NamedTuple):
 def render_table(
     columns: Sequence[TableColumn], rows: Iterable[Sequence[str]], empty: str, caption: str = ""
 ) -> str:
-    """rows: cells as HTML. empty: HTML of what is said where there is no row.
+    """rows: cells as HTML. empty: HTML shown if there are no rows.
 
     caption: for a screen reader.
     """

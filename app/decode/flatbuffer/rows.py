@@ -20,10 +20,10 @@ from app.kinds import ID_BYTES, Kind
 _MAX_TIMESTAMP: Final = 2**63 - 1
 
 _FIXED_BYTES: Final = 64
-"""What a row takes besides its strings, about: so that many rows without any are not free."""
+"""Approximate size of a row besides its strings, so that many rows without strings are not free."""
 
 _ESCAPED_BYTES: Final = 6
-"""What one byte of a service can become as JSON (\\u0000)."""
+"""The most bytes that one byte of a service name can become in JSON (\\u0000)."""
 
 
 class FoundRows(NamedTuple):
@@ -37,7 +37,7 @@ class FoundRows(NamedTuple):
     service: Spans | None
 
     def bytes_held(self) -> Positions:
-        """What each row takes once it is decoded, about and at most."""
+        """The approximate maximum size of each decoded row."""
         held = self.payload.length + _FIXED_BYTES
         for spans in self.texts.values():
             held += spans.length
@@ -64,9 +64,9 @@ def find_rows(
     faults: Faults,
     refusals: FlatBufferRefusals,
 ) -> FoundRows:
-    """Read the tables at `at`. What is out of bounds goes to `faults`, wrong values go to `refusals`.
+    """Read the tables at `at`. Fields out of bounds are added to `faults`, wrong values to `refusals`.
 
-    Times are read and not yet judged: see `check_times`.
+    Times are read but not checked yet: see `check_times`.
     """
     layout = LAYOUTS[kind]
     tables = Tables(bodies, regions, at, layout.slots, faults)
@@ -96,7 +96,9 @@ def check_times(
         return
     beyond = stamps > _MAX_TIMESTAMP
     if some(beyond):
-        refusals.add(beyond, "timestamp", lambda i: f"{stamps[i]} is no time; send ms since the epoch")
+        refusals.add(
+            beyond, "timestamp", lambda i: f"{stamps[i]} is not a valid time; send ms since the epoch"
+        )
     times = np.where((stamps == 0) | beyond, received_ms, stamps.view(np.int64))
     if (wrong := allowed.outside(times, received_ms)) is not None:
         refusals.add(
@@ -124,21 +126,21 @@ def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: 
         found.ids[field.name] = Spans(at, spans.length, present)
     for field in layout.required:
         missing = ~found.texts[field.name].present
-        refusals.add(missing, field.name, lambda i: "missing; a snapshot needs one")
+        refusals.add(missing, field.name, lambda i: "is required for a snapshot")
 
 
 def _unknown_number(enum: Enum, numbers: npt.NDArray[np.uint8], index: int) -> str:
     allowed = ", ".join(f"{i} {name}" for i, name in enumerate(enum.names) if i >= enum.lowest)
-    return f"{numbers[index]} is not known; send one of {allowed}"
+    return f"unknown: {numbers[index]}; send one of {allowed}"
 
 
 def _not_16_bytes(spans: Spans, index: int) -> str:
-    return f"{spans.length[index]} bytes; send 16, or none"
+    return f"has {spans.length[index]} bytes; send 16 bytes, or none"
 
 
 class Built(NamedTuple):
-    """columns: the kind's own. right: per field which rows turned out right; fields that all rows have right
-    are left out. repairs: by reason, the indexes of rows whose payload was repaired."""
+    """columns: the kind's own. right: per field which rows are valid; fields that are valid in all rows are
+    left out. repairs: by reason, the indexes of rows whose payload was repaired."""
 
     columns: dict[str, pa.Array]
     right: dict[str, Mask]
@@ -152,7 +154,7 @@ def build_columns(
     received_ms: Positions,
     json_required: bool,
 ) -> Built:
-    """The kind's own columns. The caller has made sure that all other values are right."""
+    """The kind's own columns. The caller has checked all other values."""
     layout = LAYOUTS[kind]
     right: dict[str, Mask] = {}
     stamps = found.timestamps.view(np.int64)
@@ -198,7 +200,7 @@ def _payload(
 
 
 def refusal_text(bodies: JoinedBodies, field: str, spans: Spans, index: int) -> str:
-    """Why build_columns did not find a row right."""
+    """Why build_columns found a row invalid."""
     start = int(spans.start[index])
     value = bodies.data[start : start + int(spans.length[index])]
     if field == "payload":

@@ -1,7 +1,7 @@
-"""Where a log lacks a key, the first alias explains it of those that other people's loggers use.
+"""Aliases of the keys of a log: if a row lacks a key, the first alias that other loggers use is taken for it.
 
-Only rows with keys that the protocol does not know are looked at, and only values that make sense as what
-they stand for are taken out of them; all others stay in the payload. docs/json.md has the table.
+Only rows with unknown keys are examined, and only values that are valid for the key are used; all others stay
+in the payload. docs/json.md has the table.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,16 +50,17 @@ _FITS: Final[Mapping[str, Callable[[Raw], bool]]] = MappingProxyType(
     }
 )
 _ANY_VALUE: Final = frozenset({"MESSAGE"})
-"""journald writes a message that is no text as the numbers of its bytes."""
+"""journald writes a message that is not text as a list of byte values."""
 
 _NAMED_BESIDE: Final = "hostname"
-"""bunyan and pino write the service as `name`, beside the host; elsewhere a name is anything."""
+"""bunyan and pino write the service as `name`, together with the host name; elsewhere `name` can mean
+anything."""
 
 _KEYS: Final = frozenset(path[0] for paths in ALIASES.values() for path in paths)
 
 
 def explain(columns: Mapping[str, Column], others: Others) -> None:
-    """Move aliases from `others` to the columns that they stand for; both are changed in place.
+    """Move aliases from `others` to their columns; both are changed in place.
 
     columns: by key of LogRow, the JSON text of each row's value.
     """
@@ -91,7 +92,7 @@ def _explain_row(columns: Mapping[str, list[Raw]], members: Members, row: int) -
 
 
 def _take(members: Members, path: Path, fits: Callable[[Raw], bool]) -> Raw | None:
-    """The value at a path, which is taken out, if there is one and it fits."""
+    """Removes and returns the value at a path, if there is one and it fits."""
     key, *rest = path
     raw = members.get(key)
     if raw is None:
@@ -114,7 +115,8 @@ def _take(members: Members, path: Path, fits: Callable[[Raw], bool]) -> Raw | No
 
 
 def _divide_services(services: Column, others: Others) -> bool:
-    """ECS writes `service` as an object; its name is the service, the rest stays. Whether any is one."""
+    """ECS writes `service` as an object; its name is the service, the rest stays. Returns whether any row has
+    one."""
     rows = [row for row, raw in enumerate(services) if bytes(raw).startswith(b"{")]
     for row in rows:
         members = others.of(row)

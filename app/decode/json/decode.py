@@ -22,11 +22,11 @@ from app.schema import SCHEMAS
 from app.submission import Decoded, DecodedRows, DecodePolicy, Messages, RowRefusal, Submission, Verdict
 
 PIECE_BYTES: Final = 256 << 10
-"""Bodies that are decoded together: enough to share the cost of a call, and little enough that their rows
+"""Bytes of bodies that are decoded together: enough to share the cost of a call, few enough that their rows
 are still in the processor's cache when they are turned into columns."""
 
 _LONGEST_DEFAULTS_BYTES: Final = 64
-"""More than what a row holds beside what its body says: default words, braces of payloads."""
+"""More than a row can hold besides the contents of its body: default words, braces of payloads."""
 
 
 class _KindReader:
@@ -50,10 +50,10 @@ _READERS: Final = MappingProxyType(
 def decode_json(submissions: Sequence[Submission], policy: DecodePolicy) -> Decoded:
     """The rows of JSON submissions, each of which says its `kind`.
 
-    A row that cannot be read, or has a wrong value, is refused alone, by its line (JSON Lines, blank lines
-    counted) or element (array). A body that cannot be read as a whole gets a MalformedBatch, one with more
-    than the policy allows a BodyTooLarge, as its verdict's error; no other submission is affected by either.
-    Never raises for what a body holds.
+    A row that cannot be read, or has a wrong value, is refused by itself, identified by its line (JSON Lines,
+    blank lines counted) or element (array). A body that cannot be read as a whole gets a MalformedBatch, one
+    with more than the policy allows a BodyTooLarge, as its verdict's error; no other submission is affected
+    by either. Never raises because of the contents of a body.
     """
     verdicts = [Verdict(kind=submission.kind, batch_id=submission.batch_id) for submission in submissions]
     groups = []
@@ -73,9 +73,9 @@ def decode_json(submissions: Sequence[Submission], policy: DecodePolicy) -> Deco
 
 
 def _number_messages(verdict: Verdict, messages: Messages) -> None:
-    """Refusals by the numbers of the client's messages, with those that never became rows.
+    """Refusals by the numbers of the client's messages, including those that never became rows.
 
-    All of them are named: some protocols have an answer for each message.
+    All of them are listed, since some protocols answer for each message.
     """
     if messages.ids:
         verdict.message_ids = _without(messages.ids, {refusal.row - 1 for refusal in verdict.refusals})
@@ -202,7 +202,9 @@ class _Piece:
             if len(self._submissions[owner].body) + _LONGEST_DEFAULTS_BYTES * size <= limit:
                 continue
             if (expanded := _bytes_of(rows.slice(start, size).filter(pa.array(keep[start:end])))) > limit:
-                message = f"the rows hold {expanded:,} bytes of text and payload, and may hold {limit:,}"
+                message = (
+                    f"the rows hold {expanded:,} bytes of text and payload, at most {limit:,} are allowed"
+                )
                 self._verdicts[owner].error = BodyTooLarge(f"{message}: send smaller batches")
                 keep[start:end] = False
 

@@ -65,7 +65,7 @@ def event_columns(
     if None in names or "" in names:
         for row, name in enumerate(names):
             if not name and types[row] == _TRACK:
-                refusals.refuse(row, "event", "is required for track: the event's name")
+                refusals.refuse(row, "event", "is required for track events: the event's name")
     devices = _devices(texts, others, refusals, policy)
     sessions = read_ids(texts["session_id"], "session_id", refusals, from_names=policy.ids_from_names)
     originals = {"device_id": devices.originals, "session_id": sessions.originals}
@@ -85,7 +85,7 @@ def _devices(
     refusals: JsonRefusals,
     policy: DecodePolicy,
 ) -> Ids:
-    """Where a row has no device id, its anonymous id is one, else one is made of its user id."""
+    """Fills missing device ids with the anonymous id, else with an id derived from the user id."""
     ids = read_ids(texts["device_id"], "device_id", refusals, from_names=policy.ids_from_names)
     if not ids.column.null_count:
         return ids

@@ -1,4 +1,4 @@
-"""The severity of a log, as the loggers of this world write it: words, and numbers of syslog and of pino."""
+"""The severity of a log in the forms that common loggers write: words, and numbers of syslog and pino."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from app.kinds import LEVELS
 FIELD: Final = "level"
 DEFAULT: Final = "info"
 
-_BAD: Final = f"must be one of {', '.join(LEVELS)}, or a number of syslog (0 to 7) or pino (10 to 60)"
+_BAD: Final = f"must be one of {', '.join(LEVELS)}, or a syslog number (0 to 7) or pino number (10 to 60)"
 
 _texts = msgspec.json.Decoder(list[str | None]).decode
 _numbers = msgspec.json.Decoder(list[int]).decode
@@ -24,7 +24,7 @@ _value = msgspec.json.Decoder(str | int | float | None).decode
 
 
 def read_levels(texts: Sequence[Raw], refusals: JsonRefusals) -> pa.Array:
-    """The column `level`: the default where it is absent; rows with an unknown level are refused.
+    """The column `level`: the default if it is absent; rows with an unknown level are refused.
 
     texts: the JSON text of each row's value, `null` where the row does not have the key.
     """

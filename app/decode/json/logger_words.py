@@ -1,4 +1,4 @@
-"""What other people's loggers call the keys of a log, and its levels. docs/json.md has both as tables."""
+"""The names that other loggers use for keys and levels of a log. docs/json.md has both as tables."""
 
 import re
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ ALIASES: Final[Mapping[str, tuple[Path, ...]]] = MappingProxyType(
         ),
     }
 )  # fmt: skip
-"""By key of the native format: where it is absent, the first that makes sense stands for it."""
+"""Aliases by key of the native format: if it is absent, the first alias with a valid value is used."""
 
 LEVEL_WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -52,12 +52,12 @@ LEVEL_WORDS: Final[Mapping[str, str]] = MappingProxyType(
 
 _SYSLOG_END: Final = 8
 _PINO: Final = ((20, "trace"), (30, "debug"), (40, "info"), (50, "warning"), (60, "error"))
-"""Numbers below each are of the level beside it; pino and bunyan count in tens from 10 to 60."""
+"""Upper bounds (exclusive) of numeric levels; pino and bunyan count in tens from 10 to 60."""
 _PINO_START: Final = 10
 _PINO_END: Final = 100
 
 _OFFSET: Final = re.compile(r"([A-Za-z]+)[+-][0-9]+")
-"""Go's slog writes levels between its own as `INFO+2`."""
+"""Go's slog writes intermediate levels like `INFO+2`."""
 
 
 def level_of_word(word: str) -> str | None:

@@ -36,18 +36,18 @@ def read_required_texts(texts: Sequence[Raw], field: str, refusals: JsonRefusals
     if None in values or "" in values:
         for row, value in enumerate(values):
             if not value:
-                refusals.refuse(row, field, "is required: a string that is not empty")
+                refusals.refuse(row, field, "is required: a non-empty string")
     return [value or "" for value in values]
 
 
 def read_words(
     texts: Sequence[Raw], words: Mapping[str | None, str], field: str, refusals: JsonRefusals
 ) -> list[str]:
-    """The values of a column that knows only certain words, in any case.
+    """The values of a column that allows only certain words, in upper or lower case.
 
-    words: what is stored, by the lower-case word that is sent; under None what is stored where the row does
-        not have the key. Without None the key is required.
-    Returns one stored word per row; rows with an unknown word are refused.
+    words: the stored word by the lower-case word that was sent; under None the word to store if the row does
+    not have the key. Without None the key is required. Returns one stored word per row; rows with an unknown
+    word are refused.
     """
     sent = read_texts(texts, field, refusals)
     known = list(map(words.get, sent))
