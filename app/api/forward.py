@@ -45,7 +45,7 @@ class Forwarder:
             passing = asyncio.ensure_future(_Response(scope["method"], send).pass_on(reader))
             leaving = asyncio.ensure_future(_until_client_leaves(receive))
             try:
-                # The other process is to know that nobody waits for its answer any more.
+                # The other process must know that its answer is no longer waited for.
                 await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
                 if passing.done() and not passing.result():
                     await self._refuse(scope, send, _unreachable())

@@ -69,5 +69,5 @@ def _remove(urls: Collection[str], io: FileIO) -> None:
     for url in urls:
         try:
             io.delete(url)
-        except Exception as error:  # what stays is garbage, and harms nobody
+        except Exception as error:  # leftovers are garbage, and harmless
             log.debug("%s stays: %s", url, error)

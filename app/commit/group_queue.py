@@ -250,7 +250,7 @@ class GroupQueue(Generic[Item]):
                 is_expensive or alone or number not in self._known or number in self._seconds_a_byte
             )
             if lane:
-                # One turn of a lane that nobody knows yet: its bodies may be expensive.
+                # One turn of an unknown lane: its bodies may be expensive.
                 (served if number in self._known else passed)[number] = lane
             if is_expensive or alone:
                 expensive = number if is_expensive else None

@@ -35,7 +35,7 @@ class Inspection(msgspec.Struct):
     @property
     def last_lsn(self) -> int:
         """The highest LSN that any frame of this journal can have had."""
-        # Where the end of the journal was lost, nobody knows which LSNs were in use: leave them all out.
+        # If the end of the journal was lost, it is unknown which LSNs were in use: leave them all out.
         lost = [loss.last_lsn + loss.open_ended * RESERVED_LSNS_PER_START for loss in self.losses]
         lost += [damage.last_lsn for damage in self.damages]
         read = [scan.segment.last_lsn for scan in self.scans]

@@ -62,7 +62,7 @@ def encode_row_group(
     try:
         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
     except pa.ArrowException:
-        writer.is_open = False  # else it tries to finish a file that nobody wants
+        writer.is_open = False  # else it would try to finish a file that is not needed
         raise
     writer.close()
     size = file.tell() - offset

@@ -115,7 +115,7 @@ class Carrier:
     ) -> bool:
         """Whether a piece of them was carried over."""
         partition = rows.partition
-        # A few rows may lie far apart in the journal: nobody waits while they are looked for.
+        # A few rows may be far apart in the journal: no thread waits while they are searched for.
         if rows.rows_in_journal:
             self.in_hand = reader.take(self._buffers, [rows], PIECE_BYTES)
         else:

@@ -94,7 +94,7 @@ class Layer:
             if str(why):
                 log.warning("%s is not compacted and stays as it is: %s", file.path, why)
             outcome = NotLaid(file, why=str(why))
-        except FileNotFoundError:  # removed by retention or by somebody; there is nothing to be laid again
+        except FileNotFoundError:  # removed by retention or from outside; there is nothing to compact
             outcome = NotLaid(file)
         except (OSError, pa.ArrowException) as error:
             outcome = self._failed(file, error)

@@ -92,7 +92,7 @@ class LocalDirectory:
         try:
             self._fs.rename(staged, final)
         except FileNotFoundError:
-            self._directories.clear()  # somebody removed the directory: make it again
+            self._directories.clear()  # the directory was removed from outside: make it again
             raise
 
     def holds(self, placement: Placement) -> bool:

@@ -148,7 +148,7 @@ def _adopt(
     """Files of one partition, by number. One that begins within a commit needs the file before it."""
     commits = {location.number: said.rows_commit for location, _, said in files}
     for place, (location, path, said) in enumerate(files):
-        # What was laid again was published whole before that.
+        # Rows of a compacted file were published completely before that.
         begins_within = said.flush_offset and said.final is None
         if begins_within and commits.get(location.number - 1) != said.rows_commit:
             result.incomplete.append(path)

@@ -24,7 +24,7 @@ def cannot_start(error: OSError) -> str:
         errno.ENOSPC: "free space or inodes on that file system",
         errno.EDQUOT: "raise the user's quota there",
         errno.EXDEV: "put it and its target on one file system, without links between them",
-        errno.ENOTDIR: "a file stands where a directory is needed: move it away",
+        errno.ENOTDIR: "a file is in the place of a required directory: move it away",
     }.get(error.errno or 0, "check that disk")
     return f"the service cannot start: {path}: {error.strerror or error}; {remedy}, and start again"
 

@@ -125,7 +125,7 @@ class RemoteStore:
             while (message := self._channel.receive()) is not None:
                 self._take(message)
         except BaseException:
-            # A thread that has ended would leave clients without an answer for ever.
+            # A thread that has ended would leave clients without an answer forever.
             log.exception("this worker cannot continue")
         self._lose()
 

@@ -134,7 +134,7 @@ def test_a_restart_knows_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"", "no JSON"),
+        (b"", "not valid JSON"),
         (b"{}", "name the rows by"),
         (b"[1]", "`body`"),
         (b'{"divice": "x"}', "`divice`"),

@@ -135,7 +135,7 @@ def test_a_gap_in_the_log_stops_the_writer() -> None:
     moved = msgspec.structs.replace(msgspec.json.decode(content, type=PublicationEntry), number=number + 2)
     partition.memory.files[f"{directory}/{number + 2:020}.json"] = msgspec.json.encode(moved)
 
-    with pytest.raises(PublicationLogDamaged, match=f"has no entry {number + 1}"):
+    with pytest.raises(PublicationLogDamaged, match=f"entry {number + 1} is missing"):
         partition.pipeline(partition.memory).open(partition.read, 0, partition.high)
 
 

@@ -90,7 +90,7 @@ Rows are counted once they are durable.</p>
 {refused_table(refused)}
 <p class="small"><a href="/live">More of these, and rows as they come</a></p>
 </div>
-<h2>Send, ask, fetch</h2>
+<h2>Send, query, fetch</h2>
 {_lines(base)}"""
     return render_page("Overview", body, viewer, "/", refresh_s=REFRESH_S)
 
