@@ -18,6 +18,7 @@ HEAVY := $(HEAVY_VENV)/.installed
 KAFKA := .kafka/.installed
 ICEBERG := .iceberg/.installed
 CLIENTS := $(CLIENTS_VENV)/.installed
+NPM_CLIENTS := .npm-clients/.installed
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 
 .DEFAULT_GOAL := help
@@ -44,7 +45,7 @@ check: $(TEST) ## check lint, formatting and types
 test: $(TEST) ## run the tests, except those marked heavy
 	$(PYTEST) -m "not heavy"
 
-test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) $(CLIENTS) ## run all tests; also needs java, chromium and kubectl
+test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) $(CLIENTS) $(NPM_CLIENTS) ## run all tests; also needs java, node, chromium and kubectl
 	$(PYTEST)
 
 kafka-jars: $(KAFKA) ## install an Apache Kafka broker for the tests in .kafka; needs java and mvn
@@ -138,7 +139,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-emit-index-url --no-emit-find-links $(LOCK_FLAGS)
 
 clean: ## remove virtual environments and caches
-	rm -rf $(VENV) $(HEAVY_VENV) $(ICEBERG_VENV) $(CLIENTS_VENV) .kafka .iceberg .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(HEAVY_VENV) $(ICEBERG_VENV) $(CLIENTS_VENV) .npm-clients .kafka .iceberg .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(KAFKA): tests/support/kafka_jars.xml tests/support/kafka_jars.sha256
 	mvn --batch-mode --quiet --file tests/support/kafka_jars.xml $(MAVEN_COPY) \
@@ -179,6 +180,11 @@ $(TEST): $(RUNTIME) requirements-test.lock
 $(CLIENTS): requirements-clients.lock
 	$(call make_venv,$(CLIENTS_VENV))
 	$(CLIENTS_VENV)/bin/python $(PIP_INSTALL) --require-hashes -r requirements-clients.lock
+	@touch $@
+
+$(NPM_CLIENTS): $(wildcard tests/clients/npm/*)
+	mkdir -p .npm-clients && cp tests/clients/npm/* .npm-clients
+	npm ci --prefix .npm-clients --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(HEAVY): requirements-heavy.lock

@@ -1,23 +1,34 @@
-"""A proxy in front of the service: answers 503 a few times, and while nobody listens behind it."""
+"""A proxy in front of the service: answers 503 a few times, and while nobody listens behind it.
+
+Or it keeps requests waiting then, as a socket does that the service is passed.
+"""
 
 import http.client
+import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BODY_BYTES_MAX = 32 << 20
+UNAVAILABLE = {"Retry-After": "1", "Access-Control-Allow-Origin": "*"}
+WAIT_SECONDS_MAX = 20.0
 
 
 class UnsteadyProxy(ThreadingHTTPServer):
-    """refusals: how many of the next requests are answered 503. taken: requests that the service answered."""
+    """refusals: how many of the next requests are answered 503. taken: requests that the service answered.
+
+    waits: whether requests wait while nobody listens; preflights always do, since a browser asks only once.
+    """
 
     daemon_threads = True
 
-    def __init__(self, port: int, refusals: int) -> None:
+    def __init__(self, port: int, refusals: int, *, waits: bool) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.behind = port
         self.refusals = refusals
+        self.waits = waits
         self.taken = 0
         self.lock = threading.Lock()
         self.served = threading.Condition()
@@ -41,25 +52,49 @@ class _Handler(BaseHTTPRequestHandler):
     server: UnsteadyProxy
 
     def do_POST(self) -> None:
-        body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), BODY_BYTES_MAX))
-        if self.command != "GET" and self.server.refuses():
-            self._say(503, {"Retry-After": "1"}, b"{}")
+        body = self._body()
+        if self.command in ("POST", "PUT") and self.server.refuses():
+            self._say(503, UNAVAILABLE, b"{}")
             return
+        if self.server.waits or self.command == "OPTIONS":
+            self._wait_for_service()
         connection = http.client.HTTPConnection("127.0.0.1", self.server.behind, timeout=30)
         try:
-            connection.request(self.command, self.path, body, dict(self.headers.items()))
+            headers = {
+                name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"
+            }
+            connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
             self._say(answer.status, dict(answer.getheaders()), answer.read())
         except OSError:
-            self._say(503, {"Retry-After": "1"}, b"{}")
+            self._say(503, UNAVAILABLE, b"{}")
             return
         finally:
             connection.close()
-        with self.server.served:
-            self.server.taken += 1
-            self.server.served.notify_all()
+        if self.command in ("POST", "PUT"):
+            with self.server.served:
+                self.server.taken += 1
+                self.server.served.notify_all()
 
-    do_PUT = do_GET = do_HEAD = do_POST  # noqa: N815 - names that http.server looks for
+    def _wait_for_service(self) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.server.behind)).close()
+                return
+            time.sleep(0.02)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(min(int(self.headers.get("Content-Length", 0)), BODY_BYTES_MAX))
+        chunks = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    do_PUT = do_GET = do_HEAD = do_OPTIONS = do_POST  # noqa: N815 - names that http.server looks for
 
     def _say(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response_only(status)
@@ -77,8 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def unsteady_proxy(port: int, refusals: int) -> Iterator[UnsteadyProxy]:
-    with UnsteadyProxy(port, refusals) as proxy:
+def unsteady_proxy(port: int, refusals: int, *, waits: bool = False) -> Iterator[UnsteadyProxy]:
+    with UnsteadyProxy(port, refusals, waits=waits) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
         thread.start()
         try:
