@@ -29,10 +29,10 @@ MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-depend
 	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
 	kafka-jars iceberg-engines
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-env: $(RUNTIME) ## the virtual environment .venv, from requirements.lock
+env: $(RUNTIME) ## create the virtual environment .venv from requirements.lock
 
 run: $(RUNTIME) ## serve on http://127.0.0.1:8080 with a development key
 	@$(BIN)/parquet-sink serve
@@ -40,26 +40,26 @@ run: $(RUNTIME) ## serve on http://127.0.0.1:8080 with a development key
 demo: $(TEST) ## post real data, flush, query the files
 	@$(BIN)/python -m tests.demo
 
-check: $(TEST) ## lint, formatting, types
+check: $(TEST) ## check lint, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-test: $(TEST) ## the tests, without those marked heavy
+test: $(TEST) ## run the tests, except those marked heavy
 	$(PYTEST) -m "not heavy"
 
-test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) $(CLIENTS) $(NPM_CLIENTS) ## all tests; needs java, node, chromium and kubectl too
+test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) $(CLIENTS) $(NPM_CLIENTS) ## run all tests; also needs java, node, chromium and kubectl
 	$(PYTEST)
 
-kafka-jars: $(KAFKA) ## an Apache Kafka broker for the tests, in .kafka; needs java and mvn
+kafka-jars: $(KAFKA) ## install an Apache Kafka broker for the tests in .kafka; needs java and mvn
 
-iceberg-engines: $(ICEBERG) ## DuckDB and Spark that read Iceberg, in .venv-iceberg and .iceberg; needs java and mvn
+iceberg-engines: $(ICEBERG) ## install DuckDB and Spark with Iceberg readers in .venv-iceberg and .iceberg; needs java and mvn
 
-bench: $(TEST) ## all benchmarks, below 15 minutes; writes docs/performance.md
+bench: $(TEST) ## run all benchmarks in less than 15 minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run
 
 # The fault campaigns at their large sizes; `make test-all` runs small ones. SEED=7 for another seed,
-# PROCESSES=8 to share the lives of the whole service among so many.
+# PROCESSES=8 to divide the whole-service campaign among 8 processes.
 SEED ?= 20261122
 PROCESSES ?= 1
 WHOLE_SERVICE = $(BIN)/python -m tests.torture.whole_service --seed $(SEED) --processes $(PROCESSES)
@@ -68,7 +68,7 @@ torture-kill: $(TEST) ## 1,000 kills of the real service under load
 	$(BIN)/python -m tests.torture.kill_campaign --kills 1000 --seed $(SEED)
 	$(BIN)/python -m tests.torture.kill_campaign --kills 300 --seed $(SEED) --workers
 
-torture-disk-full: $(TEST) ## 500 times a full disk; needs root
+torture-disk-full: $(TEST) ## fill the disk 500 times; needs root
 	$(BIN)/python -m tests.torture.disk_full --rounds 500 --seed $(SEED)
 
 torture-store: $(TEST) ## 200 kills and 2,000 faults of an S3 server
@@ -91,14 +91,14 @@ torture-journal: $(TEST) ## crashes, errors, power cuts, corruption of the journ
 	$(BIN)/python -m tests.journal.campaigns corrupt_in_several_places --size 10000 --seed $(SEED)
 	$(BIN)/python -m tests.journal.campaigns crash_in_repair --size 5000 --seed $(SEED)
 
-torture-publish: $(TEST) ## the same of publishing alone
+torture-publish: $(TEST) ## the same for publishing alone
 	$(BIN)/python -m tests.parquet.crash_campaign crash_everywhere --size 1 --seed $(SEED)
 	$(BIN)/python -m tests.parquet.crash_campaign error_everywhere --size 1 --seed $(SEED)
 	$(BIN)/python -m tests.parquet.crash_campaign power_loss --size 20000 --seed $(SEED)
 	$(BIN)/python -m tests.parquet.crash_campaign crash_in_recovery --size 5000 --seed $(SEED)
 	$(BIN)/python -m tests.parquet.crash_campaign power_loss --size 5000 --seed $(SEED) --final
 
-torture-service: $(TEST) ## the same of append, publishing and recovery together, and random operations
+torture-service: $(TEST) ## the same for append, publishing and recovery together, and random operations
 	$(WHOLE_SERVICE) crash_everywhere --size 20
 	$(WHOLE_SERVICE) error_everywhere --size 20
 	$(WHOLE_SERVICE) failed_syncs --size 200
@@ -111,25 +111,25 @@ torture-iceberg: $(TEST) $(ICEBERG) ## ten minutes of two nodes on one Iceberg c
 	$(BIN)/python -m tests.catalog.two_nodes --seconds 600 --kills 20 --seed $(SEED)
 	$(BIN)/python -m tests.torture.kill_campaign --kills 100 --seed $(SEED) --catalog
 
-torture-mutants: $(TEST) ## each protection taken away in turn: the suite must notice
+torture-mutants: $(TEST) ## remove each protection in turn, and check that the tests notice
 	$(BIN)/python -m tests.torture.mutants
 
-clients-page: $(RUNTIME) ## docs/clients.md, from the table of clients
+clients-page: $(RUNTIME) ## generate docs/clients.md from the table of clients
 	$(BIN)/python -m tests.clients.page
 
-fields-page: $(RUNTIME) ## the fields in docs/json.md, from the schemas
+fields-page: $(RUNTIME) ## generate the fields in docs/json.md from the schemas
 	$(BIN)/python -m tests.api.fields_page
 
-openapi: $(RUNTIME) ## openapi/openapi.json, from the code
+openapi: $(RUNTIME) ## generate openapi/openapi.json from the code
 	$(BIN)/parquet-sink openapi openapi/openapi.json
 
-release: $(RUNTIME) ## dist: wheels, source archives, checksums and notes of what is committed
+release: $(RUNTIME) ## build wheels, source archives, checksums and release notes of the commit in dist/
 	$(BIN)/python deploy/release.py dist
 
-fbs: ## tests/fbs, from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler)
+fbs: ## generate tests/fbs from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler)
 	flatc --python --gen-onefile -o tests/fbs openapi/*.fbs
 
-lock: $(RUNTIME) ## the requirements*.lock files, from pyproject.toml; LOCK_FLAGS=--upgrade for newer versions
+lock: $(RUNTIME) ## update the requirements*.lock files from pyproject.toml; LOCK_FLAGS=--upgrade for newer versions
 	$(BIN)/python $(PIP_INSTALL) uv==$(UV_VERSION)
 	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
@@ -141,7 +141,7 @@ lock: $(RUNTIME) ## the requirements*.lock files, from pyproject.toml; LOCK_FLAG
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links $(LOCK_FLAGS)
 
-clean: ## remove the virtual environments and caches
+clean: ## remove virtual environments and caches
 	rm -rf $(VENV) $(HEAVY_VENV) $(ICEBERG_VENV) $(CLIENTS_VENV) .npm-clients .kafka .iceberg .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(KAFKA): tests/support/kafka_jars.xml tests/support/kafka_jars.sha256

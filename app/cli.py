@@ -1,9 +1,9 @@
 """The command `parquet-sink`.
 
 Exit codes: 0 after a clean stop, 1 when it cannot start as configured, 2 for a wrong command line, 3 when the
-service stopped itself because of a failure (a failed disk, a damaged journal), 130 when it was told twice to
-stop. `repair`: 0 when there was nothing to repair, 1 when it cannot, 4 when it recorded something as lost.
-`adopt`: 0, or 1 when it cannot.
+service stopped itself because of a failure (a failed disk, a damaged journal), 130 when it was told to stop
+twice. `repair`: 0 when there was nothing to repair, 1 when it failed, 4 when it recorded something as lost.
+`adopt`: 0, or 1 when it failed.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from app.api.api_keys import MAX_WORKSPACE_ID, ApiKeys, KeyFileError
 from app.console.admin import add_admin
@@ -25,18 +25,22 @@ from app.console.init import add_init
 from app.console.load import add_load
 from app.console.tail import add_tail
 from app.console.target import CommandFailed
+from app.errors import ConfigurationError
 from app.run.keeping_commands import add_keeping
 from app.run.without_pandas import do_without_pandas
-from app.settings.settings import ConfigurationError, Settings, load
+from app.settings.settings import Settings, load
 from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
+
+if TYPE_CHECKING:
+    from app.settings.plan import Plan
 
 LOST: Final = 4
 
 ENGINE_NAMES: Final = ("duckdb", "polars", "clickhouse", "spark", "pyarrow")
 
 DEVELOPMENT_KEYS: Final = "api-keys.txt"
-"""What `serve` makes where no key file is configured."""
+"""The key file that `serve` creates if none is configured."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         metavar="FILE",
-        help="default: PARQUET_SINK_CONFIG, else parquet-sink.toml in the working directory if there is one",
+        help="configuration file; default: PARQUET_SINK_CONFIG, else parquet-sink.toml in the working "
+        "directory if it exists",
     )
     configuration = argparse.ArgumentParser(add_help=False, parents=[file])
     configuration.add_argument("--host", help="address to listen on, instead of server.host")
@@ -79,51 +84,60 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check-config",
         parents=[configuration],
-        help="print the configuration in force, or what is wrong with it",
+        help="print the effective configuration, or what is wrong with it",
     )
     check.add_argument(
         "--connect",
         action="store_true",
-        help="also try directories, bucket, broker, topic and catalog, as the service would use them",
+        help="also try to use the directories, bucket, broker, topic and catalog as the service would",
     )
     check.set_defaults(command=_check_config)
     topic = commands.add_parser(
         "kafka-topic",
         parents=[file],
-        help="make the topic of [journal], or say how the one that is there differs from what it should be",
+        help="create the topic of [journal], or report how the existing one differs from what it should be",
     )
-    topic.add_argument("--partitions", type=int, default=12, metavar="N", help="default: 12")
-    topic.add_argument("--replicas", type=int, default=3, metavar="N", help="default: 3")
+    topic.add_argument(
+        "--partitions", type=int, default=12, metavar="N", help="number of partitions; default: 12"
+    )
+    topic.add_argument("--replicas", type=int, default=3, metavar="N", help="number of replicas; default: 3")
     topic.set_defaults(command=_kafka_topic, host=None, port=None)
     repair = commands.add_parser(
         "repair",
         parents=[file],
-        help="record as lost what is damaged in the journal, so that the service starts again",
+        help="record the damaged parts of the journal as lost, so that the service can start again",
     )
     repair.set_defaults(command=_repair, host=None, port=None)
     adopt = commands.add_parser(
         "adopt",
         parents=[file],
-        help="have this journal take over the files in the sink's path, whose own journal is gone",
+        help="make this journal the owner of the files in the sink's path, if their own journal is gone",
     )
     adopt.set_defaults(command=_adopt, host=None, port=None)
-    add_keeping(commands, file, _load)
+    add_keeping(commands, file, _plan)
     keys = commands.add_parser(
-        "keys", help="list, add, rotate and revoke API keys; a running service follows"
+        "keys", help="list, add, rotate and revoke API keys; a running service picks up the changes"
     )
     actions = keys.add_subparsers(title="actions", required=True, metavar="ACTION", dest="action")
     of_file = argparse.ArgumentParser(add_help=False, parents=[file])
     of_file.add_argument(
-        "--file", type=Path, metavar="FILE", help=f"default: auth.api_keys_file, else {DEVELOPMENT_KEYS}"
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help=f"the key file; default: auth.api_keys_file, else {DEVELOPMENT_KEYS}",
     )
-    actions.add_parser("list", parents=[of_file], help="the keys of the file, shortened")
-    add = actions.add_parser("add", parents=[of_file], help="print a new key and put it into the file")
-    add.add_argument("--workspace", type=_workspace, required=True, help="0 to 4294967295")
-    add.add_argument("--name", default="", help="for people")
-    rotate = actions.add_parser("rotate", parents=[of_file], help="a second key for the same workspace")
-    revoke = actions.add_parser("revoke", parents=[of_file], help="take a key out of the file")
+    actions.add_parser("list", parents=[of_file], help="list the keys in the file, shortened")
+    add = actions.add_parser("add", parents=[of_file], help="add a new key to the file, and print it")
+    add.add_argument(
+        "--workspace", type=_workspace, required=True, help="the key's workspace, 0 to 4294967295"
+    )
+    add.add_argument("--name", default="", help="a name for the key, for people")
+    rotate = actions.add_parser(
+        "rotate", parents=[of_file], help="add a second key for the same workspace, and print it"
+    )
+    revoke = actions.add_parser("revoke", parents=[of_file], help="remove a key from the file")
     for action in (rotate, revoke):
-        action.add_argument("key", help="the key or its beginning")
+        action.add_argument("key", help="the key, or the beginning of it")
     keys.set_defaults(command=_keys, host=None, port=None)
     query = add_query(commands, file)
     query.set_defaults(command=_query, host=None, port=None)
@@ -134,8 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     sql = commands.add_parser(
         "sql",
         parents=[file],
-        help="print what makes an engine see the files",
-        description="Prints views or lines for an engine, with the paths that the configuration names.",
+        help="print views or code to read the files with an engine",
+        description="Prints views or code for an engine, with the paths from the configuration.",
     )
     sql.add_argument("engine", choices=ENGINE_NAMES)
     sql.set_defaults(command=_sql, host=None, port=None)
@@ -143,13 +157,13 @@ def _parser() -> argparse.ArgumentParser:
     completion = commands.add_parser(
         "completion",
         help="print a completion script for a shell",
-        description='bash: eval "$(parquet-sink completion bash)" in .bashrc; zsh the same in .zshrc; '
+        description='bash: eval "$(parquet-sink completion bash)" in .bashrc; zsh: the same, in .zshrc; '
         "fish: parquet-sink completion fish > ~/.config/fish/completions/parquet-sink.fish",
     )
     completion.add_argument("shell", choices=SHELLS)
     completion.set_defaults(command=_completion)
-    openapi = commands.add_parser("openapi", help="write the OpenAPI document")
-    openapi.add_argument("path", nargs="?", type=Path, help="default: standard output")
+    openapi = commands.add_parser("openapi", help="print the OpenAPI document or write it to a file")
+    openapi.add_argument("path", nargs="?", type=Path, help="file to write; default: standard output")
     openapi.set_defaults(command=_openapi)
     return parser
 
@@ -160,12 +174,19 @@ def _description() -> str:
 
 def _workspace(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text[:11]) > MAX_WORKSPACE_ID:
-        raise argparse.ArgumentTypeError(f"a workspace is a number from 0 to {MAX_WORKSPACE_ID}")
+        raise argparse.ArgumentTypeError(f"a workspace must be a number from 0 to {MAX_WORKSPACE_ID}")
     return int(text)
 
 
 def _load(options: argparse.Namespace) -> Settings:
     return load(options.config, os.environ, _flags(options))
+
+
+def _plan(options: argparse.Namespace) -> "Plan":
+    """For commands that do what the service does; what they need of it takes its time to be imported."""
+    from app.settings.planning import plan_of
+
+    return plan_of(_load(options))
 
 
 def _flags(options: argparse.Namespace) -> dict[str, str]:
@@ -176,17 +197,17 @@ def _flags(options: argparse.Namespace) -> dict[str, str]:
 def _serve(options: argparse.Namespace) -> int:
     do_without_pandas()
     # The other commands are quick because they do not import the service.
-    from app.run.reload import Source
     from app.run.serve import serve
+    from app.settings.configuration import ReadConfiguration
 
-    return serve(_load(options), Source(options.config, _flags(options)))
+    return serve(ReadConfiguration(options.config, _flags(options)))
 
 
 def _check_config(options: argparse.Namespace) -> int:
     settings = _load(options)
     print(to_toml(settings), end="")
     for name in unmatched_variables(os.environ):
-        print(f"parquet-sink: {name} is no setting; they begin with PARQUET_SINK__", file=sys.stderr)
+        print(f"parquet-sink: {name} is not a setting; settings begin with PARQUET_SINK__", file=sys.stderr)
     for remark in settings.sink.remarks:
         print(f"parquet-sink: {remark}", file=sys.stderr)
     missing = [
@@ -200,37 +221,38 @@ def _check_config(options: argparse.Namespace) -> int:
         if path is not None and not path.is_file()
     ]
     for path in missing:
-        print(f"parquet-sink: {path} is not there yet; serve needs it", file=sys.stderr)
+        print(f"parquet-sink: {path} does not exist yet; serve needs it", file=sys.stderr)
     keys_file = settings.auth.api_keys_file
     if keys_file is not None and keys_file not in missing and not ApiKeys.load(keys_file):
-        raise ConfigurationError([f"auth.api_keys_file: {keys_file} holds no key"])
+        raise ConfigurationError([f"auth.api_keys_file: {keys_file} contains no keys"])
     return _connect(settings) if options.connect else 0
 
 
 def _connect(settings: Settings) -> int:
     from app.run.connect import tried
+    from app.settings.planning import plan_of
 
     failed = 0
-    for what, why_not in tried(settings):
+    for what, why_not in tried(plan_of(settings)):
         print(f"parquet-sink: {what}: {why_not or 'works'}", file=sys.stderr)
         failed += why_not is not None
     return 1 if failed else 0
 
 
 def _kafka_topic(options: argparse.Namespace) -> int:
-    settings = _load(options)
-    if settings.journal.type != "kafka":
-        raise ConfigurationError(['journal.type is not "kafka": there is no topic'])
     from app.kafka.topic import look_at, make_topic
 
-    policy = settings.journal.kafka_policy(settings.server.max_inflight_size)
+    kafka = _plan(options).kafka
+    if kafka is None:
+        raise ConfigurationError(['journal.type is not "kafka": there is no topic'])
+    policy = kafka.policy
     try:
         made = make_topic(policy, options.partitions, options.replicas)
         topic = look_at(policy, patient=made)
     except (OSError, ValueError) as error:
         print(f"parquet-sink: {error}", file=sys.stderr)
         return 1
-    print(f"{policy.topic}: {topic.partitions} partitions, {'made now' if made else 'was there'}")
+    print(f"{policy.topic}: {topic.partitions} partitions, {'created' if made else 'already there'}")
     for warning in topic.warnings:
         print(f"parquet-sink: {warning}", file=sys.stderr)
     return 1 if topic.warnings else 0
@@ -241,20 +263,20 @@ def _repair(options: argparse.Namespace) -> int:
     from app.disk.durable_file import SyncFailed
     from app.disk.durable_fs import DurableFS
     from app.journal.failures import JournalDamaged
-    from app.run.compose import object_store, sink_paths
+    from app.run.compose import object_store
     from app.run.repair import NothingThere, repair_data_directory
-    from app.run.told import lines
+    from app.run.start_report import lines
 
-    settings = _load(options)
-    paths = sink_paths(settings)
+    plan = _plan(options)
+    paths = plan.storage.paths
     refusals = (NothingThere, DataDirectoryInUse, JournalDamaged)
     try:
         done = repair_data_directory(
             DurableFS(),
             paths,
-            object_store(settings),
-            syncs=settings.journal.acknowledge == "fsync",
-            node=settings.server.node_id,
+            object_store(plan.storage),
+            syncs=plan.policies.journal.acknowledge == "fsync",
+            node=plan.policies.writer.node,
         )
     except (*refusals, OSError, SyncFailed) as error:
         print(f"parquet-sink: not repaired: {error}", file=sys.stderr)
@@ -263,10 +285,10 @@ def _repair(options: argparse.Namespace) -> int:
         print(line)
     if not done.damages:
         nothing = "" if done.report.files.changed else "; nothing was changed"
-        print(f"the journal in {paths.segments} is sound{nothing}")
+        print(f"the journal in {paths.segments} is intact{nothing}")
         return LOST if done.report.files.broken else 0
     for damage in done.damages:
-        print(f"given up: {damage}")
+        print(f"lost: {damage}")
     print(f"recorded in {done.losses}; the damaged bytes are kept in {paths.segments / 'aside'}")
     return LOST
 
@@ -275,7 +297,7 @@ def _keys(options: argparse.Namespace) -> int:
     from app.api.key_file import add_key, list_keys, revoke_key, rotate_key
 
     path = options.file or _load(options).auth.api_keys_file or Path(DEVELOPMENT_KEYS)
-    os.umask(0o077)  # nobody else reads the file while it is written, either
+    os.umask(0o077)  # no other user can read the file, even while it is being written
     try:
         if options.action == "list":
             for line in list_keys(path):
@@ -285,7 +307,10 @@ def _keys(options: argparse.Namespace) -> int:
         elif options.action == "rotate":
             key, old = rotate_key(path, options.key)
             print(key)
-            print(f"{old.shown} counts, too, until: parquet-sink keys revoke {old.key[:8]}", file=sys.stderr)
+            print(
+                f"{old.shown} stays valid until you run: parquet-sink keys revoke {old.key[:8]}",
+                file=sys.stderr,
+            )
         else:
             print(f"revoked {revoke_key(path, options.key).shown}", file=sys.stderr)
     except OSError as error:
@@ -299,17 +324,15 @@ def _query(options: argparse.Namespace) -> int:
 
 
 def _ask_directory(options: argparse.Namespace) -> Ask:
-    """Asks what the configuration names; each question sees what is there at its moment."""
+    """Queries the configured files and journal; each query sees them as they are when it starts."""
     from app.disk.durable_fs import DurableFS
-    from app.publish.paths import SinkPaths
     from app.query.ask import QueryFailed, answer, connect
     from app.query.data_sets import object_root, open_store
     from app.query.snapshot import CannotAsk, Selection, Snapshot
-    from app.settings.plan import lake_of
 
-    settings = _load(options)
-    selection, lake = Selection(options.workspace, options.since, options.until), lake_of(settings)
-    paths = SinkPaths(Path(lake.data) if lake.data is not None else None, Path(lake.state))
+    plan = _plan(options)
+    selection = Selection(options.workspace, options.since, options.until)
+    lake, paths = plan.query.lake, plan.storage.paths
 
     def ask(sql: str, form: str, output: Path | None) -> None:
         try:
@@ -356,23 +379,24 @@ def _adopt(options: argparse.Namespace) -> int:
     from app.disk.durable_fs import DurableFS
     from app.publish.ownership import TreeRefused
     from app.run.adopt import adopt
-    from app.run.compose import object_store, sink_paths
+    from app.run.compose import object_store
 
-    settings = _load(options)
-    paths, node = sink_paths(settings), settings.server.node_id
+    plan = _plan(options)
+    paths, node = plan.storage.paths, plan.policies.writer.node
     try:
-        identity = adopt(DurableFS(), paths, object_store(settings), node)
+        identity = adopt(DurableFS(), paths, object_store(plan.storage), node)
     except (TreeRefused, DataDirectoryInUse, OSError) as error:
         print(f"parquet-sink: not adopted: {error}", file=sys.stderr)
         return 1
-    print(f"the files in {identity.tree} belong to the journal in {paths.state} from now on")
+    print(f"the files in {identity.tree} now belong to the journal in {paths.state}")
     return 0
 
 
 def _openapi(options: argparse.Namespace) -> int:
     from app.run.application import create_app
+    from app.settings.planning import plan_of
 
-    document = json.dumps(create_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"
+    document = json.dumps(create_app(plan_of(Settings())).openapi(), indent=2, ensure_ascii=False) + "\n"
     if options.path is None:
         sys.stdout.write(document)
     else:

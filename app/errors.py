@@ -1,11 +1,21 @@
-"""What can go wrong with a request, in the service's own words.
+"""The errors of requests and of the configuration, independent of HTTP.
 
 No status codes here: `api.error_responses` is the only module that maps these to HTTP.
 """
 
+from collections.abc import Sequence
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; `messages` holds one line per mistake."""
+
+    def __init__(self, messages: Sequence[str]) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = tuple(messages)
+
 
 class RequestError(Exception):
-    """A request that is not carried out. `code` is for programs, the message says what to do about it."""
+    """A refused request. `code` is for programs, the message says what to do about it."""
 
     code = "bad_request"
 
@@ -17,19 +27,19 @@ class RequestError(Exception):
 
 
 class MalformedBatch(RequestError):
-    """The body cannot be read as a batch at all; no row of it was taken."""
+    """The body cannot be read as a batch at all; no row of it was accepted."""
 
     code = "malformed_batch"
 
 
 class Unauthenticated(RequestError):
-    """No key, or one that names no workspace."""
+    """No key, or an unknown one."""
 
     code = "unauthenticated"
 
 
 class Forbidden(RequestError):
-    """A valid key that may not do this."""
+    """The key is valid but not allowed to do this."""
 
     code = "forbidden"
 
@@ -39,7 +49,7 @@ class NotFound(RequestError):
 
 
 class QueryLimit(RequestError):
-    """A question that costs more than one may: time, memory, rows or bytes of its answer."""
+    """The query exceeds a limit: time, memory, rows or bytes of its answer."""
 
     code = "query_limit"
 
@@ -51,7 +61,7 @@ class BodyTooLarge(RequestError):
 
 
 class UnsupportedMedia(RequestError):
-    """A content type or content encoding this call does not read."""
+    """A content type or content encoding that this call does not support."""
 
     code = "unsupported_media_type"
 
@@ -63,7 +73,7 @@ class BatchIdReused(RequestError):
 
 
 class Refused(RequestError):
-    """A batch that is fine, and cannot be taken now: send it again after `retry_after_s` seconds."""
+    """A valid batch that cannot be accepted now: send it again after `retry_after_s` seconds."""
 
     def __init__(self, message: str, *, retry_after_s: int, code: str | None = None) -> None:
         super().__init__(message, code=code)
@@ -77,7 +87,7 @@ class WorkspaceOverShare(Refused):
 
 
 class QuotaExceeded(WorkspaceOverShare):
-    """One workspace has sent more than its quota lets it."""
+    """One workspace has sent more than its quota allows."""
 
     code = "quota_exceeded"
 
@@ -89,13 +99,13 @@ class Overloaded(Refused):
 
 
 class NoRoomInGroup(RequestError):
-    """A batch that comes with the next group; no client is told."""
+    """The batch is postponed to the next group; the client does not notice."""
 
     code = "no_room_in_group"
 
 
 class DiskFull(Refused):
-    """Free space or inodes are below the low water mark."""
+    """Free space or inodes are below the low-water mark."""
 
     code = "disk_full"
 
@@ -107,6 +117,6 @@ class OutcomeUnknown(RequestError):
 
 
 class DecoderFailed(RequestError):
-    """A defect of the service showed itself on this batch; nothing of it was taken."""
+    """This batch triggered a bug in the service; no row of it was accepted."""
 
     code = "internal_error"

@@ -1,4 +1,4 @@
-"""The three kinds of rows, and the names that their enumerated columns may hold."""
+"""The three kinds of rows, and the allowed values of their enumerated columns."""
 
 from enum import StrEnum
 from types import MappingProxyType
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Kind(StrEnum):
-    """What a batch holds; also the stem of its data files' names."""
+    """The kind of a batch's rows; also the stem of its data files' names."""
 
     EVENTS = "events"
     LOGS = "logs"
@@ -18,7 +18,7 @@ ID_BYTES: Final = 16
 
 
 EVENT_TYPES: Final = ("unknown", "track", "identify", "group", "alias", "enrich", "context")
-"""Names by wire number. `unknown` (0) is never stored: a row that has it is refused."""
+"""Names by wire number. `unknown` (0) is never stored: such a row is refused."""
 
 
 LOG_EVENT_TYPES: Final = ("log", "log", "enrich")

@@ -1,8 +1,8 @@
-"""Every metric of the service's own, with its unit and what to do when it moves.
+"""Every metric of the service itself, with its unit and what to do when it changes.
 
 The HTTP metrics come from prometheus-fastapi-instrumentator. Labels are bounded: kinds, fields, reasons, and
 as many workspaces as `metrics_workspaces` says; never anything that a client chooses. docs/operations.md
-lists them all, held against this by a test.
+lists them all; a test compares the two.
 """
 
 import threading
@@ -18,15 +18,15 @@ _SYNC_SECONDS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 
 _FLUSH_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 
 WORKSPACES_MAX: Final = 100
-"""Workspaces that have labels of their own where no other number is given."""
+"""The default number of workspaces that have labels of their own."""
 
 OTHER_WORKSPACES: Final = "other"
 
 
 class WorkspaceLabels:
-    """The first workspaces of which there is something to say have labels of their own, all others one.
+    """The first workspaces with something to report get labels of their own; all others share one.
 
-    A workspace keeps its label, so that no counter ever falls.
+    A workspace keeps its label, so that no counter ever decreases.
     """
 
     def __init__(self, most: int) -> None:
@@ -44,7 +44,8 @@ class WorkspaceLabels:
 
 
 class Metrics:
-    """One attribute a metric, registered where the composition root says. workspaces_max: with own labels."""
+    """One attribute per metric, in the given registry. workspaces_max: how many workspaces get labels of
+    their own."""
 
     def __init__(self, registry: CollectorRegistry, workspaces_max: int = WORKSPACES_MAX) -> None:
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
@@ -73,35 +74,34 @@ class Metrics:
         )
         self.retention_files = counter(
             "retention_files_removed",
-            "Data files that [[retention]] has removed. Flat: nothing is old enough.",
+            "Data files removed by [[retention]]. Flat: nothing is old enough.",
         )
         self.retention_rows = counter(
-            "retention_rows_removed", "Rows in data files that [[retention]] has removed."
+            "retention_rows_removed", "Rows in data files removed by [[retention]]."
         )
         self.final_files = counter(
-            "final_files", "Files of days that are over, laid again in their final form."
+            "final_files", "Files of days that are over, compacted into their final form."
         )
         self.final_bytes = counter(
-            "final_bytes", "Bytes of those files behind the bytes of their time before."
+            "final_bytes", "Bytes that compaction has written to those files, behind their old bytes."
         )
         self.final_bytes_given_back = counter(
             "final_bytes_given_back",
-            "Bytes of the time before that take no room any more. Flat while final_files grows: the file "
-            "system cannot give back a part of a file.",
+            "Old bytes of compacted files whose disk space has been freed. Flat while final_files grows: "
+            "the file system cannot free part of a file.",
         )
-        self.forgotten_rows = counter(
-            "forgotten_rows", "Rows that POST /forget has taken out of published files."
-        )
+        self.forgotten_rows = counter("forgotten_rows", "Rows removed from published files by POST /forget.")
         self.write_errors = counter(
-            "write_errors", "Publishing attempts that failed and are tried again. Any: look at the disk."
+            "write_errors", "Publishing attempts that failed and are retried. Any: check the disk."
         )
         self.partition_errors = counter(
             "partition_errors",
-            "Attempts to publish one partition that failed while others went on. Any: GET /status names it.",
+            "Attempts to publish one partition that failed while others continued. Any: GET /status names "
+            "it.",
         )
         self.decode_errors = counter(
             "decode_errors",
-            "Batches refused whole because they could not be read. Rising: a client is broken.",
+            "Batches refused entirely because they could not be read. Rising: a client is broken.",
         )
         self.rows_accepted = counter("rows_accepted", "Rows acknowledged, durable in the journal.", ("kind",))
         self.workspace_rows = counter(
@@ -116,29 +116,29 @@ class Metrics:
         )
         self.rows_rejected = counter(
             "rows_rejected",
-            "Rows refused alone, by the field at fault. Rising: a client is broken.",
+            "Single rows refused, by the field at fault. Rising: a client is broken.",
             ("field",),
         )
         self.refusals = counter(
             "refusals",
-            "Batches refused whole and rows refused alone (invalid_row), by workspace, reason and field. "
-            "Rising: the log has a line a minute for each.",
+            "Batches refused entirely, and single rows refused (invalid_row), by workspace, reason and "
+            "field. Rising: the log has a line per minute for each.",
             ("workspace", "reason", "field"),
         )
         self.rows_repaired = counter(
             "rows_repaired",
-            "Rows stored after a repair: half a surrogate pair, NaN, an id that is no UUID. "
-            "Rising: a client writes what is not JSON, or other ids.",
+            "Rows stored after a repair: half a surrogate pair, NaN, an id that is not a UUID. Rising: a "
+            "client writes invalid JSON, or other ids.",
             ("workspace", "reason", "field"),
         )
         self.batches_refused = counter(
             "batches_refused",
-            "Batches refused whole, by error code, decoding and backpressure included.",
+            "Batches refused entirely, by error code, including decoding and backpressure.",
             ("code",),
         )
         self.backpressure_refusals = counter(
             "backpressure_refusals",
-            "Requests told to come again (429, 503, 507), by reason. Rising: add disk or a node; for "
+            "Requests told to retry (429, 503, 507), by reason. Rising: add disk space or a node; for "
             "quota_exceeded: a workspace sends more than its quota.",
             ("reason",),
         )
@@ -150,20 +150,19 @@ class Metrics:
         )
         self.kafka_foreign_records = counter(
             "kafka_foreign_records",
-            "Records of the topic that are not this service's and are kept in quarantine. Any: somebody else "
-            "writes to the topic; GET /status names them.",
+            "Records of the topic that this service did not write and that are kept in quarantine. Any: "
+            "another program writes to the topic; GET /status names them.",
         )
         self.promoted_values_unfit = counter(
             "promoted_values_unfit",
-            "Values that do not fit their promoted column and are null there; the payload has them. "
-            "Rising: the type in the configuration is not what clients send.",
+            "Values that do not fit their promoted column and are null there; the payload still has them. "
+            "Rising: clients send another type than the configured one.",
             ("kind", "column"),
         )
         self.catalog_files = counter("catalog_files", "Data files registered in tables of the catalog.")
         self.catalog_errors = counter(
             "catalog_errors",
-            "Registrations of data files in tables that failed and are tried again. Rising: look at the "
-            "catalog.",
+            "Failed registrations of data files in tables, which are retried. Rising: check the catalog.",
         )
         self.group_rows = histogram("commit_group_rows", "Rows made durable by one sync.", _GROUP_ROWS)
         self.group_batches = histogram(
@@ -178,36 +177,38 @@ class Metrics:
         )
         self.flush_seconds = histogram(
             "flush_seconds",
-            "Time from staging to commit of one publish of buffered rows, seconds. Rising: the disk or the "
-            "object store is slow.",
+            "Time of one publish of buffered rows, from staging to the manifest's record, seconds. Rising: "
+            "the disk or the object store is slow.",
             _FLUSH_SECONDS,
         )
         self.recovery_rows = Gauge(
-            "parquet_sink_recovery_rows", "Rows the last start replayed from the journal.", registry=registry
+            "parquet_sink_recovery_rows",
+            "Rows that the last start replayed from the journal.",
+            registry=registry,
         )
         self.recovery_seconds = Gauge(
             "parquet_sink_recovery_seconds", "Duration of the last start's recovery.", registry=registry
         )
         self.recovery_cut_bytes = Gauge(
             "parquet_sink_recovery_cut_bytes",
-            "Bytes of a torn journal tail that the last start set aside (never acknowledged).",
+            "Bytes of a torn journal tail (never acknowledged) that the last start moved aside.",
             registry=registry,
         )
 
     def count_rows(self, workspace_id: int, rows: int) -> None:
-        """Rows of a workspace that are durable."""
+        """Counts rows of a workspace that are durable."""
         self.workspace_rows.labels(self.workspaces.of(workspace_id)).inc(rows)
 
     def count_usage(self, workspace_id: int, rows: int, size: int) -> None:
-        """The same, and how many bytes they are."""
+        """Counts rows of a workspace that are durable, and their bytes."""
         self.count_rows(workspace_id, rows)
         self.workspace_bytes.labels(self.workspaces.of(workspace_id)).inc(size)
 
     def observe(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Adds a gauge that is read at each scrape: a level that some part of the service knows."""
+        """Adds a gauge that is read at each scrape: a level that a part of the service reports."""
         Gauge(f"parquet_sink_{name}", text, registry=self._registry).set_function(read)
 
     def state(self, name: str, text: str, value: float, **labels: str) -> None:
-        """Adds a gauge that stays as it is: a limit, or what this process is."""
+        """Adds a gauge with a fixed value: a limit, or a fact about this process."""
         gauge = Gauge(f"parquet_sink_{name}", text, tuple(labels), registry=self._registry)
         (gauge.labels(**labels) if labels else gauge).set(value)

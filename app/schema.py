@@ -1,7 +1,7 @@
 """The three kinds of rows and their columns.
 
-The order of the columns is the contract with those who query the files: what is filtered first stands
-first, the payload last. New columns are only ever added at the end, nullable.
+The order of the columns is part of the contract: columns that queries filter by come first, the payload last.
+New columns are only ever added at the end, nullable.
 """
 
 from types import MappingProxyType

@@ -4,7 +4,7 @@
 
 Workspace 2 sends ten JSON rows twenty times a second. Workspace 1 sends one kind of body over some
 connections, the next as soon as the last was answered. The table has the neighbour's latencies, how many of
-its batches were not taken, and the most memory the service had.
+its batches were refused, and the most memory the service had.
 """
 
 import argparse
@@ -119,7 +119,7 @@ def main() -> int:
     if options.json:
         print(json.dumps(results, indent=2))
         return 0
-    print("| flood | p50 ms | p99 ms | max ms | not taken | peak MB | what became of the flood |")
+    print("| flood | p50 ms | p99 ms | max ms | refused | peak MB | answers to the flood |")
     print("|---|---|---|---|---|---|---|")
     for name, each in results.items():
         became = ", ".join(f"{count} x {status}" for status, count in each["flood"].items())

@@ -267,8 +267,8 @@ HEADER: Final = (
     "scenario",
     "lag p50 / p99 / max, s",
     "clients wait, s (most rows)",
-    "journal, most MB a node",
-    "rows at risk a disk: mean / most",
+    "journal, max MB per node",
+    "rows at risk per disk: mean / max",
     "crashes, disks, outage s",
     "lost",
 )

@@ -1,4 +1,4 @@
-"""What is to be reached, as ratios of runs of one round."""
+"""Targets, as ratios of runs of one round."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
@@ -48,7 +48,7 @@ def p99_over_allowed(results: Round) -> float:
 
 TARGETS: Final = (
     Target("1", "FlatBuffer 500, rows/s over the encode limit", 0.50, over("flatbuffer 500", "encode limit")),
-    Target("2", "FlatBuffer 500, CPU a row over the encode limit's", 2.5, cpu_over_encode, at_most=True),
+    Target("2", "FlatBuffer 500, CPU per row over the encode limit's", 2.5, cpu_over_encode, at_most=True),
     Target("3a", "FlatBuffer 3, 64 connections, requests/s over the HTTP limit", 0.75, requests_over_http),
     Target("3b", "FlatBuffer 100 over 500, rows/s", 0.75, over("flatbuffer 100", "flatbuffer 500")),
     Target("4", "nested JSON 500 over Polars' script, rows/s", 0.60, over("nested-json 500", "polars")),

@@ -43,15 +43,15 @@ REPLACED: Final = "_replaced"
 ABANDONED: Final = "_abandoned"
 
 ATOMIC_SCHEMES: Final = ("file", "hdfs", "viewfs")
-"""File systems on which renaming a directory is one step that happens or does not."""
+"""File systems on which renaming a directory is atomic."""
 
-NOT_ATOMIC: Final = "a directory cannot be renamed in one step there; use file:, hdfs: or viewfs:"
+NOT_ATOMIC: Final = "directories cannot be renamed atomically there; use file:, hdfs: or viewfs:"
 
 PARALLEL_PARTITIONS: Final = 4
-"""Partitions in work at the same time, so that small ones do not leave the cluster idle."""
+"""Partitions processed at the same time, so that small ones do not leave the cluster idle."""
 
 FILTERED_IDS_MAX: Final = 10_000_000
-"""A bloom filter is made for at most so many distinct ids: 12 MB at 1 % false positives."""
+"""The maximum number of distinct ids for a bloom filter: 12 MB at 1 % false positives."""
 
 _WORKSPACE: Final = re.compile(r"\d{1,20}")
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -184,7 +184,7 @@ def plan(partition: Partition, sources: Mapping[str, int], recorded: Mapping[str
         return Work(partition, sources, sorted(sources))
     shrunk = sorted(path for path, size in sources.items() if size < recorded.get(path, 0))
     if shrunk:
-        raise PartitionFailed(f"{shrunk[0]} is shorter than when it was compacted: not the file it was")
+        raise PartitionFailed(f"{shrunk[0]} is shorter than when it was compacted, so it is a different file")
     grown = sorted(path for path, size in sources.items() if size > recorded.get(path, size))
     new = sorted(path for path in sources if path not in recorded)
     if not grown and not new:
@@ -193,8 +193,8 @@ def plan(partition: Partition, sources: Mapping[str, int], recorded: Mapping[str
         return Work(partition, sources, sorted(sources), recorded=recorded)
     if grown:
         raise PartitionFailed(
-            f"{grown[0]} has grown since it was compacted, and other sources were removed: "
-            "put those back, or move the published partition away and start again from all sources"
+            f"{grown[0]} has grown since it was compacted, and other sources were removed: restore those, "
+            "or move the published partition away and compact it again from all sources"
         )
     return Work(partition, sources, new, with_previous=True, recorded=recorded)
 
@@ -268,7 +268,7 @@ class Compactor:
             return dict(json.loads(self._output.read(path))["sources"])
         if self._output.exists(partition.place):
             raise PartitionFailed(
-                f"{self._output.full(partition.place)} was not made by this job: move it away"
+                f"{self._output.full(partition.place)} was not created by this job: move it away"
             )
         return None
 
@@ -322,14 +322,14 @@ class Compactor:
             self._verify_nothing_is_missing(work.partition.place, written)
         now = files_of(self._lake, work.read[0].rpartition("/")[0]).get(work.partition.kind)
         if now != work.sources:
-            raise PartitionFailed("the sources have changed meanwhile: run again")
+            raise PartitionFailed("the sources have changed in the meantime: run the job again")
 
     def _verify_nothing_is_missing(self, place: str, written: DataFrame) -> None:
         previous = self._spark.read.parquet(self._output.full(place))
         columns = previous.columns
         known = set(columns) <= set(written.columns)
         if not known or not previous.exceptAll(written.select(columns)).isEmpty():
-            raise PartitionFailed("rows of the published version are missing from its sources: compare them")
+            raise PartitionFailed("rows of the published version are missing in its sources: compare them")
 
     def _name_files(self, kind: str, staged: str) -> list[str]:
         """Gives the staged files the names that globs of the service's lake match, too; returns them."""
@@ -430,15 +430,20 @@ def days(text: str) -> int:
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="compact.py", description="Compacts sealed days into a second lake."
+        prog="compact.py", description="Compacts days that are over into a second data lake."
     )
     parser.add_argument("--input", required=True, help="the service's [sinks.parquet] path")
     parser.add_argument(
-        "--output", required=True, type=output_root, help="root of the compacted lake; file: or hdfs:"
+        "--output", required=True, type=output_root, help="root of the compacted data lake; file: or hdfs:"
     )
-    parser.add_argument("--older-than", type=days, default=1, help="days since a day's end (default 1)")
     parser.add_argument(
-        "--kinds", type=kind_list, default=list(KINDS), help="such as events,logs (default all)"
+        "--older-than", type=days, default=1, help="days after its end that a day is compacted (default 1)"
+    )
+    parser.add_argument(
+        "--kinds",
+        type=kind_list,
+        default=list(KINDS),
+        help="kinds to compact, such as events,logs (default: all)",
     )
     parser.add_argument("--target-file-size", type=size_in_bytes, default=512_000_000, help="default 512MB")
     return parser.parse_args(given)
@@ -455,7 +460,7 @@ def main(given: Sequence[str]) -> int:
             print(f"--output {output.full()}: {NOT_ATOMIC}")
             return 2
         if (output.full() + "/").startswith(lake.full() + "/") or not lake.exists():
-            print("--output must not stand below --input, and --input must exist")
+            print("--output must not be inside --input, and --input must exist")
             return 2
         compactor = Compactor(spark, lake, output, options.target_file_size)
         compactor.recover()

@@ -77,7 +77,7 @@ def test_a_workspace_has_its_share_and_others_still_enter(door: Door) -> None:
 def test_a_workspace_has_its_share_of_the_journal_too(door: Door) -> None:
     door.set(journal_bytes=8_000)
     door.journal_of.update({1: 7_001, 2: 999})
-    with pytest.raises(WorkspaceOverShare, match="wait for their file"):
+    with pytest.raises(WorkspaceOverShare, match="waiting to be written"):
         door.admission.enter(1, 1)
     door.admission.enter(2, 1)
     assert door.refused == ["workspace_over_share"]

@@ -99,7 +99,7 @@ def test_a_broken_or_missing_new_file_leaves_the_old_keys_and_is_logged_once(tmp
         assert not keys.reload_if_changed()
         assert not keys.reload_if_changed()
     assert len(caplog.records) == 1
-    assert "stay in force" in caplog.text
+    assert "stay in effect" in caplog.text
     assert keys.lookup(bytes.fromhex(A)) == 1
     replace(path, f"{A}:7\n")
     assert keys.reload_if_changed()

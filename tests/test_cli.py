@@ -99,7 +99,7 @@ def test_check_config_prints_what_is_in_force(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert 'host = "0.0.0.0"' in done.stdout
     assert "hunter2" not in done.stdout
-    assert done.stderr == "parquet-sink: missing is not there yet; serve needs it\n"
+    assert done.stderr == "parquet-sink: missing does not exist yet; serve needs it\n"
 
 
 def test_check_config_says_what_spark_does_not_read(tmp_path: Path) -> None:
@@ -142,14 +142,14 @@ def test_openapi_goes_to_a_file_or_to_standard_output(tmp_path: Path) -> None:
         ("[server]\nprot = 1\n", "server.prot: unknown key; did you mean port?"),
         ('[server]\nhost = "0.0.0.0"\n', "there are no API keys"),
         ('[auth]\napi_keys_file = "missing"\n', "missing: cannot be read"),
-        ('[auth]\napi_keys_file = "empty"\n', "empty holds no key"),
+        ('[auth]\napi_keys_file = "empty"\n', "empty contains no keys"),
         ('[auth]\napi_keys_file = "placeholder"\n', "placeholder, line 1: the key must be exactly 32 hex"),
         ('[server]\ntls_certificate = "missing"\ntls_key = "empty"\n', "missing is not a file"),
         (
             '[server]\ntls_certificate = "empty"\ntls_key = "empty"\n',
             "server.tls_certificate, server.tls_key:",
         ),
-        ('[server]\nhost = "::1"\n[journal]\npath = "empty/journal"\n', "no development key can be kept in"),
+        ('[server]\nhost = "::1"\n[journal]\npath = "empty/journal"\n', "cannot store a development key in"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line_and_nothing_is_started(

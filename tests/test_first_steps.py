@@ -45,7 +45,7 @@ def test_init_writes_what_can_be_used_and_leaves_what_is_there(tmp_path: Path, p
     assert run("init", "--for", "laptop", "--directory", str(directory))[0] == 1
     (directory / CONFIGURATION).unlink()
     code, said, _ = run("init", "--for", purpose, "--directory", str(directory))
-    assert (code, "is there already" in said) == (0, True)
+    assert (code, "already exists" in said) == (0, True)
     assert (directory / KEYS).read_text() == f"{line}\n"
 
 

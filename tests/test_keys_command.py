@@ -48,7 +48,7 @@ def test_two_keys_count_until_the_old_one_is_revoked(file: Path, capsys: pytest.
     [
         (["revoke", "ff"], "no key in"),
         (["rotate", "ff"], "no key in"),
-        (["add", "--workspace", "1", "--name", "a:b"], "no colon"),
+        (["add", "--workspace", "1", "--name", "a:b"], "must not contain a colon"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_changes_nothing(

@@ -210,9 +210,9 @@ def test_refused_rows_are_counted_by_reason_and_kept(
     [
         (b"event\nx\n", ("--map", "timestamp=when"), "there is no column when"),
         (b"event\nx\n", ("--map", "timestamp"), "NAME=MAP"),
-        (b"a,a\n1,2\n", (), "a name of its own"),
+        (b"a,a\n1,2\n", (), "each with a different name"),
         (b"event\n\xe9\n", (), "--encoding"),
-        (b'[{"type": "track",', (), "no JSON"),
+        (b'[{"type": "track",', (), "not valid JSON"),
         (b"PAR1....", (), "arquet"),
         # Named, since gzip writes the time of day and all processes must name a test alike.
         pytest.param(gzip.compress(as_lines(EVENTS))[:-9], (), "data", id="half a gzip"),

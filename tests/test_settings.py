@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import pytest
 
-from app.settings.plan import policies
-from app.settings.settings import ConfigurationError, Settings, load
+from app.errors import ConfigurationError
+from app.settings.planning import plan_of
+from app.settings.settings import Settings, load
 from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
 
@@ -151,17 +152,17 @@ REFUSED: Final = [
     ),
     (
         '[server]\ntrusted_proxies = ["::1", "10.0.0.1/8"]',
-        "server.trusted_proxies[2]: 10.0.0.1/8 has host bits set; "
-        'write a network as "10.0.0.0/8" or one address (in parquet-sink.toml)',
+        'server.trusted_proxies[2]: 10.0.0.1/8 has host bits set; write a network such as "10.0.0.0/8", or '
+        "one address (in parquet-sink.toml)",
     ),
     (
         '[server]\ntls_key = "k"',
-        "server: tls_certificate and tls_key go together; set both or neither (in parquet-sink.toml)",
+        "server: tls_certificate and tls_key belong together; set both or neither (in parquet-sink.toml)",
     ),
     (
         "[server]\nworkers = 3\nmax_body_size = '10MB'\nmax_inflight_size = '29MB'",
-        "server: max_inflight_size is below workers x max_body_size: one could take no body"
-        " (in parquet-sink.toml)",
+        "server: max_inflight_size must be at least workers x max_body_size, otherwise a worker could not "
+        "take a single body (in parquet-sink.toml)",
     ),
     (
         '[sinks.parquet]\npath = "p"\ncompression_level = 3',
@@ -169,7 +170,7 @@ REFUSED: Final = [
     ),
     (
         '[sinks.parquet]\npath = "p"\ncompression = "gzip"\ncompression_level = 10',
-        "sinks.parquet: compression_level of gzip is at most 9 (in parquet-sink.toml)",
+        "sinks.parquet: compression_level of gzip must be at most 9 (in parquet-sink.toml)",
     ),
     (
         '[sinks.parquet]\npath = "p"\ndata_format = "binary"\npayload_type = "json"',
@@ -181,24 +182,24 @@ REFUSED: Final = [
     ),
     (
         '[sinks.parquet]\npath = "p"\npayload_type = "binary"\nannotate = ["payload"]',
-        'sinks.parquet: annotate has "payload", and payload_type = "binary" says the opposite; '
-        "leave payload_type out (in parquet-sink.toml)",
+        'sinks.parquet: annotate contains "payload", and payload_type = "binary" contradicts it; leave out '
+        "payload_type (in parquet-sink.toml)",
     ),
     (
         '[sinks.parquet]\npath = "p"\nids_as = "binary"\nannotate = ["ids"]',
-        'sinks.parquet: annotate has "ids", and a UUID column has 16 bytes: leave ids_as = "binary" out, '
-        'or "ids" (in parquet-sink.toml)',
+        'sinks.parquet: annotate contains "ids", and a UUID column needs fixed 16-byte values: leave out '
+        'either ids_as = "binary" or "ids" (in parquet-sink.toml)',
     ),
     (
         '[sinks.parquet]\npath = "p"\nlate_window = "32d"',
-        "sinks.parquet: late_window is at most 31d: for so long each day's files stay open "
-        "(in parquet-sink.toml)",
+        "sinks.parquet: late_window must be at most 31d: each day's files stay open for this long (in "
+        "parquet-sink.toml)",
     ),
     (
         '[journal]\ntype = "kafka"\nbrokers = "a:1"\ntopic = "t"\n[sinks.parquet]\npath = "p"\n'
         'partition_by = "happened"',
-        'partition_by: with journal.type = "kafka" rows are placed by their receipt; '
-        'use partition_by = "received" (in parquet-sink.toml)',
+        'partition_by: with journal.type = "kafka" rows are partitioned by their time of receipt; use '
+        'partition_by = "received" (in parquet-sink.toml)',
     ),
     (
         '[sinks.parquet]\npath = "p"\nannotate = ["times"]',
@@ -214,14 +215,13 @@ REFUSED: Final = [
     (
         '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "logs"\npath = "a"\nname = "a"\n'
         'type = "string"',
-        "sinks.parquet.promote[1].path: 'a' is not a path to a member; "
-        'write it as $.page, $.cart.total or $."a name" (in parquet-sink.toml)',
+        "sinks.parquet.promote[1].path: 'a' is not a path to a field; "
+        'write it like $.page, $.cart.total or $."a name" (in parquet-sink.toml)',
     ),
     (
         '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "logs"\npath = "$.a"\n'
         'name = "level"\ntype = "string"',
-        'sinks.parquet: logs have a column "level" already; give the promoted one another name '
-        "(in parquet-sink.toml)",
+        'sinks.parquet: logs have a column "level" already; rename the promoted one (in parquet-sink.toml)',
     ),
     (
         '[sinks.parquet]\npath = "p"\n[[sinks.parquet.promote]]\nkind = "logs"\npath = "$.a"\nnaem = "a"\n'
@@ -265,7 +265,7 @@ def test_all_mistakes_are_listed_each_with_its_source() -> None:
 def test_text_that_is_not_toml_is_named_with_its_line() -> None:
     (message,) = messages("[server\n")
 
-    assert message.startswith("parquet-sink.toml: is not TOML: ")
+    assert message.startswith("parquet-sink.toml: not valid TOML: ")
     assert "line 1" in message
 
 
@@ -276,7 +276,7 @@ def test_text_that_is_not_toml_is_named_with_its_line() -> None:
 def test_journal_and_files_may_not_lie_inside_each_other(journal: str, data: str) -> None:
     (message,) = messages(f'[journal]\npath = "{journal}"\n[sinks.parquet]\npath = "{data}"\n')
 
-    assert "overlap; use two directories side by side" in message
+    assert "overlap; use two separate directories" in message
 
 
 def test_a_link_does_not_hide_that_they_overlap() -> None:
@@ -323,12 +323,12 @@ def test_a_weak_or_placeholder_token_is_refused_and_not_shown(token: str) -> Non
             '[journal]\ntype = "kafka"\n[sinks.p]\npath = "p"\n[sinks.p.final]\nenabled = true',
             'type = "kafka"',
         ),
-        ('[sinks.p]\npath = "p"\n[sinks.p.final]\nsort = ["payload"]', '"payload" is no column'),
+        ('[sinks.p]\npath = "p"\n[sinks.p.final]\nsort = ["payload"]', '"payload" is not a column'),
         ('[sinks.p]\npath = "p"\n[sinks.p.final]\nsort = ["level", "level"]', "named twice"),
         ('[sinks.p]\npath = "p"\n[sinks.p.final]\ncompression_level = 3', 'needs final.compression = "zstd"'),
         (
             '[sinks.p]\npath = "p"\n[sinks.p.final]\ncompression = "gzip"\ncompression_level = 12',
-            "of gzip is at most 9",
+            "of gzip must be at most 9",
         ),
     ],
 )
@@ -348,7 +348,7 @@ def test_a_final_form_that_cannot_be_is_refused(text: str, message: str) -> None
 )
 def test_files_are_laid_again_where_they_may_change(text: str, is_on: bool) -> None:
     settings = load(file(text), {})
-    assert (policies(settings).writer.final is not None) is is_on
+    assert (plan_of(settings).policies.writer.final is not None) is is_on
     assert load(file(to_toml(settings), "printed.toml"), {}) == settings
 
 

@@ -14,7 +14,8 @@ import httpx
 import pytest
 import yaml
 
-from app.settings.settings import ConfigurationError, load
+from app.errors import ConfigurationError
+from app.settings.settings import load
 from tests.support.service import REPOSITORY, free_port
 
 DEPLOY = REPOSITORY / "deploy"
@@ -217,7 +218,7 @@ def test_a_secret_may_be_a_mounted_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"PARQUET_SINK__AUTH__ADMIN_TOKEN": TOKEN}, "set one of the two"),
+        ({"PARQUET_SINK__AUTH__ADMIN_TOKEN": TOKEN}, "set only one of them"),
         ({}, "cannot be read: No such file or directory"),
     ],
 )

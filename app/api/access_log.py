@@ -1,6 +1,6 @@
-"""A line in the log for each request, where that is wanted: what came, what was answered, how long it took.
+"""An access log, if it is enabled: one line per request with method, path, status and duration.
 
-The path is without its query, in which keys may stand.
+The path is logged without its query, which may contain keys.
 """
 
 import logging
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """enabled: nothing is written otherwise."""
+    """enabled: whether anything is written."""
 
     def __init__(self, *, enabled: bool) -> None:
         self.enabled = enabled
@@ -34,7 +34,7 @@ class AccessLog:
         client: tuple[str, int] | None,
         workspace_id: int | None,
     ) -> None:
-        """size: bytes of the request's body, as its head says."""
+        """size: bytes of the request's body, according to its head."""
         shown = path[:PATH_CHARACTERS_MAX].encode("ascii", "backslashreplace").decode()
         _log.info(
             "%s %s %d",

@@ -1,15 +1,15 @@
 """Who may use the admin calls: /files, /flush, /status and /metrics.
 
-With an admin token configured, they want that token.
-Without one they are open if the service listens on loopback only, and closed if it does not. A workspace's
-own key may list and fetch that workspace's files and flush it, and nothing else.
+If an admin token is configured, they require it. Otherwise they are open if the service listens on loopback
+only, and closed if it does not. A workspace's own key may list and fetch that workspace's files and flush it,
+and nothing else.
 
-A browser that has logged in sends a session's cookie in their place. That counts here alone, never for ingest
-calls; and what changes something has to come from a page of this very origin.
+A browser that has logged in sends a session's cookie instead. It is accepted only here, never for ingest
+calls; and requests that change something must come from a page of the same origin.
 
-"Open on loopback" must not mean open to whatever runs in a browser on the same machine. So an open request
-has to name a loopback host (a DNS name that was rebound to 127.0.0.1 does not), must not have come through a
-proxy, and one that changes something must not come from a page of another origin. Admin answers carry no CORS
+"Open on loopback" must not mean open to any page in a browser on the same machine. So a request without
+credentials must name a loopback host (a DNS name rebound to 127.0.0.1 does not), must not have come through a
+proxy, and if it changes something must not come from a page of another origin. Admin answers carry no CORS
 headers, so pages of other origins cannot read them.
 """
 
@@ -29,10 +29,10 @@ from app.api.sessions import Sessions
 from app.errors import Forbidden, Unauthenticated
 
 CREDENTIALS_MAX: Final = 3
-"""Credentials that are looked at; a request with more is refused."""
+"""The number of credentials that are checked; a request with more is refused."""
 
 SESSION_KEY: Final = "parquet_sink.session"
-"""In the scope of a request that a session's cookie has authenticated."""
+"""The key in the scope of a request that a session's cookie has authenticated."""
 
 
 class AdminUnauthenticated(Unauthenticated):
@@ -40,7 +40,7 @@ class AdminUnauthenticated(Unauthenticated):
 
 
 class Access(msgspec.Struct, frozen=True, gc=False):
-    """What a request to an admin call may see. workspace_id: that workspace alone, None for everything."""
+    """What a request to an admin call may see. workspace_id: only that workspace, None for all."""
 
     workspace_id: int | None = None
 
@@ -52,12 +52,12 @@ class Access(msgspec.Struct, frozen=True, gc=False):
         if wanted is None:
             return self.workspace_id
         if not self.may_see(wanted):
-            raise Forbidden("This key belongs to another workspace; leave `workspace_id` out.")
+            raise Forbidden("This key belongs to another workspace; leave out `workspace_id`.")
         return wanted
 
 
 class AdminAuth:
-    """Decides who may use the admin calls; see the module's text."""
+    """Decides who may use the admin calls; see the module's docstring."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class AdminAuth:
         bound_to_loopback: bool,
         sessions: Sessions | None = None,
     ) -> None:
-        """admin_token: None or "" if none is configured. sessions: None where nobody can log in.
+        """admin_token: None or "" if none is configured. sessions: None if logging in is not possible.
 
         bound_to_loopback: the service listens on loopback addresses or a unix socket only.
         """
@@ -96,28 +96,31 @@ class AdminAuth:
             return self.access_of(held, "The session's key")
         if self._token:
             raise AdminUnauthenticated(
-                "This call wants the admin token: send it as `Authorization: Bearer TOKEN`, or as the "
+                "This call requires the admin token: send it as `Authorization: Bearer TOKEN`, or as the "
                 "password of HTTP Basic. A workspace's API key may read that workspace's files."
             )
         if not self._bound_to_loopback:
             raise Forbidden(
-                "The service can be reached from other machines and has no admin token, so this call is "
-                "closed: set auth.admin_token and send it, or send a workspace's API key to read its files."
+                "The service can be reached from other machines but has no admin token, so this call is "
+                "disabled: set auth.admin_token and send it, or send a workspace's API key to read its "
+                "files."
             )
         _refuse_rebound_and_proxied(headers)
         return Access()
 
     def authorise_admin(self, scope: Scope) -> None:
-        """Lets pass whom everything is open to. Raises Unauthenticated, Forbidden."""
+        """Admits requests that need no credentials, and raises Unauthenticated or Forbidden for all
+        others."""
         if self.authorise(scope).workspace_id is not None:
             raise Forbidden(
-                "A workspace's API key may read its files and flush it; this call wants the admin token."
+                "A workspace's API key may only read and flush its own files; this call requires the admin "
+                "token."
             )
 
     def _of_credentials(self, sent: list[SentCredential]) -> Access:
         access = {self._access(credential) for credential in sent}
         if len(access) > 1:
-            raise AdminUnauthenticated("Credentials that differ were sent; send one.")
+            raise AdminUnauthenticated("Different credentials were sent; send only one.")
         return access.pop()
 
     def _access(self, sent: SentCredential) -> Access:
@@ -127,8 +130,8 @@ class AdminAuth:
         workspace_id = self._keys.lookup(key) if key is not None else None
         if workspace_id is None:
             raise AdminUnauthenticated(
-                f"{sent.place}: neither the admin token nor a workspace's API key. "
-                "(The admin token does not count in a URL, which ends up in logs.)"
+                f"{sent.place}: this is neither the admin token nor a workspace's API key. (The admin token "
+                "is not accepted in a URL, since URLs end up in logs.)"
             )
         return Access(workspace_id)
 
@@ -137,7 +140,7 @@ def _credentials(headers: RawHeaders, query_string: bytes) -> list[SentCredentia
     """All credentials of an admin request, at most a few."""
     sent = [*_admin_headers(headers), *(of_query(query_string) if b"token=" in query_string else ())]
     if len(sent) > CREDENTIALS_MAX:
-        raise AdminUnauthenticated("Too many credentials were sent; send one.")
+        raise AdminUnauthenticated("Too many credentials were sent; send only one.")
     return sent
 
 
@@ -160,10 +163,13 @@ def _text(headers: RawHeaders, name: bytes) -> str | None:
 
 
 def refuse_unless_own_origin(headers: RawHeaders) -> None:
-    """For what comes with a cookie, or sets one: a browser says whose page has sent it. Raises Forbidden."""
+    """Checks the origin of a request that has a cookie or sets one, as the browser states it. Raises
+    Forbidden."""
     _refuse_other_origins(headers)
     if header(headers, b"origin") is None and _text(headers, b"sec-fetch-site") != "same-origin":
-        raise Forbidden("A call that changes something and comes with a cookie has to name its Origin.")
+        raise Forbidden(
+            "A call that changes something and is authenticated by a cookie must have an Origin header."
+        )
 
 
 def _refuse_other_origins(headers: RawHeaders) -> None:
@@ -172,18 +178,18 @@ def _refuse_other_origins(headers: RawHeaders) -> None:
     site = _text(headers, b"sec-fetch-site")
     foreign = origin is not None and urlsplit(origin.lower()).netloc != host
     if foreign or site in ("cross-site", "same-site"):
-        raise Forbidden("A page of another origin may not call this.")
+        raise Forbidden("Pages of another origin may not make this call.")
 
 
 def _refuse_rebound_and_proxied(headers: RawHeaders) -> None:
     if header(headers, b"x-forwarded-for") is not None or header(headers, b"forwarded") is not None:
         raise Forbidden(
-            "The request came through a proxy, and there is no admin token: set auth.admin_token."
+            "The request came through a proxy, but there is no admin token: set auth.admin_token."
         )
     host = _text(headers, b"host") or ""
     if not _names_loopback(host):
         raise Forbidden(
-            "Without an admin token this call is open to localhost only, and the Host header names another "
+            "Without an admin token this call is open to localhost only, but the Host header names another "
             "host: call it as localhost, or set auth.admin_token."
         )
 

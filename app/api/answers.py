@@ -1,4 +1,4 @@
-"""What the admin calls answer: the models that the OpenAPI document is generated from."""
+"""The answers of the admin calls, as models from which the OpenAPI document is generated."""
 
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
@@ -12,22 +12,22 @@ from app.parquet.data_file import DataFile, FileState
 from app.parquet.partition import Rotation
 
 Count = Annotated[int, Field(ge=0)]
-Workspace = Annotated[int, Field(ge=0, le=2**32 - 1, description="Whose rows they are.")]
+Workspace = Annotated[int, Field(ge=0, le=2**32 - 1, description="The workspace that the rows belong to.")]
 Milliseconds = Annotated[int, Field(description="ms since the epoch", json_schema_extra={"format": "int64"})]
 Day = Annotated[str, Field(json_schema_extra={"format": "date"})]
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-Hour = Annotated[int | None, Field(ge=0, le=23, description="UTC; null where rotation is not hourly.")]
+Hour = Annotated[int | None, Field(ge=0, le=23, description="UTC; null unless rotation is hourly.")]
 
 
 class JsonLine(JSONResponse):
-    """JSON with a newline behind it, for a terminal."""
+    """JSON with a trailing newline, for terminals."""
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class ReadableJson(JSONResponse):
-    """The same, indented: what people read more often than programs do."""
+    """The same, indented, for answers that are read by people more often than by programs."""
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
@@ -39,29 +39,30 @@ _PERIODS: Final = MappingProxyType[Rotation, Literal["hour", "day", "month"]](
 
 
 class ListedFile(BaseModel):
-    path: str = Field(description="Below the data folder; `/files/{path}` is the file.")
+    path: str = Field(description="Relative to the data directory; `/files/{path}` returns the file.")
     workspace_id: Workspace
-    date: Day = Field(description="UTC, of the folder that it is in; of a month the first day.")
+    date: Day = Field(description="Date of its folder, UTC; for monthly files the first day of the month.")
     hour: Hour
-    period: Literal["hour", "day", "month"] = Field(description="How much time its folder stands for.")
+    period: Literal["hour", "day", "month"] = Field(description="The period that its folder covers.")
     kind: Kind
     rows: Count = Field(description="Rows in the file.")
     bytes: Count = Field(description="Length of the file.")
     disk_bytes: Count = Field(
-        description="What it takes on the disk: less than its length where it was laid again and its old "
-        "bytes were given back."
+        description="Disk space that the file uses: less than its length if it was compacted and its old "
+        "bytes were freed."
     )
     min_timestamp: Milliseconds
     max_timestamp: Milliseconds
-    compression: str = Field(description="Of its pages.")
+    compression: str = Field(description="Codec of its pages.")
     created_at: Moment = Field(description="When it was first published.")
     updated_at: Moment = Field(description="When it was last published.")
     sealed: bool = Field(
-        description="No rows are added any more. A sealed file of a day that is over may be laid again once, "
+        description="No rows are added any more. A sealed file of a day that is over may be compacted once, "
         "with the same rows."
     )
     state: FileState = Field(
-        description="removed: somebody took the file away; changed: it is not what was published."
+        description="removed: the file was deleted by something other than the service; changed: it is not "
+        "what was published."
     )
 
     @classmethod
@@ -89,7 +90,7 @@ class ListedFile(BaseModel):
 
 class FileList(BaseModel):
     files: list[ListedFile]
-    next_cursor: str | None = Field(description="The `cursor` of the next page; null: the last.")
+    next_cursor: str | None = Field(description="The `cursor` for the next page; null on the last page.")
 
 
 class Flushed(BaseModel):
@@ -100,13 +101,13 @@ class Flushed(BaseModel):
 class UsageLine(BaseModel):
     workspace_id: Workspace
     date: Day
-    events: Count = Field(default=0, description="Rows of events.")
-    logs: Count = Field(default=0, description="Rows of logs.")
-    snapshots: Count = Field(default=0, description="Rows of snapshots.")
+    events: Count = Field(default=0, description="Event rows.")
+    logs: Count = Field(default=0, description="Log rows.")
+    snapshots: Count = Field(default=0, description="Snapshot rows.")
     rows: Count = Field(default=0, description="All rows.")
     bytes: Count | None = Field(
         default=0,
-        description="Of their texts and payloads, before compression; null with a Kafka journal.",
+        description="Bytes of the rows' texts and payloads, before compression; null with a Kafka journal.",
     )
 
 
@@ -124,12 +125,16 @@ class RowAccount(BaseModel):
     workspace_id: Workspace
     kind: Kind
     accepted: Count
-    accepted_here: Count = Field(default=0, description="Acknowledged by this process; with a Kafka journal.")
+    accepted_here: Count = Field(
+        default=0, description="Rows acknowledged by this process; only with a Kafka journal."
+    )
     published: Count
-    buffered: Count = Field(description="Durable, and in no file yet.")
-    quarantined: Count = Field(description="No file could hold them; they are kept in files of their own.")
+    buffered: Count = Field(description="Rows that are durable but not in files yet.")
+    quarantined: Count = Field(
+        description="Rows that could not be written to data files; they are kept in files of their own."
+    )
     removed: Count = Field(
-        default=0, description="In files that `[[retention]]` has removed, or forgotten by `POST /forget`."
+        default=0, description="Rows in files removed by `[[retention]]`, or rows removed by `POST /forget`."
     )
 
 
@@ -142,8 +147,8 @@ class JournalLevel(BaseModel):
 class BufferLevel(BaseModel):
     rows: Count
     bytes: Count
-    open_partitions: Count = Field(default=0, description="With rows that wait.")
-    oldest_row_age_s: float = Field(default=0, description="Of the row that waits longest.")
+    open_partitions: Count = Field(default=0, description="Partitions with rows that are not in files yet.")
+    oldest_row_age_s: float = Field(default=0, description="Age of the oldest row that is not in files yet.")
 
 
 class Remembered(BaseModel):
@@ -153,7 +158,7 @@ class Remembered(BaseModel):
 
 class Removals(BaseModel):
     removed_files: Count
-    to_be_deleted: Count = Field(description="Of those, how many stand on the disk yet.")
+    to_be_deleted: Count = Field(description="How many of those are still on the disk.")
 
 
 class CatalogLag(BaseModel):
@@ -200,8 +205,8 @@ class ForeignRecordSeen(BaseModel):
 
 class KafkaPartition(BaseModel):
     partition: Count
-    published_to: Count = Field(description="The first offset that is in no file yet.")
-    foreign_records: list[ForeignRecordSeen] = Field(description="The last of them.")
+    published_to: Count = Field(description="The first offset that is not in files yet.")
+    foreign_records: list[ForeignRecordSeen] = Field(description="The last such offset.")
 
 
 class KafkaWriting(BaseModel):
@@ -211,28 +216,30 @@ class KafkaWriting(BaseModel):
 
 
 class Status(BaseModel):
-    """The account of every accepted row, and the levels. Members that a mode does not have are absent."""
+    """The account of all accepted rows, and the current levels. Members that do not apply to a mode are
+    absent."""
 
     rows: list[RowAccount]
-    role: str = Field(default="", description="With a Kafka journal: front, writer or both.")
+    role: str = Field(default="", description="With a Kafka journal: front end, writer or both.")
     journal: JournalLevel | None = None
     buffer: BufferLevel
     deduplication: Remembered
     files: Count
     retention: Removals | None = None
     catalog: CatalogState | None = Field(
-        default=None, description="What tables have, and what waits; null where no catalog is configured."
+        default=None,
+        description="What is registered in tables, and what is waiting; null if no catalog is configured.",
     )
     partitions: list[KafkaPartition] = []
     writing: list[KafkaWriting] = []
     last_flush_ms: Milliseconds | None = Field(
-        description="When this process published rows last; null before."
+        description="When this process last published rows; null if it has not yet."
     )
-    problem: str | None = Field(description="Why publishing does not work now; null when it does.")
+    problem: str | None = Field(description="Why publishing is failing now; null when it works.")
     failing_partitions: list[FailingPartition] = []
     lost_files: list[LostFile] = []
     usage: list[UsageLine] | None = Field(
-        default=None, description="Of today; null while the disk does not let it be read."
+        default=None, description="Usage of today; null while it cannot be read from the disk."
     )
 
 
@@ -240,11 +247,11 @@ class Refusal(BaseModel):
     at: Moment
     workspace_id: Workspace
     kind: str | None
-    reason: str = Field(description="A code, for programs.")
-    row: int | None = Field(description="From 1; null for a whole batch.")
+    reason: str = Field(description="An error code, for programs.")
+    row: int | None = Field(description="Row number, from 1; null if the whole batch was refused.")
     field: str | None
     message: str
-    text: str | None = Field(description="How the row begins.")
+    text: str | None = Field(description="The beginning of the row.")
 
 
 class Refusals(BaseModel):
@@ -269,9 +276,9 @@ UNCACHED: Final = {"cache-control": "no-store"}
 
 class ForgottenIn(BaseModel):
     path: str
-    rows: Count = Field(description="That were taken out of it.")
-    old_bytes: Count = Field(description="What stands before the new row groups.")
-    are_zeros: bool = Field(description="Whether they are zeros by now, which was looked at.")
+    rows: Count = Field(description="Rows that were removed from it.")
+    old_bytes: Count = Field(description="Bytes before the new row groups.")
+    are_zeros: bool = Field(description="Whether those bytes are zeros now, as verified by reading them.")
 
 
 class NotDone(BaseModel):
@@ -281,11 +288,11 @@ class NotDone(BaseModel):
 
 class ForgetReceipt(BaseModel):
     at: Moment
-    asked: dict[str, Any] = Field(description="What was asked for, by hashes of its values.")
+    asked: dict[str, Any] = Field(description="The request, with hashes in place of its values.")
     now: bool
-    complete: bool = Field(description="Whether nothing is left that may have such rows.")
+    complete: bool = Field(description="Whether no file is left that may contain such rows.")
     rows: Count
     files_searched: Count
     files: list[ForgottenIn]
-    left: list[NotDone] = Field(description="What may still have such rows, and why.")
-    receipt: str = Field(description="The file beside the journal that keeps this.")
+    left: list[NotDone] = Field(description="Files that may still contain such rows, and why.")
+    receipt: str = Field(description="The file next to the journal that holds this receipt.")

@@ -11,10 +11,10 @@ from typing import Final
 from app.kinds import ID_BYTES
 
 MAX_KEY_FILE_BYTES: Final = 64 << 20
-"""About a million keys. A larger file is taken for a mistake in the path."""
+"""About a million keys. A larger file is assumed to be a mistake in the path."""
 
 WRONG_LINES_MAX: Final = 20
-"""Of a key file that are named one by one."""
+"""Invalid lines of a key file that are reported one by one."""
 
 MAX_WORKSPACE_ID: Final = 2**32 - 1
 
@@ -53,16 +53,16 @@ class ApiKeys:
         return keys
 
     def lookup(self, key: bytes) -> int | None:
-        """The workspace of a 16-byte key, None for a key nobody has."""
+        """The workspace of a 16-byte key, None for an unknown key."""
         return self._workspaces.get(key)
 
     def __len__(self) -> int:
         return len(self._workspaces)
 
     def reload_if_changed(self) -> bool:
-        """Read the key file again if it was touched or replaced; tell whether other keys now count.
+        """Read the key file again if it was touched or replaced; return whether the keys have changed.
 
-        A file that is gone or broken is logged, once per change, and the keys known so far stay in force.
+        A missing or invalid file is logged, once per change, and the keys known so far stay in effect.
         Blocks on the disk: an event loop calls it in a thread.
         """
         if self._path is None:
@@ -75,18 +75,18 @@ class ApiKeys:
         try:
             workspaces = parse_keys(_read(self._path), str(self._path))
         except KeyFileError as error:
-            _log.error("api keys not reloaded, the %d old keys stay in force: %s", len(self), error)
+            _log.error("API keys were not reloaded, the %d old keys stay in effect: %s", len(self), error)
             return False
         self._workspaces = MappingProxyType(workspaces)
-        _log.info("api keys reloaded: %d keys from %s", len(workspaces), self._path)
+        _log.info("API keys reloaded: %d keys from %s", len(workspaces), self._path)
         return True
 
 
 def parse_keys(text: str, source: str) -> dict[bytes, int]:
     """The workspaces by key of a key file's text.
 
-    One `hexkey:workspace_id` or `hexkey:workspace_id:name` a line; blank lines and what follows a `#` do not
-    count. `source` names the file in messages. Raises KeyFileError with every line that is wrong.
+    One `hexkey:workspace_id` or `hexkey:workspace_id:name` a line; blank lines and comments after a `#` are
+    ignored. `source` names the file in messages. Raises KeyFileError with every invalid line.
     """
     workspaces: dict[bytes, int] = {}
     wrong: list[str] = []
@@ -97,7 +97,7 @@ def parse_keys(text: str, source: str) -> dict[bytes, int]:
         try:
             key, workspace_id = _entry(entry)
             if key in workspaces:
-                raise ValueError("this key stands on an earlier line already; remove one of the two")
+                raise ValueError("this key is already on an earlier line; remove one of them")
         except ValueError as error:
             wrong.append(f"{source}, line {number}: {error}")
         else:
@@ -118,7 +118,7 @@ def _entry(entry: str) -> tuple[bytes, int]:
     except ValueError:
         binary = b""
     if len(binary) != ID_BYTES:
-        raise ValueError(f"the key must be exactly 32 hex characters, this one has {len(key)} characters")
+        raise ValueError(f"the key must have exactly 32 hex characters, this one has {len(key)}")
     number = rest.split(":", 1)[0].strip()
     if not (number.isascii() and number.isdigit() and int(number[:11]) <= MAX_WORKSPACE_ID):
         raise ValueError(f"the workspace id must be a number from 0 to {MAX_WORKSPACE_ID}")

@@ -20,7 +20,7 @@ HOW_TO_SEND_A_KEY: Final = (
 
 
 class Credential(msgspec.Struct, frozen=True, gc=False):
-    """api_key: 16 bytes. workspace_id: the workspace they stand for."""
+    """api_key: 16 bytes. workspace_id: the workspace that the key belongs to."""
 
     api_key: bytes
     workspace_id: int
@@ -36,7 +36,8 @@ class SentCredential(NamedTuple):
 def authenticate(headers: RawHeaders, query_string: bytes, keys: ApiKeys) -> Credential:
     """The workspace's credential of an ingest request. Raises Unauthenticated.
 
-    headers, query_string: as ASGI has them. The same key may be sent in several places, different keys not.
+    headers, query_string: as ASGI has them. The same key may be sent in several places, but not different
+    keys.
     """
     key = find_key(headers, query_string)
     if key is None:
@@ -45,19 +46,17 @@ def authenticate(headers: RawHeaders, query_string: bytes, keys: ApiKeys) -> Cre
 
 
 def credential_of(key: bytes, keys: ApiKeys) -> Credential:
-    """The credential of a 16-byte key. Raises Unauthenticated for one that nobody has."""
+    """The credential of a 16-byte key. Raises Unauthenticated for an unknown one."""
     workspace_id = keys.lookup(key)
     if workspace_id is None:
-        raise Unauthenticated(
-            "This API key is not known; check the key, or add it to the service's key file."
-        )
+        raise Unauthenticated("Unknown API key; check the key, or add it to the service's key file.")
     return Credential(key, workspace_id)
 
 
 def find_key(headers: RawHeaders, query_string: bytes = b"") -> bytes | None:
     """The 16-byte key that a request carries, None if it carries none.
 
-    Raises Unauthenticated for something that is no key, and for two keys that differ.
+    Raises Unauthenticated for a malformed key, and for two different keys.
     """
     found: bytes | None = None
     for name, value in headers:
@@ -86,7 +85,7 @@ def parse_key(text: bytes) -> bytes | None:
 
 def _same_key(found: bytes | None, key: bytes) -> bytes:
     if found is not None and found != key:
-        raise Unauthenticated("Two API keys that differ were sent; send one.")
+        raise Unauthenticated("Two different API keys were sent; send only one.")
     return key
 
 
@@ -94,13 +93,13 @@ def _key(sent: SentCredential) -> bytes:
     key = parse_key(sent.text)
     if key is None:
         raise Unauthenticated(
-            f"{sent.place}: an API key is exactly {KEY_HEX_CHARACTERS} hex characters; {HOW_TO_SEND_A_KEY}."
+            f"{sent.place}: an API key has exactly {KEY_HEX_CHARACTERS} hex characters; {HOW_TO_SEND_A_KEY}."
         )
     return key
 
 
 def of_authorization(value: bytes) -> SentCredential:
-    """What an Authorization header holds; an empty text where that cannot be a key."""
+    """The key in an Authorization header; empty if it cannot be a key."""
     scheme, _, text = value.strip().partition(b" ")
     scheme = scheme.lower()
     if scheme == b"bearer":
@@ -113,7 +112,7 @@ def of_authorization(value: bytes) -> SentCredential:
 
 
 def basic(text: bytes) -> tuple[bytes, bytes]:
-    """User name and password of HTTP Basic, both empty for what is not base64."""
+    """User name and password of HTTP Basic, both empty if it is not valid base64."""
     try:
         user, _, password = a2b_base64(text.strip(), strict_mode=True).partition(b":")
     except ValueError:

@@ -1,4 +1,4 @@
-"""The body of a request: read within a limit and a deadline, and unpacked."""
+"""The body of a request: read within a limit and a deadline, and decompressed."""
 
 import asyncio
 import contextlib
@@ -15,16 +15,16 @@ from app.errors import BodyTooLarge, MalformedBatch, RequestError
 DECOMPRESS_INLINE_BYTES_MAX: Final = 2 << 10
 UNPACKED_INLINE_BYTES_MAX: Final = 64 << 10
 INLINE_ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
-"""Bodies up to the first size in one of these encodings are unpacked on the event loop, where a thread costs
-more than they do; those that grow beyond the second are unpacked in a thread all the same. brotli and zstd
-are not among them: a hundred bytes can make them fill a window of MiBs before the first byte comes out."""
+"""Bodies up to the first size in one of these encodings are decompressed on the event loop, since a thread
+would cost more; those that grow beyond the second are moved to a thread after all. brotli and zstd are not
+among them: a hundred bytes can make them fill a window of MiBs before the first byte comes out."""
 
 _LOOSE_CHUNKS_MAX: Final = 256
-"""Chunks kept apart before they are copied together, so that one-byte chunks cannot multiply the memory."""
+"""Chunks kept separately before they are joined, so that one-byte chunks cannot multiply the memory."""
 
 
 class ClientDisconnected(Exception):
-    """The client went away while it was sending: there is nobody to answer."""
+    """The client disconnected while it was sending, so no answer is possible."""
 
 
 class BodyTimeout(RequestError):
@@ -40,11 +40,12 @@ def body_timeout(deadline_s: float) -> BodyTimeout:
 async def read_body(
     receive: Receive, headers: RawHeaders, max_bytes: int, deadline_s: float, charge: Charge
 ) -> bytes:
-    """The whole body of a request, as it came (still compressed).
+    """The whole body of a request, as it was sent (still compressed).
 
     A Content-Length above `max_bytes` is refused before anything is read, a chunked body as soon as it grows
     beyond. A body that comes in one piece is not copied.
-    Raises BodyTooLarge, BodyTimeout, ClientDisconnected; Refused where there is no room for what comes.
+    Raises BodyTooLarge, BodyTimeout, ClientDisconnected; Refused if there is no room for the bytes that
+    arrive.
     """
     expected = _expected(headers, max_bytes)
     since = asyncio.get_running_loop().time()
@@ -69,7 +70,7 @@ async def read_body(
 
 
 async def unpack_body(body: bytes, content_encoding: bytes | None, max_bytes: int) -> bytes:
-    """`body` without its Content-Encoding: at most `max_bytes`; large ones are unpacked in a thread.
+    """`body` without its Content-Encoding: at most `max_bytes`; large ones are decompressed in a thread.
 
     Raises UnsupportedMedia, BodyTooLarge, MalformedBatch.
     """
@@ -83,7 +84,7 @@ async def unpack_body(body: bytes, content_encoding: bytes | None, max_bytes: in
 
 
 async def is_one_line(receive: Receive, max_bytes: int) -> bool:
-    """Whether what is left of a body, at most `max_bytes`, goes on without a line's end."""
+    """Whether the rest of a body, at most `max_bytes`, contains no line end."""
     size = 0
     while size <= max_bytes:
         message = await receive()
@@ -131,7 +132,7 @@ def _chunk(message: Message) -> bytes:
 
 
 def _expected(headers: RawHeaders, max_bytes: int) -> int | None:
-    """What Content-Length says; None where there is none."""
+    """The Content-Length; None if there is none."""
     length = None
     for name, value in headers:
         if name == b"content-length":

@@ -1,20 +1,21 @@
-"""What the body of one request holds of what may be in flight: charged as it arrives."""
+"""Charges the body of one request against the bytes that may be in flight, as it arrives."""
 
 from typing import Final
 
 from app.commit.admission import Admission
 
 STEP_BYTES: Final = 256 << 10
-"""Ordinary bodies are charged once, whole; what is said to be larger, in steps of this, as it comes."""
+"""Bodies up to this size are charged once; larger ones in steps of it, as they arrive."""
 
 GRACE_SHARE: Final = 6
-"""Of the time for a body: one part in so many passes before it must come at the rate that just suffices."""
+"""The grace time is the deadline for a body divided by this; after that, a body must arrive at the rate that
+just meets the deadline."""
 
 
 class Charge:
-    """On the event loop alone. expected: bytes that the body will have, at most.
+    """Used only on the event loop. expected: the most bytes that the body will have.
 
-    Raises Refused from `begin`, `arrived` and `settle`, and holds then what it held before.
+    `begin`, `arrived` and `settle` raise Refused, and then leave the charge unchanged.
     """
 
     __slots__ = ("_admission", "_expected", "_holds", "held", "workspace_id")
@@ -32,16 +33,16 @@ class Charge:
         self.held, self._holds = size, True
 
     def arrived(self, received: int) -> None:
-        """So many bytes of it have come by now."""
+        """Notes that this many bytes of the body have arrived so far."""
         if received > self.held:
             self._resize(min(max(self._expected, received), received + STEP_BYTES))
 
     def settle(self, size: int) -> None:
-        """The body is whole, or unpacked, and has this size."""
+        """The body is complete, or decompressed, and has this size."""
         self._resize(size)
 
     def pass_on(self) -> None:
-        """Somebody else gives back what is held."""
+        """Passes on the responsibility for releasing the charge."""
         self._holds = False
 
     def end(self) -> None:
@@ -55,7 +56,7 @@ class Charge:
 
 
 def due_at(since: float, seconds: float, received: int, expected: int) -> float:
-    """When the next bytes must have come, of a body that began then and has so many seconds in all.
+    """When the next bytes of a body that began at `since` must have arrived; it may take `seconds` in all.
 
     A body that comes at an even rate and in time is never late; one that stalls does not keep its place for
     all of it.

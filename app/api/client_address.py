@@ -1,4 +1,4 @@
-"""Where a request came from, also through proxies that are trusted to say so."""
+"""The address that a request came from, also through trusted proxies."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -11,10 +11,11 @@ from app.api.headers import RawHeaders
 CACHED_PEERS_MAX: Final = 4096
 CACHED_CHAINS_MAX: Final = 4096
 CACHED_CHAIN_BYTES_MAX: Final = 256
-"""Bounds of the two caches; a full one is emptied. Longer forwarding chains are worked out each time."""
+"""Bounds of the two caches; a full one is emptied. Longer forwarding chains are evaluated each time."""
 
 HOPS_MAX: Final = 32
-"""Hops of a forwarding chain that are looked at, from the right; behind more the peer counts."""
+"""Hops of a forwarding chain that are evaluated, from the right; for longer chains the peer's address is
+used."""
 
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _NO_ADDRESS: Final = bytes(16)
@@ -37,10 +38,10 @@ class ClientAddress(msgspec.Struct, frozen=True, gc=False):
 class ClientAddresses:
     """Finds the address of the client behind a connection.
 
-    X-Forwarded-For and Forwarded count only from a trusted peer. They are walked from the right, past
-    trusted hops, to the first that is not: what stands left of it could have been written by anybody. A hop
-    that is no address (`unknown`, an obfuscated name, rubbish) ends the walk, and the peer counts.
-    Where both headers stand, X-Forwarded-For counts; a proxy that writes Forwarded must remove the other.
+    X-Forwarded-For and Forwarded are used only from a trusted peer. They are read from the right, past
+    trusted hops, to the first untrusted one: anything left of it could be forged. A hop that is not an
+    address (`unknown`, an obfuscated name, garbage) ends the search, and the peer's address is used. If both
+    headers are present, X-Forwarded-For is used; a proxy that writes Forwarded must remove the other.
     """
 
     def __init__(self, trusted_proxies: Iterable[Network] = ()) -> None:
@@ -90,7 +91,7 @@ class ClientAddresses:
         return found
 
     def _first_untrusted(self, hops: list[str]) -> Address | None:
-        """The client, or None where the chain cannot be read."""
+        """The client's address, or None if the chain cannot be parsed."""
         address = None
         for hop in reversed(hops[-HOPS_MAX:]):
             address = _hop_address(hop)
@@ -125,7 +126,7 @@ def _hop_address(hop: str) -> Address | None:
 
 
 def _forwarded_for(value: str) -> list[str]:
-    """The `for` of each element of a Forwarded header (RFC 7239); "" where an element has none."""
+    """The `for` of each element of a Forwarded header (RFC 7239); "" if an element has none."""
     hops = []
     for element in value.rsplit(",", HOPS_MAX):
         hop = ""

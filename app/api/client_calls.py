@@ -1,7 +1,7 @@
 """One endpoint for all calls of app.clients: authenticate, admit, read, translate, submit, wait, answer.
 
-What a body becomes and how an answer reads is the family's business; that it is durable before it is answered
-is the same for all: see app.api.ingest.
+Translating bodies and answers is up to the family; that rows are durable before the answer is the same for
+all: see app.api.ingest.
 """
 
 import asyncio
@@ -45,21 +45,21 @@ from app.errors import (
 from app.submission import Answer, Messages, RowRefusal, Submission, WireFormat
 
 NOBODY: Final = -1
-"""The workspace of bodies whose key is not known yet, since it stands in them."""
+"""The workspace charged for bodies whose key is inside the body, and so not known yet."""
 
 INLINE_BYTES_MAX: Final = 64 << 10
-"""Bodies up to that are translated on the event loop, where a thread costs more than they do."""
+"""Bodies up to this size are translated on the event loop, since a thread would cost more."""
 
 TRANSLATING_MAX: Final = 2
-"""Larger bodies that are unpacked and translated at a time."""
+"""Larger bodies that are decompressed and translated at the same time."""
 
 SNIFFED_BYTES: Final = 4096
-"""Of a body, to tell protocols apart that share a path."""
+"""Bytes of a body that are inspected to distinguish protocols that share a path."""
 
 _OF_THE_BODY: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 ENCODINGS_MAX: Final = 2
-"""Encodings on top of each other that the bytes themselves show."""
+"""Nested encodings that are recognised by the bytes themselves."""
 
 _SHOWN_BY_BYTES: Final = frozenset({"gzip", "x-gzip", "zstd"})
 
@@ -67,7 +67,7 @@ _log = logging.getLogger(__name__)
 
 
 class ClientCalls:
-    """What all client endpoints share."""
+    """State shared by all client endpoints."""
 
     def __init__(self, parts: IngestParts) -> None:
         self.parts = parts
@@ -77,9 +77,10 @@ class ClientCalls:
         return decompress(data, encoding or encoding_of_bytes(data), self.parts.policy.max_body_bytes)
 
     def unpack_body(self, body: bytes, encoding: str) -> bytes:
-        """Without the encodings of the header, where it has them, and of what its bytes show.
+        """The body after removing the encodings of the header, if it has them, and those recognised by its
+        bytes.
 
-        A header that says gzip over bytes that are none is what a proxy leaves that has unpacked them.
+        A gzip header on a body that is not gzip is left by proxies that have decompressed it.
         """
         if encoding and not (encoding in _SHOWN_BY_BYTES and not encoding_of_bytes(body)):
             body = self.unpack(body, encoding)
@@ -91,7 +92,7 @@ class ClientCalls:
 
 
 class ClientEndpoint:
-    """All that is served at one path, as an ASGI application."""
+    """All calls that are served at one path, as an ASGI application."""
 
     def __init__(self, path: Path, shared: ClientCalls) -> None:
         self._path = path
@@ -111,7 +112,7 @@ class ClientEndpoint:
         await send_answer(send, _http(answer, request_id))
 
     def takes_head(self, scope: Scope) -> bool:
-        """On a path that is a native call too: whether the head alone shows that the request comes here."""
+        """On a path shared with a native call: whether the head alone shows that the request belongs here."""
         method: str = scope["method"]
         if method != "POST":
             return True
@@ -119,14 +120,14 @@ class ClientEndpoint:
         return self._path.call_of(method, content_type.decode("latin-1"), b"") is not None
 
     def takes_body(self, content_type: bytes, body: bytes | bytearray) -> bool:
-        """The same for a body, unpacked or as it came."""
+        """The same for a body, decompressed or as sent."""
         return (
             self._path.call_of("POST", content_type.decode("latin-1"), bytes(body[:SNIFFED_BYTES]))
             is not None
         )
 
     async def replay(self, scope: Scope, body: bytes, send: Send) -> None:
-        """Takes a request whose body has been read and unpacked."""
+        """Handles a request whose body has been read and decompressed."""
         headers = [pair for pair in scope["headers"] if pair[0] not in _OF_THE_BODY]
         headers.append((b"content-length", b"%d" % len(body)))
 
@@ -159,7 +160,7 @@ class ClientEndpoint:
             exchange.release()
 
     async def taken(self, exchange: "_Exchange", body: bytes) -> Outcome:
-        """What becomes of a body whose bytes are held."""
+        """Handles a body whose bytes have been charged."""
         parts = self._parts
         if len(body) <= INLINE_BYTES_MAX and not exchange.is_packed(body):
             document = self._translated(exchange, body)
@@ -168,7 +169,9 @@ class ClientEndpoint:
                 async with asyncio.timeout(parts.policy.answer_timeout_s):
                     await self._shared.translating.acquire()
             except TimeoutError:
-                raise Overloaded("Too many bodies wait to be read; send it again.", retry_after_s=2) from None
+                raise Overloaded(
+                    "Too many bodies are waiting to be read; send this one again.", retry_after_s=2
+                ) from None
             try:
                 document = await asyncio.to_thread(self._translated, exchange, body)
             finally:
@@ -191,13 +194,13 @@ class ClientEndpoint:
         body = self._shared.unpack_body(body, request.headers.get("content-encoding", "").strip().lower())
         call = self._path.call_of(request.method, exchange.content_type, body)
         if call is None:
-            raise UnsupportedMedia(f"Content-Type `{exchange.content_type[:100]}` is not read here.")
+            raise UnsupportedMedia(f"Content-Type `{exchange.content_type[:100]}` is not supported here.")
         exchange.call = call
         exchange.request = request = msgspec.structs.replace(request, body=body)
         try:
             document = call.family.read(request)
         except RecursionError:
-            raise MalformedBatch("the body is nested too deeply to be read") from None
+            raise MalformedBatch("the body is nested too deeply") from None
         except RequestError:
             raise
         except Exception:
@@ -206,14 +209,14 @@ class ClientEndpoint:
                 call.family.name,
                 extra=fields_of(exchange.request_id, exchange.scope),
             )
-            raise DecoderFailed("The body met a defect of the service.") from None
+            raise DecoderFailed("The body could not be processed because of a bug in the service.") from None
         if document.refused and not document.rows:
             raise MalformedBatch(str(document.refused[0]))
         return document
 
 
 class _Exchange:
-    """One request on its way: what is known of it so far, and the bytes that it holds."""
+    """One request on its way: its state so far, and the bytes charged for it."""
 
     def __init__(self, request: ClientRequest, scope: Scope, request_id: str) -> None:
         self.request = request
@@ -241,7 +244,7 @@ class _Exchange:
         return charge
 
     def move(self, parts: IngestParts, credential: Credential) -> None:
-        """The key has been found: the bytes count for its workspace from now on."""
+        """The key has been found: from now on the bytes are charged to its workspace."""
         charge, before = self._charge, self.workspace_id
         self.credential = credential
         if charge is not None and credential.workspace_id != before:
@@ -249,7 +252,7 @@ class _Exchange:
             self.hold(parts, charge.held, charge.held)
 
     def pass_on(self, size: int) -> None:
-        """So many bytes are held by the submissions from now on, each until it is answered."""
+        """From now on this many bytes are held by the submissions, each until it is answered."""
         assert self._charge is not None, "held since before the body was read"
         self._charge.settle(size)
         self._charge.pass_on()

@@ -1,4 +1,4 @@
-"""The API key of a call of another client's protocol: each protocol has another place for it."""
+"""The API key of a call of another client's protocol: each protocol has its own place for it."""
 
 import base64
 import binascii
@@ -10,7 +10,7 @@ from app.api.auth import KEY_HEX_CHARACTERS, Credential, SentCredential, basic, 
 from app.errors import Unauthenticated
 
 HYPHENATED_CHARACTERS: Final = 36
-"""Of a key written as a UUID, as Splunk's tokens are."""
+"""Length of a key written as a UUID, like Splunk's tokens."""
 
 _SCHEMES: Final = frozenset({"bearer", "splunk", "apikey", "token", "key"})
 _HEADERS: Final = ("x-api-key", "x-write-key", "x-amz-firehose-access-key", "api-key")
@@ -20,10 +20,10 @@ _PARAMETERS: Final = ("token", "writeKey", "write_key", "api_key")
 def client_credential(
     headers: Mapping[str, str], query: Mapping[str, str], in_body: str | None, keys: ApiKeys
 ) -> Credential | None:
-    """The credential of a request, None where it names no key at all.
+    """The credential of a request, None if it has no key at all.
 
-    in_body: what the document has for a key. Raises Unauthenticated for something that is no key, a key that
-    nobody has, and two keys that differ.
+    in_body: the key in the document. Raises Unauthenticated for a malformed key, an unknown key, and two
+    different keys.
     """
     found: bytes | None = None
     wrong: SentCredential | None = None
@@ -32,15 +32,15 @@ def client_credential(
         if key is None:
             wrong = wrong or sent
         elif found is not None and found != key:
-            raise Unauthenticated("Two API keys that differ were sent; send one.")
+            raise Unauthenticated("Two different API keys were sent; send only one.")
         else:
             found = key
     if found is not None:
         return credential_of(found, keys)
     if wrong is not None:
         raise Unauthenticated(
-            f"{wrong.place}: an API key is exactly {KEY_HEX_CHARACTERS} hex characters; "
-            "docs/clients.md says where each client has it."
+            f"{wrong.place}: an API key has exactly {KEY_HEX_CHARACTERS} hex characters; docs/clients.md "
+            "says where to put it in each client."
         )
     return None
 

@@ -1,7 +1,7 @@
-"""Compressed bodies: what `Content-Encoding` names, undone, and never beyond a given size.
+"""Decompresses bodies according to `Content-Encoding`, never beyond a given size.
 
-Memory stays below the size allowed, once more where there are two encodings, plus what a decompressor holds:
-some MiB, and for zstd its window, of which the library reserves at most 128 MiB and touches what it writes.
+Memory stays below the allowed size (twice that for two encodings), plus the decompressor's own: some MiB, and
+for zstd its window, of which the library reserves at most 128 MiB and touches only what it writes.
 """
 
 import zlib
@@ -14,7 +14,7 @@ from app.api.snappy import STREAM_START, unsnap
 from app.errors import BodyTooLarge, MalformedBatch, UnsupportedMedia
 
 MAX_ENCODINGS: Final = 2
-"""Encodings on top of each other in one body."""
+"""Nested encodings in one body."""
 
 _DEFLATE: Final = "deflate"
 _SNAPPY: Final = "snappy"
@@ -27,18 +27,18 @@ _RAW: Final = -zlib.MAX_WBITS
 
 
 def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """`body` without the content encodings that the header value `encoding` lists; the last is undone first.
+    """`body` without the content encodings that the header value `encoding` lists; the last is removed first.
 
     gzip may have several members, and zstd several frames. `deflate` is the zlib format, and the bare stream
     that some clients send. Empty and `identity` change nothing.
 
     Raises UnsupportedMedia for an unknown encoding or more than MAX_ENCODINGS of them, BodyTooLarge as soon
-    as one of them gives more than `max_bytes`, MalformedBatch when the body is corrupt, cut off, or goes on
-    after its end.
+    as one of them gives more than `max_bytes`, MalformedBatch when the body is corrupt, truncated, or has
+    extra data after its end.
     """
     for name in reversed(_names(encoding)):
         if not body:
-            raise MalformedBatch(f"the body is empty, and cannot be {name}")
+            raise MalformedBatch(f"the body is empty, so it cannot be {name}")
         if name == _SNAPPY:
             body = unsnap(body, max_bytes)
         else:
@@ -62,7 +62,7 @@ def _names(encoding: str) -> list[str]:
             raise UnsupportedMedia(f"content encoding {name[:40]!r} is not supported: {supported}")
     if len(names) > MAX_ENCODINGS:
         raise UnsupportedMedia(
-            f"{len(names)} content encodings in one body: at most {MAX_ENCODINGS} are read"
+            f"{len(names)} content encodings in one body: at most {MAX_ENCODINGS} are supported"
         )
     return names
 
@@ -99,11 +99,11 @@ def _inflate_as(wrapping: int, body: bytes, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise _too_large(_DEFLATE, max_bytes)
     if not stream.eof:
-        raise MalformedBatch(f"the {_DEFLATE} body is cut off")
+        raise MalformedBatch(f"the {_DEFLATE} body is truncated")
     if stream.unused_data:
-        raise MalformedBatch(f"the {_DEFLATE} body goes on after its end")
+        raise MalformedBatch(f"the {_DEFLATE} body has extra data after its end")
     return content
 
 
 def _too_large(name: str, max_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {max_bytes:,} bytes once {name} is undone")
+    return BodyTooLarge(f"the body is larger than {max_bytes:,} bytes after {name} decompression")

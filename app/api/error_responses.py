@@ -1,4 +1,4 @@
-"""What goes back to the client, and the only place that maps errors to status codes.
+"""Answers to clients, and the only place that maps errors to status codes.
 
 Every error is `{"error": code, "code": the same, "message": what to do, "request_id"}`: some clients' error
 paths look for `code`. The answers are plain
@@ -51,30 +51,33 @@ STATUS_BY_ERROR: Final[Mapping[type[errors.RequestError], int]] = MappingProxyTy
 CODE_BY_STATUS: Final = MappingProxyType(
     {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 416: "range_not_satisfiable"}
 )
-"""Codes of what the routing itself refuses; other statuses are `http_<status>`."""
+"""Codes for requests that the routing itself refuses; other statuses are `http_<status>`."""
 
 REFUSED_HEADS: Final = MappingProxyType(
     {
-        400: ("bad_request", "This is not an HTTP request that can be read; check the client."),
+        400: ("bad_request", "This is not a valid HTTP request; check the client."),
         408: ("request_timeout", "The request did not arrive in time; send it again."),
-        414: ("uri_too_long", "The URL is longer than allowed; send what is long in the body."),
-        431: ("headers_too_large", "Request line and headers are larger than allowed; send fewer."),
-        501: ("not_implemented", "The only transfer coding that is read is `chunked`."),
+        414: ("uri_too_long", "The URL is longer than allowed; send long values in the body."),
+        431: (
+            "headers_too_large",
+            "Request line and headers are larger than allowed; send fewer or shorter headers.",
+        ),
+        501: ("not_implemented", "The only supported transfer coding is `chunked`."),
         505: ("http_version_not_supported", "Send HTTP/1.1 or HTTP/1.0."),
     }
 )
-"""Code and message of a request whose head is not read, by status."""
+"""Code and message for a request whose head could not be read, by status."""
 
 OUTCOME_RETRY_AFTER_S: Final = 5
 """After a disk failed or stalled: long enough for another process to have taken over."""
 
 CLIENT_LEFT: Final = 499
-"""As which a request counts whose client went away before it had sent it."""
+"""The status recorded for a request whose client disconnected before it was sent completely."""
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 _REQUEST_ID_KEY: Final = "parquet_sink.request_id"
 WORKSPACE_KEY: Final = "parquet_sink.workspace_id"
-"""In the scope of a request, once its key has been read."""
+"""The key in the scope of a request, set once its API key has been read."""
 
 _SANE_REQUEST_ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,64}", re.ASCII)
 
@@ -82,7 +85,7 @@ _log = logging.getLogger(__name__)
 
 
 class HttpAnswer(NamedTuple):
-    """A whole response. headers: names in lower case, content-length included."""
+    """A complete response. headers: names in lower case, including content-length."""
 
     status: int
     headers: RawHeaders
@@ -90,7 +93,7 @@ class HttpAnswer(NamedTuple):
 
 
 class RequestIds:
-    """Names requests: what the client sends as X-Request-ID if that is sane, else 16 hex digits."""
+    """Makes request ids: the client's X-Request-ID if it is valid, else 16 hex digits."""
 
     def __init__(self) -> None:
         self._prefix = secrets.token_hex(4)
@@ -104,7 +107,7 @@ class RequestIds:
 
 
 def request_id_of(scope: Scope, ids: RequestIds) -> str:
-    """The id of a request: given to it at the first call, the same at every other."""
+    """The id of a request: assigned at the first call, and then the same."""
     known: str | None = scope.get(_REQUEST_ID_KEY)
     if known is None:
         known = scope[_REQUEST_ID_KEY] = ids.of(scope["headers"])
@@ -112,7 +115,7 @@ def request_id_of(scope: Scope, ids: RequestIds) -> str:
 
 
 def fields_of(request_id: str, scope: Scope | None) -> dict[str, object]:
-    """What a line of the log says of the request that it concerns: `extra`."""
+    """The `extra` of a log line: the request that it is about."""
     return {"request_id": request_id, "workspace_id": scope.get(WORKSPACE_KEY) if scope else None}
 
 
@@ -137,13 +140,13 @@ def _error_content(code: str, message: str, request_id: str, **more: object) -> 
 
 
 def methods_answer(request_id: str) -> HttpAnswer:
-    """What a HEAD, or an OPTIONS that is no preflight, is told of an ingest call: that there is one."""
+    """The answer to HEAD, and to OPTIONS that is not a preflight, on an ingest call: it exists."""
     headers = [(b"allow", b"POST, HEAD, OPTIONS"), (b"content-length", b"0")]
     return HttpAnswer(200, [*headers, (REQUEST_ID_HEADER, request_id.encode("ascii"))], b"")
 
 
 def rows_refused_response(rejected: int, refusals: Sequence[RowRefusal], request_id: str) -> HttpAnswer:
-    """400: no row could be taken. The message names the first refused row and its field."""
+    """400: no row could be accepted. The message names the first refused row and its field."""
     message = "No row could be taken"
     if refusals:
         message += f"; the first refused is row {refusals[0].row}: {refusals[0]}"
@@ -156,10 +159,10 @@ def rows_refused_response(rejected: int, refusals: Sequence[RowRefusal], request
 def receipt_response(
     receipt: Receipt, request_id: str, *, published: bool | None = None, only_200: bool = False
 ) -> HttpAnswer:
-    """202, 207 or 400, by how many rows were taken and refused.
+    """202, 207 or 400, depending on how many rows were accepted and refused.
 
     published: for `?wait=file`, whether the rows are in published files already; the answer then says so.
-    only_200: 200 in the place of 202 and 207, for clients that take these for errors.
+    only_200: 200 instead of 202 and 207, for clients that treat these as errors.
     """
     status = receipt_status(receipt.accepted, receipt.rejected)
     if status == 400:
@@ -177,14 +180,14 @@ def receipt_response(
 
 
 def receipt_status(accepted: int, rejected: int) -> int:
-    """202 for all rows taken, 207 for some, 400 for none."""
+    """202 if all rows were accepted, 207 for some, 400 for none."""
     if not rejected:
         return 202
     return 207 if accepted else 400
 
 
 def error_response(error: errors.RequestError, request_id: str) -> HttpAnswer:
-    """The answer to a request that is not carried out."""
+    """The answer to a refused request."""
     headers: RawHeaders = []
     if isinstance(error, errors.Refused):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
@@ -202,28 +205,28 @@ def error_response(error: errors.RequestError, request_id: str) -> HttpAnswer:
 
 
 def refused_head_response(status: int, request_id: str) -> HttpAnswer:
-    """A head that is not carried out, by REFUSED_HEADS. The connection ends."""
+    """The answer to a refused head, from REFUSED_HEADS. The connection is closed."""
     code, message = REFUSED_HEADS[status]
     content = _error_content(code, message, request_id)
     return json_answer(status, content, request_id, [(b"connection", b"close")])
 
 
 def unexpected_response(error: BaseException, request_id: str, scope: Scope | None = None) -> HttpAnswer:
-    """500 for a fault of the service: logged with its traceback, no details to the client."""
+    """500 for a bug in the service: logged with its traceback, no details for the client."""
     _log.error("a request failed unexpectedly", exc_info=error, extra=fields_of(request_id, scope))
     content = _error_content(
         "internal_error",
-        "The service failed at this request; its log says more under the request id.",
+        "The service failed on this request; its log has details under the request id.",
         request_id,
     )
     return json_answer(500, content, request_id)
 
 
 class AnswerErrors:
-    """ASGI middleware: gives requests their id and X-Request-ID, and answers what nobody else has answered.
+    """ASGI middleware: assigns request ids, adds X-Request-ID, and answers requests that failed unexpectedly.
 
     An error after the response has begun cannot be answered: it is logged and passed on, so that the server
-    closes the connection and the client sees that the response is not whole.
+    closes the connection and the client sees that the response is incomplete.
     """
 
     def __init__(self, app: ASGIApp, ids: RequestIds) -> None:
@@ -247,20 +250,22 @@ class AnswerErrors:
         try:
             await self._app(scope, receive, send_with_id)
         except (ClientDisconnected, ClientDisconnect):
-            _log.debug("the client went away", extra=fields_of(request_id, scope))
+            _log.debug("the client disconnected", extra=fields_of(request_id, scope))
             if not started:
                 # Nobody gets it, but it is counted: a request without an answer counts as a 500.
                 await send({"type": "http.response.start", "status": CLIENT_LEFT, "headers": []})
                 await send({"type": "http.response.body", "body": b""})
         except Exception as error:
             if started:
-                _log.error("an answer broke off", exc_info=error, extra=fields_of(request_id, scope))
+                _log.error(
+                    "an answer could not be completed", exc_info=error, extra=fields_of(request_id, scope)
+                )
                 raise
             await send_answer(send_with_id, _answer_to(error, request_id, scope))
 
 
 async def send_answer(send: Send, answer: HttpAnswer) -> None:
-    """Send a whole response over ASGI."""
+    """Send a complete response over ASGI."""
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "http.response.body", "body": answer.body})
 
@@ -308,7 +313,7 @@ def _routing_answer(error: HTTPException, request_id: str) -> HttpAnswer:
         message = "There is nothing at this path; /docs lists the calls."
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
-        message = f"This path does not take this method; use {allowed}."
+        message = f"This path does not support this method; use {allowed}."
     content = _error_content(code, message, request_id)
     return json_answer(error.status_code, content, request_id, headers)
 

@@ -1,4 +1,4 @@
-"""POST /flush: publish what is buffered, now. A browser is led to the files then."""
+"""POST /flush: publish buffered rows now. A browser is then redirected to the files."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,14 +27,15 @@ _ANSWERS: Final = answers(
 )
 
 Flush = Callable[[int | None], Future[FlushResult]]
-"""Takes a workspace, or None for all; its future resolves when everything accepted before is in files."""
+"""Takes a workspace, or None for all; its future resolves when everything accepted before that is in
+files."""
 
 
 def flush_router(
     flush: Flush, problem: Callable[[], str | None], authorise: Authorise, timeout_s: float
 ) -> APIRouter:
-    """problem: why publishing does not work now. timeout_s: how long a request waits for its flush, which
-    goes on if the request gives up."""
+    """problem: why publishing is failing now. timeout_s: how long a request waits for its flush, which
+    continues if the request times out."""
     router = APIRouter()
 
     @router.post(
@@ -48,7 +49,7 @@ def flush_router(
         openapi_extra=ADMIN_OR_KEY,
     )
     async def flush_now(request: Request, workspace_id: WorkspaceId = None) -> Flushed | RedirectResponse:
-        """Answers when everything accepted before is in published files.
+        """Answers when all rows accepted before the call are in published files.
 
         Pages of other origins are refused.
         """
@@ -59,8 +60,8 @@ def flush_router(
         if not done:
             why = problem()
             raise Overloaded(
-                f"The flush takes longer than {timeout_s:g} seconds and goes on; /status shows what is still "
-                f"buffered.{'' if why is None else f' Reason: {why}.'}",
+                f"The flush is taking longer than {timeout_s:g} seconds and continues; /status shows what "
+                f"is still buffered.{'' if why is None else f' Reason: {why}.'}",
                 retry_after_s=RETRY_AFTER_S,
                 code="flush_timeout",
             )
@@ -68,7 +69,7 @@ def flush_router(
             result = flushing.result()
         except NotPublished as error:
             raise Overloaded(
-                f"{error}. Its rows are durable in the journal and are tried again.",
+                f"{error}. Its rows are durable in the journal, and publishing them is retried.",
                 retry_after_s=RETRY_AFTER_S,
                 code="publish_failed",
             ) from None

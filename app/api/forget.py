@@ -1,4 +1,4 @@
-"""POST /forget: take rows out of published files and the journal, by device, user or condition."""
+"""POST /forget: remove rows from published files and the journal, by device, user or condition."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -22,23 +22,24 @@ BODY_BYTES_MAX: Final = 64 << 10
 RETRY_AFTER_S: Final = 10
 
 Forget = Callable[[Wanted, bool, Mapping[str, Any]], dict[str, Any]]
-"""Takes what is asked for, whether at once, and the words of the request; blocks; its receipt."""
+"""Takes the conditions, whether to zero bytes immediately, and the request as sent; blocks; returns the
+receipt."""
 
 
 class ForgetBody(BaseModel):
-    """Which rows; all that is given must hold."""
+    """Which rows to remove: those that match all given conditions."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    device: str | None = Field(default=None, description="A UUID, or the name that one was made of.")
-    user: str | None = Field(default=None, description="`user_id` of the payload.")
+    device: str | None = Field(default=None, description="A UUID, or the name that it was derived from.")
+    user: str | None = Field(default=None, description="`user_id` in the payload.")
     where: dict[str, str | int | float | bool] = Field(
-        default={}, description="Values by column, or by member of the payload as `$.plan`."
+        default={}, description="Values by column, or by field of the payload such as `$.plan`."
     )
-    workspace_id: int | None = Field(default=None, ge=0, description="Of this workspace alone.")
+    workspace_id: int | None = Field(default=None, ge=0, description="Only rows of this workspace.")
     now: bool = Field(
         default=False,
-        description="Old bytes become zeros at once; a query under way over these files may fail.",
+        description="Zero the old bytes immediately; running queries over these files may fail.",
     )
 
 
@@ -54,7 +55,7 @@ _EXAMPLE: Final = {
     "receipt": "forgotten/1790000000000-5f0c1a9e0000.json",
 }
 _ANSWERS: Final = answers(
-    json_answer("Done, as far as `complete` says.", {"receipt": _EXAMPLE}),
+    json_answer("Done; `complete` says whether everything was removed.", {"receipt": _EXAMPLE}),
     errors.MalformedBatch,
     errors.Unauthenticated,
     errors.Forbidden,
@@ -76,24 +77,25 @@ _EXTRA: Final = {
 
 
 def forget_router(forget: Forget, authorise_admin: Callable[[Scope], None], timeout_s: float) -> APIRouter:
-    """timeout_s: until the request is there whole; the work takes its time, and goes on without a client."""
+    """timeout_s: for the request to arrive; the work itself is not limited, and continues if the client
+    disconnects."""
     router = APIRouter()
 
     @router.post(
         "/forget",
         tags=["operation"],
         operation_id="forget",
-        summary="Take rows out of published files and the journal",
+        summary="Remove rows from published files and the journal",
         response_class=JsonLine,
         responses=_ANSWERS,
         openapi_extra=_EXTRA,
     )
     async def forget_now(request: Request) -> ForgetReceipt:
-        """What waits is written first, so that the journal can give it up, too.
+        """Buffered rows are written first, so that the journal can drop them, too.
 
-        Each file that has such rows is written again without them, behind its old bytes, which become zeros
-        after the grace (`final.grace`), or at once with `now`. Rows that arrive later are not covered. Where
-        `complete` is false, `left` names what may still have such rows, and why.
+        Each file with matching rows is rewritten without them, behind its old bytes, which become zeros after
+        the grace period (`final.grace`), or immediately with `now`. Rows that arrive later are not covered.
+        If `complete` is false, `left` names the places that may still contain such rows, and why.
         """
         authorise_admin(request.scope)
         asked = _asked(await _body(request, timeout_s))
@@ -107,7 +109,7 @@ def forget_router(forget: Forget, authorise_admin: Callable[[Scope], None], time
             receipt = await asyncio.to_thread(forget, wanted, asked.now, given)
         except NotPublished as error:
             raise Overloaded(
-                f"{error}. Rows that wait must be in files first; ask again.",
+                f"{error}. Buffered rows must be written to files first; try again.",
                 retry_after_s=RETRY_AFTER_S,
                 code="publish_failed",
             ) from None
@@ -125,7 +127,7 @@ async def _body(request: Request, timeout_s: float) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > BODY_BYTES_MAX:
-                    raise BodyTooLarge(f"What is to be forgotten has at most {BODY_BYTES_MAX} bytes.")
+                    raise BodyTooLarge(f"The body may have at most {BODY_BYTES_MAX} bytes.")
     except TimeoutError:
         raise body_timeout(timeout_s) from None
     return bytes(body)
@@ -135,7 +137,7 @@ def _asked(body: bytes) -> ForgetBody:
     try:
         return ForgetBody.model_validate(orjson.loads(body))
     except orjson.JSONDecodeError as error:
-        message = f'The body is no JSON: {error}. It is an object as {{"device": "9f86d081-…"}}.'
+        message = f'The body is not valid JSON: {error}. Send an object such as {{"device": "9f86d081-…"}}.'
     except ValidationError as error:
         message = "; ".join(f"`{_place(each['loc'])}`: {each['msg']}" for each in error.errors()) + "."
     raise RequestError(message, code="invalid_parameter")
@@ -146,5 +148,5 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def _text(value: str | float | bool) -> str:
-    """As the JSON of the payload has it."""
+    """The value in the form of the payload's JSON."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,6 +1,6 @@
-"""Carries a request on to the process that can answer it, over a socket of this machine.
+"""Forwards a request to the process that can answer it, over a local socket.
 
-Requests are small (a worker's own calls never come here); answers are passed on as they come.
+Requests are small (a worker answers its own calls itself); answers are streamed.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from app.api.error_responses import RequestIds, error_response, request_id_of
 from app.errors import BodyTooLarge, Overloaded, RequestError
 
 REQUEST_BYTES_MAX: Final = 64 << 10
-"""Of a body: no call that is carried on wants one but POST /query, whose are smaller."""
+"""Limit for bodies: no forwarded call needs one but POST /query, whose bodies are smaller."""
 
 READ_BYTES: Final = 256 << 10
 
@@ -33,7 +33,7 @@ class Forwarder:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(receive)
         if body is None:
-            await self._refuse(scope, send, BodyTooLarge("This call takes no body of that size."))
+            await self._refuse(scope, send, BodyTooLarge("The body is too large for this call."))
             return
         try:
             reader, writer = await self._connect()
@@ -45,7 +45,7 @@ class Forwarder:
             passing = asyncio.ensure_future(_Response(scope["method"], send).pass_on(reader))
             leaving = asyncio.ensure_future(_until_client_leaves(receive))
             try:
-                # The other process is to know that nobody waits for its answer any more.
+                # The other process must know that its answer is no longer waited for.
                 await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
                 if passing.done() and not passing.result():
                     await self._refuse(scope, send, _unreachable())
@@ -101,7 +101,7 @@ def _request(scope: Scope, body: bytes) -> bytes:
 
 
 class _Response:
-    """Reads an answer, and sends it as it comes. Its methods on_… are what httptools calls."""
+    """Reads an answer and sends it as it arrives. httptools calls its methods on_…."""
 
     def __init__(self, method: str, send: Send) -> None:
         self._send = send
@@ -131,7 +131,8 @@ class _Response:
             self._waiting.append({"type": "http.response.body", "body": b""})
 
     async def pass_on(self, reader: asyncio.StreamReader) -> bool:
-        """False when nothing comes. Raises ConnectionError when it breaks off: a client is to see that."""
+        """False if nothing arrives. Raises ConnectionError if the answer is cut off, so that the client
+        notices."""
         while not self._ended:
             data = await reader.read(READ_BYTES)
             if data:
@@ -139,7 +140,7 @@ class _Response:
             elif not self._begun:
                 return False
             else:
-                raise ConnectionError("the answer broke off")
+                raise ConnectionError("the answer was incomplete")
             waiting, self._waiting = self._waiting, []
             for message in waiting:
                 await self._send(message)

@@ -1,7 +1,7 @@
 """Headers as ASGI carries them."""
 
 RawHeaders = list[tuple[bytes, bytes]]
-"""Names in lower case, in the order in which they came; a name may stand several times."""
+"""Names in lower case, in the order in which they arrived; a name may occur several times."""
 
 
 def header(headers: RawHeaders, wanted: bytes) -> bytes | None:

@@ -1,4 +1,4 @@
-"""GET /health and GET /ready: for whoever watches the process."""
+"""GET /health and GET /ready: for monitoring."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -11,7 +11,7 @@ from app.api.error_responses import HttpAnswer, RequestIds, json_answer, request
 from app.api.openapi.answers import json_answer as json_example
 
 Reasons = Callable[[], Sequence[str]]
-"""Why no batch can be taken now; empty when batches are taken."""
+"""Why batches are refused now; empty when batches are accepted."""
 
 _REASON: Final = "disk full"
 _NOT_READY: Final = {
@@ -19,17 +19,19 @@ _NOT_READY: Final = {
     "reason": _REASON,
     "error": "not_ready",
     "code": "not_ready",
-    "message": f"No batches are taken now: {_REASON}",
+    "message": f"Batches are refused now: {_REASON}",
     "request_id": "5f0c1a9e0000002a",
 }
 _READY: Final[dict[int | str, dict[str, Any]]] = {
-    200: json_example("Batches are taken.", {"ready": {"ready": True}}),
-    503: {"model": Ready} | json_example("Batches are refused, and why.", {"not_ready": _NOT_READY}),
+    200: json_example("Batches are accepted.", {"ready": {"ready": True}}),
+    503: {"model": Ready}
+    | json_example("Batches are refused; the message says why.", {"not_ready": _NOT_READY}),
 }
 
 
 def health_router(reasons_not_ready: Reasons, ids: RequestIds) -> APIRouter:
-    """/health answers as long as the process does; /ready is 503, with the reason, when no batch is taken."""
+    """/health answers as long as the process runs; /ready is 503, with the reason, while batches are
+    refused."""
     router = APIRouter()
 
     @router.get(
@@ -49,7 +51,7 @@ def health_router(reasons_not_ready: Reasons, ids: RequestIds) -> APIRouter:
         "/ready",
         tags=["operation"],
         operation_id="ready",
-        summary="Whether batches are taken",
+        summary="Whether batches are accepted",
         response_model=Ready,
         responses=_READY,
         openapi_extra={"security": []},
@@ -65,7 +67,7 @@ def health_router(reasons_not_ready: Reasons, ids: RequestIds) -> APIRouter:
             reason=reason,
             error="not_ready",
             code="not_ready",
-            message=f"No batches are taken now: {reason}",
+            message=f"Batches are refused now: {reason}",
             request_id=request_id,
         )
         return _uncached(json_answer(503, content.model_dump(), request_id))

@@ -1,7 +1,7 @@
 """The HTTP metrics of prometheus-fastapi-instrumentator, counted for the ASGI route and for the fast lane.
 
-Names and labels are those of the instrumentator's own default. The fast lane counts in plain numbers
-and adds them up here once in a while: the five observations of a request cost more than reading it.
+Names and labels are the instrumentator's defaults. The fast lane counts in plain numbers, which are added
+here from time to time: five observations per request would cost more than reading the request.
 """
 
 import threading
@@ -46,10 +46,10 @@ HIGH_RESOLUTION_S: Final = (
     float("inf"),
 )
 LOW_RESOLUTION_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, float("inf"))
-"""A batch is durable within milliseconds: 5 ms is where a slow disk shows first."""
+"""A batch is durable within milliseconds, so a slow disk shows above 5 ms first."""
 
 
-class Tally(msgspec.Struct):
+class RequestTally(msgspec.Struct):
     """Requests of one path and status since the last `HttpMetrics.flush`."""
 
     handler: str
@@ -65,28 +65,29 @@ class Tally(msgspec.Struct):
 
 
 class HttpMetrics(Collector):
-    """`count` is an instrumentation of the instrumentator, `note` the fast lane's. From any thread."""
+    """`count` is an instrumentation for the instrumentator, `note` is for the fast lane. May be used from any
+    thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._lock = threading.Lock()
-        self._tallies: dict[tuple[str, int], Tally] = {}
+        self._tallies: dict[tuple[str, int], RequestTally] = {}
         registry.register(self)  # before the metrics, so that a scrape finds them up to date
         self._requests = Counter(
             "http_requests_total",
-            "Requests by method, class of status and handler. 5xx rising: look at the log; 4xx: a client is "
+            "Requests by method, class of status and handler. 5xx rising: check the log; 4xx: a client is "
             "broken.",
             ("method", "status", "handler"),
             registry=registry,
         )
         self._request_bytes = Summary(
             "http_request_size_bytes",
-            "Bytes of request bodies by handler, as their Content-Length says.",
+            "Bytes of request bodies by handler, by their Content-Length.",
             ("handler",),
             registry=registry,
         )
         self._response_bytes = Summary(
             "http_response_size_bytes",
-            "Bytes of response bodies by handler, as their Content-Length says.",
+            "Bytes of response bodies by handler, by their Content-Length.",
             ("handler",),
             registry=registry,
         )
@@ -121,23 +122,24 @@ class HttpMetrics(Collector):
         with self._lock:
             tally = self._tallies.get((handler, status))
             if tally is None:
-                tally = self._tallies[handler, status] = Tally(handler, str(status))
+                tally = self._tallies[handler, status] = RequestTally(handler, str(status))
             tally.note(request_bytes, response_bytes, seconds)
 
     def flush(self) -> None:
-        """Adds what was noted; to be called now and then, so that it stays little."""
+        """Adds what was noted; must be called from time to time, so that little accumulates."""
         with self._lock:
             tallies, self._tallies = self._tallies, {}
         for tally in tallies.values():
             self._add(tally)
 
     def collect(self) -> Iterator[Metric]:
-        """Nothing of its own: it brings the metrics up to date that are collected after it."""
+        """Has no metrics of its own; it updates the metrics that are collected after it."""
         self.flush()
         return iter(())
 
-    def _add(self, tally: Tally) -> None:
-        """Many requests at once. The client library has no call for that, hence its inner values."""
+    def _add(self, tally: RequestTally) -> None:
+        """Observes many requests at once. The client library has no call for that, so its internal values are
+        used."""
         count, total = len(tally.seconds), sum(tally.seconds)
         self._requests.labels("POST", f"{tally.status[0]}xx", tally.handler).inc(count)
         for summary, size in (
@@ -156,7 +158,7 @@ class HttpMetrics(Collector):
 
 
 def _counts(ordered: Sequence[float], bounds: Sequence[float]) -> list[int]:
-    """How many of the ordered values lie in each bucket: above the bound before it, at most its own."""
+    """How many of the sorted values are in each bucket: above the previous bound, up to its own."""
     below = [0, *(bisect_right(ordered, bound) for bound in bounds)]
     return [upper - lower for lower, upper in pairwise(below)]
 

@@ -1,6 +1,7 @@
 """The ingest calls as plain ASGI endpoints: authenticate, admit, read, submit, wait, answer.
 
-The reference path: it takes every request. Plain ones come by `fast_lane.py`, and end in the same functions.
+This is the reference path, which handles every request. Plain requests are handled by `fast_lane.py` with the
+same functions.
 """
 
 import asyncio
@@ -34,14 +35,15 @@ from app.errors import BodyTooLarge, MalformedBatch, Overloaded, RequestError
 from app.submission import Answer
 
 LINE_BYTES_MAX: Final = 64 << 20
-"""Of a body that is too large, to see whether it is one row, which cannot be sent in smaller batches."""
+"""Bytes of a too large body that are read to see whether it is a single row, which smaller batches would not
+help."""
 
 UNPACKING_MAX: Final = 2
-"""Compressed bodies of one call that are unpacked at a time: each may grow to IngestPolicy.max_body_bytes."""
+"""Compressed bodies that are decompressed at the same time: each may grow to IngestPolicy.max_body_bytes."""
 
 
 class OtherProtocol(Exception):
-    """A body that is none of this call's, and is read by another. body: unpacked."""
+    """A body that belongs to another protocol's call. body: decompressed."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__()
@@ -52,7 +54,7 @@ class IngestEndpoint:
     """One ingest call as an ASGI application."""
 
     def __init__(self, call: IngestCall, parts: IngestParts, elsewhere: ClientEndpoint | None = None) -> None:
-        """elsewhere: takes the bodies of other protocols that are posted to the same path."""
+        """elsewhere: handles bodies of other protocols posted to the same path."""
         self._call = call
         self._parts = parts
         self._elsewhere = elsewhere
@@ -85,7 +87,7 @@ class IngestEndpoint:
             answer = await self._submit(scope, receive, head)
         except BodyTooLarge as error:
             if head.is_tell and await is_one_line(receive, LINE_BYTES_MAX):
-                raise MalformedBatch(f"One row is all of this body. {error.message}") from None
+                raise MalformedBatch(f"This body is a single row. {error.message}") from None
             raise
         except RequestError as error:
             # Its traceback holds the body, and this frame would hold the traceback until a collection.
@@ -124,14 +126,17 @@ class IngestEndpoint:
     async def _unpacked(self, body: bytes, encoding: bytes, charge: Charge) -> bytes:
         """The body without its encoding, admitted for its new size.
 
-        While it is unpacked nobody counts what it grows by, so few are at a time; the others wait packed.
+        The growth during decompression is not charged, so only a few bodies are decompressed at a time; the
+        others wait compressed.
         """
         policy = self._parts.policy
         try:
             async with asyncio.timeout(policy.answer_timeout_s):
                 await self._unpacking.acquire()
         except TimeoutError:
-            raise Overloaded("Too many bodies wait to be unpacked; send it again.", retry_after_s=2) from None
+            raise Overloaded(
+                "Too many bodies are waiting to be decompressed; send this one again.", retry_after_s=2
+            ) from None
         try:
             unpacked = await unpack_body(body, encoding, policy.max_body_bytes)
             charge.settle(len(unpacked))

@@ -1,4 +1,5 @@
-"""What makes a request a submission, and an answer of it: the same for the ASGI route and the fast lane."""
+"""Turns a request into a submission and its outcome into an answer, for both the ASGI route and the fast
+lane."""
 
 import asyncio
 import hashlib
@@ -44,10 +45,10 @@ JSON_CONTENT_TYPES: Final = frozenset(
         b"",
     }
 )
-"""text/plain is what browsers send to stay a simple request; some shippers send none at all."""
+"""text/plain is what browsers send for a CORS "simple request"; some log shippers send no type at all."""
 
 FORM_CONTENT_TYPE: Final = b"application/x-www-form-urlencoded"
-"""What curl says of any body that is given with -d. Read as JSON where the body is JSON."""
+"""What curl sends for any body given with -d; read as JSON if the body is JSON."""
 
 _OFFSET_BYTES: Final = 4
 
@@ -56,9 +57,9 @@ Wait = Literal["journal", "file"]
 
 
 class IngestPolicy(msgspec.Struct, frozen=True):
-    """max_body_bytes: of one body, as it is sent and unpacked. body_timeout_s: for it to arrive.
-    answer_timeout_s: for its group to become durable.
-    knows_repeats: whether batches of tell-js are known again by their bytes.
+    """max_body_bytes: of one body, as sent and decompressed. body_timeout_s: for it to arrive.
+    answer_timeout_s: for its group to become durable. knows_repeats: whether repeated batches of tell-js are
+    recognised by their bytes.
     """
 
     max_body_bytes: int = 10_000_000
@@ -68,10 +69,10 @@ class IngestPolicy(msgspec.Struct, frozen=True):
 
 
 class IngestParts(msgspec.Struct, frozen=True):
-    """What all ingest calls share.
+    """State shared by all ingest calls.
 
-    submit: hands a batch to the commit thread. publish: resolves to whether everything that this workspace
-    has had accepted so far is in published files. clients: calls of other protocols.
+    submit: passes a batch to the commit thread. publish: resolves to whether all rows of this workspace
+    accepted so far are in published files. clients: calls of other protocols.
     """
 
     keys: ApiKeys
@@ -85,7 +86,7 @@ class IngestParts(msgspec.Struct, frozen=True):
 
 
 class IngestCall(msgspec.Struct, frozen=True):
-    """One path. kind: of the rows, None where the batch says it itself."""
+    """One path. kind: of the rows, None if the batch itself names it."""
 
     path: str
     wire_format: WireFormat
@@ -106,11 +107,11 @@ INGEST_CALLS: Final = (
 
 
 class IngestHead(msgspec.Struct, frozen=True):
-    """What the head of a request says, checked.
+    """The checked contents of a request's head.
 
-    only_200: the client takes no other status for success (`?status=200`).
-    is_tell: the client is tell-js, which numbers nothing, and drops what is answered 429.
-    drops_507: OpenTelemetry's clients, which may be at this path, too, drop what is answered 507.
+    only_200: the client accepts no other status as success (`?status=200`). is_tell: the client is tell-js,
+    which sends no ids, and drops data on 429. drops_507: OpenTelemetry's clients, which may also use this
+    path, drop data on 507.
     """
 
     credential: Credential
@@ -159,7 +160,7 @@ def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: 
 
 
 def packed_as(call: IngestCall, body: Body) -> bytes | None:
-    """The content encoding of a body that was packed, whatever its head says of it; None if it was not."""
+    """The content encoding of a compressed body, whatever its head says; None if it was not compressed."""
     encoding = encoding_of_bytes(body)
     if not encoding:
         return None
@@ -169,7 +170,7 @@ def packed_as(call: IngestCall, body: Body) -> bytes | None:
 
 
 def check_form(head: IngestHead, body: Body) -> None:
-    """Raises UnsupportedMedia for a form that is one."""
+    """Raises UnsupportedMedia for a body that really is a form."""
     if head.is_form and bytes(body[:1024]).lstrip()[:1] not in (b"{", b"["):
         raise UnsupportedMedia("This is a form; send JSON, with `Content-Type: application/json`.")
 
@@ -177,7 +178,7 @@ def check_form(head: IngestHead, body: Body) -> None:
 def submission_of(
     call: IngestCall, head: IngestHead, body: Body, client: Client, headers: RawHeaders, parts: IngestParts
 ) -> Submission:
-    """The batch, received now. client: address and port of the peer."""
+    """The batch as a submission, received now. client: address and port of the peer."""
     address = parts.addresses.of(client, headers)
     return Submission(
         wire_format=call.wire_format,
@@ -193,7 +194,7 @@ def submission_of(
 
 
 def answer_timed_out() -> OutcomeUnknown:
-    """For a batch whose group did not become durable within IngestPolicy.answer_timeout_s."""
+    """The answer for a batch whose group did not become durable within IngestPolicy.answer_timeout_s."""
     return OutcomeUnknown(
         "The disk is so slow that it is not known whether this batch is durable; "
         "send it again with the same Idempotency-Key."
@@ -201,7 +202,7 @@ def answer_timed_out() -> OutcomeUnknown:
 
 
 async def committed(parts: IngestParts, submission: Submission) -> Answer:
-    """The answer of its group. What the submission holds of what may be in flight is given back then."""
+    """Waits for the outcome of its group, and then releases the bytes that the submission held in flight."""
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     def reply(answer: Answer) -> None:
@@ -223,7 +224,7 @@ async def committed(parts: IngestParts, submission: Submission) -> Answer:
 def http_answer(
     answer: Answer, request_id: str, head: IngestHead, *, published: bool | None = None
 ) -> HttpAnswer:
-    """What the client is told. published: see receipt_response."""
+    """The answer for the client. published: see receipt_response."""
     dropped = (head.is_tell and isinstance(answer, WorkspaceOverShare)) or (
         head.drops_507 and isinstance(answer, DiskFull)
     )
@@ -248,11 +249,12 @@ def _wait(query_string: bytes) -> Wait:
         return "file"
     if values in ([], [b"journal"]):
         return "journal"
-    raise RequestError("`wait` is `journal` or `file`.", code="invalid_parameter")
+    raise RequestError("`wait` must be `journal` or `file`.", code="invalid_parameter")
 
 
 def _is_tell(call: IngestCall, content_type: bytes, query_string: bytes, agent: bytes) -> bool:
-    """Browsers send text/plain with the key in the query, Node its own name as the agent."""
+    """Whether the client is tell-js: browsers send text/plain with the key in the query, Node its own user
+    agent."""
     if call.kind not in (Kind.EVENTS, Kind.LOGS):
         return False
     if content_type == b"text/plain":
@@ -261,7 +263,8 @@ def _is_tell(call: IngestCall, content_type: bytes, query_string: bytes, agent: 
 
 
 def _repeat_id(call: IngestCall, body: Body) -> bytes:
-    """The id of a batch by its bytes; empty for rows without time and session, which may well be the same."""
+    """The id of a batch by its bytes; empty for rows without time and session, which may be identical without
+    being repeated."""
     if b'"session_id"' not in body or b'"timestamp"' not in body:
         return b""
     return REPEAT_ID + hashlib.blake2b(body, digest_size=16, person=call.path.encode()).digest()
@@ -275,10 +278,10 @@ def _only_200(query_string: bytes) -> bool:
         return False
     if values == [b"200"]:
         return True
-    raise RequestError("`status` is `200` or `202`.", code="invalid_parameter")
+    raise RequestError("`status` must be `200` or `202`.", code="invalid_parameter")
 
 
 def _content_type_message(content_type: bytes, known: frozenset[bytes]) -> str:
     allowed = ", ".join(sorted(name.decode() for name in known if name))
     sent = content_type[:100].decode("latin-1")
-    return f"Content-Type `{sent}` is not read here; send one of {allowed}."
+    return f"Content-Type `{sent}` is not supported here; send one of {allowed}."

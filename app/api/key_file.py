@@ -1,4 +1,4 @@
-"""Changing a key file on disk: lines are added or taken out, everything else in it stays as it is."""
+"""Changes a key file on disk: lines are added or removed, everything else stays unchanged."""
 
 import secrets
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from app.kinds import ID_BYTES
 
 MODE: Final = 0o600
 SHOWN_CHARACTERS: Final = 8
-"""Of a key in a listing: enough to tell it from others, too little to use it."""
+"""Characters of a key shown in a listing: enough to tell it from others, too few to use it."""
 
 
 class KeyLine(msgspec.Struct, frozen=True):
-    """One key of the file. name: what stands behind the workspace, may be empty."""
+    """One key of the file. name: the text after the workspace, may be empty."""
 
     key: str
     workspace_id: int
@@ -34,9 +34,9 @@ def list_keys(path: Path) -> list[KeyLine]:
 
 
 def add_key(path: Path, workspace_id: int, name: str) -> str:
-    """A new key from the system's randomness, at the end of the file, which is made where missing."""
+    """Adds a new random key at the end of the file, which is created if missing."""
     if any(character in name for character in ":#\n\r"):
-        raise KeyFileError("a name has no colon, no # and no line break")
+        raise KeyFileError("a name must not contain a colon, # or a line break")
     key = secrets.token_hex(ID_BYTES)
     lines = _lines(path) if path.exists() else []
     _write(path, [*lines, f"{key}:{workspace_id}" + (f":{name}" if name else "")])
@@ -44,13 +44,14 @@ def add_key(path: Path, workspace_id: int, name: str) -> str:
 
 
 def rotate_key(path: Path, beginning: str) -> tuple[str, KeyLine]:
-    """A second key beside the one that begins so, for the same workspace: both count until it is revoked."""
+    """Adds a second key for the workspace of the key that begins this way: both are valid until the old one
+    is revoked."""
     old = _one(path, beginning)
     return add_key(path, old.workspace_id, old.name), old
 
 
 def revoke_key(path: Path, beginning: str) -> KeyLine:
-    """Take the key that begins so out of the file."""
+    """Removes the key that begins this way from the file."""
     old = _one(path, beginning)
     _write(path, _without(_lines(path), lambda line: line is not None and line.key == old.key))
     return old
@@ -86,7 +87,7 @@ def _without(lines: list[str], goes: Callable[[KeyLine | None], bool]) -> list[s
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    """The old file or the new one: a service that reads it meanwhile never sees half of it."""
+    """Replaces the file atomically: a service that reads it meanwhile sees either the old or the new one."""
     text = "".join(f"{line}\n" for line in lines)
     parse_keys(text, str(path))
     mode = path.stat().st_mode & 0o777 if path.exists() else MODE

@@ -1,10 +1,10 @@
-"""Query strings, of which any bytes may be part: only the values that are asked for are looked at."""
+"""Query strings, which may contain any bytes: only the requested values are parsed."""
 
 from urllib.parse import unquote_to_bytes
 
 
 def query_values(query_string: bytes, wanted: bytes) -> list[bytes]:
-    """The values of one parameter, in order, with their escapes undone.
+    """The unescaped values of one parameter, in order.
 
     query_string: as ASGI has it. A parameter without `=` has the empty value.
     """

@@ -1,9 +1,9 @@
-"""Who has logged in with a browser.
+"""Browser sessions.
 
-A session is a name that nobody can guess; it is known to this process alone.
+A session has an unguessable id, which is known only to this process.
 
-What it holds is the key or token itself, which is looked up anew at each request: a key that is revoked
-counts no more in a session than anywhere else.
+It holds the key or token itself, which is checked at each request: a revoked key is no longer valid in a
+session either.
 """
 
 import secrets
@@ -17,23 +17,23 @@ from app.api.headers import RawHeaders
 COOKIE: Final = "parquet_sink_session"
 
 SESSIONS_MAX: Final = 10_000
-"""Beyond it, the oldest ends."""
+"""Above this, the oldest session ends."""
 
 SESSION_S: Final = 12 * 3600
-"""After so long a session ends, used or not."""
+"""A session ends after this time, whether used or not."""
 
 COOKIE_BYTES_MAX: Final = 8192
 
 
 class Session(msgspec.Struct, frozen=True):
-    """credential: the key or token as it was typed. until_s: of the clock."""
+    """credential: the key or token as entered. until_s: when it ends, by the clock."""
 
     credential: bytes
     until_s: float
 
 
 class Sessions:
-    """Belongs to the event loop. clock_s: seconds that never go back."""
+    """Belongs to the event loop. clock_s: a monotonic clock."""
 
     def __init__(self, clock_s: Callable[[], float]) -> None:
         self._clock_s = clock_s
@@ -50,7 +50,7 @@ class Sessions:
         return name
 
     def credential(self, headers: RawHeaders) -> bytes | None:
-        """What the request's session holds, None where it has none that lives."""
+        """The contents of the request's session, None if it has no valid one."""
         session = self._sessions.get(_name(headers))
         if session is None or session.until_s <= self._clock_s():
             return None
@@ -61,7 +61,7 @@ class Sessions:
 
 
 def session_cookie(name: str, *, secure: bool) -> str:
-    """A Set-Cookie header; an empty name takes the cookie away."""
+    """A Set-Cookie header; an empty name deletes the cookie."""
     lifetime = SESSION_S if name else 0
     kept = "; Secure" if secure else ""
     return f"{COOKIE}={name}; Path=/; HttpOnly; SameSite=Strict; Max-Age={lifetime}{kept}"

@@ -12,7 +12,8 @@ _UNCOMPRESSED: Final = 1
 _CRC_BYTES: Final = 4
 _SKIPPABLE_FROM: Final = 0x80
 _RATIO_MAX: Final = 64
-"""A snappy block grows by less than that, so what its head says is checked before memory is taken."""
+"""A snappy block expands by less than this factor, so the size in its header is checked before memory is
+allocated."""
 
 
 def unsnap(body: bytes, max_bytes: int) -> bytes:
@@ -50,17 +51,17 @@ def _block(block: bytes, max_bytes: int) -> bytes:
         if byte < 0x80:
             break
     else:
-        raise _broken("its head is no length")
+        raise _broken("its header is not a length")
     if size > max_bytes:
         raise _too_large(max_bytes)
     if size > _RATIO_MAX * len(block):
-        raise _broken("its head promises more than it holds")
+        raise _broken("its header claims more data than it contains")
     if not size:
         return b""
     try:
         content: bytes = pa.decompress(block, size, codec="snappy", asbytes=True)
     except (OSError, pa.ArrowException):
-        raise _broken("it is no block") from None
+        raise _broken("it is not a snappy block") from None
     return content
 
 
@@ -69,4 +70,4 @@ def _broken(why: str) -> MalformedBatch:
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {max_bytes:,} bytes once snappy is undone")
+    return BodyTooLarge(f"the body is larger than {max_bytes:,} bytes after snappy decompression")

@@ -1,4 +1,4 @@
-"""POST /query: SQL over what a workspace has sent, files and rows that are in no file yet."""
+"""POST /query: SQL over a workspace's rows, both those in files and those not in files yet."""
 
 import asyncio
 import datetime
@@ -31,7 +31,7 @@ FORM_BY_MEDIA_TYPE: Final = MappingProxyType(
         "application/json": "json",
     }
 )
-"""What an Accept header may name; the first of these that it names counts, else JSON."""
+"""Media types for the Accept header; the first of these that it names is used, else JSON."""
 
 FORMS: Final = MappingProxyType(
     {
@@ -48,8 +48,8 @@ FORM_MEDIA: Final = b"application/x-www-form-urlencoded"
 Authorise = Callable[[Scope], Access]
 
 
-class Head(Protocol):
-    """Of an answer: how many bytes and rows follow."""
+class AnswerSize(Protocol):
+    """The head of an answer: how many bytes and rows follow."""
 
     @property
     def bytes(self) -> int: ...
@@ -59,13 +59,13 @@ class Head(Protocol):
 
 Ask = Callable[
     [str, str, int | None, str | None, str | None],
-    AbstractAsyncContextManager[tuple[Head, AsyncIterator[bytes]]],
+    AbstractAsyncContextManager[tuple[AnswerSize, AsyncIterator[bytes]]],
 ]
-"""Takes SQL, a form, a workspace (None for all), and the first and last date of receipt."""
+"""Takes SQL, an output format, a workspace (None for all), and the first and last date of receipt."""
 
 
 class QueryEndpoint:
-    """ASGI endpoint. ask: None where questions are not answered, for the reason `absent`."""
+    """ASGI endpoint. ask: None if queries are not answered, for the reason `absent`."""
 
     def __init__(self, ask: Ask | None, absent: str, authorise: Authorise, timeout_s: float) -> None:
         self._ask = ask
@@ -104,7 +104,7 @@ class QueryEndpoint:
         send: Send,
         form: str,
         saved: bool,
-        asked: AbstractAsyncContextManager[tuple[Head, AsyncIterator[bytes]]],
+        asked: AbstractAsyncContextManager[tuple[AnswerSize, AsyncIterator[bytes]]],
     ) -> None:
         async with asked as (head, chunks):
             headers = [
@@ -132,7 +132,7 @@ def _media(content_type: bytes) -> bytes:
 
 
 def sql_of(body: bytes, content_type: bytes) -> str:
-    """The question in a body: as it is, as `{"sql": …}`, or as the field `sql` of a form.
+    """The query in a body: plain, as `{"sql": …}`, or as the field `sql` of a form.
 
     Raises RequestError.
     """
@@ -144,7 +144,7 @@ def sql_of(body: bytes, content_type: bytes) -> str:
         text = _member(body)
     if not text.strip():
         raise RequestError(
-            'There is no question in the body: send SQL as text, or as {"sql": "SELECT …"}.', code="no_sql"
+            'There is no query in the body: send SQL as text, or as {"sql": "SELECT …"}.', code="no_sql"
         )
     return text
 
@@ -153,15 +153,15 @@ def _member(body: bytes) -> str:
     try:
         value: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise RequestError(f"The body is no JSON: {error}.", code="no_sql") from None
+        raise RequestError(f"The body is not valid JSON: {error}.", code="no_sql") from None
     sql = value if isinstance(value, str) else value.get("sql") if isinstance(value, dict) else None
     if not isinstance(sql, str):
-        raise RequestError('A JSON body is {"sql": "SELECT …"}.', code="no_sql")
+        raise RequestError('A JSON body must look like {"sql": "SELECT …"}.', code="no_sql")
     return sql
 
 
 async def _read_sql(receive: Receive, timeout_s: float) -> bytes:
-    """A body that is too small to count for admission."""
+    """A body that is too small to be charged."""
     body, more = bytearray(), True
     try:
         async with asyncio.timeout(timeout_s):
@@ -172,7 +172,7 @@ async def _read_sql(receive: Receive, timeout_s: float) -> bytes:
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
                 if len(body) > SQL_BYTES_MAX:
-                    raise BodyTooLarge(f"A question has at most {SQL_BYTES_MAX} bytes.")
+                    raise BodyTooLarge(f"A query may have at most {SQL_BYTES_MAX} bytes.")
     except TimeoutError:
         raise body_timeout(timeout_s) from None
     return bytes(body)
@@ -188,7 +188,7 @@ def _form(query_string: bytes, accept: bytes) -> str:
     if wanted:
         form = wanted[-1].decode("latin-1").lower()
         if form not in FORMS:
-            raise _invalid("format", f"is one of {', '.join(FORMS)}")
+            raise _invalid("format", f"must be one of {', '.join(FORMS)}")
         return form
     types = (part.partition(";")[0].strip() for part in accept.decode("latin-1").lower().split(","))
     return next((FORM_BY_MEDIA_TYPE[each] for each in types if each in FORM_BY_MEDIA_TYPE), "json")
@@ -199,12 +199,12 @@ def _last(values: Sequence[bytes]) -> str:
 
 
 def workspace_of(values: Sequence[bytes]) -> int | None:
-    """Of values of a query parameter: the workspace that the last one names. Raises RequestError."""
+    """The workspace named by the last value of a query parameter. Raises RequestError."""
     text = _last(values)
     if not text:
         return None
     if not text.isdigit() or not text.isascii() or int(text[:11]) > MAX_WORKSPACE_ID:
-        raise _invalid("workspace_id", f"is a number from 0 to {MAX_WORKSPACE_ID}")
+        raise _invalid("workspace_id", f"must be a number from 0 to {MAX_WORKSPACE_ID}")
     return int(text)
 
 
@@ -216,7 +216,7 @@ def date_of(query_string: bytes, name: str) -> str | None:
     try:
         return datetime.date.fromisoformat(text).isoformat()
     except ValueError:
-        raise _invalid(name, "is a date, as 2026-03-01") from None
+        raise _invalid(name, "must be a date such as 2026-03-01") from None
 
 
 def _invalid(name: str, rule: str) -> RequestError:

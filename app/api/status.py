@@ -1,4 +1,4 @@
-"""GET /status: the account of every accepted row; with `?errors`, what was refused last."""
+"""GET /status: an account of all accepted rows; with `?errors`, the latest refusals."""
 
 import asyncio
 import datetime
@@ -12,7 +12,7 @@ from app import errors
 from app.api.answers import UNCACHED, ReadableJson, Refusal, Refusals, Status
 from app.api.files.routes import Authorise, WorkspaceId
 from app.api.openapi.answers import ADMIN_OR_KEY, answers, json_answer
-from app.commit.recent_refusals import RecentRefusals, Refused
+from app.commit.recent_refusals import RecentRefusal, RecentRefusals
 
 _ROW: Final = {
     "workspace_id": 1,
@@ -35,7 +35,7 @@ _REFUSED: Final = {
 }
 _ANSWERS: Final = answers(
     json_answer(
-        "The account, or with `errors` what was refused last.",
+        "The account of all rows, or with `errors` the latest refusals.",
         {"status": {"rows": [_ROW]}, "errors": {"refusals": [_REFUSED]}},
     ),
     errors.Unauthenticated,
@@ -57,7 +57,7 @@ def status_router(
         "/status",
         tags=["operation"],
         operation_id="status",
-        summary="The account of every accepted row",
+        summary="An account of all accepted rows",
         response_class=ReadableJson,
         response_model_exclude_unset=True,
         responses=_ANSWERS,
@@ -67,14 +67,14 @@ def status_router(
         request: Request,
         response: Response,
         of_refusals: Annotated[
-            str | None, Query(alias="errors", description="What was refused last instead of the account.")
+            str | None, Query(alias="errors", description="The latest refusals, instead of the account.")
         ] = None,
         workspace_id: WorkspaceId = None,
     ) -> Status | Refusals:
         """accepted = published + buffered + quarantined + removed, for each workspace and kind.
 
-        With `?errors`, the last hundred refusals of each workspace that this process has made, the newest
-        first, which a workspace's key may ask for its own.
+        With `?errors`, the last hundred refusals of each workspace by this process, newest first; a
+        workspace's key may request its own.
         """
         response.headers.update(UNCACHED)
         if of_refusals is not None:
@@ -86,7 +86,7 @@ def status_router(
     return router
 
 
-def refusal_answer(refused: Refused) -> Refusal:
+def refusal_answer(refused: RecentRefusal) -> Refusal:
     at = datetime.datetime.fromtimestamp(refused.at_ms / 1000, datetime.UTC)
     return Refusal(
         at=at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),

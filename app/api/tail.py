@@ -1,7 +1,7 @@
 """GET /tail: rows as they are accepted, as server-sent events.
 
-A row is an event without a name, its data is JSON. Who reads too slowly misses rows, and gets an event
-`missed` with their number; ingest waits for nobody.
+A row is an event without a name whose data is JSON. A client that reads too slowly misses rows, and gets an
+event `missed` with their number; ingest never waits for listeners.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from app.commit.tap import Listener, Tap, TooManyListeners, Watched
 from app.errors import NotFound, Overloaded
 
 TICK_S: Final = 0.5
-"""How often a stop of the service is looked for."""
+"""How often a stop of the service is noticed."""
 
 STILL_HERE_TICKS: Final = 30
-"""After so many ticks without a row, a comment is sent, so that proxies keep the connection."""
+"""After this many ticks without a row, a comment is sent, so that proxies keep the connection open."""
 
 RETRY_AFTER_S: Final = 5
 
@@ -35,7 +35,7 @@ HEADERS: Final = (
 
 
 class TailEndpoint:
-    """ASGI endpoint. tap: None where rows cannot be watched, for the reason `absent`."""
+    """ASGI endpoint. tap: None if rows cannot be watched, for the reason `absent`."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class TailEndpoint:
             listener = self._tap.listen(workspace_id)
         except TooManyListeners:
             raise Overloaded(
-                "As many watch already as query.max_listeners allows; try again.",
+                "There are as many listeners as query.max_listeners allows; try again later.",
                 retry_after_s=RETRY_AFTER_S,
                 code="too_many_listeners",
             ) from None

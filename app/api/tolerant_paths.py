@@ -1,4 +1,4 @@
-"""Requests that mean a path and do not say it exactly: with a slash behind it, as HEAD, or without one."""
+"""Requests that name a path inexactly: with a trailing slash, as HEAD, or without a path."""
 
 from collections.abc import Container
 from typing import Final
@@ -8,18 +8,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.pages.shell import prefers_html
 
 DESCRIPTION: Final = b"/docs"
-"""Where the bare address of the service leads what is neither a browser nor asks for JSON."""
+"""The path that serves `/` for clients that are not browsers and do not ask for JSON."""
 
 _FILES: Final = "/files/"
-"""Paths below it are names of files, and know HEAD themselves."""
+"""Paths below it are names of files, and their routes answer HEAD themselves."""
 
 
 class TolerantPaths:
     """ASGI middleware, the outermost.
 
-    exact: paths whose last slash is meant; of no other it is. calls: paths that take HEAD themselves; all
-    others are asked as GET, of which the server leaves the body out. start_page: what a browser gets at the
-    bare address.
+    exact: paths whose trailing slash is significant; on all others it is ignored. calls: paths that handle
+    HEAD themselves; on all others it is handled as GET, and the server omits the body. start_page: the page
+    that a browser gets at `/`.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class TolerantPaths:
 
 
 def wants_start_page(scope: Scope) -> bool:
-    """Whether a browser asks the bare address."""
+    """Whether a browser requests `/`."""
     return scope["path"] == "/" and scope["method"] in ("GET", "HEAD") and prefers_html(scope)
 
 
 def _wants_json(scope: Scope) -> bool:
-    """Elasticsearch's agents ask the bare address what it is."""
+    """Elasticsearch's agents request `/` to identify the server."""
     return any(name == b"accept" and b"json" in value for name, value in scope["headers"])

@@ -1,4 +1,4 @@
-"""GET /usage: how much each workspace has had accepted, by day."""
+"""GET /usage: accepted rows and bytes of each workspace, by day."""
 
 import asyncio
 import datetime
@@ -16,7 +16,7 @@ from app.errors import RequestError
 from app.kinds import Kind
 
 DAYS_MAX: Final = 400
-"""Of one request."""
+"""The most days in one request."""
 
 DAYS_DEFAULT: Final = 31
 
@@ -28,7 +28,7 @@ _MONTH: Final = {
     "usage": [_LINE | {"rows": 120, "bytes": 20480}],
 }
 _ANSWERS: Final = answers(
-    json_answer("One line a workspace and day.", {"month": _MONTH}),
+    json_answer("One line per workspace and day.", {"month": _MONTH}),
     errors.MalformedBatch,
     errors.Unauthenticated,
     errors.Forbidden,
@@ -39,9 +39,9 @@ UsageOf = Callable[[Sequence[str]], UsageByDay]
 
 
 def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) -> APIRouter:
-    """usage_of: by day, of these days; called in a thread, since it reads the disk for those that are past.
+    """usage_of: usage of the given days; called in a thread, since it reads past days from the disk.
 
-    knows_bytes: whether it counts bytes, too; else they are answered as null.
+    knows_bytes: whether bytes are counted, too; otherwise they are null.
     """
     router = APIRouter()
 
@@ -49,7 +49,7 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
         "/usage",
         tags=["operation"],
         operation_id="usage",
-        summary="How much each workspace has had accepted, by day",
+        summary="Accepted rows and bytes of each workspace, by day",
         response_class=JsonLine,
         responses=_ANSWERS,
         openapi_extra=ADMIN_OR_KEY,
@@ -58,12 +58,13 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
         request: Request,
         response: Response,
         from_: Annotated[
-            Day, Query(alias="from", description=f"The first day; without it {DAYS_DEFAULT} days up to `to`.")
+            Day, Query(alias="from", description=f"The first day; default: {DAYS_DEFAULT} days up to `to`.")
         ] = None,
-        to: Annotated[Day, Query(description="The last day; without it today.")] = None,
+        to: Annotated[Day, Query(description="The last day; default: today.")] = None,
         workspace_id: WorkspaceId = None,
     ) -> UsageReport:
-        """Equal to the rows in the files, over kills and restarts, and kept when retention removes files.
+        """Equals the rows in the files, even after kills and restarts, and is kept when retention removes
+        files.
 
         Days are UTC days of receipt.
         """
@@ -73,7 +74,7 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
         first = from_ or datetime.date.fromordinal(max(last.toordinal() - DAYS_DEFAULT + 1, 1))
         if not 0 <= (last - first).days < DAYS_MAX:
             raise RequestError(
-                f"`from` is after `to`, or there are more than {DAYS_MAX} days from one to the other.",
+                f"`from` must not be after `to`, and there may be at most {DAYS_MAX} days between them.",
                 code="invalid_parameter",
             )
         asked = [
@@ -92,7 +93,7 @@ def usage_router(usage_of: UsageOf, authorise: Authorise, *, knows_bytes: bool) 
 def usage_lines(
     day: str, amounts: Mapping[tuple[int, Kind], Amount], workspace_id: int | None
 ) -> list[UsageLine]:
-    """One line a workspace: rows of each kind, and all rows and bytes."""
+    """One line per workspace: rows of each kind, and all rows and bytes."""
     workspaces: dict[int, dict[Kind, Amount]] = {}
     for (workspace, kind), amount in sorted(amounts.items()):
         if workspace_id is None or workspace == workspace_id:

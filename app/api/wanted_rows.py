@@ -1,4 +1,4 @@
-"""Which rows a request means: ids as they are stored, columns, members of the payload."""
+"""Which rows a request refers to: by stored ids, columns, or fields of the payload."""
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -17,8 +17,8 @@ IDS: Final = ("device_id", "session_id")
 def wanted_of(
     workspace_id: int | None, device: str | None, user: str | None, where: Mapping[str, str]
 ) -> Wanted:
-    """device: a UUID, or a name that one was made of. user: the payload's `user_id`. where: values by column
-    or by `$.member`. Raises ValueError, whose message says what to write."""
+    """device: a UUID, or a name that it was derived from. user: the payload's `user_id`. where: values by
+    column or by `$.field`. Raises ValueError, whose message says what to write."""
     conditions = []
     if device is not None:
         conditions.append(Condition("device_id", (), _id(device)))
@@ -26,7 +26,7 @@ def wanted_of(
         conditions.append(Condition(PAYLOAD, ("user_id",), user))
     conditions += [_condition(name, value) for name, value in where.items()]
     if not conditions:
-        raise ValueError("say which rows: by `device`, `user` or `where`")
+        raise ValueError("name the rows by `device`, `user` or `where`")
     return Wanted(workspace_id, tuple(conditions))
 
 
@@ -35,7 +35,7 @@ def _condition(name: str, value: str) -> Condition:
         return Condition(PAYLOAD, parse_path(name), value)
     known = sorted({each for names in COLUMNS.values() for each in names} - {PAYLOAD})
     if name not in known:
-        raise ValueError(f'`where`: "{name}" is none of {", ".join(known)}, and no member as "$.plan"')
+        raise ValueError(f'`where`: "{name}" must be one of {", ".join(known)}, or a field such as "$.plan"')
     if name in IDS:
         return Condition(name, (), _id(value))
     if name == "source_ip":
@@ -44,7 +44,7 @@ def _condition(name: str, value: str) -> Condition:
         try:
             return Condition(name, (), int(value))
         except ValueError:
-            raise ValueError(f'`where`: {name} is a number, not "{value}"') from None
+            raise ValueError(f'`where`: {name} must be a number, not "{value}"') from None
     return Condition(name, (), value)
 
 
@@ -61,5 +61,5 @@ def _address(text: str) -> bytes:
     try:
         address: IPv4Address | IPv6Address = ip_address(text)
     except ValueError:
-        raise ValueError(f'`where`: source_ip "{text}" is no address') from None
+        raise ValueError(f'`where`: source_ip "{text}" is not an IP address') from None
     return address.packed if isinstance(address, IPv6Address) else bytes(10) + b"\xff\xff" + address.packed

@@ -1,4 +1,4 @@
-"""Rows as GET /tail shows them, and which of them."""
+"""Rows in the form of GET /tail, and its filters."""
 
 import datetime
 import uuid
@@ -27,7 +27,7 @@ COLUMNS: Final = (
     "device_id",
     "session_id",
 )
-"""Those that a filter may name; a kind of rows that lacks one of them is left out."""
+"""The columns that a filter may name; kinds that lack one of them are left out."""
 
 NOT_FILTERS: Final = frozenset({"workspace_id", "token"})
 
@@ -35,7 +35,8 @@ IDS: Final = frozenset({"device_id", "session_id"})
 
 
 class RowFilter(msgspec.Struct, frozen=True):
-    """kinds: which are shown. equal: value by column. contains: bytes of the payload, empty for any."""
+    """kinds: the kinds shown. equal: required value by column. contains: bytes required in the payload, may
+    be empty."""
 
     kinds: frozenset[Kind]
     equal: Sequence[tuple[str, str | bytes]]
@@ -53,7 +54,7 @@ def parse_filter(query_string: bytes) -> RowFilter:
     ]
     unknown = [name for name in names if name not in set(Kind)]
     if unknown:
-        raise _invalid("kind", f"is one of {', '.join(Kind)}")
+        raise _invalid("kind", f"must be one of {', '.join(Kind)}")
     equal = [
         (column, _wanted(column, value.decode("utf-8", "replace")))
         for column in COLUMNS
@@ -65,7 +66,7 @@ def parse_filter(query_string: bytes) -> RowFilter:
 
 
 def shown_rows(watched: Watched, workspace_id: int | None, wanted: RowFilter) -> Iterator[bytes]:
-    """JSON of each row that passes."""
+    """The JSON of each matching row."""
     if watched.kind not in wanted.kinds:
         return
     rows = watched.rows if workspace_id is None else of_workspace(watched.rows, workspace_id)
@@ -82,11 +83,11 @@ def shown_rows(watched: Watched, workspace_id: int | None, wanted: RowFilter) ->
 
 
 def _refuse_unknown(query_string: bytes) -> None:
-    """A filter that is not known would show what was not asked for."""
+    """Refuses unknown filters, which would otherwise show too many rows."""
     known = {"kind", "contains", *COLUMNS}
     for name, _ in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, encoding="latin-1"):
         if name not in known and name not in NOT_FILTERS and not name.startswith("_"):
-            raise _invalid(name[:64], f"is no filter; there are {', '.join(sorted(known))}")
+            raise _invalid(name[:64], f"is not a filter; choose from: {', '.join(sorted(known))}")
 
 
 def _wanted(column: str, value: str) -> str | bytes:

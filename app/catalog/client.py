@@ -1,4 +1,4 @@
-"""pyiceberg, made from a policy. It is imported in this package alone, and only for a configured catalog."""
+"""pyiceberg, made from a policy. It is imported only in this package, and only for a configured catalog."""
 
 import logging
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 CATALOG_NAME: Final = "lake"
-"""In SQL catalogs it is part of a table's name: readers give the same."""
+"""The catalog's name. In SQL catalogs it is part of a table's identity, so readers must give the same."""
 
 
 class CatalogMisconfigured(Exception):
@@ -19,10 +19,10 @@ class CatalogMisconfigured(Exception):
 
 
 def require_client() -> None:
-    """Raises CatalogMisconfigured where pyiceberg is not installed."""
+    """Raises CatalogMisconfigured if pyiceberg is not installed."""
     if find_spec("pyiceberg") is None or find_spec("sqlalchemy") is None:
         raise CatalogMisconfigured(
-            "a catalog needs a client that is not installed: pip install 'parquet-sink[iceberg]'"
+            "a catalog needs a client that is not installed: run pip install 'parquet-sink[iceberg]'"
         )
 
 

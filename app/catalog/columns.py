@@ -38,11 +38,11 @@ def iceberg_type(type_: pa.DataType) -> IcebergType:
         return StringType()
     if type_ == pa.binary():
         return BinaryType()
-    raise ValueError(f"{type_} has no type in Iceberg's tables of this service")
+    raise ValueError(f"{type_} has no matching type in this service's Iceberg tables")
 
 
 def iceberg_schema(schema: pa.Schema) -> Schema:
-    """Ids count from 1, as every catalog gives them to a new table."""
+    """Ids count from 1, as every catalog assigns them to a new table."""
     return Schema(
         *(
             NestedField(number, field.name, iceberg_type(field.type), required=not field.nullable)
@@ -52,9 +52,9 @@ def iceberg_schema(schema: pa.Schema) -> Schema:
 
 
 def partition_spec(schema: Schema) -> PartitionSpec:
-    """What a data file's partition is here: a workspace, and the day on which its rows were received.
+    """The partition of a data file: its workspace, and the day on which its rows were received.
 
-    A day is a multiple of 86,400,000 ms: `truncate` gives it of a number, `day` only of a timestamp.
+    A day is a multiple of 86,400,000 ms: `truncate` computes it from a number, `day` only from a timestamp.
     """
     day: TruncateTransform[int] = TruncateTransform(DAY_MS)
     workspace = schema.find_field(WORKSPACE).field_id

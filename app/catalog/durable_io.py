@@ -11,7 +11,7 @@ from app.disk.durable_fs import DurableFS
 
 
 class DurableFileIO(PyArrowFileIO):
-    """Named in the property `py-io-impl`. Object stores are durable as they are."""
+    """Set in the property `py-io-impl`. Object stores are durable by themselves."""
 
     def new_output(self, location: str) -> PyArrowFile:
         plain = super().new_output(location)

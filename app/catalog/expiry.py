@@ -1,4 +1,4 @@
-"""Snapshots that a table keeps no longer, and the metadata files that only they had.
+"""Removes snapshots that a table no longer keeps, and the metadata files that only they used.
 
 A data file is never removed here: no snapshot that this service makes drops one.
 """
@@ -16,9 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def expired(ages_ms: Sequence[tuple[int, int]], now_ms: int, count: int, age_ms: int) -> set[int]:
-    """Which of (snapshot id, time in ms) go: those beyond the newest `count`, and those older than `age_ms`.
+    """Which of (snapshot id, time in ms) are expired: those beyond the newest `count`, and those older than
+    `age_ms`.
 
-    The newest one stays.
+    The newest one is kept.
     """
     newest_first = sorted(ages_ms, key=lambda each: each[1], reverse=True)
     return {
@@ -29,9 +30,9 @@ def expired(ages_ms: Sequence[tuple[int, int]], now_ms: int, count: int, age_ms:
 
 
 def expire(table: Table, now_ms: int, count: int, age_ms: int) -> int:
-    """Remove snapshots from the table, but no branch's and no tag's; return how many.
+    """Remove snapshots from the table, except those of branches and tags; return how many.
 
-    Another node's commit that comes first makes it nothing: the next call tries again. Raises whatever the
+    If another node commits first, nothing is removed, and the next call tries again. Raises whatever the
     catalog's client raises.
     """
     protected = {ref.snapshot_id for ref in table.metadata.refs.values()}
@@ -56,7 +57,7 @@ def expire(table: Table, now_ms: int, count: int, age_ms: int) -> int:
 
 
 def _is_a_chain(in_order: Sequence[Snapshot]) -> bool:
-    """Whether nobody has branched off or rolled back."""
+    """Whether the table has no branches and was not rolled back."""
     return all(later.parent_snapshot_id == earlier.snapshot_id for earlier, later in pairwise(in_order))
 
 
@@ -68,5 +69,5 @@ def _remove(urls: Collection[str], io: FileIO) -> None:
     for url in urls:
         try:
             io.delete(url)
-        except Exception as error:  # what stays is garbage, and harms nobody
+        except Exception as error:  # leftovers are garbage, and harmless
             log.debug("%s stays: %s", url, error)

@@ -1,7 +1,7 @@
-"""What a manifest of Iceberg says about a data file, from its Parquet footer: no row is read."""
+"""The entry of an Iceberg manifest for a data file, made from its Parquet footer without reading rows."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
@@ -12,17 +12,13 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 
-from app.catalog.columns import RECEIVED, WORKSPACE
-
-PARTITION_COLUMNS: Final = (WORKSPACE, RECEIVED)
-
 
 class NotInOnePartition(ValueError):
     """The table is partitioned in a way that puts the rows of one file into several partitions."""
 
 
-class _Column(msgspec.Struct):
-    """Of one column in all row groups. nulls: None when one row group does not say; low, high: the same."""
+class _ColumnStatistics(msgspec.Struct):
+    """Statistics of one column over all row groups. nulls, low, high: None if any row group lacks them."""
 
     bytes: int = 0
     values: int = 0
@@ -78,10 +74,10 @@ def iceberg_data_file(url: str, size: int, footer: pq.FileMetaData, table: Table
     )
 
 
-def _columns(footer: pq.FileMetaData, schema: Schema) -> dict[int, _Column]:
+def _columns(footer: pq.FileMetaData, schema: Schema) -> dict[int, _ColumnStatistics]:
     names = [footer.schema.column(number).path for number in range(footer.num_columns)]
     fields = [schema.find_field(name).field_id for name in names]
-    columns = {field_id: _Column() for field_id in fields}
+    columns = {field_id: _ColumnStatistics() for field_id in fields}
     for group in range(footer.num_row_groups):
         for number, field_id in enumerate(fields):
             columns[field_id].add(footer.row_group(group).column(number))
@@ -106,7 +102,7 @@ def _partition(spec: PartitionSpec, schema: Schema, bounds: dict[int, tuple[Any,
         if low != high or field.source_id not in bounds:
             raise NotInOnePartition(
                 f"the table's partition field {field.name} has several values in {url}: partition the table "
-                "by workspace_id and truncate(batch_timestamp, 86400000), or by nothing"
+                "by workspace_id and truncate(batch_timestamp, 86400000), or leave it unpartitioned"
             )
         values.append(low)
     return Record(*values)

@@ -1,4 +1,4 @@
-"""Whether a file fits a table, told by the file's own footer and not by what is configured now."""
+"""Decides whether a file fits a table, by the file's own footer and not by the current configuration."""
 
 from collections.abc import Mapping
 
@@ -11,8 +11,8 @@ from app.catalog.columns import iceberg_type
 from app.kinds import Kind
 
 
-class LeftOut(msgspec.Struct, frozen=True):
-    """A published file that its table does not have, and why. path: below the sink's path."""
+class UnfitFile(msgspec.Struct, frozen=True):
+    """A published file that is not in its table, and why. path: below the sink's path."""
 
     path: str
     kind: Kind
@@ -20,14 +20,15 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """reason: why the file does not fit, or None. missing: columns that the table is to get for it."""
+    """reason: why the file does not fit, or None. missing: columns that must be added to the table for it."""
 
     reason: str | None = None
     missing: Mapping[str, IcebergType] = {}
 
 
 def judge(footer: pq.FileMetaData, columns: Mapping[str, IcebergType], schema: Schema) -> Judgement:
-    """columns: what the table has, or gets for files before this one. schema: the table's, as it is now."""
+    """columns: those of the table, including ones added for previous files. schema: the table's current
+    schema."""
     found = footer.schema.to_arrow_schema()
     missing = {}
     for field in found:
@@ -41,7 +42,7 @@ def judge(footer: pq.FileMetaData, columns: Mapping[str, IcebergType], schema: S
         elif known != type_:
             return Judgement(
                 f"column {field.name} is {type_} in the file and {known} in the table; its rows can be read "
-                "from the file, and rows that come now are in a column of another name"
+                "from the file, and new rows go to a column of another name"
             )
     for column in schema.fields:
         if column.required and column.name not in found.names:

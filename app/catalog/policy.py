@@ -1,4 +1,4 @@
-"""How published files are listed in Iceberg tables."""
+"""How published files are registered in Iceberg tables."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,27 +6,29 @@ from typing import Final
 import msgspec
 
 COMMIT_FILES_MAX: Final = 200
-"""Files in one Iceberg commit, about: each one's footer is read first. A commit of ours is never divided."""
+"""Approximate number of files in one Iceberg commit: each one's footer is read first. A publish of ours is
+never divided."""
 
 CONFLICTS_MAX: Final = 20
-"""Commits of other nodes that may come first, one after the other, before a pause begins."""
+"""Conflicting commits of other nodes in a row before a pause begins."""
 
 RETRY_S_MIN: Final = 1.0
 RETRY_S_MAX: Final = 60.0
-"""The pause after a failure doubles from one to the other."""
+"""The pause after a failure doubles from the first to the second."""
 
 
 EXPIRY_INTERVAL_S: Final = 600.0
-"""Between two looks for snapshots that are too old or too many; more often where many may be made in it."""
+"""The interval at which snapshots that are too old or too many are expired; shorter if many can be made
+within it."""
 
 
 class CatalogPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """properties: of pyiceberg's catalog and file access, as its `load_catalog` takes them.
+    """properties: for pyiceberg's catalog and file access, in the form of its `load_catalog`.
 
-    root: before every path of a data file, with a slash at its end: `file:///var/lib/lake/`, `s3://b/p/`.
-    namespace: in which the tables are, one a kind. node: in the summary of a snapshot, for people.
-    commit_interval_s: between two looks for new commits. stop_timeout_s: what a stop waits for the last.
-    snapshots_max, snapshot_age_s: how many snapshots a table keeps, and for how long.
+    root: the prefix of every path of a data file, with a trailing slash: `file:///var/lib/lake/`,
+    `s3://b/p/`. namespace: of the tables, one per kind. node: in the summary of a snapshot, for people.
+    commit_interval_s: how often new files are registered. stop_timeout_s: how long a stop waits for the last
+    registration. snapshots_max, snapshot_age_s: how many snapshots a table keeps, and for how long.
     """
 
     properties: Mapping[str, str]

@@ -1,6 +1,6 @@
-"""A promoted column whose type was changed gets a new name: a table's column keeps its type for ever.
+"""A promoted column whose type was changed gets a new name, since a table's column can never change its type.
 
-Without it a file with text under the name of a number would make the whole table unreadable.
+Otherwise a file with text in a column of numbers would make the whole table unreadable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ from app.parquet.promotion import Promotion
 PROMOTED_FILE: Final = "promoted-columns"
 
 Known = Mapping[str, str]
-"""The type of each promoted column that files for tables ever had, by `kind/name`."""
+"""The type of each promoted column that registered files have ever had, by `kind/name`."""
 
 
 def settled(promotions: Sequence[Promotion], known: Known) -> tuple[tuple[Promotion, ...], dict[str, str]]:
-    """The promotions under the names that they get, and what is known with them.
+    """The promotions under their new names, and the updated known types.
 
-    `total`, once a number and now text, becomes `total_string`.
+    `total`, first a number and now text, becomes `total_string`.
     """
     types = dict(known)
     named = []

@@ -39,7 +39,7 @@ PROBLEM_CHARACTERS_MAX: Final = 500
 
 
 class Lag(msgspec.Struct, frozen=True):
-    """What is published and not registered. seconds: age of the oldest; 0 when there is none."""
+    """Published files that are not registered yet. seconds: age of the oldest; 0 if there are none."""
 
     commits: int = 0
     files: int = 0
@@ -47,21 +47,21 @@ class Lag(msgspec.Struct, frozen=True):
 
 
 class Catalog(Protocol):
-    """What follows the manifest of a service, or nothing."""
+    """Something that follows the manifest of a service, or does nothing."""
 
     def start(self, manifest: Manifest) -> None: ...
 
     def close(self) -> None:
-        """Register what is published, within a limit of time."""
+        """Register published files, within a time limit."""
         ...
 
     def status(self) -> dict[str, object] | None:
-        """As GET /status answers it; None where no catalog is configured."""
+        """The state for GET /status; None if no catalog is configured."""
         ...
 
 
-class Observer(Protocol):
-    """What is told of the registrar's work, on its thread."""
+class RegistrarObserver(Protocol):
+    """Callbacks about the registrar's work, on its thread."""
 
     def files_registered(self, files: int) -> None: ...
 
@@ -69,7 +69,7 @@ class Observer(Protocol):
 
 
 class NoCatalog:
-    """Files are listed by the manifest alone."""
+    """No catalog: files are listed only by the manifest."""
 
     def start(self, manifest: Manifest) -> None: ...
 
@@ -82,7 +82,7 @@ class NoCatalog:
 class Registrar:
     """state: directory of the manifest, where the name of this writer is kept. clock: ms since the epoch.
 
-    left_out: files that do not fit. embedded: directory of a catalog of its own, made where it is missing.
+    left_out: files that do not fit. embedded: directory of an embedded catalog, created if missing.
     promoted: see `Known`. Raises CatalogMisconfigured.
     """
 
@@ -95,7 +95,7 @@ class Registrar:
         clock: Callable[[], int],
         *,
         embedded: Path | None,
-        observer: Observer,
+        observer: RegistrarObserver,
         promoted: Known = MappingProxyType({}),
     ) -> None:
         require_client()
@@ -135,11 +135,11 @@ class Registrar:
         lag = self.lag()
         if lag.files:
             log.warning(
-                "%d published files are not in the catalog yet: the next start registers them", lag.files
+                "%d published files are not in the catalog yet: the next start will register them", lag.files
             )
 
     def lag(self) -> Lag:
-        """Until the catalog has answered once, everything that is published counts."""
+        """Until the catalog has responded once, all published files count."""
         waiting = self._waiting(self._manifest.files()) if self._is_behind and self._manifest else []
         if not waiting:
             return Lag()
@@ -179,7 +179,7 @@ class Registrar:
         self._turn()
 
     def _turn(self) -> bool:
-        """Register what is new; whether that succeeded."""
+        """Register new files; returns whether that succeeded."""
         try:
             self._catch_up()
             self._expire()
@@ -187,14 +187,14 @@ class Registrar:
             self._failed(error)
             return False
         if self.problem is not None:
-            log.info("the catalog answers again, and all published files are registered")
+            log.info("the catalog responds again, and all published files are registered")
             self.problem = None
         return True
 
     def _failed(self, error: Exception) -> None:
         text = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:PROBLEM_CHARACTERS_MAX]
         if self.problem != text:
-            log.warning("published files cannot be registered in the catalog, which is tried again: %s", text)
+            log.warning("published files cannot be registered in the catalog; trying again: %s", text)
         self.problem = text
         self._observer.registration_failed()
         self._disconnect()
@@ -223,7 +223,7 @@ class Registrar:
         self._seen_commit = commit
 
     def _expire(self) -> None:
-        """Seldom, since it reads every manifest list that goes; once in as many commits as are kept."""
+        """Rarely, since it reads every expired manifest list: once in as many commits as are kept."""
         now_ms = self._clock()
         policy = self._policy
         interval_s = min(EXPIRY_INTERVAL_S, policy.snapshots_max * policy.commit_interval_s)
@@ -233,7 +233,7 @@ class Registrar:
             self._expired_ms = now_ms
 
     def _connect(self) -> None:
-        """Open the catalog anew, make tables where there are none, and read what they have of this writer."""
+        """Reopen the catalog, create missing tables, and read what they have registered of this writer."""
         from app.catalog.table import KindTable
 
         if self._embedded is not None:
@@ -264,16 +264,18 @@ class Registrar:
             waiting = [files[each.path] for each in self.left_out.of(kind) if each.path in files]
             if waiting and (added := table.add_again(waiting)):
                 self.left_out.remove(added)
-                log.info("%d files that were left out of the table %s are in it now", len(added), kind.value)
+                log.info(
+                    "%d files that could not be added to the table %s are in it now", len(added), kind.value
+                )
 
     def _disconnect(self) -> None:
-        """Whatever has failed, the next turn begins with a catalog that is opened anew."""
+        """After any failure the next attempt reopens the catalog."""
         catalog, self._catalog = self._catalog, None
         if catalog is not None:
             catalog.close()
 
     def _writer(self) -> str:
-        """Names this manifest, whose commits are counted from 1: another one is another writer."""
+        """Identifies this manifest, whose commits are counted from 1: another manifest is another writer."""
         path = self._state / WRITER_FILE
         if not self._fs.exists(path):
             self._fs.write_atomically(path, uuid.uuid4().hex.encode())

@@ -1,4 +1,4 @@
-"""A REST catalog that never waits for ever: pyiceberg's own sets no timeouts."""
+"""A REST catalog with timeouts, which pyiceberg's own does not set."""
 
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ class _BoundedAdapter(HTTPAdapter):
 
 
 class BoundedRestCatalog(RestCatalog):
-    """Requests that are not answered within READ_TIMEOUT_S fail, and are tried again by whoever asked."""
+    """Requests that are not answered within READ_TIMEOUT_S fail, and the caller tries again."""
 
     def _create_session(self) -> Session:
         session = super()._create_session()

@@ -1,8 +1,8 @@
 """One kind's Iceberg table: its files are added exactly once, whatever is interrupted or comes in between.
 
-What of a node's commits is registered stands in a property of the table, which changes in the same Iceberg
-commit that adds the files. Each commit demands that the table is what this node has read: so a commit whose
-outcome is not known either shows in what is read afterwards, or cannot happen any more.
+A property of the table records which of a node's commits are registered; it changes in the same Iceberg
+commit that adds the files. Each commit requires that the table is unchanged since this node read it: so a
+commit with unknown outcome is either visible when the table is read again, or can no longer happen.
 """
 
 import random
@@ -20,7 +20,7 @@ from pyiceberg.types import IcebergType
 from app.catalog.columns import iceberg_schema, iceberg_type, partition_spec
 from app.catalog.expiry import expire
 from app.catalog.footers import iceberg_data_file
-from app.catalog.judgement import LeftOut, judge
+from app.catalog.judgement import UnfitFile, judge
 from app.catalog.policy import COMMIT_FILES_MAX, CONFLICTS_MAX, CatalogPolicy
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
@@ -38,17 +38,18 @@ _NO_RETRIES: Final = "commit.retry.num-retries"
 """pyiceberg's own retries would repeat a commit without looking at the property again."""
 
 CONFLICT_PAUSE_S: Final = 0.05
-"""Before the second try; up to twice as long before each next one, and never above CONFLICT_PAUSE_S_MAX."""
+"""The pause before the second attempt; it up to doubles before each further one, to at most
+CONFLICT_PAUSE_S_MAX."""
 
 CONFLICT_PAUSE_S_MAX: Final = 2.0
 
 
 class KindTable:
-    """Used by the registrar's thread alone. Every call raises whatever the catalog's client raises.
+    """Used only by the registrar's thread. Every call raises whatever the catalog's client raises.
 
-    writer: names the manifest whose commits are counted. schema: columns of this kind's files now; what a
-    file has is told by its own footer. pause: waits so many seconds, fewer when the service stops. leave_out:
-    told of files that do not fit, before the commit that passes them by.
+    writer: identifies the manifest whose commits are counted. schema: current columns of this kind's files; a
+    file's own columns are read from its footer. pause: waits some seconds, fewer when the service stops.
+    leave_out: called with files that do not fit, before the commit that leaves them out.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class KindTable:
         schema: pa.Schema,
         writer: str,
         pause: Callable[[float], None],
-        leave_out: Callable[[Sequence[LeftOut]], None],
+        leave_out: Callable[[Sequence[UnfitFile]], None],
     ) -> None:
         self._catalog = catalog
         self._policy = policy
@@ -72,7 +73,7 @@ class KindTable:
         self._footers: dict[str, pq.FileMetaData] = {}
 
     def load(self) -> Table:
-        """The table as it is now; made when there is none."""
+        """The current table; created if there is none."""
         try:
             return self._catalog.load_table(self._name)
         except NoSuchTableError:
@@ -91,10 +92,10 @@ class KindTable:
         return int(table.properties.get(self._property, 0))
 
     def register(self, files: Sequence[DataFile]) -> int:
-        """Add those of the files whose commits are not registered; return the last commit that is now.
+        """Add the files of commits that are not registered yet; return the last registered commit.
 
-        Commits become visible in their order, each one whole. Raises CommitFailedException when other nodes
-        came first again and again.
+        Commits become visible in their order, each one whole. Raises CommitFailedException if other nodes
+        repeatedly commit first.
         """
         registered = self.registered(self.load())
         for last_commit, some in _in_portions(files, registered):
@@ -126,7 +127,7 @@ class KindTable:
         return last_commit
 
     def add_again(self, files: Sequence[DataFile]) -> list[str]:
-        """Add those of the files that were left out and fit by now; their paths, and those that it has."""
+        """Add files that were left out but fit now; returns their paths, and those already in the table."""
         table = self.load()
         has = {task.file.file_path for task in table.scan().plan_files()}
         present = [file for file in files if self._policy.root + file.path in has]
@@ -139,7 +140,7 @@ class KindTable:
     def _commit(self, table: Table, last_commit: int, files: Sequence[DataFile]) -> None:
         fitting, missing, left = self._judged(table, files)
         if left:
-            self._leave_out([LeftOut(path, self._kind, reason) for path, reason in left.items()])
+            self._leave_out([UnfitFile(path, self._kind, reason) for path, reason in left.items()])
         table.metadata = table.metadata.model_copy(
             update={"properties": {**table.metadata.properties, _NO_RETRIES: "0"}}
         )
@@ -162,7 +163,7 @@ class KindTable:
     def _judged(
         self, table: Table, files: Sequence[DataFile]
     ) -> tuple[list[DataFile], dict[str, IcebergType], dict[str, str]]:
-        """(files that fit, columns that the table is to get for them, why the others do not by path)."""
+        """(files that fit, columns that must be added for them, why the others do not fit, by path)."""
         schema = table.schema()
         columns = {field.name: field.field_type for field in schema.fields}
         fitting, missing, left = [], dict[str, IcebergType](), dict[str, str]()
@@ -170,7 +171,7 @@ class KindTable:
             try:
                 footer = self._footer(table, self._policy.root + file.path)
             except FileNotFoundError:
-                left[file.path] = "the file is not there"
+                left[file.path] = "the file does not exist"
                 continue
             except pa.ArrowInvalid as error:
                 left[file.path] = f"the file cannot be read: {error}"
@@ -190,7 +191,7 @@ class KindTable:
         return self._footers[url]
 
     def _evolve(self, transaction: Transaction, missing: Mapping[str, IcebergType]) -> None:
-        """Add columns that files have and the table has not; none is ever removed or changed."""
+        """Add columns that files have but the table lacks; none is ever removed or changed."""
         schema = transaction.table_metadata.schema()
         if transaction.table_metadata.name_mapping() is None:
             transaction.set_properties({NAME_MAPPING: schema.name_mapping.model_dump_json()})
@@ -205,7 +206,7 @@ class KindTable:
 
 
 def _in_portions(files: Sequence[DataFile], registered: int) -> Iterator[tuple[int, list[DataFile]]]:
-    """(last commit, files) of some whole commits beyond the registered one, in their order."""
+    """(last commit, files) of some complete commits after the registered one, in order."""
     new = sorted((file for file in files if (file.commit or 0) > registered), key=_commit_of)
     portion: list[DataFile] = []
     for _, some in groupby(new, _commit_of):

@@ -17,7 +17,7 @@ from app.clients.call import (
     refused_text,
     retry_headers,
 )
-from app.clients.event_row import EventRow
+from app.clients.event_line import EventLine
 from app.clients.ids import is_uuid
 from app.clients.lenient_json import Members, is_given, is_object, read_elements, read_object, text_of
 from app.clients.times import moment_ms
@@ -30,7 +30,7 @@ _EVENTS: Final = re.compile(rb'"events"\s*:\s*\[')
 
 
 def accepts(content_type: str, body: bytes) -> bool:
-    """Told apart from PostHog, which has a `batch` under the same path."""
+    """Distinguishes bodies from PostHog's, which have `batch` on the same path."""
     return _EVENTS.search(body) is not None and b'"batch"' not in body[:1000]
 
 
@@ -52,7 +52,7 @@ def read(request: ClientRequest) -> Document:
 def _line(event: Members) -> bytes:
     name = event.pop("event_type", None)
     type_name = _TYPES.get(text_of(name) or "", "track")
-    row = EventRow(type_name)
+    row = EventLine(type_name)
     if type_name == "track":
         row.event(name)
     row.timestamp(moment_ms(event.pop("time", None)))
@@ -75,7 +75,7 @@ def _line(event: Members) -> bytes:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 for what is stored; a wrong key is 400 with the words that the libraries look for."""
+    """200 for stored messages; a wrong key is 400 with the text that the libraries look for."""
     if outcome.is_receipt and not outcome.all_refused:
         content: dict[str, object] = {
             "code": 200,

@@ -1,4 +1,4 @@
-"""A call of another client's protocol, and what becomes of it. Nothing here knows an HTTP server."""
+"""A call of another client's protocol, and its outcome. Independent of any HTTP server."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -10,13 +10,12 @@ from app.submission import RowRefusal
 
 
 class ClientRequest(msgspec.Struct, frozen=True):
-    """A request, its body unpacked.
+    """A request with its decompressed body.
 
-    parameters: what the path's pattern found. query, headers: the last of each name counts; names of headers
-        in lower case.
-    received_ms: ms since the epoch.
-    unpack: undoes the content encoding of this name, or where it is empty the compression that the bytes
-        themselves show; within the limit for one body. Raises BodyTooLarge, MalformedBatch.
+    parameters: matches of the path's pattern. query, headers: the last value of each name; header names in
+    lower case. received_ms: ms since the epoch. unpack: removes the content encoding of this name, or if it
+    is empty the compression recognised by the bytes; within the limit for one body. Raises BodyTooLarge,
+    MalformedBatch.
     """
 
     method: str
@@ -32,8 +31,8 @@ class ClientRequest(msgspec.Struct, frozen=True):
 class Rows(msgspec.Struct):
     """Messages of one kind as rows in the native JSON format.
 
-    lines: one JSON object each. numbers: of each row, the 1-based number of the message it was made of.
-    ids: of each row, the client's own id for the message; empty where it has none.
+    lines: one JSON object each. numbers: for each row, the 1-based number of its message. ids: for each row,
+    the client's own id for the message; empty if it has none.
     """
 
     kind: Kind
@@ -48,12 +47,11 @@ class Rows(msgspec.Struct):
 
 
 class Document(msgspec.Struct):
-    """What one request body holds.
+    """The contents of one request body.
 
-    rows: at most one a kind. refused: messages that are refused alone, whatever their rows would be.
-    key: the API key that stands in the body, None where the protocol has it elsewhere.
-    batch_id: the client's name for the whole request, where it has one; empty where it has none.
-    notes: what the family's answer needs to know of it.
+    rows: at most one per kind. refused: messages that are refused by themselves, before they become rows.
+    key: the API key in the body, None if the protocol has it elsewhere. batch_id: the client's id for the
+    whole request; empty if it has none. notes: data needed for the family's answer.
     """
 
     rows: list[Rows] = []
@@ -63,7 +61,7 @@ class Document(msgspec.Struct):
     notes: Any = None
 
     def of(self, kind: Kind) -> Rows:
-        """The rows of a kind, to be added to."""
+        """A growing list of rows of a kind."""
         for rows in self.rows:
             if rows.kind is kind:
                 return rows
@@ -75,11 +73,10 @@ class Document(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a request, before the family says it in its own words.
+    """The outcome of a request, before the family turns it into its own answer.
 
     status: as the native calls answer: 202, 207, 400 for all refused, or the status of an error.
-    code, message: of the error; empty where there is none.
-    refusals: of single messages, by their number.
+    code, message: of the error; empty if there is none. refusals: of single messages, by their number.
     """
 
     status: int
@@ -92,7 +89,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def is_receipt(self) -> bool:
-        """Whether all that could be read is durable, and what is refused is known by its number."""
+        """Whether all valid messages are durable, and the refused ones are known by number."""
         return not self.code
 
     @property
@@ -101,7 +98,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class ClientAnswer(msgspec.Struct, frozen=True):
-    """headers: beside content-type and content-length."""
+    """headers: in addition to content-type and content-length."""
 
     status: int
     body: bytes = b""
@@ -109,18 +106,17 @@ class ClientAnswer(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
-Unpack = Callable[[bytes, str], bytes]
 Read = Callable[[ClientRequest], Document]
 Answers = Callable[[Outcome, ClientRequest, Document | None], ClientAnswer]
 Fixed = Callable[[ClientRequest], ClientAnswer]
 Sniff = Callable[[str, bytes], bool]
-"""Told content type (lower case, without parameters) and body."""
+"""Called with the content type (lower case, without parameters) and the body."""
 
 
 class Guide(msgspec.Struct, frozen=True):
-    """What a person needs to know to point a client here: a section of docs/clients.md.
+    """How to set up a client: a section of docs/clients.md.
 
-    clients: names and versions that were tried. example: what to change, ready to copy.
+    clients: names and versions that were tested. example: the necessary settings, ready to copy.
     """
 
     clients: str
@@ -130,7 +126,7 @@ class Guide(msgspec.Struct, frozen=True):
 
 
 class Family(msgspec.Struct, frozen=True):
-    """One protocol. read: raises RequestError for a body that is no document at all."""
+    """One protocol. read: raises RequestError for a body that is not a valid document."""
 
     name: str
     title: str
@@ -142,7 +138,7 @@ class Family(msgspec.Struct, frozen=True):
 class Call(msgspec.Struct, frozen=True):
     """One path of a family. path: with {names} for parts of it.
 
-    accepts: whether a body is of this family, where several share a path; None: any.
+    accepts: whether a body belongs to this family, if several share a path; None: any.
     """
 
     path: str
@@ -152,7 +148,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class FixedCall(msgspec.Struct, frozen=True):
-    """A path whose answer does not depend on what is stored: probes and configurations."""
+    """A path with a fixed answer: probes and configurations."""
 
     path: str
     answer: Fixed
@@ -160,13 +156,13 @@ class FixedCall(msgspec.Struct, frozen=True):
 
 
 NAMED_REFUSALS_MAX: Final = 100
-"""Refused messages that an answer names one by one, where nobody needs all of them."""
+"""Refused messages that an answer names one by one, for protocols that do not need all of them."""
 
 
 def patient_status(status: int, *, over_share: int = 429) -> int:
-    """The status that makes a client send again what a full disk or too much of one workspace refused.
+    """The status that makes a client retry after a refusal because of a full disk or a workspace's share.
 
-    Most clients drop what is answered 507; some drop what is answered 429, too: over_share for those.
+    Most clients drop data on 507; some drop data on 429, too: over_share is for those.
     """
     if status == 507:
         return 503
@@ -174,7 +170,7 @@ def patient_status(status: int, *, over_share: int = 429) -> int:
 
 
 def retry_headers(outcome: Outcome) -> dict[str, str]:
-    """Retry-After, where the outcome has it."""
+    """The Retry-After header, if the outcome has one."""
     return {} if outcome.retry_after_s is None else {"retry-after": str(outcome.retry_after_s)}
 
 
@@ -183,13 +179,13 @@ def encoded(content: object) -> bytes:
 
 
 def refusals_of(outcome: Outcome) -> list[dict[str, object]]:
-    """For answers that list what was refused: message number (from 1) and why, the first of them."""
+    """For answers that list refusals: number (from 1) and reason of the first refused messages."""
     named = outcome.refusals[:NAMED_REFUSALS_MAX]
     return [{"message": refusal.row, "error": str(refusal)} for refusal in named]
 
 
 def refused_text(outcome: Outcome) -> str:
-    """One line on what was refused; empty for nothing."""
+    """A one-line summary of refusals; empty if there are none."""
     if not outcome.rejected:
         return ""
     text = f"{outcome.rejected} of {outcome.rejected + outcome.accepted} messages were refused"

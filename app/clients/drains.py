@@ -1,6 +1,6 @@
-"""Log drains of platforms: Cloudflare Logpush, Vercel, Fastly; and pino-http-send, which wraps its records.
+"""Log drains of platforms (Cloudflare Logpush, Vercel, Fastly) and pino-http-send, which wraps its records.
 
-They post to the native path of logs, in shapes of their own, and want 200.
+They post to the native path of logs, in their own formats, and expect 200.
 """
 
 import re
@@ -24,7 +24,7 @@ from app.clients.call import (
     retry_headers,
 )
 from app.clients.lenient_json import Members, is_given, read_elements, read_object, read_stream
-from app.clients.log_objects import LogRow, add_object
+from app.clients.log_objects import LogLine, add_object
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
@@ -36,7 +36,7 @@ _JSON: Final = frozenset({"application/json", "application/x-ndjson", "applicati
 
 
 def accepts_logpush(content_type: str, body: bytes) -> bool:
-    """Logpush says nothing of what it sends, so its own names are looked for."""
+    """Logpush does not identify its bodies, so they are recognised by its field names."""
     return not content_type and (_LOGPUSH_KEYS.search(body) or _LOGPUSH_TEST.match(body)) is not None
 
 
@@ -49,7 +49,8 @@ def accepts_wrapped(content_type: str, body: bytes) -> bool:
 
 
 def read_logpush(request: ClientRequest) -> Document:
-    """Lines, numbered from 1. The file that Logpush sends to try a destination is taken, and not stored."""
+    """Lines, numbered from 1. The file that Logpush sends to test a destination is accepted but not
+    stored."""
     document = Document()
     rows = document.of(Kind.LOGS)
     if _LOGPUSH_TEST.match(request.body):
@@ -89,7 +90,7 @@ def read_wrapped(request: ClientRequest) -> Document:
 
 
 def _line(record: Members) -> bytes:
-    row = LogRow()
+    row = LogLine()
     uri = record.get("ClientRequestURI")
     if uri is not None and "message" not in record:
         record["message"] = Raw(bytes(uri))
@@ -98,7 +99,7 @@ def _line(record: Members) -> bytes:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 for what is stored, with what was refused beside."""
+    """200 for stored records, with the refused ones listed."""
     verify = request.headers.get("x-vercel-verify")
     headers = {"x-vercel-verify": verify} if verify else {}
     if outcome.is_receipt and not outcome.all_refused:
@@ -112,13 +113,13 @@ def answer(outcome: Outcome, request: ClientRequest, document: Document | None) 
 
 
 def verified(request: ClientRequest) -> ClientAnswer:
-    """Vercel asks whether an endpoint is its owner's: the answer is the header that it configured."""
+    """Vercel verifies the ownership of an endpoint: the answer is the configured header."""
     verify = request.headers.get("x-vercel-verify")
     return ClientAnswer(200, headers={"x-vercel-verify": verify} if verify else {})
 
 
 def fastly_challenge(request: ClientRequest) -> ClientAnswer:
-    """Every Fastly service may send here; it needs a key all the same."""
+    """Allows every Fastly service to send here; a key is required nevertheless."""
     return ClientAnswer(200, b"*\n", "text/plain; charset=utf-8")
 
 
@@ -128,7 +129,7 @@ LOGPUSH: Final = Family(
     read_logpush,
     answer,
     Guide(
-        "by its documentation",
+        "its documentation only",
         "`?token=KEY`, or `header_Authorization` in the destination",
         "`RayID` of HTTP requests",
         "destination_conf: https://sink.example.com/v1/logs?token=KEY",
@@ -139,7 +140,7 @@ VERCEL: Final = Family(
     "Vercel log drains",
     read_vercel,
     answer,
-    Guide("by its documentation", "`?token=KEY`", "`id`", "https://sink.example.com/v1/logs?token=KEY"),
+    Guide("its documentation only", "`?token=KEY`", "`id`", "https://sink.example.com/v1/logs?token=KEY"),
 )
 PINO: Final = Family(
     "pino-http-send",
@@ -149,7 +150,7 @@ PINO: Final = Family(
     Guide(
         "pino-http-send 0.4",
         "`?token=KEY`",
-        "none: records have no numbers",
+        "none: records have no ids",
         'node app.js | pino-http-send --url="https://sink.example.com/v1/logs?token=KEY"',
     ),
 )

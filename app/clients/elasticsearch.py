@@ -20,7 +20,7 @@ from app.clients.call import (
     retry_headers,
 )
 from app.clients.lenient_json import Members, quoted, read_object, repaired, text_of, unreadable
-from app.clients.log_objects import LogRow, add_object, event_line, is_event
+from app.clients.log_objects import LogLine, add_object, event_line, is_event
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
@@ -30,13 +30,13 @@ _PRODUCT: Final = {"x-elastic-product": "Elasticsearch"}
 _TYPE: Final = "application/json"
 _DIGEST_BYTES: Final = 8
 _VERSION: Final = "8.17.0"
-"""As which agents take this service for one that they can send to."""
+"""The version reported to agents, so that they accept this service as a target."""
 
 _members = msgspec.json.Decoder(Members).decode
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One action of a request, for the answer to name it."""
+    """One action of a request, as needed for the answer."""
 
     action: str
     index: str
@@ -44,7 +44,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 def read(request: ClientRequest) -> Document:
-    """Actions, numbered from 1. Raises MalformedBatch where it cannot be told what an action is."""
+    """Actions, numbered from 1. Raises MalformedBatch if an action cannot be identified."""
     document = Document()
     items: list[Item] = []
     default = request.parameters.get("index", "")
@@ -59,13 +59,13 @@ def read(request: ClientRequest) -> Document:
         items.append(item)
         content = next(lines, None) if action != "delete" else None
         if action not in _STORING:
-            document.refuse(number, "", f"`{action}` is not possible here: what is stored is not changed")
+            document.refuse(number, "", f"`{action}` is not supported here: stored rows are not changed")
         elif content is None:
             document.refuse(number, "", "the document is missing")
         else:
             _add(document, number, item, content, given)
     if not items:
-        raise MalformedBatch("the body holds no actions")
+        raise MalformedBatch("the body contains no actions")
     document.of(Kind.LOGS)
     document.notes = items
     return document
@@ -76,7 +76,7 @@ def _action(line: bytes, number: int) -> tuple[str, Members]:
     name = next(iter(action), "")
     if len(action) != 1 or name not in _ACTIONS:
         raise MalformedBatch(
-            f"action {number} is none: expected one of index and create, and its document on the next line"
+            f"action {number} is not valid: expected index or create, with its document on the next line"
         )
     meta = bytes(action[name])
     return name, read_object(meta) if meta != b"null" else {}
@@ -102,7 +102,7 @@ def _add(document: Document, number: int, item: Item, content: bytes, given: str
             record["_id"] = Raw(quoted(given))
         document.of(Kind.EVENTS).add(number, event_line(record), message_id)
         return
-    row = LogRow()
+    row = LogLine()
     add_object(row, record)
     if item.index:
         row.add("_index", quoted(item.index))
@@ -112,7 +112,7 @@ def _add(document: Document, number: int, item: Item, content: bytes, given: str
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 with what became of each action; errors as Elasticsearch words them."""
+    """200 with the result of each action; errors in Elasticsearch's format."""
     if outcome.is_receipt and document is not None:
         return ClientAnswer(200, encoded(_items(outcome, document.notes)), _TYPE, _PRODUCT)
     status = patient_status(outcome.status)
@@ -169,7 +169,7 @@ def health(request: ClientRequest) -> ClientAnswer:
 
 
 def acknowledged(request: ClientRequest) -> ClientAnswer:
-    """What agents set up before they send: there is nothing to be set up here."""
+    """Answers the setup calls of agents: nothing needs to be set up here."""
     return ClientAnswer(200, encoded({"acknowledged": True}), _TYPE, _PRODUCT)
 
 
@@ -179,7 +179,7 @@ BULK: Final = Family(
     read,
     answer,
     Guide(
-        "elasticsearch-py 9.5; Filebeat, Logstash and Fluent Bit's `es` by their documentation",
+        "elasticsearch-py 9.5; Filebeat, Logstash and Fluent Bit's `es` according to their documentation",
         "user name (or password) of HTTP Basic, or `Authorization: ApiKey`",
         "`_index` and `_id` with the same document",
         "from elasticsearch import Elasticsearch, helpers\n"

@@ -1,4 +1,4 @@
-"""Amazon Data Firehose to an HTTP endpoint: records of base64, each with one or many log lines."""
+"""Amazon Data Firehose with an HTTP endpoint: base64 records, each with one or many log lines."""
 
 import base64
 import binascii
@@ -28,7 +28,7 @@ from app.clients.lenient_json import (
     repaired,
     text_of,
 )
-from app.clients.log_objects import LogRow, add_object, event_line, is_event
+from app.clients.log_objects import LogLine, add_object, event_line, is_event
 from app.clients.times import moment_ms
 from app.errors import BodyTooLarge, MalformedBatch
 from app.kinds import Kind
@@ -50,13 +50,13 @@ def read(request: ClientRequest) -> Document:
         content = _content(request, document, number, record)
         unpacked_bytes += len(content)
         if unpacked_bytes > UNPACKED_BYTES_MAX:
-            raise BodyTooLarge("the records hold too much once they are unpacked; send smaller batches")
+            raise BodyTooLarge("the records are too large once they are decompressed; send smaller batches")
         _add(document, number, content)
     return document
 
 
 UNPACKED_BYTES_MAX: Final = 64 << 20
-"""Of all records of a request together: each alone stays within the limit for one body."""
+"""Size of all records of a request together; each one must stay within the limit for one body."""
 
 
 def _content(request: ClientRequest, document: Document, number: int, record: Members) -> bytes:
@@ -74,7 +74,7 @@ def _add(document: Document, number: int, content: bytes) -> None:
     if content[:1] not in (b"{", b"["):
         for line in content.splitlines():
             if line.strip():
-                row = LogRow()
+                row = LogLine()
                 row.message(quoted(repaired(line).decode()))
                 document.of(Kind.LOGS).add(number, row.line())
         return
@@ -87,7 +87,7 @@ def _add(document: Document, number: int, content: bytes) -> None:
         elif is_event(record):
             document.of(Kind.EVENTS).add(number, event_line(record))
         else:
-            row = LogRow()
+            row = LogLine()
             add_object(row, record)
             document.of(Kind.LOGS).add(number, row.line())
     for refusal in objects.refused:
@@ -101,7 +101,7 @@ def _add_log_events(document: Document, number: int, record: Members) -> None:
     group, stream = text_of(record.get("logGroup")), text_of(record.get("logStream"))
     events = record.get("logEvents")
     for _, event in read_elements(events if events is not None else Raw(b"[]"), document):
-        row = LogRow()
+        row = LogLine()
         row.message(event.pop("message", None))
         row.timestamp(moment_ms(event.pop("timestamp", None)))
         row.source(stream)
@@ -111,7 +111,7 @@ def _add_log_events(document: Document, number: int, record: Members) -> None:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """The request's own id, the time, and why it failed if it did."""
+    """The request's own id, the time, and the reason of a failure."""
     request_id = (
         document.notes if document is not None else request.headers.get("x-amz-firehose-request-id", "")
     )
@@ -128,7 +128,7 @@ FIREHOSE: Final = Family(
     read,
     answer,
     Guide(
-        "by its documentation: HTTP endpoint destination; CloudWatch Logs records are taken apart",
+        "its documentation only: HTTP endpoint destination; CloudWatch Logs records are unpacked",
         "the destination's access key (`X-Amz-Firehose-Access-Key`)",
         "the request's id",
         "HttpEndpointDestinationConfiguration:\n"

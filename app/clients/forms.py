@@ -1,4 +1,4 @@
-"""Bodies of browsers: JSON as it is, as base64, or as either in a form's `data`."""
+"""Bodies of browsers: plain JSON, base64, or either of these in a form's `data`."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ def json_of(request: ClientRequest) -> tuple[bytes, dict[str, str]]:
         try:
             parsed = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MAX)
         except ValueError:
-            raise MalformedBatch("the body is no form of ASCII fields") from None
+            raise MalformedBatch("the body is not a form with ASCII fields") from None
         fields = {name: values[-1] for name, values in parsed.items()}
         body = fields.pop("data", "").encode("utf-8", "surrogatepass").strip()
     if body[:1] in (b"{", b"["):
@@ -29,5 +29,5 @@ def json_of(request: ClientRequest) -> tuple[bytes, dict[str, str]]:
     try:
         decoded = base64.b64decode(body.replace(b" ", b"+"), validate=True)
     except binascii.Error:
-        raise MalformedBatch("the body is neither JSON nor base64 of it, nor a form with `data`") from None
+        raise MalformedBatch("the body is neither JSON, nor base64 of JSON, nor a form with `data`") from None
     return request.unpack(decoded, "").strip(), fields

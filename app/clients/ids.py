@@ -1,4 +1,5 @@
-"""Device and session ids of clients that may be any text: UUIDs as they are, names as name-based UUIDs."""
+"""Device and session ids of clients that may be any text: UUIDs are kept, other names become name-based
+UUIDs."""
 
 import re
 from typing import Final
@@ -17,7 +18,7 @@ def is_uuid(text: str) -> bool:
 
 
 def id_member(value: Raw | None) -> tuple[bytes | None, bool]:
-    """The JSON text of an id, None where there is none; and whether the value was a UUID itself."""
+    """The JSON text of an id, None if there is none; and whether the value itself was a UUID."""
     if value is None:
         return None, False
     raw = bytes(value)

@@ -1,4 +1,4 @@
-"""What can be said of one's own JSON: which key is which column."""
+"""A mapping of custom JSON: which key is which column."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -29,14 +29,15 @@ KEY_OF: Final[Mapping[Kind, Mapping[str, str]]] = MappingProxyType(
         Kind.SNAPSHOTS: {"time": "timestamp", "source": "source", "entity": "entity"},
     }
 )
-"""What can be mapped, by kind, and the key of the native format that it becomes."""
+"""The fields that can be mapped, by kind, and the native key that each becomes."""
 
 
 class JsonMap(msgspec.Struct, frozen=True):
-    """path: where such bodies are posted. has: a key that they hold, where others come to the path, too.
+    """path: where such bodies are posted. has: a key that identifies them, if other bodies are posted to the
+    path, too.
 
-    keys: for each of KEY_OF, the client's key: of a member, or of one within objects, as `request.id`.
-    constants: what rows get that lack it, likewise.
+    keys: for each of KEY_OF, the client's key: of a member, or of one within objects, such as `request.id`.
+    constants: default values, likewise.
     """
 
     path: str

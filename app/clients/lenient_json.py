@@ -1,8 +1,8 @@
-"""JSON of clients, read so that one bad value never costs its neighbours.
+"""Reads clients' JSON so that one bad value never affects other messages.
 
-The usual case is one call of msgspec, which leaves the values as the client's bytes. Only what it refuses is
-looked at piece by piece: bare NaN and infinities become null, half a surrogate pair and bytes that are no
-UTF-8 become U+FFFD, and an element that still cannot be read is refused alone.
+The usual case is one call of msgspec, which leaves the values as the client's bytes. Only if it fails is the
+text examined piece by piece: bare NaN and infinities become null, half a surrogate pair and bytes that are
+not UTF-8 become U+FFFD, and an element that still cannot be read is refused by itself.
 """
 
 import re
@@ -19,7 +19,8 @@ Members = dict[str, Raw]
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _STRING: Final = rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)'
-"""Possessive, and one without an end goes to the end of the text: so each byte is looked at once."""
+"""The pattern is possessive, and an unterminated string runs to the end of the text, so each byte is examined
+once."""
 
 _TOKENS: Final = re.compile(_STRING + rb"|[\[\]{},:]", re.DOTALL)
 _CONSTANTS: Final = re.compile(_STRING + rb"|-?\bInfinity\b|\bNaN\b|-?\binf\b|\bnan\b", re.DOTALL)
@@ -44,9 +45,9 @@ def read_object(body: bytes) -> Members:
 
 
 def read_elements(array: bytes | Raw, document: Document) -> Iterator[tuple[int, Members]]:
-    """Number (from 1) and members of each object of an array, or of the one object that stands in its place.
+    """Number (from 1) and members of each object of an array, or of a single object instead of an array.
 
-    What is no object is refused in `document`. Raises MalformedBatch for what is neither array nor object.
+    Other elements are refused in `document`. Raises MalformedBatch if the text is neither array nor object.
     """
     try:
         yield from enumerate(_lists(_checked(array)), 1)
@@ -77,7 +78,8 @@ def read_stream(body: bytes, document: Document) -> Iterator[tuple[int, Members]
 
 
 def _checked(text: bytes | Raw) -> bytes | Raw:
-    """The text, seen to be UTF-8: values left as bytes are not looked at. Raises UnicodeDecodeError."""
+    """Checks that the text is UTF-8, since values left as bytes are not checked. Raises
+    UnicodeDecodeError."""
     raw = bytes(text)
     if not raw.isascii():
         str(raw, "utf-8")
@@ -86,12 +88,12 @@ def _checked(text: bytes | Raw) -> bytes | Raw:
 
 def unreadable(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "nested too deeply to be read"
+        return "nested too deeply"
     return f"not valid JSON: {error}"
 
 
 def repaired(text: bytes) -> bytes:
-    """The text with what is no JSON, and meant all the same, replaced."""
+    """The text with almost-valid JSON repaired."""
     text = text.removeprefix(_BYTE_ORDER_MARK)
     if not text.isascii():
         text = text.decode("utf-8", "replace").encode()
@@ -103,14 +105,14 @@ def repaired(text: bytes) -> bytes:
 
 
 def elements(array: bytes) -> list[bytes]:
-    """The texts of an array's elements, by brackets alone. Raises MalformedBatch when it has no end."""
+    """The texts of an array's elements, found by brackets only. Raises MalformedBatch if it has no end."""
     if not array.startswith(b"["):
         raise MalformedBatch("expected a JSON array of messages")
     return [array[start:end] for start, end in _parts(array, 0)]
 
 
 def text_of(value: Raw | None) -> str | None:
-    """A string, or a number or boolean as it is written; None for absent, null, empty and for structures."""
+    """A string, or a number or boolean as it is written; None if it is absent, null, empty or a structure."""
     if value is None or not len(value):
         return None
     raw = bytes(value)
@@ -126,7 +128,7 @@ def text_of(value: Raw | None) -> str | None:
 
 
 def is_given(value: Raw | None) -> TypeGuard[Raw]:
-    """Whether a member says something: it is there, and neither null nor an empty string."""
+    """Whether a member is present and neither null nor an empty string."""
     return value is not None and bytes(value) not in (b"null", b'""', b"")
 
 
@@ -148,7 +150,7 @@ def sound(text: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value that JSON can hold: what `json.loads` or a protocol buffer gave, made sound."""
+    """A value from `json.loads` or a protocol buffer, made representable in JSON."""
     if isinstance(value, str):
         return value if value.isascii() else sound(value)
     if isinstance(value, float):
@@ -182,7 +184,7 @@ def _object_of(text: bytes, what: str) -> Members:
 
 
 def _parts(text: bytes, start: int) -> Iterator[tuple[int, int]]:
-    """Where the parts of an array or object lie between its brackets and commas, blanks left out."""
+    """The positions of the parts of an array or object between its brackets and commas, without blanks."""
     depth, begin = 0, start + 1
     for match in _TOKENS.finditer(text, start):
         token = text[match.start()]
@@ -194,12 +196,12 @@ def _parts(text: bytes, start: int) -> Iterator[tuple[int, int]]:
                 if text[begin : match.start()].strip():
                     yield _stripped(text, begin, match.start())
                 if text[match.end() :].strip():
-                    raise MalformedBatch("something follows the end of the body")
+                    raise MalformedBatch("there is extra data after the end of the body")
                 return
         elif token == ord(",") and depth == 1:
             yield _stripped(text, begin, match.start())
             begin = match.end()
-    raise MalformedBatch("the body is cut off: it has no end")
+    raise MalformedBatch("the body is truncated")
 
 
 def _values(text: bytes) -> Iterator[bytes]:

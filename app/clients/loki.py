@@ -19,13 +19,9 @@ from app.clients.call import (
     retry_headers,
 )
 from app.clients.lenient_json import plain, repaired, unreadable
-from app.clients.log_objects import LogRow, level_of
+from app.clients.log_objects import LogLine, level_of, names_of
 from app.errors import MalformedBatch
 from app.kinds import Kind
-
-_LEVELS: Final = ("level", "severity", "detected_level")
-_SOURCES: Final = ("host", "hostname", "instance")
-_SERVICES: Final = ("service", "service_name", "job", "app")
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -67,7 +63,7 @@ def _streams(request: ClientRequest) -> list[tuple[dict[str, Any], list[Any]]]:
             raise MalformedBatch("a stream must be one JSON object")
         labels, values = stream.get("stream", {}), stream.get("values", [])
         if not isinstance(labels, dict) or not isinstance(values, list):
-            raise MalformedBatch("a stream has `stream`, an object, and `values`, an array")
+            raise MalformedBatch("a stream must have `stream`, an object, and `values`, an array")
         found.append((labels, values))
     return found
 
@@ -79,16 +75,18 @@ def _problem(entry: Any) -> str:
         int(entry[0])
     except (TypeError, ValueError, OverflowError):
         return "the time must be nanoseconds since the epoch"
-    return "" if entry[1] is not None else "the line must be a text"
+    return "" if entry[1] is not None else "the line must be a string"
 
 
 def _line(labels: dict[str, Any], entry: Any) -> bytes:
-    row = LogRow()
+    row = LogLine()
     row.message(_encode(plain(entry[1])))
-    row.level(next((level for name in _LEVELS if (level := level_of(_text(labels.get(name))))), None))
+    row.level(
+        next((level for name in names_of("level") if (level := level_of(_text(labels.get(name))))), None)
+    )
     row.timestamp(int(entry[0]) // 1_000_000)
-    row.source(_first(labels, _SOURCES))
-    row.service(_first(labels, _SERVICES))
+    row.source(_first(labels, names_of("source")))
+    row.service(_first(labels, names_of("service")))
     if labels:
         row.add("labels", _encode(plain(labels)))
     if len(entry) > 2 and isinstance(entry[2], dict):
@@ -106,7 +104,7 @@ def _text(value: Any) -> str | None:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """Exactly 204 for what is stored; lines that are refused cannot be named there."""
+    """Exactly 204 for stored lines; the protocol cannot name refused lines."""
     if outcome.is_receipt and not outcome.all_refused:
         return ClientAnswer(204)
     message = outcome.message or refused_text(outcome)
@@ -124,10 +122,10 @@ LOKI: Final = Family(
     read,
     answer,
     Guide(
-        "python-logging-loki 0.3, pino-loki 2, winston-loki 6; "
-        "Promtail and Grafana Alloy by their documentation",
-        "user name of HTTP Basic, or `Authorization: Bearer`; `X-Scope-OrgID` is no key",
-        "none: lines have no numbers",
+        "python-logging-loki 0.3, pino-loki 2, winston-loki 6; Promtail and Grafana Alloy according to "
+        "their documentation",
+        "user name of HTTP Basic, or `Authorization: Bearer`; `X-Scope-OrgID` is not used as a key",
+        "none: lines have no ids",
         'loki.write "sink" {\n'
         "  endpoint {\n"
         '    url = "https://sink.example.com/loki/api/v1/push"\n'

@@ -1,4 +1,4 @@
-"""Loki's PushRequest: snappy over a protocol buffer, described here since no package carries it."""
+"""Loki's PushRequest: a snappy-compressed protocol buffer, defined here since no package has it."""
 
 import re
 from functools import cache
@@ -12,7 +12,7 @@ from app.errors import MalformedBatch
 
 _Field: Final = descriptor_pb2.FieldDescriptorProto
 _LABEL: Final = re.compile(r'(?<![^\s,{])([^\s=!~{},"]++)\s*+=\s*+"((?:[^"\\]++|\\.)*+)"')
-"""A name begins behind a comma, a brace or a blank, so a long one is not tried from each of its letters."""
+"""A name begins after a comma, a brace or a space, so a long one is not tried from each of its letters."""
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r"}
 
 # Strings as bytes: one that is no UTF-8 would otherwise cost the whole request.
@@ -35,7 +35,7 @@ def streams(request: ClientRequest) -> list[tuple[dict[str, Any], list[Any]]]:
     try:
         push.ParseFromString(body)
     except DecodeError:
-        raise MalformedBatch("the body is no PushRequest") from None
+        raise MalformedBatch("the body is not a PushRequest") from None
     return [
         (labels(_text(stream.labels)), [_entry(each) for each in stream.entries]) for stream in push.streams
     ]

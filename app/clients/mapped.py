@@ -1,6 +1,6 @@
-"""JSON of one's own: which key is which column is configured, and everything else is the payload.
+"""Custom JSON: the configuration maps keys to columns, and everything else is the payload.
 
-What no mapping explains of a log is read as that of other loggers.
+For logs, columns without a mapping are filled as for other loggers.
 """
 
 import re
@@ -25,23 +25,23 @@ from app.clients.call import (
 )
 from app.clients.json_map import KEY_OF, JsonMap
 from app.clients.lenient_json import Members, is_given, quoted, read_elements, read_stream
-from app.clients.log_objects import LogRow, add_object
+from app.clients.log_objects import LogLine, add_object
 from app.kinds import Kind
 
 PAYLOAD_OF: Final = {Kind.LOGS: "data", Kind.EVENTS: "properties", Kind.SNAPSHOTS: "metrics"}
 SHADOWED: Final = "_shadowed"
-"""Members whose names a mapped one has taken."""
+"""The payload key for members whose names are taken by mapped ones."""
 
 _members = msgspec.json.Decoder(Members).decode
 
 
 def calls_of(maps: Sequence[JsonMap]) -> tuple[Call, ...]:
-    """Before all other calls of their paths."""
+    """The calls of these mappings, which take precedence over all other calls of their paths."""
     return tuple(Call(each.path, _family(each), accepts=_sniff(each.has)) for each in maps)
 
 
 def row_of(mapping: JsonMap, record: Members) -> bytes:
-    """A record as a line of the native format. `record` is used up."""
+    """A record as a line of the native format. `record` is consumed."""
     found: Members = {}
     for name, key in mapping.keys.items():
         value = _taken(record, key)
@@ -60,7 +60,7 @@ def row_of(mapping: JsonMap, record: Members) -> bytes:
 
 
 def _log(found: Members, record: Members) -> bytes:
-    row = LogRow()
+    row = LogLine()
     session = found.pop("session_id", None)
     time = found.pop("timestamp", None)
     if time is not None:
@@ -76,7 +76,7 @@ def _log(found: Members, record: Members) -> bytes:
 
 
 def _taken(record: Members, key: str) -> Raw | None:
-    """A member by its whole name, taken out; or one within objects, which stay as they are."""
+    """Removes and returns a member by its whole name; or returns one within objects, which stay unchanged."""
     if key in record:
         return record.pop(key)
     inner: Members | None = record
@@ -109,11 +109,11 @@ def _family(mapping: JsonMap) -> Family:
             rows.add(number, row_of(mapping, record))
         return document
 
-    return Family("mapped", "JSON of one's own", read, answer, GUIDE)
+    return Family("mapped", "custom JSON", read, answer, GUIDE)
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """As the native calls answer."""
+    """Answers like the native calls."""
     if outcome.is_receipt:
         content: dict[str, object] = {"accepted": outcome.accepted, "rejected": outcome.rejected}
         if outcome.rejected:
@@ -124,8 +124,8 @@ def answer(outcome: Outcome, request: ClientRequest, document: Document | None) 
 
 
 GUIDE: Final = Guide(
-    "whatever posts JSON",
+    "anything that posts JSON",
     "as for the native calls",
-    "none: send `Idempotency-Key` to the native calls where it matters",
+    "none: if that matters, use the native calls with `Idempotency-Key`",
     '[[ingest.map]]\npath = "/in/nginx"\nkind = "logs"\nmessage = "request"\ntime = "time_iso8601"',
 )

@@ -24,7 +24,7 @@ PROTOBUF: Final = frozenset(
 _TOP_KEY: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"resource_?[lL]ogs"')
 
 _STATUS_CODES: Final = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 429: 8, 500: 13, 503: 14}
-"""HTTP statuses as codes of google.rpc.Status."""
+"""Codes of google.rpc.Status by HTTP status."""
 
 
 def accepts(content_type: str, body: bytes) -> bool:
@@ -39,7 +39,7 @@ def read(request: ClientRequest) -> Document:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 with what was refused in `partial_success`; errors as a Status."""
+    """200 with refused records in `partial_success`; errors as a Status."""
     protobuf = _is_protobuf(request)
     content_type = "application/x-protobuf" if protobuf else "application/json"
     if outcome.is_receipt:
@@ -73,7 +73,7 @@ OTLP: Final = Family(
         "opentelemetry-exporter-otlp-proto-http 1.45, @opentelemetry/exporter-logs-otlp-http 0.223, "
         "OpenTelemetry Collector 0.165",
         "`Authorization: Bearer KEY` or `X-API-Key`",
-        "none: records have no numbers",
+        "none: records have no ids",
         'export OTEL_EXPORTER_OTLP_LOGS_ENDPOINT="https://sink.example.com/v1/logs"\n'
         'export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20KEY"',
     ),

@@ -1,7 +1,7 @@
-"""OpenTelemetry logs as JSON, read by hand: the protocol's own reader refuses what JavaScript sends.
+"""OpenTelemetry logs as JSON, parsed by hand, since the protocol's own parser refuses what JavaScript sends.
 
-Ids are hex, whole numbers are numbers or text and can be 1e300, null stands for NaN, and members that nobody
-knows are passed over.
+Ids are hex, whole numbers are numbers or text and can be 1e300, null means NaN, and unknown members are
+ignored.
 """
 
 from typing import Any, Final
@@ -19,7 +19,7 @@ _SEVERITIES: Final = {
     for number in (0, 2, 3, 4)
 }
 _DEPTH_MAX: Final = 100
-"""Of lists within lists in one value, as protocol buffers have it."""
+"""Nesting depth of one value, the same limit as in protocol buffers."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -107,7 +107,7 @@ def _value(value: Any, depth: int = 0) -> Any:
 
 
 def _whole(content: Any) -> Any:
-    """A whole number from a number or a text; what is none stays as it is."""
+    """A whole number from a number or a text; other values stay unchanged."""
     if not isinstance(content, str):
         return content
     try:

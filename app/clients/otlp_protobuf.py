@@ -42,7 +42,7 @@ def read(body: bytes) -> Document:
 
 
 def response(rejected: int, message: str) -> bytes:
-    """An ExportLogsServiceResponse; empty where nothing was refused."""
+    """An ExportLogsServiceResponse; empty if nothing was refused."""
     answer = ExportLogsServiceResponse()
     if rejected:
         answer.partial_success.rejected_log_records = rejected
@@ -67,7 +67,7 @@ def _varint(number: int) -> bytes:
 
 
 def _parsed(body: bytes) -> tuple[Any, Callable[[Any], Any]]:
-    """The request, and what makes texts of its values."""
+    """The request, and the function that turns its values into texts."""
     request = ExportLogsServiceRequest()
     try:
         request.ParseFromString(body)
@@ -80,7 +80,7 @@ def _parsed(body: bytes) -> tuple[Any, Callable[[Any], Any]]:
     try:
         request.ParseFromString(body)
     except DecodeError:
-        raise MalformedBatch("the body is no ExportLogsServiceRequest") from None
+        raise MalformedBatch("the body is not an ExportLogsServiceRequest") from None
     return request, _texts
 
 
@@ -90,7 +90,7 @@ def _as_it_is(value: Any) -> Any:
 
 @cache
 def _request_of_bytes() -> type:
-    """ExportLogsServiceRequest with bytes in the place of strings."""
+    """ExportLogsServiceRequest with bytes instead of strings."""
     pool = descriptor_pool.DescriptorPool()
     copied: set[str] = set()
 

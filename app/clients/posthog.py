@@ -1,4 +1,4 @@
-"""PostHog: events with `distinct_id` and `properties`, one or many a body."""
+"""PostHog: events with `distinct_id` and `properties`, one or more per body."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ from app.clients.call import (
     refused_text,
     retry_headers,
 )
-from app.clients.event_row import EventRow
+from app.clients.event_line import EventLine
 from app.clients.forms import json_of
 from app.clients.ids import is_uuid
 from app.clients.lenient_json import Members, is_given, is_object, read_elements, read_object, text_of
@@ -70,7 +70,7 @@ def _key(members: Members) -> str | None:
 def _line(message: Members, properties: Members, skew: int) -> bytes:
     event = message.pop("event", None)
     type_name = _TYPES.get(text_of(event) or "", "track")
-    row = EventRow(type_name)
+    row = EventLine(type_name)
     if type_name == "track":
         row.event(event)
     time = moment_ms(message.pop("timestamp", None))
@@ -95,7 +95,7 @@ def _line(message: Members, properties: Members, skew: int) -> bytes:
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """Exactly 200 and status 1 for what is stored."""
+    """Exactly 200 and status 1 for stored events."""
     if outcome.is_receipt and not outcome.all_refused:
         content: dict[str, object] = {"status": 1}
         if outcome.rejected:
@@ -111,7 +111,7 @@ def answer(outcome: Outcome, request: ClientRequest, document: Document | None) 
 
 
 def flags(request: ClientRequest) -> ClientAnswer:
-    """No feature flags: what the libraries ask for beside sending."""
+    """Answers requests for feature flags, which the libraries also make: there are none."""
     content: dict[str, object] = {
         "featureFlags": {},
         "featureFlagPayloads": {},
@@ -125,7 +125,7 @@ def flags(request: ClientRequest) -> ClientAnswer:
 
 
 def configuration(request: ClientRequest) -> ClientAnswer:
-    """What the browser's library asks first: nothing but events is wanted."""
+    """Answers the browser library's first request: only events should be sent."""
     content: dict[str, object] = {
         "token": request.parameters["key"],
         "supportedCompression": ["gzip", "gzip-js"],
@@ -161,7 +161,6 @@ CALLS: Final = (
     *(Call(f"{path}{end}", POSTHOG) for path in ("/capture", "/e", "/i/v0/e", "/s") for end in ("/", "")),
     *(Call(path, POSTHOG) for path in ("/batch/", "/batch")),
 )
-_FLAGS: Final = ("flags", "decide")
 FIXED: Final = (
     *(
         FixedCall(f"/{name}{end}", flags, ("GET", "POST"))

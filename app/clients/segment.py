@@ -1,4 +1,4 @@
-"""Segment, RudderStack and Jitsu: messages with `type`, `anonymousId`, `messageId`, one or many a body."""
+"""Segment, RudderStack and Jitsu: messages with `type`, `anonymousId`, `messageId`, one or more per body."""
 
 from typing import Final
 
@@ -36,7 +36,7 @@ _AS_TRACK: Final = frozenset({"page", "screen"})
 _OF_THE_TRANSPORT: Final = frozenset(
     {"writeKey", "sentAt", "timestamp", "originalTimestamp", "receivedAt", "integrations", "_metadata"}
 )
-"""Members that say how a message travels, and nothing about what happened."""
+"""Members about a message's transport, not about what happened."""
 
 _AS_THEY_ARE: Final = frozenset({"properties", "traits", "name", "category", "channel"})
 _TYPES: Final = {
@@ -134,8 +134,8 @@ def _add_context(context: Raw, type_name: str, message: Members, pieces: list[by
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 for whatever cannot become better by sending it again: some of these clients end their user's
-    process at 400 or 413. Only a wrong key is answered 4xx."""
+    """200 for messages that a retry would not help: some of these clients terminate their host process on 400
+    or 413. Only a wrong key is answered 4xx."""
     if outcome.is_receipt:
         content: dict[str, object] = {"success": not outcome.all_refused, "accepted": outcome.accepted}
         if outcome.rejected:
@@ -149,13 +149,13 @@ def answer(outcome: Outcome, request: ClientRequest, document: Document | None) 
 
 
 def settings(request: ClientRequest) -> ClientAnswer:
-    """What the browser's library asks first: where to send to, with its own key."""
+    """Answers the browser library's first request: where to send to, with its own key."""
     key = request.parameters["key"]
     return ClientAnswer(200, encoded({"integrations": {"Segment.io": {"apiKey": key}}}))
 
 
 def source_configuration(request: ClientRequest) -> ClientAnswer:
-    """What RudderStack's browser library asks first: a source without destinations of its own."""
+    """Answers RudderStack's browser library's first request: a source without destinations."""
     source = {
         "id": "parquet-sink",
         "name": "parquet-sink",
@@ -180,7 +180,7 @@ SEGMENT: Final = Family(
     Guide(
         "segment-analytics-python 2.4, @segment/analytics-node 3.1, @segment/analytics-next 1.84, "
         "rudder-sdk-python 2.1, @rudderstack/rudder-sdk-node 3.0, @rudderstack/analytics-js 3.34",
-        "user name of HTTP Basic, `writeKey` of the body or of the query",
+        "user name of HTTP Basic, or `writeKey` in the body or the query",
         _DEDUPLICATION,
         "import segment.analytics as analytics\n"
         'analytics.write_key = "KEY"\n'

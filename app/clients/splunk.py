@@ -1,4 +1,4 @@
-"""Splunk's HTTP event collector: JSON objects one behind the other, or raw lines."""
+"""Splunk's HTTP event collector: concatenated JSON objects, or raw lines."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ from app.clients.call import (
     retry_headers,
 )
 from app.clients.lenient_json import Members, is_object, quoted, read_object, read_stream, repaired, text_of
-from app.clients.log_objects import LogRow, add_object
+from app.clients.log_objects import LogLine, add_object
 from app.clients.times import moment_ms
 from app.errors import MalformedBatch
 from app.kinds import Kind
@@ -35,16 +35,16 @@ def read(request: ClientRequest) -> Document:
         body = body[1:-1]
     for number, event in read_stream(body, document):
         if "event" not in event:
-            document.refuse(number, "event", "is required: what is logged")
+            document.refuse(number, "event", "is required: the text of the log")
         else:
             rows.add(number, _line(event))
     if not rows.lines and not document.refused:
-        raise MalformedBatch("the body holds no events")
+        raise MalformedBatch("the body contains no events")
     return document
 
 
 def _line(event: Members) -> bytes:
-    row = LogRow()
+    row = LogLine()
     content = event.pop("event")
     time = moment_ms(event.pop("time", None))
     row.source(text_of(event.pop("host", None)))
@@ -71,12 +71,12 @@ def _line(event: Members) -> bytes:
 
 
 def read_raw(request: ClientRequest) -> Document:
-    """Lines of text, each an event; the query says where they are from. Raises MalformedBatch for none."""
+    """Lines of text, each an event; the query names their source. Raises MalformedBatch for none."""
     document = Document()
     rows = document.of(Kind.LOGS)
     text = repaired(request.body).decode()
     for number, line in enumerate((line for line in text.splitlines() if line.strip()), 1):
-        row = LogRow()
+        row = LogLine()
         row.message(quoted(line))
         row.source(request.query.get("host"))
         for name in _KEPT:
@@ -84,12 +84,12 @@ def read_raw(request: ClientRequest) -> Document:
                 row.add(name, quoted(value))
         rows.add(number, row.line())
     if not rows.lines:
-        raise MalformedBatch("the body holds no lines")
+        raise MalformedBatch("the body contains no lines")
     return document
 
 
 def answer(outcome: Outcome, request: ClientRequest, document: Document | None) -> ClientAnswer:
-    """200 and code 0, with what was refused beside; errors with the collector's own codes."""
+    """200 and code 0, with the refused events listed; errors with the collector's own codes."""
     if outcome.is_receipt and not outcome.all_refused:
         content: dict[str, object] = {"text": "Success", "code": 0}
         if outcome.rejected:
@@ -115,9 +115,9 @@ def health(request: ClientRequest) -> ClientAnswer:
 
 
 _GUIDE: Final = Guide(
-    "splunk-handler 3.0 (Python), and agents by the collector's documentation",
+    "splunk-handler 3.0 (Python), and agents according to the collector's documentation",
     "`Authorization: Splunk KEY`, `?token=`, or HTTP Basic",
-    "none: events have no numbers",
+    "none: events have no ids",
     "from splunk_handler import SplunkHandler\n"
     "logging.getLogger().addHandler(SplunkHandler(\n"
     '    host="sink.example.com", port=443, token="KEY", index="main"))',

@@ -1,5 +1,5 @@
-"""Every call of every family, by path, method, content type and first bytes: what routes, OpenAPI and
-docs/clients.md are made from. A new family is a module, its captures and a line here."""
+"""Every call of every family, by path, method, content type and first bytes: routes, OpenAPI and
+docs/clients.md are generated from this. A new family needs a module, captures and a line here."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -44,11 +44,11 @@ FIXED: Final[tuple[FixedCall, ...]] = (
 
 
 NATIVE: Final = frozenset({"/v1/ingest", "/v1/events", "/v1/logs", "/v1/snapshots"})
-"""Paths of the native calls, which take every body that no family accepts."""
+"""Paths of the native calls, which take every body that no other family accepts."""
 
 
 class Path(msgspec.Struct, frozen=True):
-    """All that is served at one path, in the order in which it is asked. shared: with a native call."""
+    """All calls served at one path, in order of precedence. shared: with a native call."""
 
     path: str
     calls: tuple[Call, ...]
@@ -60,14 +60,14 @@ class Path(msgspec.Struct, frozen=True):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """HEAD with every one, since agents probe with it."""
+        """The methods, each with HEAD, since agents probe with it."""
         named = [method for call in self.calls for method in call.methods]
         named += [method for each in self.fixed for method in each.methods]
         return tuple(dict.fromkeys([*named, "HEAD"]))
 
     def call_of(self, method: str, content_type: str, body: bytes) -> Call | None:
-        """The call that takes such a body: the last one of a path takes what no other accepts, unless the
-        path is a native one too."""
+        """The call for such a body: the last one of a path takes bodies that no other accepts, unless the
+        path is also a native one."""
         last = None
         for call in self.calls:
             if method in call.methods:
@@ -81,7 +81,7 @@ class Path(msgspec.Struct, frozen=True):
 
 
 class Table:
-    """Finds what is served at a path."""
+    """Finds the calls that are served at a path."""
 
     def __init__(self, calls: Sequence[Call] = CALLS, fixed: Sequence[FixedCall] = FIXED) -> None:
         paths = dict.fromkeys([*(call.path for call in calls), *(each.path for each in fixed)])
@@ -106,7 +106,7 @@ class Table:
         return isinstance(path, str) and (path in NATIVE or self.serves(path))
 
     def at(self, path: str) -> Path | None:
-        """What is served at exactly this path."""
+        """The calls served at exactly this path."""
         return self._exact.get(path)
 
     def __iter__(self) -> Iterator[Path]:

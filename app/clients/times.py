@@ -1,4 +1,4 @@
-"""Times of clients, to milliseconds since the epoch, with the error of their clocks taken out."""
+"""Converts times of clients to milliseconds since the epoch, corrected for the error of their clocks."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,8 +19,8 @@ MAX_MS: Final = 253_402_300_799_999
 def moment_ms(value: Raw | None) -> int | None:
     """The time of an RFC 3339 text (without an offset: UTC) or a number; None for anything else.
 
-    A number counts by its size: below 10^11 seconds, below 10^14 ms, below 10^17 microseconds, else
-    nanoseconds.
+    The unit of a number follows from its magnitude: below 10^11 seconds, below 10^14 ms, below 10^17
+    microseconds, else nanoseconds.
     """
     if value is None or not len(value):
         return None
@@ -44,7 +44,7 @@ def _number_ms(text: str | None) -> int | None:
 
 
 def scaled_ms(number: float) -> int | None:
-    """A number of seconds, milliseconds, microseconds or nanoseconds, by its size."""
+    """A number of seconds, milliseconds, microseconds or nanoseconds, depending on its magnitude."""
     size = abs(number)
     if size < 1e11:
         number *= 1000
@@ -66,12 +66,12 @@ def _iso_ms(text: str) -> int | None:
 
 
 def skew_ms(received_ms: int, sent_at: Raw | None) -> int:
-    """By how much the client's clock is behind; 0 where it does not say when it sent."""
+    """By how much the client's clock is behind; 0 if it does not say when it sent."""
     sent_ms = moment_ms(sent_at)
     return 0 if sent_ms is None else received_ms - sent_ms
 
 
 def corrected_ms(time_ms: int, skew: int) -> int:
-    """The time by the service's clock; as the client says where that lies before 1970 or after 9999."""
+    """The time by the service's clock; uncorrected if that would be before 1970 or after 9999."""
     corrected = time_ms + skew
     return corrected if 0 < corrected <= MAX_MS else time_ms

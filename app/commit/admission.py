@@ -1,7 +1,7 @@
-"""Backpressure: whether a batch may come in, decided before its body is read.
+"""Backpressure: decides whether a batch is admitted, before its body is read.
 
-Limits are in bytes, since that is what memory and disk are made of. What a request holds counts from before
-its body is read until it is answered, so the sum over all clients is bounded however many there are.
+Limits are in bytes, since memory and disk are. The bytes of a request are charged from before its body is
+read until it is answered, so the sum over all clients is bounded, however many there are.
 """
 
 from collections import Counter
@@ -17,11 +17,10 @@ from app.errors import DiskFull, Overloaded, Refused, WorkspaceOverShare
 class AdmissionPolicy(msgspec.Struct, frozen=True):
     """max_inflight_bytes: bodies of all requests that are not answered yet.
     max_workspace_inflight_bytes: the same of one workspace.
-    max_journal_bytes: the journal on disk, where rows wait for their file.
-    max_workspace_journal_bytes: the part of it that rows of one workspace take.
-    min_free_bytes: free space of the journal's or the files' disk below which batches are refused;
-        they are taken again above resume_free_bytes.
-    min_free_inodes: the same for inodes.
+    max_journal_bytes: the journal on disk, where rows wait to be written to files.
+    max_workspace_journal_bytes: the part of it used by rows of one workspace.
+    min_free_bytes: free space of the journal's or the files' disk below which batches are refused; they are
+    accepted again above resume_free_bytes. min_free_inodes: the same for inodes.
     """
 
     max_inflight_bytes: int = 128_000_000
@@ -34,7 +33,8 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
 
 
 class Levels(msgspec.Struct, frozen=True):
-    """What stands against the limits now. free_bytes and free_inodes: of the fullest disk."""
+    """The current levels that are compared with the limits. free_bytes and free_inodes: of the fullest
+    disk."""
 
     journal_bytes: int
     free_bytes: int
@@ -42,7 +42,7 @@ class Levels(msgspec.Struct, frozen=True):
 
 
 class Limits(Protocol):
-    """What single workspaces may do, beyond what is the same for all."""
+    """Limits of single workspaces, in addition to those for all."""
 
     def excess(self, workspace_id: int) -> Excess | None: ...
     def share_of(self, workspace_id: int) -> float | None: ...
@@ -59,11 +59,10 @@ class NoQuotas:
 
 
 class Admission:
-    """Counts what is in flight and refuses what is too much. Used on the event loop alone.
+    """Counts the bytes in flight and refuses requests above the limits. Used only on the event loop.
 
-    closed: the reason why nothing is taken at all (starting, draining, failed), or None.
-    journal_of: the part of the journal, as `levels` has it, that rows of one workspace take which wait for
-        their file.
+    closed: the reason why all batches are refused (starting, draining, failed), or None.
+    journal_of: the part of the journal, in the terms of `levels`, used by waiting rows of one workspace.
     quotas: limits of single workspaces.
     """
 
@@ -97,9 +96,9 @@ class Admission:
         self._by_workspace[workspace_id] += size
 
     def resize(self, workspace_id: int, size: int, new_size: int) -> None:
-        """The body turned out to be of another size (chunked, compressed).
+        """The body turned out to have another size (chunked, compressed).
 
-        Raises Refused when there is no room for what it has grown by; `size` stays reserved then.
+        Raises Refused if there is no room for the growth; `size` then stays reserved.
         """
         if new_size > size:
             self._refuse(self._refusal_of_bytes(workspace_id, new_size - size))
@@ -113,7 +112,7 @@ class Admission:
             del self._by_workspace[workspace_id]
 
     def reasons(self) -> list[str]:
-        """Why a batch of any workspace would be refused now; empty when it would be taken."""
+        """Why a batch of any workspace would be refused now; empty if it would be accepted."""
         refusal = self._refusal_of_all(self._levels())
         return [] if refusal is None else [refusal.message]
 
@@ -137,7 +136,8 @@ class Admission:
         most = self._policy.max_workspace_journal_bytes
         if levels.journal_bytes > most and self._journal_of(workspace_id) > most:
             return WorkspaceOverShare(
-                "Too many rows of this workspace wait for their file; send the batch again.", retry_after_s=2
+                "Too many rows of this workspace are waiting to be written to files; send the batch again.",
+                retry_after_s=2,
             )
         return None
 
@@ -151,7 +151,7 @@ class Admission:
         return None
 
     def _inflight_max(self, workspace_id: int, size: int) -> int:
-        """One batch by itself is let in however small the share."""
+        """A single batch is admitted however small the share."""
         share = self._quotas.share_of(workspace_id)
         if share is None:
             return self._policy.max_workspace_inflight_bytes
@@ -168,7 +168,8 @@ class Admission:
             return DiskFull("The disk is almost full; free space or wait for an operator.", retry_after_s=30)
         if levels.journal_bytes > policy.max_journal_bytes:
             return Overloaded(
-                "The journal has reached journal.max_size; files cannot be written as fast as rows come.",
+                "The journal has reached journal.max_size: rows arrive faster than files can be written; "
+                "send the batch again.",
                 retry_after_s=10,
                 code="journal_full",
             )

@@ -1,8 +1,8 @@
-"""The window of batch ids that were accepted, so that a batch sent again is answered and not stored again.
+"""The window of accepted batch ids, so that a batch sent again is answered but not stored again.
 
-The receipts travel in the journal's frames. A frame that is trimmed takes its receipts with it, so the window
-is saved to a file of its own before that; a start reads the file and then the frames that are still there.
-Beyond the window a batch sent again is a new batch: at least once.
+The receipts travel in the journal's frames. Trimming a frame removes its receipts, so the window is saved to
+a separate file before that; a start reads the file and then the remaining frames. A batch sent again after
+its id has left the window is a new batch: at least once.
 """
 
 import hashlib
@@ -23,18 +23,18 @@ MESSAGES_SHARE: Final = 4
 
 
 SAVED_HEADER: Final = b"parquet-sink batch ids 1\n"
-"""Then CRC-32 of the rest, 4 bytes, little-endian; then SavedWindow as MessagePack."""
+"""The magic bytes; a CRC-32 of the rest (4 bytes, little-endian) and SavedWindow as MessagePack follow."""
 
 
 class WindowDamaged(Exception):
-    """What was saved of the window cannot be read."""
+    """The saved window cannot be read."""
 
 
 class DeduplicationPolicy(msgspec.Struct, frozen=True):
-    """max_batches: ids that are remembered, shared by the workspaces that have any: one with more than its
-    share makes room first. max_lsn_distance: how many frames back they may lie.
-    max_messages: ids of messages of one workspace; MESSAGES_SHARE as many of all together.
-    repeat_window_ms: how long a batch without an id counts as the same when its bytes are sent again.
+    """max_batches: remembered ids, shared by the workspaces that have any: one with more than its share loses
+    ids first. max_lsn_distance: how many frames back they may be. max_messages: remembered message ids of one
+    workspace; MESSAGES_SHARE times as many in total. repeat_window_ms: how long a batch without an id is
+    recognised as a repetition by its bytes.
     """
 
     max_batches: int = 100_000
@@ -50,7 +50,7 @@ class RememberedBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SavedWindow(msgspec.Struct, frozen=True):
-    """The window as the file holds it: oldest first, complete up to `through_lsn`."""
+    """The window as saved in the file: oldest first, complete up to `through_lsn`."""
 
     through_lsn: int
     batches: list[tuple[int, BatchReceipt]]
@@ -58,19 +58,20 @@ class SavedWindow(msgspec.Struct, frozen=True):
 
 
 SAVED_WINDOWS: Final = msgspec.msgpack.Decoder(SavedWindow)
-"""Made at import: several threads that decode a class for the first time at once crash msgspec."""
+"""Created at import: msgspec crashes if several threads decode a class for the first time at once."""
 
 
 def digest(kind: Kind, body: bytes | bytearray) -> bytes:
-    """Tells another payload, or the same one sent as rows of another kind, under the same id.
+    """Distinguishes another payload, or the same one sent as rows of another kind, under the same id.
 
-    Not a secret, so a short hash is enough.
+    It protects no secret, so a short hash is enough.
     """
     return hashlib.blake2b(body, digest_size=DIGEST_BYTES, person=kind.value.encode()).digest()
 
 
 class DeduplicationWindow:
-    """Bounded memory of accepted batch ids; the commit thread finds and remembers, any thread dumps."""
+    """A bounded set of accepted batch ids; used by the commit thread, except that any thread may call
+    `dump`."""
 
     def __init__(self, policy: DeduplicationPolicy) -> None:
         self._policy = policy
@@ -93,7 +94,7 @@ class DeduplicationWindow:
     def remember(
         self, lsn: int, receipts: Iterable[BatchReceipt], messages: Iterable[MessageReceipt] = ()
     ) -> None:
-        """Takes in the receipts of the frame at `lsn`; the oldest ids leave when the window is full."""
+        """Adds the receipts of the frame at `lsn`; the oldest ids are dropped when the window is full."""
         with self._lock:
             self.messages.remember(messages)
             for receipt in receipts:
@@ -108,7 +109,7 @@ class DeduplicationWindow:
             self._forget()
 
     def _make_room(self, workspace_id: int) -> None:
-        """One id leaves: the oldest of this workspace if it has its share, else of the one with the most."""
+        """Drops one id: the oldest of this workspace if it has its share, else of the one with the most."""
         if len(self._ids[workspace_id]) * len(self._ids) <= self._policy.max_batches:
             workspace_id = max(self._ids, key=lambda each: len(self._ids[each]))
         self._drop(workspace_id, next(iter(self._ids[workspace_id])))

@@ -1,4 +1,4 @@
-"""How decoded rows become frames: those that are to be stored, divided by size."""
+"""Turns decoded rows that must be stored into frames, divided by size."""
 
 from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
@@ -11,13 +11,13 @@ from app.commit.message_ids import Repeated
 from app.submission import DecodedRows
 
 FRAME_ROWS_BYTES: Final = 64 << 20
-"""Rows are divided among several frames beyond that; the rows of one batch are not."""
+"""Above this, rows are divided among several frames; the rows of one batch are not."""
 
 
 def only_stored(
     rows: DecodedRows, stored: Sequence[bool], repeated: Repeated = MappingProxyType({})
 ) -> DecodedRows:
-    """The rows of those batches alone that are to be stored, without those that are stored already."""
+    """Only the rows of the batches that must be stored, without rows that are already stored."""
     if all(stored[owner] for owner in rows.owners) and repeated.keys().isdisjoint(rows.owners):
         return rows
     slices, owners, counts, start = [rows.rows.slice(0, 0)], [], [], 0
@@ -36,7 +36,7 @@ def only_stored(
 
 
 def frames_of(rows: DecodedRows) -> Iterator[DecodedRows]:
-    """Divides rows that are too many for one frame, between batches."""
+    """Divides rows that exceed one frame, between batches."""
     # The first is an upper bound, and costs nothing.
     small = rows.rows.get_total_buffer_size() <= FRAME_ROWS_BYTES or rows.rows.nbytes <= FRAME_ROWS_BYTES
     if small or len(rows.owners) < 2:
@@ -48,7 +48,7 @@ def frames_of(rows: DecodedRows) -> Iterator[DecodedRows]:
 
 
 def halves(rows: DecodedRows) -> Iterator[DecodedRows]:
-    """Two parts of rows that are of several batches."""
+    """Splits the rows of several batches in two."""
     middle = len(rows.owners) // 2
     split = sum(rows.counts[:middle])
     yield DecodedRows(rows.kind, rows.rows.slice(0, split), rows.owners[:middle], rows.counts[:middle])
@@ -56,7 +56,7 @@ def halves(rows: DecodedRows) -> Iterator[DecodedRows]:
 
 
 def divided(rows: DecodedRows, part_of: Callable[[int], int]) -> Iterator[tuple[int, DecodedRows]]:
-    """The rows of each part, in the order in which they stand. part_of: where an owner's rows go."""
+    """The rows of each part, in their order. part_of: the part of each owner's rows."""
     found: dict[int, tuple[list[pa.RecordBatch], list[int], list[int]]] = {}
     start = 0
     for owner, count in zip(rows.owners, rows.counts, strict=True):

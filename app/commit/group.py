@@ -1,7 +1,7 @@
-"""One group of batches that are committed together: from submissions to answers and journal payloads.
+"""One group of batches that are committed together, from submissions to answers and journal payloads.
 
-Nothing here waits or writes: a group is decoded, which needs nothing but its bodies, and settled, which needs
-the batch ids of all groups before it. Then its frames are made durable, and only then the answers are given.
+Nothing here waits or writes: a group is decoded, which needs only its bodies, and settled, which needs the
+batch ids of all previous groups. Then its frames are made durable, and only then are the answers sent.
 """
 
 import itertools
@@ -16,14 +16,14 @@ import msgspec
 from app.commit.batch_ids import DeduplicationWindow, digest
 from app.commit.frames import frames_of, only_stored
 from app.commit.payload import RowsFrameCodec
-from app.commit.recent_refusals import PER_GROUP_MAX, Refused, batch_refused, rows_refused
+from app.commit.recent_refusals import PER_GROUP_MAX, RecentRefusal, batch_refused, rows_refused
 from app.commit.refusals import refusal
 from app.commit.settle import (
     NO_BATCH,
     REPEAT_ID,
-    Outcome,
+    BatchOutcome,
     ProposedBatch,
-    Seen,
+    SeenIds,
     SettledFrame,
     answer_of,
     concluded,
@@ -53,14 +53,14 @@ from app.submission import (
 log = logging.getLogger(__name__)
 
 INVALID_ROW: Final = "invalid_row"
-"""The reason for which rows are refused alone."""
+"""The reason given for single refused rows."""
 
 
 class GroupCounts(msgspec.Struct):
-    """What a group did, for the metrics. rejected_fields counts the refusals that are reported.
+    """The results of a group, for the metrics. rejected_fields counts the reported refusals.
 
     refused: batches and rows refused, by workspace, reason (a code, or `invalid_row`) and field. repaired:
-    rows, likewise. notes: of what was refused, the first of them.
+    rows, likewise. notes: the first refusals.
     """
 
     batches: int
@@ -68,16 +68,15 @@ class GroupCounts(msgspec.Struct):
     rejected_fields: Counter[str] = msgspec.field(default_factory=Counter)
     refused_codes: Counter[str] = msgspec.field(default_factory=Counter)
     duplicates: int = 0
-    repeated_messages: int = 0
     refused: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
     repaired: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
-    notes: list[Refused] = []
+    notes: list[RecentRefusal] = []
 
 
 class Group:
-    """Batches in the order of their workspaces, so that the rows of one partition lie together.
+    """Batches in the order of their workspaces, so that the rows of one partition are adjacent.
 
-    After `decode`: `batches`, what a store judges each by; `rows`, what is to be stored. After `conclude`:
+    After `decode`: `batches`, by which a store judges each; `rows`, the rows to be stored. After `conclude`:
     `answers` and `counts`.
     """
 
@@ -120,7 +119,7 @@ class Group:
         ]
 
     def _postpone(self) -> None:
-        """Leaves those for the next group that have no room in this one."""
+        """Leaves batches that do not fit to the next group."""
         stay = [not isinstance(verdict.error, NoRoomInGroup) for verdict in self._verdicts]
         place = list(itertools.accumulate(stay, initial=0))
         self.postponed = [
@@ -135,8 +134,8 @@ class Group:
         self._verdicts = list(itertools.compress(self._verdicts, stay))
         self.counts.batches = len(self.replies)
 
-    def rows(self, outcomes: Sequence[Outcome] | None = None) -> Iterator[DecodedRows]:
-        """Of the batches that are new, all where there are no outcomes yet; none too large for a frame."""
+    def rows(self, outcomes: Sequence[BatchOutcome] | None = None) -> Iterator[DecodedRows]:
+        """The rows of new batches, or of all if there are no outcomes yet; none too large for a frame."""
         for rows in self._decoded:
             if outcomes is not None:
                 new = [outcome.is_new for outcome in outcomes]
@@ -144,14 +143,14 @@ class Group:
             yield from frames_of(rows)
 
     def settle(self, window: DeduplicationWindow, codec: RowsFrameCodec) -> list[SettledFrame]:
-        """Answers the batches, and lays out the frames of those that are to be stored."""
-        outcomes = judge(self.batches, window, Seen())
+        """Answers the batches, and lays out the frames of those that must be stored."""
+        outcomes = judge(self.batches, window, SeenIds())
         self.conclude(outcomes)
         repeated = repeated_rows(outcomes)
         return [frame_of(rows, self.batches, codec, repeated) for rows in self.rows(outcomes)]
 
     def conclude(
-        self, outcomes: Sequence[Outcome], refused: Mapping[int, RequestError] = MappingProxyType({})
+        self, outcomes: Sequence[BatchOutcome], refused: Mapping[int, RequestError] = MappingProxyType({})
     ) -> None:
         """outcomes: one per batch. refused: by index, batches that the store cannot take."""
         for index, (verdict, outcome) in enumerate(zip(self._verdicts, outcomes, strict=True)):
@@ -167,7 +166,6 @@ class Group:
 
     def _count(self, index: int, verdict: Verdict, answer: Answer, repeated: int) -> None:
         workspace_id = self.submissions[index].workspace_id
-        self.counts.repeated_messages += repeated
         if isinstance(answer, RequestError):
             self.counts.refused_codes[answer.code] += 1
             self.counts.refused[workspace_id, answer.code, ""] += 1
@@ -221,15 +219,25 @@ def _batch(submission: Submission, verdict: Verdict) -> ProposedBatch:
 def _decode(
     wire_format: WireFormat, submissions: list[Submission], policy: DecodePolicy, room: GroupRoom
 ) -> Decoded:
-    """Decodes together; if that fails in a way no input should cause, finds the batch that does it."""
+    """Decodes all batches together; if that fails in a way that no input should cause, finds the batch
+    responsible."""
     try:
         if wire_format is WireFormat.FLATBUFFER:
             return decode_flatbuffers(submissions, policy, room)
         return decode_json(submissions, policy)
     except Exception:
-        log.exception("A group of %d batches could not be decoded", len(submissions))
+        log.exception("a group of %d batches could not be decoded", len(submissions))
         if len(submissions) == 1:
-            return Decoded([Verdict(error=DecoderFailed("The batch met a defect of the service."))], [])
+            return Decoded(
+                [
+                    Verdict(
+                        error=DecoderFailed(
+                            "The batch could not be processed because of a bug in the service."
+                        )
+                    )
+                ],
+                [],
+            )
     alone = [_decode(wire_format, [submission], policy, room) for submission in submissions]
     verdicts = [decoded.verdicts[0] for decoded in alone]
     groups = [

@@ -1,4 +1,5 @@
-"""Which batches make the next group: those that wait, by turns, and a few moments' more where that pays."""
+"""Chooses the batches of the next group: those that wait, in turns, and some that arrive shortly after if
+that pays."""
 
 import contextlib
 import queue
@@ -11,33 +12,33 @@ import msgspec
 
 Item = TypeVar("Item")
 Waiting = tuple[Item, Callable[[Any], None]]
-"""A batch, and where its answer goes."""
+"""A batch, and the function that receives its answer."""
 
-DEAR_SECONDS_A_BYTE: Final = 2e-7
-"""A group of several lanes that takes longer holds a dear one: ordinary rows take a third of it at most."""
+EXPENSIVE_SECONDS_A_BYTE: Final = 2e-7
+"""A group of several lanes that takes longer contains an expensive one: ordinary rows take a third of this at
+most."""
 
 LANES_KNOWN_MAX: Final = 10_000
-"""Lanes of which it is remembered that they are not dear; beyond it they are found out anew."""
+"""Lanes that are remembered as not expensive; further ones are measured anew."""
 
 FORGETS: Final = 0.9
-"""What is left of a lane's cost a byte after a group that cost less."""
+"""The factor by which a lane's cost per byte decays after a group that cost less."""
 
 
 class GroupPolicy(msgspec.Struct, frozen=True):
-    """How much one group takes.
+    """Limits of one group.
 
     max_bytes: bodies beyond the first. max_batches: batches.
-    turn_bytes: of one lane (a workspace) beyond its first batch, before the others have had their turn.
-    slice_s: how long decoding a group should take at most. A lane whose bodies take longer has groups of its
-        own, which are decoded beside those of the others.
-    idle_mark_s: after that long without a batch, a mark frame vouches for the last group.
-    small_bytes: a group with less is small. While the group before it is being made durable it waits for
-        more, since what a group costs is then shared by more batches; a larger one is decoded meanwhile.
-    linger_s: a small group with fewer batches than the last one waits so long for more, and again as long as
-        more come, `lingers_max` times: clients that wait for their answers come back together.
+    turn_bytes: of one lane (a workspace) beyond its first batch, before the others get their turn.
+    slice_s: how long decoding a group should take at most. A lane whose bodies take longer gets groups of its
+    own, which are decoded separately. idle_mark_s: after this time without a batch, a mark frame confirms
+    that the last group is durable. small_bytes: a group with less is small. While the previous group is being
+    made durable it waits for more batches, which then share the group's fixed cost; a larger one is decoded
+    meanwhile. linger_s: a small group with fewer batches than the last one waits this long for more, and
+    again while more arrive, up to `lingers_max` times: clients that wait for their answers return together.
     """
 
-    max_bytes: int = 8 << 20
+    max_bytes: int = 8_000_000
     max_batches: int = 4_096
     turn_bytes: int = 256 << 10
     slice_s: float = 0.1
@@ -47,33 +48,35 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     lingers_max: int = 3
 
 
-class Gathered(msgspec.Struct, Generic[Item]):
-    """batches: of the next group. dear: the lane they are all of, where they take long to decode.
-    last: whether no more will come. tells: whether it shows what some lane costs."""
+class NextGroup(msgspec.Struct, Generic[Item]):
+    """batches: of the next group. expensive: the lane of all its batches, if they are expensive to decode.
+
+    last: whether it is the last group. tells: whether its decoding time shows the cost of a lane.
+    """
 
     batches: list[Any]
-    dear: int | None
+    expensive: int | None
     last: bool
     tells: bool
 
 
 class _Done(msgspec.Struct):
-    """What became of a gathered group."""
+    """The outcome of a group that was taken."""
 
     batches: Sequence[Any]
-    dear: int | None
+    expensive: int | None
     seconds: float
     postponed: Sequence[Any]
 
 
 class GroupQueue(Generic[Item]):
-    """The queue of batches and their replies: any thread puts, one gathers. Bounded by the bytes that
+    """The queue of batches and their replies: any thread puts, one takes groups. Bounded by the bytes that
     admission lets in.
 
-    Lanes take turns, so that what one workspace sends at once does not stand before what others send; and
-    while a dear group of one is decoded, the others go on.
-    size_of: bytes of a batch. lane_of: whose turn it is in. on_idle is called once after idle_mark_s without
-    a batch. wait_for_turn returns when no group is being made durable.
+    Lanes take turns, so that a burst of one workspace does not delay the others; and while an expensive group
+    of one is decoded, the others continue. size_of: bytes of a batch. lane_of: the lane of a batch. on_idle
+    is called once after idle_mark_s without a batch. wait_for_turn returns when no group is being made
+    durable.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class GroupQueue(Generic[Item]):
         self._suspects: set[int] = set()
         self._known: set[int] = set()
         self._tells = False
-        self._dear: int | None = None
+        self._expensive: int | None = None
         self._waiting = 0
         self._waiting_bytes = 0
         self._last_batches = 1
@@ -105,13 +108,13 @@ class GroupQueue(Generic[Item]):
         self._queue.put(waiting)
 
     def close(self) -> None:
-        """What was put before is still gathered."""
+        """Closes the queue; batches put before are still taken."""
         self._queue.put(None)
 
-    def gather(self) -> Gathered[Item]:
-        """Waits for a batch, then takes what waits, up to the policy."""
+    def next_group(self) -> NextGroup[Item]:
+        """Waits for a batch, then takes the waiting ones, within the policy."""
         batches: list[Waiting[Item]] = []
-        dear = None
+        expensive = None
         while not batches:
             if not self._waiting and not self._closed:
                 try:
@@ -121,27 +124,27 @@ class GroupQueue(Generic[Item]):
                     self._line_up(self._queue.get())
             self._take_waiting()
             self._grow()
-            batches, dear = self._by_turns()
-            if self._closed and not self._waiting and self._dear is None:
+            batches, expensive = self._by_turns()
+            if self._closed and not self._waiting and self._expensive is None:
                 break
             if not batches and (self._waiting or self._closed):
-                # What waits is dear, and so is what is being decoded.
+                # What waits is expensive, and so is what is being decoded.
                 self._line_up(self._queue.get())
         self._last_batches = len(batches)
-        self._dear = dear if dear is not None else self._dear
-        last = self._closed and not self._waiting and self._dear is None
-        return Gathered(batches, dear, last, self._tells)
+        self._expensive = expensive if expensive is not None else self._expensive
+        last = self._closed and not self._waiting and self._expensive is None
+        return NextGroup(batches, expensive, last, self._tells)
 
     def done(
-        self, gathered: Gathered[Item], seconds: float = 0.0, postponed: Sequence[Waiting[Item]] = ()
+        self, upcoming: NextGroup[Item], seconds: float = 0.0, postponed: Sequence[Waiting[Item]] = ()
     ) -> None:
-        """A group was decoded in that time. Any thread. postponed: batches that had no room in it; they come
-        first in the next one."""
-        if gathered.tells or postponed or seconds > self._policy.slice_s:
-            self._queue.put(_Done(gathered.batches, gathered.dear, seconds, postponed))
+        """Notes the decoding time of a group. Any thread. postponed: batches that did not fit; they come
+        first in the next group."""
+        if upcoming.tells or postponed or seconds > self._policy.slice_s:
+            self._queue.put(_Done(upcoming.batches, upcoming.expensive, seconds, postponed))
 
     def rest(self, wait_s: float) -> list[Waiting[Item]]:
-        """What is still in the queue, and what comes until nothing has for wait_s."""
+        """The batches still in the queue, and those that arrive until none has for wait_s."""
         found = [waiting for lane in self._lanes.values() for waiting in lane]
         self._lanes, self._waiting, self._waiting_bytes = {}, 0, 0
         with contextlib.suppress(queue.Empty):
@@ -152,7 +155,7 @@ class GroupQueue(Generic[Item]):
         return found
 
     def _grow(self) -> None:
-        """Waits for more where the group is small."""
+        """Waits for more if the group is small."""
         if self._may_grow():
             self._wait_for_turn()
             self._take_waiting()
@@ -188,8 +191,8 @@ class GroupQueue(Generic[Item]):
             self._waiting_bytes += self._size_of(entry[0])
 
     def _conclude(self, done: _Done) -> None:
-        if done.dear is not None:
-            self._dear = None
+        if done.expensive is not None:
+            self._expensive = None
         for waiting in reversed(done.postponed):
             self._lane(waiting).appendleft(waiting)
             self._waiting += 1
@@ -199,7 +202,7 @@ class GroupQueue(Generic[Item]):
         if len(lanes) > 1:
             # Which of them it was shows when each has a group of its own.
             size = sum(self._size_of(item) for item, _ in done.batches)
-            if took_long and done.seconds > size * DEAR_SECONDS_A_BYTE:
+            if took_long and done.seconds > size * EXPENSIVE_SECONDS_A_BYTE:
                 self._suspects |= lanes
             else:
                 self._know(lanes)
@@ -225,35 +228,37 @@ class GroupQueue(Generic[Item]):
         return lane
 
     def _by_turns(self) -> tuple[list[Waiting[Item]], int | None]:
-        """The next group, and the lane it is of where that is a dear one. Who had a turn is last in the next
-        round, who was passed over first; an empty lane is forgotten."""
+        """The next group, and its lane if it is an expensive one. Lanes that had a turn come last in the next
+        round, those passed over come first; empty lanes are forgotten."""
         group: list[Waiting[Item]] = []
         size = 0
         passed: dict[int, deque[Waiting[Item]]] = {}
         served: dict[int, deque[Waiting[Item]]] = {}
-        dear = None
+        expensive = None
         self._tells = False
         while self._has_room(group, size) and (self._lanes or served):
             if not self._lanes:
                 self._lanes, served = served, {}
             number, lane = next(iter(self._lanes.items()))
             del self._lanes[number]
-            is_dear, alone = self._is_dear(number, lane), number in self._suspects
-            if (is_dear and self._dear is not None) or ((is_dear or alone) and group):
+            is_expensive, alone = self._is_expensive(number, lane), number in self._suspects
+            if (is_expensive and self._expensive is not None) or ((is_expensive or alone) and group):
                 passed[number] = lane
                 continue
-            size += self._turn(group, lane, size, limit=self._limit_of(number) if is_dear else None)
-            self._tells |= is_dear or alone or number not in self._known or number in self._seconds_a_byte
+            size += self._turn(group, lane, size, limit=self._limit_of(number) if is_expensive else None)
+            self._tells |= (
+                is_expensive or alone or number not in self._known or number in self._seconds_a_byte
+            )
             if lane:
-                # One turn of a lane that nobody knows yet: its bodies may be dear.
+                # One turn of an unknown lane: its bodies may be expensive.
                 (served if number in self._known else passed)[number] = lane
-            if is_dear or alone:
-                dear = number if is_dear else None
+            if is_expensive or alone:
+                expensive = number if is_expensive else None
                 break
         self._lanes = {**passed, **self._lanes, **served}
         self._waiting -= len(group)
         self._waiting_bytes -= size
-        return group, dear
+        return group, expensive
 
     def _turn(
         self, group: list[Waiting[Item]], lane: deque[Waiting[Item]], size: int, limit: int | None
@@ -269,8 +274,8 @@ class GroupQueue(Generic[Item]):
     def _has_room(self, group: list[Waiting[Item]], size: int) -> bool:
         return size < self._policy.max_bytes and len(group) < self._policy.max_batches
 
-    def _is_dear(self, number: int, lane: deque[Waiting[Item]]) -> bool:
-        """Whether the lane's next batch would take a slice by itself, as far as one knows."""
+    def _is_expensive(self, number: int, lane: deque[Waiting[Item]]) -> bool:
+        """Whether the lane's next batch is expected to take a whole slice by itself."""
         cost = self._seconds_a_byte.get(number)
         return cost is not None and cost * self._size_of(lane[0][0]) > self._policy.slice_s
 

@@ -1,4 +1,4 @@
-"""The journal of this process as a store: append, sync, remember batch ids, hand over to the writer."""
+"""The journal of this process as a store: append, sync, remember batch ids, pass on to the writer."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from app.journal.failures import JournalFull
 from app.kinds import Kind
 
 
-class Appended(Protocol):
+class AppendResult(Protocol):
     """first_lsn: of the first frame appended; the others follow it one by one."""
 
     @property
@@ -26,14 +26,14 @@ class Appended(Protocol):
     def sync_seconds(self) -> float: ...
 
 
-class Journal(Protocol):
-    """Where a group becomes durable: `append` returns when it is."""
+class AppendingJournal(Protocol):
+    """The journal, in which a group becomes durable: `append` returns when it is."""
 
-    def append(self, payloads: Sequence[Sequence[bytes | pa.Buffer]]) -> Appended: ...
+    def append(self, payloads: Sequence[Sequence[bytes | pa.Buffer]]) -> AppendResult: ...
     def mark(self) -> None: ...
 
 
-class Writer(Protocol):
+class RowWriter(Protocol):
     """Takes rows that are durable; `put` never blocks. order: held from `append` to `put`."""
 
     @property
@@ -42,8 +42,8 @@ class Writer(Protocol):
     def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None: ...
 
 
-class Settled(Protocol):
-    """A group whose batch ids can be judged. accepted: rows by workspace and kind, once they were."""
+class SettlingGroup(Protocol):
+    """A group whose batch ids can be judged. accepted: rows by workspace and kind, after that."""
 
     @property
     def accepted(self) -> "Counter[tuple[int, Kind]]": ...
@@ -51,19 +51,18 @@ class Settled(Protocol):
 
 
 class JournalStore:
-    """Durable when `journal.append` has returned; rows are handed to the writer after that.
-
-    max_delay_s: how long a group is held back while the writer is behind. So clients that wait for their
-    answers come at the writer's pace; what comes faster than that waits in the journal.
-    watch: is shown rows that are durable, and must not block.
+    """Durable when `journal.append` has returned; rows are passed to the writer after that. max_delay_s: how
+    long a group is delayed while the writer is behind. So clients that wait for their answers are slowed to
+    the writer's pace; rows that arrive faster wait in the journal. watch: called with rows once they are
+    durable; must not block.
     """
 
     stores_at_once: Final = 1
 
     def __init__(
         self,
-        journal: Journal,
-        writer: Writer,
+        journal: AppendingJournal,
+        writer: RowWriter,
         window: DeduplicationWindow,
         accepted: AcceptedRows,
         max_delay_s: float,
@@ -83,10 +82,10 @@ class JournalStore:
         self._writer.wait_for_room(self._max_delay_s)
 
     def idle(self) -> None:
-        """A mark frame vouches for the last group."""
+        """Writes a mark frame, which confirms the last group."""
         self._journal.mark()
 
-    def store(self, group: Settled) -> float:
+    def store(self, group: SettlingGroup) -> float:
         frames = group.settle(self._window, self._codec)
         if not frames:
             return 0.0

@@ -1,8 +1,8 @@
-"""The window of message ids: rows that were stored already, when a client sends them in another batch.
+"""The window of message ids, by which rows are recognised when a client sends them again in another batch.
 
-An id is a hash of the client's own, zeros stand for a row without one. Ids are kept in two generations a
-workspace: when the younger is full, the older is forgotten. So a workspace remembers at least half as many as
-it may, and nothing is searched to forget.
+An id is a hash of the client's own id; zeros mean that a row has none. Ids are kept in two generations per
+workspace: when the younger is full, the older is dropped. So at least half of the maximum number is
+remembered per workspace, and dropping needs no search.
 """
 
 from collections import OrderedDict
@@ -18,7 +18,7 @@ NO_ID: Final = bytes(ID_BYTES)
 
 
 class MessageReceipt(msgspec.Struct, frozen=True, array_like=True):
-    """That rows with these ids are stored. ids: one behind the other."""
+    """A receipt for stored rows with these ids. ids: concatenated."""
 
     workspace_id: int
     ids: bytes
@@ -33,10 +33,10 @@ class _Generations(msgspec.Struct):
 
 
 class MessageWindow:
-    """Bounded memory of message ids. One thread at a time.
+    """A bounded set of message ids. One thread at a time.
 
-    max_of_workspace: ids of one workspace. max_ids: of all; whoever has stored nothing for longest forgets
-        first.
+    max_of_workspace: ids of one workspace. max_ids: of all; the workspace idle for longest loses its ids
+    first.
     """
 
     def __init__(self, max_of_workspace: int, max_ids: int) -> None:
@@ -49,7 +49,7 @@ class MessageWindow:
         return self._count
 
     def repeated(self, workspace_id: int, ids: bytes, seen: set[bytes]) -> list[int]:
-        """The places of ids that are remembered, in `seen`, or stand in `ids` before. `seen` is added to.
+        """The indices of ids that are remembered, in `seen`, or earlier in `ids`. Ids are added to `seen`.
 
         seen: ids of this workspace that are stored together with these.
         """
@@ -91,7 +91,7 @@ class MessageWindow:
             self._count -= len(forgotten)
 
     def dump(self) -> list[MessageReceipt]:
-        """Everything, the oldest first."""
+        """All ids, oldest first."""
         return [
             MessageReceipt(workspace_id, b"".join([*known.old, *known.young]))
             for workspace_id, known in self._workspaces.items()
@@ -103,7 +103,7 @@ def divided(ids: bytes) -> list[bytes]:
 
 
 def without(ids: bytes, places: Sequence[int]) -> bytes:
-    """The ids without those at some places."""
+    """The ids without those at some indices."""
     if not places:
         return ids
     left_out = set(places)
@@ -111,4 +111,4 @@ def without(ids: bytes, places: Sequence[int]) -> bytes:
 
 
 Repeated = Mapping[int, Sequence[int]]
-"""By batch, the places of rows among its accepted rows that are stored already."""
+"""By batch: the indices, among its accepted rows, of rows that are stored already."""

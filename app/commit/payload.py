@@ -1,11 +1,11 @@
-"""What one journal payload holds: the rows of one kind that one group commit accepted.
+"""The contents of one journal payload: the rows of one kind that one group commit accepted.
 
     bytes   field
     4       length of the header, unsigned, little-endian
     n       header: RowsHeader as MessagePack
     rest    the rows: an Arrow IPC stream with its schema, one record batch
 
-The journal itself knows none of this, and any Arrow tool reads the stream behind the header.
+The journal itself does not interpret this; any Arrow tool can read the stream after the header.
 """
 
 import struct
@@ -22,9 +22,9 @@ _LENGTH = struct.Struct("<I")
 
 
 class BatchReceipt(msgspec.Struct, frozen=True, array_like=True):
-    """That a batch with an id was accepted: what a second one with this id is compared with.
+    """A receipt for an accepted batch with an id, with which a second one with this id is compared.
 
-    digest: of the body as it was decoded. rows: how many rows of it were accepted.
+    digest: of the body as decoded. rows: how many of its rows were accepted.
     """
 
     workspace_id: int
@@ -41,9 +41,9 @@ class KindHeader(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RowsHeader(KindHeader, frozen=True, omit_defaults=True, kw_only=True):
-    """messages: receipts for those of the rows that carry an id of their own.
+    """messages: receipts for rows that have ids of their own.
 
-    origin: of rows that an older frame had; they count here only where the manifest says so.
+    origin: of rows carried over from an older frame; they are valid here only if the manifest says so.
     """
 
     messages: Sequence[MessageReceipt] = ()
@@ -51,7 +51,7 @@ class RowsHeader(KindHeader, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class _Kind(msgspec.Struct):
-    """What alone is read of a header."""
+    """The only part of a header that is decoded."""
 
     kind: Kind
 
@@ -66,7 +66,7 @@ class RowsFrame(msgspec.Struct, frozen=True):
 
 
 class _Pieces:
-    """A file that keeps what is written as it comes: columns are not copied on their way to the disk."""
+    """A file that keeps written buffers without copying them on their way to the disk."""
 
     closed = False
 
@@ -92,7 +92,7 @@ class _Pieces:
 
 
 class RowsFrameCodec:
-    """Turns rows into a journal payload and back. Holds prebuilt encoders: one instance a thread."""
+    """Turns rows into a journal payload and back. Holds prebuilt encoders: use one instance per thread."""
 
     def __init__(self) -> None:
         self._options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
@@ -102,7 +102,7 @@ class RowsFrameCodec:
         self._origin_decoder = msgspec.msgpack.Decoder(_Origin)
 
     def encode(self, header: RowsHeader, rows: pa.RecordBatch) -> list[bytes | pa.Buffer]:
-        """The payload as buffers to be written one behind the other."""
+        """The payload as buffers that must be written one after the other."""
         packed = self._headers.encode(header)
         sink = _Pieces()
         with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), rows.schema, options=self._options) as stream:
@@ -110,7 +110,7 @@ class RowsFrameCodec:
         return [_LENGTH.pack(len(packed)), packed, *sink.pieces]
 
     def decode(self, payload: bytes | memoryview) -> RowsFrame:
-        """Never meets damaged bytes: the journal has checked the payload's CRC."""
+        """The bytes are never damaged: the journal has checked the payload's CRC."""
         header, rows = self._parts(payload)
         with pa.ipc.open_stream(pa.py_buffer(rows)) as stream:
             return RowsFrame(self._header_decoder.decode(header), stream.read_next_batch())
@@ -120,7 +120,7 @@ class RowsFrameCodec:
         return self._kind_decoder.decode(self._parts(payload)[0]).kind
 
     def origin(self, payload: bytes | memoryview) -> Origin | None:
-        """The frames that its rows were carried over from, if they were."""
+        """The frames that its rows were carried over from, if any."""
         return self._origin_decoder.decode(self._parts(payload)[0]).origin
 
     def _parts(self, payload: bytes | memoryview) -> tuple[memoryview, memoryview]:

@@ -1,9 +1,9 @@
-"""What one workspace may send, judged once a request; charged when rows are durable.
+"""Quotas of workspaces, checked once per request, and charged when rows are durable.
 
-A bucket of rows is filled at the quota's rate and holds the burst. While there is something in it a request
-is let in, whatever it holds; what is accepted is taken out, and may leave a debt, which the next request
-waits for. So nothing is charged that was refused or was stored before, no batch is too large ever to be
-sent, and the rate holds over time.
+A token bucket is filled with rows at the quota's rate, up to the burst. While it is not empty a request is
+admitted, whatever its size; accepted rows are taken out, and may leave a debt that the next request must wait
+for. So refused rows and duplicates are not charged, no batch is too large to be sent at all, and the rate is
+kept on average.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from app.commit.quota_policy import Policies, QuotaPolicy
+from app.commit.quota_policy import QuotaPolicies, QuotaPolicy
 from app.commit.usage import DAY_MS, day_of
 from app.errors import QuotaExceeded
 
@@ -38,11 +38,12 @@ class _Bucket(msgspec.Struct):
 
 
 class Quotas:
-    """Any thread. clock_ms: since the epoch. timer_ms: never set. bytes_on: of a workspace and a day."""
+    """Any thread. clock_ms: ms since the epoch. timer_ms: a monotonic clock. bytes_on: bytes of a workspace
+    on a day."""
 
     def __init__(
         self,
-        policies: Policies,
+        policies: QuotaPolicies,
         clock_ms: Callable[[], int],
         timer_ms: Callable[[], int],
         bytes_on: Callable[[int, str], int] = lambda workspace_id, day: 0,
@@ -55,8 +56,8 @@ class Quotas:
         self._buckets: dict[int, _Bucket] = {}
         self._charged: set[int] = set()
 
-    def replace(self, policies: Policies) -> None:
-        """Other quotas count from now on; what was used stays used, as far as the burst goes."""
+    def replace(self, policies: QuotaPolicies) -> None:
+        """Replaces the quotas; rows already used still count, up to the new burst."""
         with self._lock:
             self._policies = policies
             for workspace_id in list(self._buckets):
@@ -65,7 +66,7 @@ class Quotas:
                     del self._buckets[workspace_id]
 
     def charge(self, workspace_id: int, rows: int) -> None:
-        """So many rows of it are durable."""
+        """Charges rows of a workspace that are durable."""
         with self._lock:
             policy = self._of(workspace_id)
             if policy is None:
@@ -75,7 +76,7 @@ class Quotas:
                 self._filled(workspace_id, policy.rows_per_second, policy.burst_rows).level -= rows
 
     def excess(self, workspace_id: int) -> Excess | None:
-        """Why a batch of this workspace is not taken now."""
+        """Why a batch of this workspace is refused now."""
         if not self._policies:
             return None
         with self._lock:
@@ -86,7 +87,8 @@ class Quotas:
         return excess or self._of_bytes(workspace_id, policy)
 
     def in_excess(self) -> list[Excess]:
-        """All that are; a workspace without a quota of its own once it has been charged."""
+        """All workspaces that have used up their quotas; those without a quota of their own only once they
+        have been charged."""
         with self._lock:
             known = set(self._charged)
             known.update(
@@ -97,7 +99,7 @@ class Quotas:
         return [excess for each in sorted(known) if (excess := self.excess(each)) is not None]
 
     def share_of(self, workspace_id: int) -> float | None:
-        """Of what may be in flight; None where its quota does not say."""
+        """The workspace's share of the bytes in flight; None if its quota has none."""
         if not self._policies:
             return None
         policy = self._of(workspace_id)
@@ -125,8 +127,8 @@ class Quotas:
             return None
         left_s = math.ceil((DAY_MS - now_ms % DAY_MS) / 1000)
         message = (
-            f"This workspace may send {policy.bytes_per_day} bytes a day and has; its next day begins at "
-            "midnight UTC."
+            f"This workspace has sent the {policy.bytes_per_day} bytes it may send a day; its next day "
+            "begins at midnight UTC."
         )
         return Excess(workspace_id, left_s, message)
 

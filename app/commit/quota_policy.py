@@ -1,4 +1,4 @@
-"""What a quota says, apart from what judges by it: settings need this alone."""
+"""Quotas as data, separate from the code that checks them, for the settings."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,8 @@ import msgspec
 
 
 class QuotaPolicy(msgspec.Struct, frozen=True):
-    """rows_per_second: over time. burst_rows: how many may come at once. bytes_per_day: of texts and payloads
-    of a UTC day. inflight_share: of what may be in flight altogether. None: no limit of this kind.
+    """rows_per_second: on average. burst_rows: how many may arrive at once. bytes_per_day: of texts and
+    payloads per UTC day. inflight_share: of the total bytes in flight. None: no limit of this kind.
     """
 
     rows_per_second: float | None = None
@@ -16,5 +16,5 @@ class QuotaPolicy(msgspec.Struct, frozen=True):
     inflight_share: float | None = None
 
 
-Policies = Mapping[int | None, QuotaPolicy]
-"""By workspace; None is for those that have none of their own."""
+QuotaPolicies = Mapping[int | None, QuotaPolicy]
+"""By workspace; None is for workspaces without a quota of their own."""

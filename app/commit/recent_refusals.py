@@ -1,7 +1,6 @@
-"""What was refused last, for whoever asks why a row is missing: the last of each workspace, cut and bounded.
+"""The latest refusals of each workspace, truncated and bounded, to find out why a row is missing.
 
-The thread that commits makes notes of what it refuses and no more than a few a group; they are kept in memory
-alone.
+The commit thread records at most a few refusals per group; they are kept only in memory.
 """
 
 import threading
@@ -16,25 +15,25 @@ from app.submission import RowRefusal, Submission, WireFormat
 
 PER_WORKSPACE_MAX: Final = 100
 WORKSPACES_MAX: Final = 200
-"""Beyond it, the workspace goes of which nothing was refused for the longest time."""
+"""Above this, the workspace whose last refusal is oldest is dropped."""
 
 PER_GROUP_MAX: Final = 100
 PER_BATCH_MAX: Final = 10
-"""Notes of one batch; an answer names more of its rows."""
+"""Refusals kept of one batch; the answer names more of its rows."""
 
 TEXT_CHARACTERS_MAX: Final = 300
-"""Of a message, and of a row."""
+"""The length to which a message, and a row, are cut."""
 
 SEARCHED_BYTES_MAX: Final = 64 << 10
-"""Rows of a larger body are not shown: looking for them holds up the commit."""
+"""Rows of a larger body are not shown: searching for them would delay the commit."""
 
 
-class Refused(msgspec.Struct, frozen=True, array_like=True):
-    """at_ms: when the batch was received. kind: empty where that is not known.
+class RecentRefusal(msgspec.Struct, frozen=True, array_like=True):
+    """at_ms: when the batch was received. kind: empty if not known.
 
     reason: a code, or `invalid_row`.
-    row: its number in the batch, from 1; 0 for a whole batch. text: how the row begins, empty where that
-    cannot be told.
+    row: its number in the batch, from 1; 0 for a whole batch. text: the beginning of the row, empty if not
+    known.
     """
 
     at_ms: int
@@ -48,13 +47,13 @@ class Refused(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RecentRefusals:
-    """From any thread."""
+    """May be used from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._of: dict[int, deque[Refused]] = {}
+        self._of: dict[int, deque[RecentRefusal]] = {}
 
-    def note(self, refused: Sequence[Refused]) -> None:
+    def note(self, refused: Sequence[RecentRefusal]) -> None:
         with self._lock:
             for each in refused:
                 # Taken out and put in again: the first is the one that was quiet for the longest time.
@@ -64,8 +63,8 @@ class RecentRefusals:
                 if len(self._of) > WORKSPACES_MAX:
                     del self._of[next(iter(self._of))]
 
-    def last(self, workspace_id: int | None, count: int = PER_WORKSPACE_MAX) -> list[Refused]:
-        """Of one workspace, or of all where that is None: the newest first."""
+    def last(self, workspace_id: int | None, count: int = PER_WORKSPACE_MAX) -> list[RecentRefusal]:
+        """The refusals of one workspace, or of all if it is None, newest first."""
         with self._lock:
             if workspace_id is not None:
                 return list(self._of.get(workspace_id, ()))[::-1][:count]
@@ -74,13 +73,15 @@ class RecentRefusals:
         return found[::-1][:count]
 
 
-def batch_refused(submission: Submission, error: RequestError) -> Refused:
-    """A note of a batch that was refused whole."""
+def batch_refused(submission: Submission, error: RequestError) -> RecentRefusal:
+    """A record of a batch that was refused entirely."""
     return _note(submission, error.code, 0, "", error.message, _Texts(submission))
 
 
-def rows_refused(submission: Submission, reason: str, refusals: Sequence[RowRefusal]) -> Iterator[Refused]:
-    """Notes of rows that were refused alone, of the first of them."""
+def rows_refused(
+    submission: Submission, reason: str, refusals: Sequence[RowRefusal]
+) -> Iterator[RecentRefusal]:
+    """Records of the first refused rows of a batch."""
     texts = _Texts(submission)
     for each in refusals[:PER_BATCH_MAX]:
         yield _note(submission, reason, each.row, each.field, each.message, texts)
@@ -88,8 +89,8 @@ def rows_refused(submission: Submission, reason: str, refusals: Sequence[RowRefu
 
 def _note(
     submission: Submission, reason: str, row: int, field: str, message: str, texts: "_Texts"
-) -> Refused:
-    return Refused(
+) -> RecentRefusal:
+    return RecentRefusal(
         submission.received_ms,
         submission.workspace_id,
         submission.kind.value if submission.kind is not None else "",
@@ -102,7 +103,7 @@ def _note(
 
 
 class _Texts:
-    """How the rows of a JSON body begin: of lines the line, of an array the element."""
+    """The beginnings of the rows of a JSON body: lines, or elements of an array."""
 
     def __init__(self, submission: Submission) -> None:
         shown = submission.wire_format is WireFormat.JSON and submission.messages is None

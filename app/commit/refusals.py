@@ -1,4 +1,4 @@
-"""What clients are told about a batch that was not stored."""
+"""The messages for clients about batches that were not stored."""
 
 from app.commit.store import NotStored
 from app.errors import DiskFull, OutcomeUnknown, Overloaded, RequestError
@@ -18,5 +18,5 @@ def refusal(not_stored: NotStored) -> RequestError:
         case "outcome_unknown":
             return OutcomeUnknown(
                 "The service could not confirm that this batch is durable: it may or may not be stored. "
-                "Send it again with the same batch id (Idempotency-Key), and it is stored once."
+                "Send it again with the same batch id (Idempotency-Key), then it is stored exactly once."
             )

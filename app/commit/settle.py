@@ -1,10 +1,11 @@
-"""Which batches are new by their ids, and which frames that leaves, in a group and in what a worker proposes.
+"""Decides which batches are new by their ids, and lays out the remaining frames, for a group or a worker's
+proposal.
 
-What a worker hands to the process that owns the journal is one message each way: a decoded group, and what
-became of it. The worker lays its frames out as if no batch had been seen before; the owner of the
-deduplication window settles that. Nearly always nothing was, and the payloads are journalled as they came.
-Otherwise the frame is laid out anew without the rows of duplicates. To ask first and lay out after would take
-two exchanges a group, and ids reserved in between for a worker that may die.
+A worker and the process that owns the journal exchange one message each way: a decoded group, and its
+outcome. The worker lays out its frames as if no batch had been seen before; the owner of the deduplication
+window then settles this. Nearly always there are no duplicates, and the payloads are journalled unchanged.
+Otherwise the frame is rebuilt without the rows of duplicates. Asking first would take two exchanges per
+group, and ids would have to be reserved in between for a worker that may die.
 """
 
 from collections import defaultdict
@@ -30,9 +31,9 @@ from app.submission import (
 
 
 class ProposedBatch(msgspec.Struct, frozen=True, array_like=True):
-    """A batch of which rows are to be stored. batch_id: empty where the batch has none, as is digest.
+    """A batch with rows to be stored. batch_id: empty if the batch has none, as is digest.
 
-    message_ids: of each of the rows, as app.commit.message_ids has them; empty where no row has one.
+    message_ids: of each of the rows, in the form of app.commit.message_ids; empty if no row has one.
     """
 
     workspace_id: int
@@ -43,10 +44,10 @@ class ProposedBatch(msgspec.Struct, frozen=True, array_like=True):
 
 
 REPEAT_ID: Final = b"repeat:"
-"""Begins the id of a batch that has none of its own, and is known again by its bytes for a while."""
+"""The prefix of ids made from the bytes of a batch without an id, by which it is recognised for a while."""
 
 NO_BATCH: Final = ProposedBatch(0, b"", b"", 0)
-"""In place of a batch that was refused, or of which no row was accepted."""
+"""The id that stands for a batch that was refused or had no accepted rows."""
 
 
 class ProposedFrame(msgspec.Struct, frozen=True, array_like=True):
@@ -70,11 +71,11 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True):
         return sum(len(frame.payload) for frame in self.frames)
 
 
-class Outcome(msgspec.Struct, frozen=True, array_like=True):
-    """Of one batch. stored_before: rows of the same batch accepted earlier, None where it is new.
+class BatchOutcome(msgspec.Struct, frozen=True, array_like=True):
+    """The outcome of one batch. stored_before: rows of the same batch accepted earlier, None if it is new.
 
-    reused: its id was used for another payload, and nothing of it is stored.
-    repeated: places of rows, among those accepted, that are stored already and are left out.
+    reused: whether its id was used for another payload, and it is not stored. repeated: indices of accepted
+    rows that are already stored and are left out.
     """
 
     stored_before: int | None = None
@@ -87,20 +88,20 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReadProposal(msgspec.Struct, frozen=True):
-    """A proposal and, frame by frame, what its payloads hold."""
+    """A proposal and, frame by frame, the contents of its payloads."""
 
     proposal: Proposal
     frames: Sequence[RowsFrame]
 
 
 def read_proposal(proposal: Proposal) -> ReadProposal:
-    """Unpacks the payloads: what can be done before it is the proposal's turn."""
+    """Decodes the payloads, which can be done before it is the proposal's turn."""
     codec = RowsFrameCodec()
     return ReadProposal(proposal, [codec.decode(frame.payload) for frame in proposal.frames])
 
 
-class Seen:
-    """Ids of batches and messages that are stored together with those that are judged."""
+class SeenIds:
+    """Ids of batches and messages that are stored together with those being judged."""
 
     def __init__(self) -> None:
         self.batches: dict[tuple[int, bytes], RememberedBatch] = {}
@@ -108,7 +109,7 @@ class Seen:
 
 
 class SettledFrame(msgspec.Struct, frozen=True):
-    """To be journalled; receipts: to be remembered once it is."""
+    """A payload to be journalled; receipts: to be remembered once it is."""
 
     rows: DecodedRows
     receipts: Sequence[BatchReceipt]
@@ -117,24 +118,24 @@ class SettledFrame(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """outcomes: one per batch. frames: what is left to be stored."""
+    """outcomes: one per batch. frames: those that remain to be stored."""
 
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[BatchOutcome]
     frames: Sequence[SettledFrame]
 
 
-def judge(batches: Sequence[ProposedBatch], window: DeduplicationWindow, seen: Seen) -> list[Outcome]:
-    """One outcome a batch. seen: is added to."""
+def judge(batches: Sequence[ProposedBatch], window: DeduplicationWindow, seen: SeenIds) -> list[BatchOutcome]:
+    """One outcome per batch. Adds to `seen`."""
     return [_outcome(batch, window, seen) for batch in batches]
 
 
 def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> list[Settlement]:
-    """Judges groups that are to be journalled together, of any workers, in their order.
+    """Judges groups of any workers that will be journalled together, in order.
 
     A batch id that occurs in two of them is stored with the first.
     """
     codec = RowsFrameCodec()
-    seen = Seen()
+    seen = SeenIds()
     settled = []
     for read in proposals:
         proposal = read.proposal
@@ -147,8 +148,8 @@ def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> li
     return settled
 
 
-def repeated_rows(outcomes: Sequence[Outcome]) -> dict[int, Sequence[int]]:
-    """By batch, the places of its rows that are left out."""
+def repeated_rows(outcomes: Sequence[BatchOutcome]) -> dict[int, Sequence[int]]:
+    """By batch, the indices of its rows that are left out."""
     return {index: outcome.repeated for index, outcome in enumerate(outcomes) if outcome.repeated}
 
 
@@ -158,7 +159,7 @@ def frame_of(
     codec: RowsFrameCodec,
     repeated: Repeated = MappingProxyType({}),
 ) -> SettledFrame:
-    """The frame of these rows; `rows.owners` are indexes of `batches`. repeated: what was left out."""
+    """The frame of these rows; `rows.owners` are indexes of `batches`. repeated: the rows left out."""
     receipts = [
         BatchReceipt(batch.workspace_id, batch.batch_id, batch.digest, count)
         for batch, count in zip((batches[owner] for owner in rows.owners), rows.counts, strict=True)
@@ -174,15 +175,15 @@ def frame_of(
 
 
 def answer_of(verdict: Verdict) -> Answer:
-    """What a batch is answered once it is durable, if it is new."""
+    """The answer for a new batch, once it is durable."""
     if verdict.error is not None:
         return verdict.error
     assert verdict.kind is not None, "a verdict without an error names the kind"
     return Receipt(verdict.kind, verdict.accepted, verdict.rejected, verdict.refusals)
 
 
-def concluded(answer: Answer, outcome: Outcome) -> Answer:
-    """What a batch is answered, whether or not it is new."""
+def concluded(answer: Answer, outcome: BatchOutcome) -> Answer:
+    """The answer for a batch, new or not."""
     if not isinstance(answer, Receipt):
         return answer
     if outcome.is_new:
@@ -196,28 +197,28 @@ def concluded(answer: Answer, outcome: Outcome) -> Answer:
     return Receipt(answer.kind, outcome.stored_before, answer.rejected, answer.refusals, duplicate=True)
 
 
-def _outcome(batch: ProposedBatch, window: DeduplicationWindow, seen: Seen) -> Outcome:
+def _outcome(batch: ProposedBatch, window: DeduplicationWindow, seen: SeenIds) -> BatchOutcome:
     if batch.batch_id:
         key = (batch.workspace_id, batch.batch_id)
         this = RememberedBatch(0, batch.digest, batch.rows)
         before = seen.batches.get(key) or window.find(*key)
         if before is not None and batch.batch_id.startswith(REPEAT_ID):
             if _is_within(window.repeat_window_ms, before.digest, batch.digest):
-                return Outcome(stored_before=before.rows)
+                return BatchOutcome(stored_before=before.rows)
         elif before is not None:
             same = before.digest == batch.digest
-            return Outcome(stored_before=before.rows) if same else Outcome(reused=True)
+            return BatchOutcome(stored_before=before.rows) if same else BatchOutcome(reused=True)
         seen.batches[key] = this
     if batch.message_ids:
         seen_messages = seen.messages[batch.workspace_id]
-        return Outcome(
+        return BatchOutcome(
             repeated=window.messages.repeated(batch.workspace_id, batch.message_ids, seen_messages)
         )
-    return Outcome()
+    return BatchOutcome()
 
 
 def _is_within(window_ms: int, before: bytes, now: bytes) -> bool:
-    """Of times of receipt, ms: the digests of batches whose id begins with REPEAT_ID."""
+    """The digests of batches whose id begins with REPEAT_ID, by time of receipt in ms."""
     return int.from_bytes(now, "big") - int.from_bytes(before, "big") <= window_ms
 
 
@@ -225,7 +226,7 @@ def _settle_frame(
     frame: ProposedFrame,
     proposed: RowsFrame,
     batches: Sequence[ProposedBatch],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[BatchOutcome],
     codec: RowsFrameCodec,
 ) -> SettledFrame | None:
     rows = DecodedRows(frame.kind, proposed.rows, list(frame.owners), list(frame.counts))

@@ -1,4 +1,4 @@
-"""What the pipeline makes a group durable by, and the account of what was accepted."""
+"""The seam through which the pipeline makes a group durable, and the account of accepted rows."""
 
 import threading
 from collections import Counter
@@ -10,7 +10,7 @@ WhyNot = Literal["disk_full", "outcome_unknown", "stopping"]
 
 
 class NotStored(Exception):
-    """Nothing of this group counts as accepted, and the store goes on. why: what the clients are told.
+    """The group is not accepted, but the store continues. why: the refusal for the clients.
 
     After "outcome_unknown" the rows may or may not be stored. The text says what happened.
     """
@@ -24,12 +24,12 @@ StoredGroup = TypeVar("StoredGroup", contravariant=True)
 
 
 class Store(Protocol[StoredGroup]):
-    """Where groups become durable. stores_at_once: how many threads may be in `store`.
+    """Makes groups durable. stores_at_once: how many threads may be in `store`.
 
-    `store` returns when the group's rows are as durable as this place promises: the seconds that took. It
-    judges the group's batch ids, and the group knows its answers then. Raises NotStored; after any other
-    exception nothing more may be stored. `wait_for_room` holds the next group back while rows come faster
-    than they go on from here, for a bounded time. `idle` is called once when no batch has come for a while.
+    `store` returns when the group's rows are as durable as this store promises: the seconds it took. It
+    judges the group's batch ids, after which the group knows its answers. Raises NotStored; after any other
+    exception nothing more may be stored. `wait_for_room` delays the next group, for a bounded time, while
+    rows arrive faster than they are passed on. `idle` is called once when no batch has arrived for a while.
     """
 
     @property
@@ -40,9 +40,9 @@ class Store(Protocol[StoredGroup]):
 
 
 class AcceptedRows:
-    """Rows acknowledged, by workspace and kind: what the files are held against.
+    """Acknowledged rows, by workspace and kind, with which the files are compared.
 
-    `lock` is held while rows pass from here to the writer, and by whoever reads both accounts.
+    `lock` is held while rows pass from here to the writer, and by readers of both accounts.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Rows for those who watch, at the moment they are accepted. Nobody who watches can hold a commit up.
+"""Passes rows to listeners as they are accepted. Listeners can never delay a commit.
 
-The thread that commits hands over references to record batches, counted against each listener's limits; who
-is slow misses rows, and is told how many. All other work is done on the listeners' side.
+The commit thread passes on references to record batches, charged against each listener's limits; a slow
+listener misses rows, and is told how many. All other work is done by the listeners.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from app.kinds import Kind
 
 ROWS_MAX: Final = 10_000
 BYTES_MAX: Final = 16 << 20
-"""What may wait for one listener."""
+"""Bytes that may wait for one listener."""
 
 
 Watch = Callable[[Kind, pa.RecordBatch], None]
-"""Is shown rows when they are durable."""
+"""Called with rows once they are durable."""
 
 
 def unwatched(kind: Kind, rows: pa.RecordBatch) -> None:
@@ -30,12 +30,12 @@ def unwatched(kind: Kind, rows: pa.RecordBatch) -> None:
 
 
 class TooManyListeners(Exception):
-    """No more may watch at the same time."""
+    """The maximum number of listeners is reached."""
 
 
 class Watched(NamedTuple):
-    """rows: as they were committed, also of workspaces that the listener may not see. take: how many of those
-    that it may see, the first, are for it."""
+    """rows: as committed, including those of workspaces that the listener may not see. take: how many of the
+    visible rows it gets, from the first."""
 
     kind: Kind
     rows: pa.RecordBatch
@@ -43,7 +43,7 @@ class Watched(NamedTuple):
 
 
 class Listener:
-    """Gets rows of one workspace, or of all where that is None. Belongs to an event loop."""
+    """Receives rows of one workspace, or of all if it is None. Belongs to an event loop."""
 
     def __init__(self, workspace_id: int | None, loop: asyncio.AbstractEventLoop) -> None:
         self.workspace_id = workspace_id
@@ -54,7 +54,7 @@ class Listener:
         self._wake = asyncio.Event()
 
     def offer(self, kind: Kind, rows: pa.RecordBatch) -> None:
-        """Called by the thread that commits."""
+        """Called by the commit thread."""
         mine = rows.num_rows if self.workspace_id is None else _count(rows, self.workspace_id)
         if not mine:
             return
@@ -73,7 +73,7 @@ class Listener:
         self._wake.set()
 
     async def take(self, seconds: float) -> tuple[list[Watched], int]:
-        """What has come, and how many rows were missed since the last call; empty after so many seconds."""
+        """The rows that have arrived, and how many were missed since the last call; empty after a timeout."""
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
@@ -88,7 +88,7 @@ class Listener:
 
 
 class Tap:
-    """Where listeners come and go, on the event loop, and rows are offered, on the thread that commits."""
+    """Listeners are added and removed on the event loop; rows are offered on the commit thread."""
 
     def __init__(self, listeners_max: int) -> None:
         self._listeners_max = listeners_max
@@ -112,7 +112,7 @@ class Tap:
 
 
 def of_workspace(rows: pa.RecordBatch, workspace_id: int) -> pa.RecordBatch:
-    """Its rows alone."""
+    """Only its own rows."""
     return rows.filter(pa.array(_mask(rows, workspace_id)))
 
 

@@ -1,4 +1,4 @@
-"""From another thread to the event loop."""
+"""Calls a function on the event loop from another thread."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,6 @@ def call_on(
     callback: Callable[[*Arguments], object],
     *arguments: *Arguments,
 ) -> None:
-    """Have the loop call it, and wake it. Nothing happens where it has ended: nobody waits there."""
+    """Have the loop call it, and wake the loop. Does nothing if the loop has ended."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(callback, *arguments)

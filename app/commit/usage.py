@@ -1,9 +1,9 @@
-"""How much each workspace has had accepted, by day: what a bill is made of. Equal to the rows in the files.
+"""Accepted rows and bytes of each workspace by day, for billing. Equals the rows in the files.
 
-Counted from the frames of the journal, each once: when it is durable, and when a start reads it again. Before
-frames are trimmed the days that changed are saved, each with the LSN through which it is counted; a start
-loads them and counts what the journal has beyond. So a kill at any moment counts nothing twice and misses
-nothing, and what retention removes from the files later stays counted.
+Each frame of the journal is counted once: when it is durable, or when a start reads it again. Before frames
+are trimmed, days with changes are saved, each with the LSN up to which it is counted; a start loads them and
+counts later frames of the journal. So after a kill at any moment nothing is counted twice or missed, and rows
+that retention removes later stay counted.
 """
 
 import threading
@@ -30,7 +30,7 @@ COUNTED: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
         Kind.SNAPSHOTS: ("source", "entity", "payload"),
     }
 )
-"""The columns whose bytes count: what a client has written, as it stands in the files before compression."""
+"""The columns whose bytes are counted: what a client has written, before compression."""
 
 _EPOCH: Final = date(1970, 1, 1)
 _CRC_DIGITS: Final = 8
@@ -48,7 +48,7 @@ UsageByDay = Mapping[str, Mapping[tuple[int, Kind], Amount]]
 
 
 class DayUsage(msgspec.Struct):
-    """A UTC day. through: no frame up to this LSN is to be counted again. amounts: by workspace and kind."""
+    """A UTC day. through: frames up to this LSN must not be counted again. amounts: by workspace and kind."""
 
     through: int = 0
     amounts: dict[tuple[int, Kind], Amount] = {}
@@ -91,11 +91,11 @@ def day_of(received_ms: int) -> str:
 
 
 class Usage:
-    """The account. Any thread; frames are added in the order of their LSNs.
+    """The usage of all days. Any thread; frames are added in the order of their LSNs.
 
-    stored: reads what was saved of a day, an empty one where nothing was; raises OSError. While that cannot
-    be read, what is new is counted beside it, and the day is not saved. on_counted(workspace, rows, bytes):
-    called for what is new, not for what a start reads again.
+    stored: reads a saved day, an empty one if there is none; raises OSError. While a day cannot be read, new
+    rows are counted separately, and the day is not saved. on_counted(workspace, rows, bytes): called for new
+    rows, not for those that a start reads again.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Usage:
             self._on_counted(workspace_id, count, size)
 
     def add_again(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None:
-        """Count a frame that a start reads, where it is not counted yet. Raises OSError."""
+        """Count a frame that a start reads, unless it is already counted. Raises OSError."""
         with self._lock:
             self._through = lsn
             for day, workspace_id, count, size in parts(kind, rows):
@@ -133,15 +133,15 @@ class Usage:
                     self._changed.add(day)
 
     def add_published(self, day: str, workspace_id: int, kind: Kind, rows: int) -> None:
-        """Count rows of files that were written before there was an account; their bytes are not known."""
+        """Count rows of files that were written before usage was counted; their bytes are not known."""
         with self._lock:
             self._day(day).add(workspace_id, kind, rows, 0)
             self._changed.add(day)
 
     def end_replay(self, last_lsn: int, days: Iterable[str]) -> None:
-        """The journal has been read. days: to be looked at for frames that were counted and that it has lost.
+        """The journal has been read. days: checked for counted frames that the journal has lost.
 
-        Their LSNs are used again, so what is saved must not say that they are counted.
+        Their LSNs will be used again, so they must not be saved as counted.
         """
         with self._lock:
             self._through = last_lsn
@@ -152,7 +152,7 @@ class Usage:
                     self._changed.add(day)
 
     def save(self, write: Callable[[str, bytes], None]) -> None:
-        """Write the days that changed, by `write`; past days are not kept here after that. Raises OSError."""
+        """Write days with changes, with `write`; past days are then dropped from memory. Raises OSError."""
         with self._lock:
             days = sorted(self._changed)
         for day in days:
@@ -181,20 +181,20 @@ class Usage:
         return self._stored(day).amounts
 
     def bytes_of(self, workspace_id: int, day: str) -> int:
-        """What one workspace has had accepted on a day, of all kinds."""
+        """Accepted rows and bytes of one workspace on a day, of all kinds."""
         with self._lock:
             amounts = self._day(day).amounts
             return sum(each.bytes for kind in Kind if (each := amounts.get((workspace_id, kind))))
 
     def _day(self, day: str) -> DayUsage:
-        """What is known of a day now."""
+        """The current usage of a day."""
         try:
             return self._whole_day(day)
         except OSError:
             return self._days[day]
 
     def _whole_day(self, day: str) -> DayUsage:
-        """With what was saved of it. Raises OSError."""
+        """Including the saved part. Raises OSError."""
         known = self._days.get(day)
         if known is None:
             known = self._days[day] = DayUsage()

@@ -12,13 +12,13 @@ from app.console.target import CommandFailed, connection, target_arguments
 from app.kinds import Kind
 from app.load.connection import Answered, Connection, NotReached
 
-EXIT_CODES: Final = "Exit codes: 0 done, 1 the service says no or is not there, 2 wrong command line."
+EXIT_CODES: Final = "Exit codes: 0 done, 1 the service refused or could not be reached, 2 wrong command line."
 
 PAGE: Final = 1000
 
 
 def add_admin(commands: Any) -> None:
-    """The commands' arguments."""
+    """Adds the commands' arguments."""
     target = target_arguments()
     files = commands.add_parser(
         "files", parents=[target], help="list published files", epilog=EXIT_CODES, description="Newest first."
@@ -27,31 +27,38 @@ def add_admin(commands: Any) -> None:
     files.add_argument("--date", metavar="YYYY-MM-DD", help="only this day of receipt, UTC")
     files.add_argument("--kind", choices=[kind.value for kind in Kind], help="only this kind")
     files.add_argument(
-        "--updated-since", metavar="TIME", help="only what has changed since, as 2026-03-01T12:00:00Z"
+        "--updated-since",
+        metavar="TIME",
+        help="only files that have changed since then, such as 2026-03-01T12:00:00Z",
     )
-    files.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many; default: 100")
+    files.add_argument(
+        "--limit", type=int, default=100, metavar="N", help="maximum number of files; default: 100"
+    )
     files.set_defaults(command=_files)
     flush = commands.add_parser(
-        "flush", parents=[target], help="have buffered rows written to files now", epilog=EXIT_CODES
+        "flush", parents=[target], help="write buffered rows to files now", epilog=EXIT_CODES
     )
     flush.add_argument("--workspace", type=int, metavar="N", help="only this workspace")
     flush.set_defaults(command=_flush)
     status = commands.add_parser(
-        "status", parents=[target], help="the account of every accepted row", epilog=EXIT_CODES
+        "status",
+        parents=[target],
+        help="show where all accepted rows are, and the state of the service",
+        epilog=EXIT_CODES,
     )
     status.set_defaults(command=_status)
     for parser in (files, flush, status):
-        parser.add_argument("--json", action="store_true", help="for programs")
+        parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
 def answer_of(options: argparse.Namespace, method: str, path: str, **parameters: object) -> Any:
-    """The JSON of a call. Raises CommandFailed."""
+    """The JSON answer to a call. Raises CommandFailed."""
     query = urlencode({name: value for name, value in parameters.items() if value is not None})
     return _called(connection(options, os.environ), method, f"{path}?{query}" if query else path, None)
 
 
 def answer_to(options: argparse.Namespace, path: str, body: object, patience_s: float) -> Any:
-    """The JSON of a POST of JSON, which may take so long. Raises CommandFailed."""
+    """The JSON answer to a POST of JSON, which may take up to patience_s. Raises CommandFailed."""
     return _called(connection(options, os.environ, patience_s), "POST", path, json.dumps(body).encode())
 
 
@@ -69,11 +76,11 @@ def _called(service: Connection, method: str, path: str, body: bytes | None) -> 
 
 
 def refusal(answer: Answered) -> str:
-    """What an answer that is none says."""
+    """The message of an error answer."""
     try:
         return str(json.loads(answer.content)["message"])
     except (ValueError, KeyError, TypeError):
-        return f"the service answers {answer.status}: {answer.content[:200].decode('utf-8', 'replace')}"
+        return f"the service answered {answer.status}: {answer.content[:200].decode('utf-8', 'replace')}"
 
 
 def _files(options: argparse.Namespace) -> int:
@@ -114,7 +121,7 @@ def _files(options: argparse.Namespace) -> int:
         ],
     )
     if cursor is not None:
-        print(f"there are more than {options.limit}; --limit shows them")
+        print(f"only the first {options.limit} files are shown; use --limit for more")
     return 0
 
 
@@ -144,7 +151,7 @@ def _status(options: argparse.Namespace) -> int:
     )
     facts = {
         "journal": size_text(status["journal"]["bytes"]) if "journal" in status else None,
-        "oldest row that is in no file": f"{status['buffer']['oldest_row_age_s']:.0f} s"
+        "oldest row not in a file yet": f"{status['buffer']['oldest_row_age_s']:.0f} s"
         if "buffer" in status
         else None,
         "files": status.get("files"),

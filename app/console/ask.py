@@ -1,4 +1,4 @@
-"""`parquet-sink query`: SQL over a data directory or by a running service, once or in a shell."""
+"""`parquet-sink query`: SQL over a data directory or through a running service, once or in a shell."""
 
 import argparse
 import os
@@ -15,9 +15,8 @@ from app.load.connection import NotReached
 from app.query.formats import FORMATS
 
 EXIT_CODES: Final = (
-    "It asks the directory that the configuration names, whether the service runs or not, or with --url a "
-    "running service. Exit codes: 0 answered, 1 the question is wrong or cannot be answered, 2 wrong command "
-    "line."
+    "Reads the configured directory, whether or not the service runs, or with --url queries a running "
+    "service. Exit codes: 0 answered, 1 the query is wrong or cannot be answered, 2 wrong command line."
 )
 
 TABLE_ROWS_MAX: Final = 100
@@ -25,8 +24,8 @@ TABLE_ROWS_MAX: Final = 100
 HISTORY_LINES_MAX: Final = 10_000
 
 WELCOME: Final = (
-    "SQL over the views events, logs and snapshots; a question ends with ;\n"
-    ".tables shows the views and their columns, .format csv (json, …) changes the form, .exit ends"
+    "SQL over the views events, logs and snapshots; end a query with ;\n.tables shows the views and their "
+    "columns, .format csv (json, …) changes the output format, .exit quits"
 )
 
 COLUMNS: Final = (
@@ -36,35 +35,41 @@ COLUMNS: Final = (
 )
 
 Ask = Callable[[str, str, Path | None], None]
-"""Answers SQL in a form, to a file or standard output. Raises CommandFailed."""
+"""Answers SQL in an output format, to a file or standard output. Raises CommandFailed."""
 
 
 def add_query(commands: Any, configuration: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """The command's arguments; whoever calls this says what carries it out."""
+    """Adds the command's arguments; the caller sets the function that carries it out."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "query",
         parents=[configuration, target_arguments()],
-        help="ask SQL of the views events, logs and snapshots: files, and rows that are in no file yet",
+        help="query the views events, logs and snapshots with SQL: the rows in files and those not in files "
+        "yet",
         epilog=EXIT_CODES,
     )
     parser.add_argument(
         "sql",
         nargs="?",
-        help="DuckDB's SQL, as \"SELECT event_name, payload->>'plan' FROM events\"; - reads it",
+        help="DuckDB SQL, such as \"SELECT event_name, payload->>'plan' FROM events\"; - reads it from "
+        "standard input",
     )
-    parser.add_argument("-i", "--interactive", action="store_true", help="a shell with history")
-    parser.add_argument("--workspace", type=int, help="only this workspace's files are opened")
-    parser.add_argument("--since", metavar="YYYY-MM-DD", help="only what was received from this day on (UTC)")
-    parser.add_argument("--until", metavar="YYYY-MM-DD", help="only what was received up to this day (UTC)")
-    parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    parser.add_argument("-i", "--interactive", action="store_true", help="start a shell with history")
+    parser.add_argument("--workspace", type=int, help="open only this workspace's files")
+    parser.add_argument("--since", metavar="YYYY-MM-DD", help="only rows received on or after this day (UTC)")
+    parser.add_argument(
+        "--until", metavar="YYYY-MM-DD", help="only rows received up to and including this day (UTC)"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="table", help="output format; default: table")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="file for the result; default: standard output"
+    )
     return parser
 
 
 def carry_out(options: argparse.Namespace, ask: Ask) -> int:
-    """Once, or in a shell. Raises CommandFailed."""
+    """Runs the query once, or a shell. Raises CommandFailed."""
     if options.sql is None and not options.interactive:
-        raise CommandFailed("name a question, or -i for a shell", 2)
+        raise CommandFailed("give a query, or -i for a shell", 2)
     if options.sql is not None:
         ask(sys.stdin.read() if options.sql == "-" else options.sql, options.format, options.output)
     if options.interactive:
@@ -73,11 +78,11 @@ def carry_out(options: argparse.Namespace, ask: Ask) -> int:
 
 
 def ask_service(options: argparse.Namespace) -> Ask:
-    """Asks the service at `--url`."""
+    """Queries the service at `--url`."""
 
     def ask(sql: str, form: str, output: Path | None) -> None:
         if form == "parquet" and output is None:
-            raise CommandFailed("parquet is no text for a terminal: name a file with --output")
+            raise CommandFailed("parquet is not text: name a file with --output")
         sent_form = "arrow" if form in ("table", "parquet") else form
         parameters = {
             "format": sent_form,
@@ -113,7 +118,7 @@ def _write(content: bytes, form: str, output: Path | None) -> None:
         rows = [list(row.values()) for row in table.slice(0, TABLE_ROWS_MAX).to_pylist()]
         print_table(table.schema.names, rows)
         if table.num_rows > TABLE_ROWS_MAX:
-            print(f"{TABLE_ROWS_MAX} of {table.num_rows:,} rows; --format csv shows all")
+            print(f"{TABLE_ROWS_MAX} of {table.num_rows:,} rows are shown; use --format csv for all")
     elif output is not None:
         output.write_bytes(content)
     else:
@@ -122,7 +127,7 @@ def _write(content: bytes, form: str, output: Path | None) -> None:
 
 
 class _Shell:
-    """Reads questions until its input ends."""
+    """Reads queries until its input ends."""
 
     def __init__(self, ask: Ask, form: str, environ: Mapping[str, str]) -> None:
         self._ask = ask
@@ -163,10 +168,10 @@ class _Shell:
         except CommandFailed as error:
             print(error, file=sys.stderr)
         except KeyboardInterrupt:
-            print("given up", file=sys.stderr)
+            print("cancelled", file=sys.stderr)
 
     def _obey(self, words: list[str]) -> bool:
-        """Whether the shell goes on."""
+        """Carries out a dot command; whether the shell continues."""
         if words[0] in (".exit", ".quit", ".q"):
             return False
         if words[0] == ".tables":
@@ -174,13 +179,13 @@ class _Shell:
         elif words[0] == ".format" and words[1:] and words[1] in FORMATS:
             self._form = words[1]
         elif words[0] == ".format":
-            print(f"one of {', '.join(FORMATS)}", file=sys.stderr)
+            print(f"choose one of {', '.join(FORMATS)}", file=sys.stderr)
         else:
             print(WELCOME)
         return True
 
     def _edit_lines(self) -> Callable[[], None] | None:
-        """Arrow keys and history, where Python has them; what saves the history."""
+        """Switches arrow keys and history on, if Python has them; returns what saves the history."""
         try:
             import readline
         except ImportError:

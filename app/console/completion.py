@@ -11,7 +11,7 @@ Words = Mapping[str, Sequence[tuple[str, str]]]
 
 
 def words_of(parser: argparse.ArgumentParser) -> tuple[Mapping[str, str], Words]:
-    """What each command is for, and what may follow it."""
+    """The help text of each command, and its arguments."""
     found: dict[str, list[tuple[str, str]]] = {}
     helps: dict[str, str] = {}
     for commands in _subparsers(parser):
@@ -28,7 +28,7 @@ def words_of(parser: argparse.ArgumentParser) -> tuple[Mapping[str, str], Words]
 
 
 def script(shell: str, helps: Mapping[str, str], words: Words) -> str:
-    """What the shell reads."""
+    """The script that the shell reads."""
     if shell == "fish":
         return _fish(helps, words)
     bash = _bash(words)

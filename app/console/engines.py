@@ -1,6 +1,7 @@
-"""`parquet-sink sql ENGINE`: what makes an engine see the files, with the user's own paths. Text out.
+"""`parquet-sink sql ENGINE`: prints views or code for reading the files with an engine, with the user's own
+paths.
 
-A kind whose files have columns of several types (docs/files.md) is put together of parts, file by file.
+A kind whose files have columns of several types (docs/files.md) is combined from parts, file by file.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from app.console.looks import Look, Looks, pattern
 from app.kinds import COLUMNS, ID_BYTES, Kind
 from app.parquet.annotation import Annotation
 from app.parquet.columns import IDS
-from app.query.views import MACROS, Source, view
+from app.query.views import MACROS, RowSource, view
 
 _CLICKHOUSE: Final = MappingProxyType(
     {"int64": "Int64", "uint64": "UInt64", "double": "Float64", "bool": "Bool"}
@@ -22,7 +23,7 @@ _CLICKHOUSE: Final = MappingProxyType(
 
 
 def duckdb_text(place: str, looks: Looks, *, payload_is_json: bool) -> str:
-    """Views events, logs and snapshots, as `parquet-sink query` has them."""
+    """Views events, logs and snapshots, the same as those of `parquet-sink query`."""
     head = [
         "-- Views over the files, as `parquet-sink query` has them; what is in no file yet is not in them."
     ]
@@ -32,7 +33,7 @@ def duckdb_text(place: str, looks: Looks, *, payload_is_json: bool) -> str:
     views = []
     for kind, some in looks.items():
         sources = [
-            Source(
+            RowSource(
                 f"read_parquet({_sql_list(look.place)}, union_by_name = true, hive_partitioning = false)",
                 look.promoted,
             )
@@ -44,7 +45,7 @@ def duckdb_text(place: str, looks: Looks, *, payload_is_json: bool) -> str:
 
 
 def polars_text(place: str, looks: Looks, *, payload_is_json: bool) -> str:
-    """One lazy frame a kind."""
+    """One lazy frame per kind."""
     lines = ["import polars as pl", ""]
     for kind, some in looks.items():
         columns = [
@@ -70,7 +71,7 @@ def polars_text(place: str, looks: Looks, *, payload_is_json: bool) -> str:
 
 
 def pyarrow_text(place: str, looks: Looks, *, payload_is_json: bool) -> str:
-    """One data set a kind."""
+    """One data set per kind."""
     if "://" in place:
         lines = ["import pyarrow.dataset as ds", "from pyarrow import fs", ""]
         lines += [
@@ -148,7 +149,7 @@ def _clickhouse_type(field: pa.Field, look: Look) -> str:
 
 
 def spark_text(place: str, looks: Looks, *, payload_is_json: bool) -> str:
-    """One temporary view a kind."""
+    """One temporary view per kind."""
     lines = [
         "from pyspark.sql import SparkSession, functions as F",
         "",

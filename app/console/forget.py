@@ -1,4 +1,4 @@
-"""`parquet-sink forget`: takes rows out of the files and the journal of a running service."""
+"""`parquet-sink forget`: removes rows from the files and the journal of a running service."""
 
 import argparse
 from typing import Any, Final
@@ -8,36 +8,37 @@ from app.console.show import print_json, print_table, size_text
 from app.console.target import CommandFailed, target_arguments
 
 PATIENCE_S: Final = 6 * 3600.0
-"""Every file of a lake may have to be looked at."""
+"""It may have to search every file."""
 
 
 def add_forget(commands: Any) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments."""
     forget = commands.add_parser(
         "forget",
         parents=[target_arguments()],
-        help="take rows of a device or user out of all files and the journal",
-        description="All conditions that are given must hold. Rows that arrive later are not covered; copies "
-        "(snapshots, backups, other lakes) are yours to look after.",
-        epilog="Exit codes: 0 done, 1 the service says no, is not there, or could not do all of it, 2 wrong "
-        "command line.",
+        help="remove the rows of a device or user from all files and the journal",
+        description="Removes the rows that match all given conditions. Rows that arrive later are not "
+        "covered, and neither are copies (snapshots, backups, other data lakes).",
+        epilog="Exit codes: 0 done, 1 the service refused, could not be reached or could not remove "
+        "everything, 2 wrong command line.",
     )
-    forget.add_argument("--device", metavar="ID", help="a UUID, or the name that one was made of")
-    forget.add_argument("--user", metavar="ID", help="user_id of the payload")
+    forget.add_argument("--device", metavar="ID", help="a UUID, or the name that it was derived from")
+    forget.add_argument("--user", metavar="ID", help="user_id in the payload")
     forget.add_argument(
         "--where",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a column, or a member of the payload as $.plan=pro; may be repeated",
+        help="a column, or a field of the payload such as $.plan=pro; may be repeated",
     )
     forget.add_argument("--workspace", type=int, metavar="N", help="only this workspace")
     forget.add_argument(
         "--now",
         action="store_true",
-        help="old bytes become zeros at once, not after the grace; a query under way may fail over them",
+        help="zero the old bytes immediately, not after the grace period; running queries may fail because "
+        "of that",
     )
-    forget.add_argument("--json", action="store_true", help="for programs")
+    forget.add_argument("--json", action="store_true", help="print JSON, for programs")
     forget.set_defaults(command=_forget)
 
 
@@ -76,8 +77,8 @@ def _show(receipt: Any) -> None:
     if rows:
         print_table(("path", "rows", "old bytes", "are"), rows)
     print(
-        f"{receipt['rows']:,} rows are forgotten; {receipt['files_searched']:,} files were searched; "
-        f"receipt: {receipt['receipt']}, beside the journal"
+        f"{receipt['rows']:,} rows removed; {receipt['files_searched']:,} files searched; receipt: "
+        f"{receipt['receipt']}, next to the journal"
     )
     for each in receipt["left"]:
         print(f"not done: {each['path']}: {each['why']}")

@@ -1,4 +1,4 @@
-"""`parquet-sink init`: a commented configuration and a key file for a purpose. What is there stays."""
+"""`parquet-sink init`: a commented configuration and a key file for a purpose. Existing files are kept."""
 
 import argparse
 import os
@@ -14,18 +14,18 @@ CONFIGURATION: Final = "parquet-sink.toml"
 KEYS: Final = "api-keys.txt"
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 written, 1 a file is there already or cannot be written, 2 wrong command line."
+    "Exit codes: 0 written, 1 a file already exists or cannot be written, 2 wrong command line."
 )
 
 _QUERY: Final = """
-[query]                                # SQL over HTTP, where the extra `query` is installed
-timeout = "30s"                        # of one question
+[query]                                # SQL over HTTP, if the extra `query` is installed
+timeout = "30s"                        # time limit for one query
 max_memory = "512MB"
-max_concurrent = 2                     # each in a process of its own, at low priority
+max_concurrent = 2                     # queries at a time, each in a process of its own at low priority
 """
 
 _LAPTOP: Final = """\
-# Parquet Sink on this machine: nobody else can reach it.
+# Parquet Sink on this machine only: no other machine can reach it.
 # All keys: docs/parquet-sink.example.toml.
 
 [server]
@@ -36,11 +36,11 @@ port = 8080
 api_keys_file = "{keys}"               # parquet-sink keys add --workspace 2
 
 [journal]
-path = "journal/"                      # what was acknowledged and is in no file yet
+path = "journal/"                      # rows that are acknowledged but not in files yet
 
 [sinks.parquet]
 path = "parquet/"                      # parquet/WORKSPACE/DATE/events.parquet
-flush_interval = "10s"                 # how far files lag behind; `parquet-sink query` does not wait for them
+flush_interval = "10s"                 # how far files lag behind; `parquet-sink query` sees newer rows, too
 """
 
 _SERVER: Final = """\
@@ -49,10 +49,10 @@ _SERVER: Final = """\
 [server]
 host = "0.0.0.0"
 port = 8080
-# tls_certificate = "tls.crt"          # or let a proxy do TLS, and name it here:
+# tls_certificate = "tls.crt"          # or let a proxy terminate TLS, and name it below
 # tls_key = "tls.key"
-trusted_proxies = []                   # as ["10.0.0.0/8"]: their X-Forwarded-For counts
-workers = 1                            # about one for two cores, where one does not suffice
+trusted_proxies = []                   # such as ["10.0.0.0/8"]: their X-Forwarded-For is trusted
+workers = 1                            # about one per two cores, if one is not enough
 max_body_size = "10MB"
 
 [auth]
@@ -60,9 +60,9 @@ api_keys_file = "{keys}"               # parquet-sink keys add --workspace 2
 admin_token = "{token}"                # for /status, /metrics, and all workspaces; keep it secret
 
 [journal]
-path = "/var/lib/parquet-sink/journal" # on a disk that honours flush
+path = "/var/lib/parquet-sink/journal" # on a disk that honours cache flushes
 acknowledge = "fsync"                  # a 202 survives a power cut
-max_size = "8GB"                       # what may wait for its file
+max_size = "8GB"                       # limit for rows that wait to be written to files
 
 [sinks.parquet]
 path = "/var/lib/parquet-sink/parquet"
@@ -85,7 +85,7 @@ api_keys_file = "/run/secrets/api-keys.txt"
 admin_token = "{token}"                # better: PARQUET_SINK__AUTH__ADMIN_TOKEN from a secret
 
 [journal]
-path = "/data/journal"                 # on the same volume as the files: they are published by a rename
+path = "/data/journal"                 # on the same volume as the files: publishing renames files
 
 [sinks.parquet]
 path = "/data/parquet"
@@ -94,21 +94,21 @@ flush_interval = "60s"
 
 _BUCKET: Final = """\
 # Parquet Sink with its files in a bucket (extra `s3`).
-# Credentials come from the environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+# Credentials come from the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 # The journal stays on a disk of its own. All keys: docs/parquet-sink.example.toml.
 
 [server]
 host = "0.0.0.0"
 port = 8080
-# node_id = "sink-0"                   # where several nodes write into one bucket
+# node_id = "sink-0"                   # if several nodes write to one bucket
 
 [auth]
 api_keys_file = "{keys}"
 admin_token = "{token}"                # for /status, /metrics, and all workspaces; keep it secret
 
 [journal]
-path = "/var/lib/parquet-sink/journal" # what is in no object yet: a disk that survives the machine
-max_size = "8GB"                       # what may wait while the store is down
+path = "/var/lib/parquet-sink/journal" # rows that are not in objects yet: use a disk that outlives the
+machine max_size = "8GB" # limit for rows that wait while the store is down
 
 [sinks.parquet]
 path = "s3://your-bucket/parquet"      # your bucket here; also gs:// and az://
@@ -116,7 +116,7 @@ flush_interval = "10m"                 # each flush makes new objects
 compression = "zstd"
 
 [sinks.parquet.store]
-# endpoint = "https://minio:9000"      # of an S3-compatible store
+# endpoint = "https://minio:9000"      # for an S3-compatible store
 # region = "eu-central-1"
 """
 
@@ -127,7 +127,7 @@ _KAFKA: Final = """\
 [server]
 host = "0.0.0.0"
 port = 8080
-role = "all"                           # "ingest" for front ends, "writer" for those who publish
+role = "all"                           # "ingest" for front ends, "writer" for nodes that publish
 
 [auth]
 api_keys_file = "{keys}"
@@ -139,7 +139,7 @@ brokers = "kafka-0:9092"               # your brokers here
 topic = "parquet-sink"
 
 [sinks.parquet]
-path = "s3://your-bucket/parquet"      # a place that all writers reach: a bucket, or a shared directory
+path = "s3://your-bucket/parquet"      # reachable by all writers: a bucket or a shared directory
 flush_interval = "10m"
 compression = "zstd"
 """
@@ -153,22 +153,26 @@ PURPOSES: Final[Mapping[str, str]] = MappingProxyType(
         "kafka": _KAFKA,
     }
 )
-"""The configuration by what it is for; {keys} and {token} are filled in."""
+"""The configuration by purpose; {keys} and {token} are filled in."""
 
 
 def add_init(commands: Any) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments."""
     parser = commands.add_parser(
         "init",
         help="write a commented configuration and a key file",
-        description=f"Writes {CONFIGURATION} and {KEYS}. Files that are there already are left as they are.",
+        description=f"Writes {CONFIGURATION} and {KEYS}. Existing files are not changed.",
         epilog=EXIT_CODES,
     )
     parser.add_argument(
         "--for", dest="purpose", choices=list(PURPOSES), default="laptop", help="default: laptop"
     )
     parser.add_argument(
-        "--directory", type=Path, default=Path(), metavar="DIR", help="default: the working directory"
+        "--directory",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where to write them; default: the working directory",
     )
     parser.set_defaults(command=_init)
 
@@ -179,7 +183,7 @@ def _init(options: argparse.Namespace) -> int:
     directory: Path = options.directory
     configuration, keys = directory / CONFIGURATION, directory / KEYS
     if configuration.exists():
-        raise CommandFailed(f"{configuration} is there already, and stays as it is; name another --directory")
+        raise CommandFailed(f"{configuration} already exists and is not changed; choose another --directory")
     text = PURPOSES[options.purpose]
     # A relative path counts from where the service is started.
     named = KEYS if options.purpose == "laptop" else str(keys.absolute())
@@ -194,8 +198,8 @@ def _init(options: argparse.Namespace) -> int:
             file.write(text)
     except OSError as error:
         raise CommandFailed(f"{directory}: {error.strerror}") from None
-    print(f"{configuration}: change what is yours; parquet-sink check-config says whether it can be used")
-    said = "is there already, and stays as it is" if key is None else f"a key for workspace 1, {key}"
+    print(f"{configuration}: edit it as needed; parquet-sink check-config tells whether it is valid")
+    said = "already exists and is not changed" if key is None else f"a key for workspace 1, {key}"
     print(f"{keys}: {said}")
     print(f"then: parquet-sink serve --config {configuration}")
     return 0

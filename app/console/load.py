@@ -14,25 +14,26 @@ from app.kinds import Kind
 
 if TYPE_CHECKING:
     from app.load.connection import Connection
-    from app.load.tally import Tally
+    from app.load.tally import LoadTally
 
 SOME_REFUSED: Final = 4
 INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 each row is stored, 1 not all could be sent, 2 wrong command line, 4 all were sent and "
-    "some were refused, 130 interrupted. After 1 and 130 run the same command again: each row is stored once."
+    "Exit codes: 0 every row is stored, 1 some rows could not be sent, 2 wrong command line, 4 all were "
+    "sent but some were refused, 130 interrupted. After 1 or 130 run the same command again: every row is "
+    "stored once."
 )
 
 DESCRIPTION: Final = (
     "Sends the rows of files to a running service: JSON Lines, JSON arrays, CSV, Parquet and Arrow, also "
-    "packed with gzip or zstd. Its first bytes tell what a file is. Where no event has a type, all become "
-    "track events, and rows of a table without an event name are named after the file."
+    "compressed with gzip or zstd. The format is recognised by a file's first bytes. If no event has a "
+    "type, all become track events; rows of a table without event names are named after the file."
 )
 
 
 def add_load(commands: Any) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments."""
     parser = commands.add_parser(
         "load",
         parents=[target_arguments(key_only=True)],
@@ -40,7 +41,9 @@ def add_load(commands: Any) -> None:
         description=DESCRIPTION,
         epilog=EXIT_CODES,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="files, patterns, or - for standard input")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="files, glob patterns, or - for standard input"
+    )
     parser.add_argument(
         "--kind", choices=[kind.value for kind in Kind], default="events", help="default: events"
     )
@@ -49,36 +52,43 @@ def add_load(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=COLUMN",
-        help="take timestamp, event_name, event_type, device_id, message, level … from this column; several "
-        "times, or with commas",
+        help="take timestamp, event_name, event_type, device_id, message, level … from this column; may be "
+        "repeated, or separated by commas",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="give rows that lack it this value, as --set event_name=flight",
+        help="default for rows without a value, such as --set event_name=flight",
     )
-    parser.add_argument("--delimiter", help="of CSV; default: the likeliest of , ; tab |")
-    parser.add_argument("--encoding", default="utf-8", help="of CSV; default: utf-8")
+    parser.add_argument("--delimiter", help="delimiter of CSV; default: detected among , ; tab |")
+    parser.add_argument("--encoding", default="utf-8", help="encoding of CSV; default: utf-8")
     parser.add_argument(
-        "--dead-letter", type=Path, metavar="FILE", help="refused rows, with reasons, as JSON Lines"
+        "--dead-letter",
+        type=Path,
+        metavar="FILE",
+        help="write refused rows to this file, with reasons, as JSON Lines",
     )
-    parser.add_argument("--parallel", type=_number, default=4, metavar="N", help="connections; default: 4")
+    parser.add_argument(
+        "--parallel", type=_number, default=4, metavar="N", help="number of connections; default: 4"
+    )
     parser.add_argument(
         "--patience",
         type=float,
         default=300.0,
         metavar="SECONDS",
-        help="give up when the service takes nothing for so long; default: 300",
+        help="give up when the service has accepted nothing for this long; default: 300",
     )
-    parser.add_argument("--json", action="store_true", help="a summary for programs, on standard output")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON summary, for programs, to standard output"
+    )
     parser.set_defaults(command=_load)
 
 
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:4]) <= 64:
-        raise argparse.ArgumentTypeError("it is a number from 1 to 64")
+        raise argparse.ArgumentTypeError("must be a number from 1 to 64")
     return int(text)
 
 
@@ -99,7 +109,7 @@ def _load(options: argparse.Namespace) -> int:
     from app.load.loader import Loader
     from app.load.policy import CannotLoad, LoadPolicy
     from app.load.sources import find_sources
-    from app.load.tally import Tally
+    from app.load.tally import LoadTally
 
     kind = Kind(options.kind)
     wishes = Wishes(
@@ -113,7 +123,7 @@ def _load(options: argparse.Namespace) -> int:
     began = time.monotonic()
     try:
         sources = find_sources(options.files)
-        tally = Tally(options.dead_letter)
+        tally = LoadTally(options.dead_letter)
     except CannotLoad as error:
         raise CommandFailed(str(error)) from None
     except OSError as error:
@@ -142,7 +152,7 @@ def _load(options: argparse.Namespace) -> int:
         _tell(tally, seconds)
     if interrupted:
         print(
-            "parquet-sink: interrupted; run the same command again, each row is stored once", file=sys.stderr
+            "parquet-sink: interrupted; run the same command again: every row is stored once", file=sys.stderr
         )
         return INTERRUPTED
     if failure:
@@ -152,9 +162,10 @@ def _load(options: argparse.Namespace) -> int:
 
 
 class Progress:
-    """A bar with rows a second and the time left, on standard error. As a context it gives what moves it."""
+    """A progress bar on standard error with rows per second and the time left. As a context it gives the
+    function that advances it."""
 
-    def __init__(self, size: int, tally: "Tally", *, shown: bool) -> None:
+    def __init__(self, size: int, tally: "LoadTally", *, shown: bool) -> None:
         self._size = size
         self._tally = tally
         self._shown = shown and sys.stderr.isatty()
@@ -189,8 +200,10 @@ class Progress:
             self._bar.stop()
 
 
-def summary(tally: "Tally", files: int, seconds: float, failure: str, *, interrupted: bool) -> dict[str, Any]:
-    """What a program is told of a load."""
+def summary(
+    tally: "LoadTally", files: int, seconds: float, failure: str, *, interrupted: bool
+) -> dict[str, Any]:
+    """The summary of a load, for programs."""
     return {
         "files": files,
         "stored": tally.accepted,
@@ -207,11 +220,11 @@ def summary(tally: "Tally", files: int, seconds: float, failure: str, *, interru
     }
 
 
-def _tell(tally: "Tally", seconds: float) -> None:
+def _tell(tally: "LoadTally", seconds: float) -> None:
     rate = (tally.accepted + tally.stored_before) / max(seconds, 0.001)
-    print(f"{tally.accepted:,} rows stored in {seconds:.1f} s ({rate:,.0f} a second)")
+    print(f"{tally.accepted:,} rows stored in {seconds:.1f} s ({rate:,.0f} per second)")
     if tally.stored_before:
-        print(f"{tally.stored_before:,} rows were stored by an earlier run, and are not stored again")
+        print(f"{tally.stored_before:,} rows had already been stored by an earlier run")
     if tally.refused:
         print(f"{tally.refused:,} rows refused:")
         for reason, rows in tally.reasons.most_common():

@@ -1,4 +1,4 @@
-"""What the files of a sink look like now, for the text that `parquet-sink sql` prints."""
+"""The current columns of a sink's files, for the text that `parquet-sink sql` prints."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from app.query.alike import Alike, alike
 class Look(msgspec.Struct, frozen=True):
     """Files of one kind with columns of the same types. place: a pattern for all of them, or one by one.
 
-    promoted: the columns after the payload. schema: all of them, where files can be looked at.
+    promoted: the columns after the payload. schema: all columns, if the files can be inspected.
     """
 
     place: str | list[str]
@@ -28,12 +28,12 @@ Looks = Mapping[Kind, Sequence[Look]]
 
 
 def as_configured(place: str, annotations: frozenset[Annotation]) -> Looks:
-    """Of files that cannot be looked at from here."""
+    """The assumed columns of files that cannot be inspected from here."""
     return {kind: [Look(pattern(place, kind), annotations)] for kind in Kind}
 
 
 def on_disk(directory: Path) -> Looks:
-    """Of those that there are, by their footers. Kinds of which there are none are left out.
+    """The columns of existing files, from their footers. Kinds without files are left out.
 
     Raises OSError, pa.ArrowException.
     """
@@ -65,5 +65,5 @@ def _look(kind: Kind, group: Alike, place: str | list[str]) -> Look:
 
 
 def pattern(place: str, kind: Kind) -> str:
-    """For all files of a kind below a place."""
+    """A pattern for all files of a kind below a place."""
     return f"{place.rstrip('/')}/**/{kind.value}*.parquet"

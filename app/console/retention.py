@@ -21,4 +21,6 @@ def show_would_go(files: Sequence[DataFile], *, as_json: bool) -> None:
         return
     print_table(("path", "rows", "size"), [(file.path, file.rows, size_text(file.bytes)) for file in files])
     rows, size = sum(file.rows for file in files), sum(file.bytes for file in files)
-    print(f"{len(files):,} files with {rows:,} rows, {size_text(size)}, would be removed; nothing was")
+    print(
+        f"{len(files):,} files with {rows:,} rows, {size_text(size)}, would be removed; nothing was changed"
+    )

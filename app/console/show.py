@@ -1,4 +1,4 @@
-"""What commands print: tables where a person looks, JSON where a program does."""
+"""What commands print: tables on a terminal, JSON for programs."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Numbers to the right, None as nothing. Where nobody looks, no cell is cut."""
+    """Numbers are right-aligned, None is empty. If the output is not a terminal, no cell is truncated."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -43,7 +43,7 @@ def cell_text(value: object) -> str:
 
 
 def size_text(size: int) -> str:
-    """Bytes in the unit that leaves a small number."""
+    """A size in a unit that fits."""
     number = float(size)
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:

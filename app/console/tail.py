@@ -14,30 +14,30 @@ from app.kinds import Kind
 from app.load.connection import Answered, NotReached
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 after --count rows, 1 the service says no or has ended, 2 wrong command line, 130 "
+    "Exit codes: 0 after --count rows, 1 the service refused or has ended, 2 wrong command line, 130 "
     "interrupted."
 )
 
 SILENCE_S: Final = 60.0
-"""The service says something more often than that."""
+"""The service sends something more often than this."""
 
 INTERRUPTED: Final = 130
 
 FIRST: Final = ("event_name", "level", "event_type", "source", "service", "entity")
-"""What a line for people begins with, after the time and the kind."""
+"""The fields that a line for people begins with, after the time and the kind."""
 
 
 def add_tail(commands: Any) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments."""
     parser = commands.add_parser(
         "tail",
         parents=[target_arguments()],
         help="show rows as they are accepted",
-        description="Shows rows of a running service at the moment they are accepted.",
+        description="Shows rows of a running service as soon as they are accepted.",
         epilog=EXIT_CODES,
     )
     kinds = [kind.value for kind in Kind]
-    parser.add_argument("--kind", choices=kinds, action="append", help="only this kind; several times")
+    parser.add_argument("--kind", choices=kinds, action="append", help="only this kind; may be repeated")
     parser.add_argument("--workspace", type=int, metavar="N", help="only this workspace")
     parser.add_argument(
         "--where",
@@ -45,10 +45,14 @@ def add_tail(commands: Any) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="only rows with this event_name, event_type, level, source, service, entity, device_id or "
-        "session_id; contains=TEXT looks into the payload",
+        "session_id; contains=TEXT searches the payload",
     )
-    parser.add_argument("--count", type=int, metavar="N", help="end after so many rows")
-    parser.add_argument("--json", action="store_true", help="a JSON object a line; also where nobody looks")
+    parser.add_argument("--count", type=int, metavar="N", help="stop after this many rows")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object per line; the default if the output is not a terminal",
+    )
     parser.set_defaults(command=_tail)
 
 
@@ -71,7 +75,7 @@ def _tail(options: argparse.Namespace) -> int:
             elif line.startswith(b"data:"):
                 if event == b"missed":
                     rows = json.loads(line[5:])["rows"]
-                    print(f"parquet-sink: {rows} rows were missed: too many to follow", file=sys.stderr)
+                    print(f"parquet-sink: {rows} rows were skipped: they came too fast", file=sys.stderr)
                 else:
                     shown += 1
                     text = line[5:].strip().decode()

@@ -1,4 +1,4 @@
-"""Which service a command talks to, and as whom."""
+"""Which service a command talks to, and with which credentials."""
 
 import argparse
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ TIMEOUT_S: Final = 120.0
 
 
 class CommandFailed(Exception):
-    """A command cannot do what it was told. The message says what to do; code: the exit code."""
+    """A command failed. The message says what to do; code: the exit code."""
 
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
@@ -26,13 +26,14 @@ class CommandFailed(Exception):
 
 
 def target_arguments(*, key_only: bool = False) -> argparse.ArgumentParser:
-    """Options that name a service, to be a parent of others. key_only: the admin token is of no use."""
+    """A parent parser with the options that name a service. key_only: the command has no use for the admin
+    token."""
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--url", help=f"of the service; default: {URL_VARIABLE}, else {DEFAULT_URL}")
+    parser.add_argument("--url", help=f"address of the service; default: {URL_VARIABLE}, else {DEFAULT_URL}")
     parser.add_argument(
         "--key",
-        help=f"a workspace's API key; default: {KEY_VARIABLE}, else that of {DEVELOPMENT_KEYS} in the "
-        "working directory, if it holds one workspace's",
+        help=f"a workspace's API key; default: {KEY_VARIABLE}, else the key in {DEVELOPMENT_KEYS} in the "
+        "working directory, if its keys are for one workspace",
     )
     if not key_only:
         parser.add_argument("--token", help=f"the admin token, for all workspaces; default: {TOKEN_VARIABLE}")
@@ -42,7 +43,7 @@ def target_arguments(*, key_only: bool = False) -> argparse.ArgumentParser:
 def connection(
     options: argparse.Namespace, environ: Mapping[str, str], timeout_s: float = TIMEOUT_S
 ) -> Connection:
-    """To the service that the options name. Raises CommandFailed."""
+    """A connection to the service that the options name. Raises CommandFailed."""
     credential = credential_of(options, environ)
     try:
         return Connection(options.url or environ.get(URL_VARIABLE) or DEFAULT_URL, credential, timeout_s)
@@ -51,7 +52,7 @@ def connection(
 
 
 def credential_of(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
-    """A token, else a key, else nothing: what is on the command line counts before the environment."""
+    """A token, else a key, else nothing; the command line overrides the environment."""
     given = getattr(options, "token", None) or options.key
     if given:
         return str(given)

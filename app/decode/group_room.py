@@ -1,21 +1,21 @@
-"""What the rows of one group may take in memory: batches beyond it come in the next group."""
+"""The memory limit for the rows of one group: batches that do not fit go to the next group."""
 
 from collections import Counter
 from typing import Final
 
 GROUP_BYTES: Final = 128 << 20
-"""Of all rows of a group, escaped and all; an Arrow column holds at most 2 GB."""
+"""Bytes of all rows of a group, including escapes; an Arrow column holds at most 2 GB."""
 
 WORKSPACE_BYTES: Final = 64 << 20
-"""Of one workspace's: rows may share bytes of their body, and small bodies become large ones."""
+"""Bytes of one workspace's rows: rows may share bytes of their body, so small bodies can become large."""
 
 
 SMALL_BYTES: Final = 1 << 20
-"""Batches of ordinary size have room beside any number of large ones, up to twice that of the group."""
+"""Batches of ordinary size fit next to any number of large ones, up to twice the room of the group."""
 
 
 class GroupRoom:
-    """Counts what the batches of one group expand to, before any of it is copied."""
+    """Counts the expanded size of the batches of one group, before anything is copied."""
 
     def __init__(self, group_bytes: int = GROUP_BYTES, workspace_bytes: int = WORKSPACE_BYTES) -> None:
         self._group_bytes = group_bytes
@@ -23,7 +23,8 @@ class GroupRoom:
         self._by_workspace: Counter[int] = Counter()
 
     def take(self, workspace_id: int, size: int) -> bool:
-        """Whether a batch of this size has room. The first of all always has, so that each has its turn."""
+        """Whether a batch of this size has room. The first batch always fits, so that every batch gets its
+        turn."""
         taken, own = self._by_workspace.total(), self._by_workspace[workspace_id]
         limit = self._group_bytes * (2 if size <= SMALL_BYTES else 1)
         fits = taken + size <= limit and (not own or own + size <= self._workspace_bytes)

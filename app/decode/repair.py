@@ -1,7 +1,7 @@
-"""JSON that is almost JSON: what JavaScript and Python write, and no strict reader takes.
+"""Repairs almost-valid JSON, as JavaScript and Python write it, which strict parsers refuse.
 
-JavaScript cuts texts between the halves of an emoji, and escapes the half that is left; half a pair becomes
-U+FFFD. Python writes `NaN`, `Infinity` and `-Infinity` as if they were numbers; they become null.
+JavaScript can cut texts between the halves of an emoji, and escapes the remaining half, which becomes U+FFFD.
+Python writes `NaN`, `Infinity` and `-Infinity` as if they were numbers; they become null.
 """
 
 import re
@@ -31,7 +31,7 @@ _LAST_NAN: Final = (b"\nNaN", b"null")
 
 
 def repaired(text: bytes) -> tuple[bytes, str]:
-    """The text with its faults repaired, and the reason; the same text and no reason where it has none."""
+    """The text with its faults repaired, and the reason; the same text and no reason if it has none."""
     if not _SUSPICIOUS.search(text):
         return text, ""
     whole = _replace(_HALF_PAIR, text, *_LAST_HALF)
@@ -42,7 +42,7 @@ def repaired(text: bytes) -> tuple[bytes, str]:
 
 
 def _replace(pattern: re.Pattern[bytes], text: bytes, last: bytes, replacement: bytes) -> bytes:
-    """The text with all faults replaced; the same object where it has none.
+    """The text with all faults replaced; the same object if it has none.
 
     A fault is put behind the text, so that the pattern matches to its end, and taken off again: without one
     there, the engine would look for the text behind the last fault from each of its bytes on.

@@ -87,7 +87,7 @@ class DurableFile:
         self.size = size
 
     def close(self) -> None:
-        """Close without syncing. Doing it twice is harmless."""
+        """Close without syncing. May be called twice."""
         fd, self._fd = self._fd, -1
         if fd < 0:
             return

@@ -30,7 +30,7 @@ from app.disk.side_by_side import Call, failures_of
 FILE_MODE: Final = 0o666
 _ZEROS: Final = bytes(1 << 20)
 DIRECTORY_MODE: Final = 0o777
-"""Less the umask: who else may read the files is the operator's choice."""
+"""Permissions before the umask: who else may read the files is the operator's choice."""
 
 
 class DurableFS:
@@ -38,7 +38,7 @@ class DurableFS:
 
     Files that grow:    create, open_append → DurableFile (write, datasync, sync, truncate, close)
     Staged data files:  create or clone + open_append, then sync_file, rename, sync_directory
-    Laid-again files:   punch
+    Compacted files:    punch
     Names:              rename, unlink, make_directory, sync_directory, sync_file, write_atomically
     Many at once:       sync_files, sync_directories, make_directories, kept_alive
     Reading:            read, open_for_read, map_for_read, stat, exists, list_directory, drop_cached
@@ -48,8 +48,8 @@ class DurableFS:
     except where a method says that it does this itself. Everything raises OSError with errno and file name;
     a failed sync or close raises SyncFailed.
 
-    sync_threads_max: so many syncs run side by side: they share the file system's journal, and cost little
-    more than one. (syncfs would write what others dirtied, and tell of an error only whom it finds first.)
+    sync_threads_max: the number of parallel syncs, which share the file system's journal and cost little more
+    than one. (syncfs would also write other programs' dirty pages, and report an error only to one caller.)
     """
 
     sync_threads_max: ClassVar[int] = 16
@@ -187,7 +187,7 @@ class DurableFS:
     def stat(self, path: Path) -> FileStat:
         """FileNotFoundError when there is none."""
         s = os.stat(path)
-        return FileStat(s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino, stat.S_ISDIR(s.st_mode))
+        return FileStat(s.st_size, s.st_mtime_ns, s.st_dev, stat.S_ISDIR(s.st_mode))
 
     def exists(self, path: Path) -> bool:
         with contextlib.suppress(FileNotFoundError):

@@ -10,7 +10,8 @@ Range: TypeAlias = tuple[int, int]
 """Bytes from the first offset up to, not including, the second."""
 
 COPY_CHUNK_BYTES: Final = 4 << 20
-"""Synced one after the other: the sync of another file may have to wait for all that is being written."""
+"""Pieces that are synced one after the other: the sync of another file may have to wait for everything being
+written."""
 
 _NO_COPY_FILE_RANGE: Final = frozenset(
     {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM}

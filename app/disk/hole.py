@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 NO_HOLES: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
-"""What a file system says that has none."""
+"""Error codes of file systems that do not support holes."""
 
 _KEEP_SIZE: Final = 1
 _PUNCH_HOLE: Final = 2

@@ -51,7 +51,7 @@ class JournalDamaged(Exception):
     def __init__(self, damages: list[Damage]) -> None:
         more = f" (and {len(damages) - 1} more places)" if len(damages) > 1 else ""
         super().__init__(
-            f"journal damaged: {damages[0]}{more}; copy the directory, look into it, then "
-            "run `parquet-sink repair`, which records what is lost and keeps the rest"
+            f"journal damaged: {damages[0]}{more}; copy the directory, examine it, then run `parquet-sink "
+            "repair`, which records what is lost and keeps the rest"
         )
         self.damages = damages

@@ -10,10 +10,10 @@ from app.disk.durable_fs import DurableFS
 from app.journal.failures import Damage
 from app.journal.losses import LOSSES_NAME, Loss, read_losses
 from app.journal.policy import RESERVED_LSNS_PER_START
-from app.journal.scan import Extent, Head, Scan, guess_salt, read_head, scan_segment
+from app.journal.scan import Extent, Scan, SegmentHead, guess_salt, read_head, scan_segment
 from app.journal.segment import SEGMENT_HEAD_BYTES, Segment, list_segments, segment_path
 from app.journal.segment_reader import SegmentReader
-from app.journal.state import State, read_state, state_path
+from app.journal.state import JournalState, read_state, state_path
 
 
 class Inspection(msgspec.Struct):
@@ -23,7 +23,7 @@ class Inspection(msgspec.Struct):
     known_lsn: an LSN that was in use, whatever the files say.
     """
 
-    state: State
+    state: JournalState
     is_new: bool
     scans: list[Scan]
     leftovers: list[Path]
@@ -35,7 +35,7 @@ class Inspection(msgspec.Struct):
     @property
     def last_lsn(self) -> int:
         """The highest LSN that any frame of this journal can have had."""
-        # Where the end of the journal was lost, nobody knows which LSNs were in use: leave them all out.
+        # If the end of the journal was lost, it is unknown which LSNs were in use: leave them all out.
         lost = [loss.last_lsn + loss.open_ended * RESERVED_LSNS_PER_START for loss in self.losses]
         lost += [damage.last_lsn for damage in self.damages]
         read = [scan.segment.last_lsn for scan in self.scans]
@@ -49,7 +49,7 @@ class _Candidate(msgspec.Struct):
     first_lsn: int
     path: Path
     file_bytes: int
-    head: Head | None
+    head: SegmentHead | None
 
 
 def losses_of(losses: Sequence[Loss], path: Path) -> dict[int, Loss]:
@@ -60,7 +60,7 @@ def losses_of(losses: Sequence[Loss], path: Path) -> dict[int, Loss]:
 def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
     """Read everything and change nothing; bounded memory.
 
-    known_lsn: an LSN that somebody has seen; a journal that ends before it has lost something.
+    known_lsn: an LSN known from elsewhere; a journal that ends before it has lost something.
     """
     damages: list[Damage] = []
     listed = list_segments(fs, directory)
@@ -76,16 +76,16 @@ def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
         read, reason = None, str(error)
     if reason:
         newest = listed[-1][0] if listed else 0
-        reason += "; whether segments before or after those present are lost cannot be told"
+        reason += "; it cannot be told whether segments before or after the present ones are lost"
         damages.append(_unreadable(state_path(directory), reason, newest))
-    state = read if read is not None else _state_from(listed) if reason else State()
+    state = read if read is not None else _state_from(listed) if reason else JournalState()
     found = Inspection(state, read is None and not reason, [], [], [], losses, damages)
     found.leftovers = [path for lsn, path in listed if lsn <= state.trimmed_lsn]
     candidates = [_candidate(fs, lsn, path) for lsn, path in listed if lsn > state.trimmed_lsn]
     chain = _chain(_in_use(candidates, found), found)
     _scan_chain(fs, directory, chain, found)
     if found.last_lsn < known_lsn:
-        reason = "the journal ends before an LSN that is known"
+        reason = "the journal ends before an LSN that is known to have existed"
         damages.append(Damage(directory, 0, 0, found.last_lsn + 1, known_lsn, reason))
     return found
 
@@ -96,11 +96,11 @@ def _unreadable(path: Path, reason: str, last_lsn: int | None = None) -> Damage:
     return Damage(path, 0, 0, known + 1, known, reason, open_ended=last_lsn is not None)
 
 
-def _state_from(listed: list[tuple[int, Path]]) -> State:
+def _state_from(listed: list[tuple[int, Path]]) -> JournalState:
     """The best that can be said when `state` is lost: nothing before or after these segments is missed."""
     if not listed:
-        return State()
-    return State(trimmed_lsn=listed[0][0] - 1, newest_lsn=listed[-1][0])
+        return JournalState()
+    return JournalState(trimmed_lsn=listed[0][0] - 1, newest_lsn=listed[-1][0])
 
 
 def _candidate(fs: DurableFS, first_lsn: int, path: Path) -> _Candidate:
@@ -117,7 +117,9 @@ def _in_use(candidates: list[_Candidate], found: Inspection) -> list[_Candidate]
         elif head is not None and head.lsn != candidate.first_lsn:
             found.damages.append(_misplaced(candidate, "is a copy of another segment"))
         elif newer and head is None:
-            found.damages.append(_misplaced(candidate, "is newer than the state file says, and unreadable"))
+            found.damages.append(
+                _misplaced(candidate, "is newer than the state file says, and is unreadable")
+            )
         else:
             used.append(candidate)
     if used and used[-1].first_lsn > found.state.newest_lsn:

@@ -18,9 +18,9 @@ from app.journal.failures import FrameTooLarge, JournalFailed, JournalFull
 from app.journal.frame import FrameType, encode_frame, payload_bytes
 from app.journal.inspection import Inspection, losses_of
 from app.journal.policy import RESERVED_LSNS_PER_START, JournalPolicy
-from app.journal.recovery import RecoveryReport, recover
+from app.journal.recovery import JournalRecovery, recover
 from app.journal.segment import Previous, Segment, SegmentWriter
-from app.journal.segment_reader import Entry, read_entries
+from app.journal.segment_reader import JournalEntry, read_entries
 from app.journal.state import write_state
 
 T = TypeVar("T")
@@ -47,7 +47,12 @@ class Journal:
     """
 
     def __init__(
-        self, fs: DurableFS, directory: Path, policy: JournalPolicy, found: Inspection, report: RecoveryReport
+        self,
+        fs: DurableFS,
+        directory: Path,
+        policy: JournalPolicy,
+        found: Inspection,
+        report: JournalRecovery,
     ) -> None:
         self._fs = fs
         self._directory = directory
@@ -58,7 +63,7 @@ class Journal:
         self._sealed = deque(scan.segment for scan in found.scans)
         self._sealed_bytes = sum(segment.file_bytes for segment in self._sealed)
         self._active: SegmentWriter | None = None
-        self._held: deque[Entry] = deque()
+        self._held: deque[JournalEntry] = deque()
         self._held_bytes = 0
         self._last_lsn = found.last_lsn
         self._first_lsn = found.last_lsn + 1
@@ -124,7 +129,8 @@ class Journal:
         When this returns under `acknowledge = "fsync"`, all of them are on stable storage of this node, and
         every later `read` yields them until they are trimmed, across kills and power cuts.
         Raises FrameTooLarge and JournalFull with nothing appended (both may be tried again, the second when
-        there is room), and JournalFailed, now and for ever, when it is unknown what has reached the disk.
+        there is room), and JournalFailed, for this and every later call, when it is unknown what has reached
+        the disk.
         """
         lengths = [payload_bytes(payload) for payload in payloads]
         if not lengths or max(lengths) > self._policy.max_frame_bytes:
@@ -176,7 +182,7 @@ class Journal:
         self._datasync()
         self._needs_mark = False
 
-    def read(self, after_lsn: int) -> Iterator[Entry]:
+    def read(self, after_lsn: int) -> Iterator[JournalEntry]:
         """The entries above `after_lsn` that are appended by now, in order, one segment window in memory.
 
         Trim nothing above `after_lsn` meanwhile. Raises JournalDamaged when the disk has lost an entry since.
@@ -187,7 +193,9 @@ class Journal:
             held = list(self._held)
         return self._iterate(segments, held, after_lsn)
 
-    def _iterate(self, segments: list[Segment], held: list[Entry], after_lsn: int) -> Iterator[Entry]:
+    def _iterate(
+        self, segments: list[Segment], held: list[JournalEntry], after_lsn: int
+    ) -> Iterator[JournalEntry]:
         for segment in segments:
             if segment.last_entry_lsn > after_lsn:
                 losses = losses_of(self._losses, segment.path)
@@ -240,7 +248,8 @@ class Journal:
                 self._roll()
 
     def close(self) -> None:
-        """Cover the last append, note in `state` where the journal ends, close the file. Harmless twice."""
+        """Cover the last append, record in `state` where the journal ends, and close the file. May be called
+        twice."""
         with self._lock:
             if self._failure is not None:
                 return
@@ -264,7 +273,7 @@ class Journal:
         first = self._last_lsn + 1
         size = 0
         for lsn, payload in enumerate(payloads, first):
-            entry = Entry(lsn, memoryview(b"".join(payload)))
+            entry = JournalEntry(lsn, memoryview(b"".join(payload)))
             size += entry.payload.nbytes
             self._held.append(entry)
         self._held_bytes += size
@@ -322,7 +331,9 @@ class Journal:
                 self._guard(self._writer.cut_back)
             except OSError as second:
                 raise self._fail(second) from second
-            raise JournalFull(f"no space in {self._directory}; free some, or wait for a flush") from error
+            raise JournalFull(
+                f"no space in {self._directory}; free some space, or wait for a flush"
+            ) from error
         self._last_lsn = last_lsn
         return written
 
@@ -342,8 +353,10 @@ class Journal:
 
     def _fail(self, error: Exception) -> JournalFailed:
         self._failure = str(error)
-        return JournalFailed(f"the journal in {self._directory} takes nothing more: {error}")
+        return JournalFailed(f"the journal in {self._directory} does not accept any more frames: {error}")
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise JournalFailed(f"the journal in {self._directory} takes nothing more: {self._failure}")
+            raise JournalFailed(
+                f"the journal in {self._directory} does not accept any more frames: {self._failure}"
+            )

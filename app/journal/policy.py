@@ -7,7 +7,7 @@ import msgspec
 from app.journal.frame import FRAME_BYTES_MAX
 
 RESERVED_LSNS_PER_START: Final = 1 << 40
-"""LSNs that one process life may use in memory mode, where frames leave no trace on disk."""
+"""LSNs that one run of the process may use in memory mode, where frames leave no trace on disk."""
 
 
 class JournalPolicy(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class JournalPolicy(msgspec.Struct, frozen=True):
     """
 
     acknowledge: Literal["fsync", "write", "memory"] = "fsync"
-    segment_bytes: int = 64 << 20
+    segment_bytes: int = 64_000_000
     max_frame_bytes: int = FRAME_BYTES_MAX
 
     def __post_init__(self) -> None:

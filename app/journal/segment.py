@@ -105,7 +105,7 @@ class SegmentWriter:
         After an OSError the file may hold a part of them: `cut_back` before writing anything else.
         """
         if self._file.size != self.segment.end:
-            raise OSError(errno.EIO, "a part of an earlier write was not cut back", str(self._file.path))
+            raise OSError(errno.EIO, "a part of an earlier write could not be removed", str(self._file.path))
         written = self._file.write(buffers)
         self.segment.last_lsn = last_lsn
         self.segment.end = self.segment.file_bytes = self._file.size

@@ -24,7 +24,7 @@ WINDOW_BYTES: Final = 4 << 20
 """Bytes read at once; a frame that is larger is read whole."""
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class JournalEntry(msgspec.Struct, frozen=True, gc=False):
     """One appended payload. It keeps alive the window of at least WINDOW_BYTES that it points into."""
 
     lsn: int
@@ -92,10 +92,10 @@ class SegmentReader:
 
 def read_entries(
     fs: DurableFS, segment: Segment, losses: Mapping[int, Loss], after_lsn: int
-) -> Iterator[Entry]:
+) -> Iterator[JournalEntry]:
     """The entries of a segment above `after_lsn`, skipping what a repair gave up (losses by start offset).
 
-    Raises JournalDamaged where a frame cannot be read that recovery or `append` had found good.
+    Raises JournalDamaged if a frame cannot be read that was valid for recovery or `append`.
     """
     reader = SegmentReader(fs, segment.path)
     offset, lsn = 0, segment.first_lsn
@@ -105,8 +105,8 @@ def read_entries(
             continue
         frame = reader.frame_at(offset, segment.salt, segment.end)
         if frame is None or frame.header.lsn != lsn:
-            reason = "a frame that was good cannot be read any more"
+            reason = "a frame that was valid cannot be read any more"
             raise JournalDamaged([Damage(segment.path, offset, segment.end, lsn, segment.last_lsn, reason)])
         if frame.header.type == FrameType.ENTRY and lsn > after_lsn:
-            yield Entry(lsn, frame.payload)
+            yield JournalEntry(lsn, frame.payload)
         offset, lsn = frame.end, lsn + 1

@@ -1,4 +1,4 @@
-"""The sub-directory for bytes that do not count: kept for whoever wants to know, never read again."""
+"""The sub-directory for discarded bytes: kept for examination, never read again."""
 
 import contextlib
 from pathlib import Path
@@ -8,7 +8,7 @@ from app.disk.durable_fs import DurableFS
 
 ASIDE_NAME: Final = "aside"
 TORN_BYTES_MAX: Final = 64 << 20
-"""Copies of torn tails stop while the directory holds this much; the segment itself still has them."""
+"""Torn tails are not copied while the directory holds this much; the segment itself still has them."""
 
 COPY_BYTES: Final = 4 << 20
 

@@ -26,7 +26,8 @@ def require_client() -> None:
         import confluent_kafka  # noqa: F401
     except ImportError as error:
         raise KafkaMisconfigured(
-            "journal.type = \"kafka\" needs a client that is not installed: pip install 'parquet-sink[kafka]'"
+            'journal.type = "kafka" needs a client that is not installed: run pip install '
+            "'parquet-sink[kafka]'"
         ) from error
 
 
@@ -55,7 +56,7 @@ def make_reader(policy: KafkaPolicy) -> "Consumer":
     return Consumer(
         {
             **_common(policy),
-            "group.id": policy.group,  # the library wants one
+            "group.id": policy.consumer_group,  # the library wants one
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "check.crcs": True,
@@ -74,7 +75,7 @@ def make_member(policy: KafkaPolicy) -> "Consumer":
     return Consumer(
         {
             **_common(policy),
-            "group.id": policy.group,
+            "group.id": policy.consumer_group,
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",
             "partition.assignment.strategy": "cooperative-sticky",

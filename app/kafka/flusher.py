@@ -1,4 +1,4 @@
-"""Flushes: the writers of some partitions are asked to publish, and their commit logs are watched."""
+"""Flushes: the writers of some partitions are asked to publish, and their publication logs are watched."""
 
 import queue
 import threading
@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from app.errors import Overloaded
-from app.kafka.producer import Sender
-from app.kafka.published import Published
+from app.kafka.producer import RecordSender
+from app.kafka.published import PublishedPartitions
 from app.kafka.topic import Topic
 from app.parquet.data_file import DataFile
 from app.publish.intake import FlushResult
@@ -20,16 +20,18 @@ RETRY_AFTER_S: Final = 5
 
 
 class _Command(msgspec.Struct, eq=False):
-    """workspace_id: whose rows; None for all."""
+    """workspace_id: the workspace whose rows are flushed; None for all."""
 
     future: "Future[FlushResult]"
     workspace_id: int | None
 
 
 class Flusher:
-    """One thread; commands that come while it waits make the next round together."""
+    """One thread; commands that arrive while it waits are handled together in the next round."""
 
-    def __init__(self, sender: Sender, published: Published, topic: Topic, timeout_s: float) -> None:
+    def __init__(
+        self, sender: RecordSender, published: PublishedPartitions, topic: Topic, timeout_s: float
+    ) -> None:
         self._sender = sender
         self._published = published
         self._topic = topic
@@ -95,7 +97,7 @@ class Flusher:
             while self._published.to(partition, stale_s=0) <= offset:
                 if time.monotonic() > deadline or self._stop.wait(POLL_S):
                     raise Overloaded(
-                        "The writers have not published all rows yet, and go on; /status shows their lag.",
+                        "The writers have not published all rows yet and continue; /status shows their lag.",
                         retry_after_s=RETRY_AFTER_S,
                         code="flush_timeout",
                     )

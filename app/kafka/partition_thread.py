@@ -9,12 +9,12 @@ from typing import Final
 
 from app.disk.durable_file import SyncFailed
 from app.kafka.client import KafkaUnavailable
-from app.kafka.commit_log import PartitionLost
-from app.kafka.pipeline import Pipeline
+from app.kafka.partition_publisher import PartitionPublisher
 from app.kafka.policy import KafkaPolicy
+from app.kafka.publication_log import PartitionLost
 from app.kafka.reader import PartitionReader
 from app.kinds import Kind
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ READ_S: Final = 0.1
 RETRY_S_MIN: Final = 0.2
 RETRY_S_MAX: Final = 10.0
 RETRY_ALONE_S: Final = 10.0
-"""Between two looks at a partition that stands still."""
+"""The interval at which a stopped partition is tried again."""
 
 
 class PartitionThread:
@@ -36,9 +36,9 @@ class PartitionThread:
         self,
         partition: int,
         policy: KafkaPolicy,
-        new_pipeline: Callable[[int], Pipeline],
+        new_pipeline: Callable[[int], PartitionPublisher],
         bytes_max: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
         on_published: Callable[[int, int], None],
         on_fatal: Callable[[BaseException], None],
         new_reader: Callable[[KafkaPolicy, int], PartitionReader] = PartitionReader,
@@ -55,7 +55,7 @@ class PartitionThread:
         self._drain_until_s: float | None = None
         self._end_is_known = False
         self._must_seek = False
-        self._pipeline: Pipeline | None = None
+        self._pipeline: PartitionPublisher | None = None
         self._reader: PartitionReader | None = None
         self._thread = threading.Thread(target=self._run, name=f"partition-{partition}", daemon=True)
         self._said: str | None = None
@@ -117,7 +117,7 @@ class PartitionThread:
                 self._turn(reader)
                 self.problem, pause_s = None, RETRY_S_MIN
             except PartitionLost as error:
-                log.warning("partition %d: %s; reading on behind it", self.partition, error)
+                log.warning("partition %d: %s; continuing behind it", self.partition, error)
                 self._pipeline = None
             except SyncFailed:
                 raise
@@ -130,11 +130,11 @@ class PartitionThread:
                 self._stop_alone(error)
 
     def _stop_alone(self, error: Exception) -> None:
-        """What no retry mends stops this partition; the others go on. It is looked at again from time to
-        time, in case somebody has mended it."""
+        """An error that retrying cannot fix stops this partition; the others continue. It is tried again from
+        time to time, in case the cause has been fixed."""
         said = str(error) or type(error).__name__
         if self._said != said:
-            log.error("partition %d is not published any more; the others are: %s", self.partition, said)
+            log.error("partition %d is no longer published, the others are: %s", self.partition, said)
         self.problem = self._said = said
         self._observer.partition_failed()
         self._pipeline = None
@@ -145,7 +145,7 @@ class PartitionThread:
         if not isinstance(error, KafkaUnavailable):
             self._observer.write_error()
         if self.problem is None:
-            log.warning("partition %d cannot be published, and is tried again: %s", self.partition, error)
+            log.warning("partition %d cannot be published and is retried: %s", self.partition, error)
         self.problem = str(error)
 
     def _ended(self) -> bool:
@@ -183,11 +183,11 @@ class PartitionThread:
         for record in reader.read(READ_S):
             pipeline.take(record)
 
-    def _open(self, reader: PartitionReader) -> Pipeline:
+    def _open(self, reader: PartitionReader) -> PartitionPublisher:
         pipeline = self._new_pipeline(self.partition)
         low, high = reader.watermarks()
         pipeline.open(reader.read_range, low, high, accept_loss=self._policy.accept_loss)
         reader.seek(pipeline.position)
         self._pipeline = pipeline
-        log.info("partition %d is published from offset %d on", self.partition, pipeline.position)
+        log.info("partition %d is published from offset %d onwards", self.partition, pipeline.position)
         return pipeline

@@ -1,4 +1,4 @@
-"""How Kafka is spoken to."""
+"""How the service connects to Kafka."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 FRAME_MARGIN_BYTES: Final = 4096
-"""What Kafka's own headers may add to a frame before it meets the topic's max.message.bytes."""
+"""What Kafka's own headers may add to a frame, which must stay below the topic's max.message.bytes."""
 
 
 class Role(StrEnum):
@@ -20,17 +20,17 @@ class Role(StrEnum):
 
 
 class KafkaPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """brokers: host:port, separated by commas. topic: it exists. group: of the writers.
+    """brokers: host:port, separated by commas. topic: it exists. consumer_group: of the writers.
 
     send_timeout_s: until a frame is replicated; then its outcome is unknown. queue_bytes: frames that the
-    client library holds. fetch_bytes: records read ahead, for each partition. session_timeout_s: after so
-    long without a sign of life a writer's partitions go to others. accept_loss: go on although records have
-    expired before they were published. properties: further settings of the client library (security).
+    client library holds. fetch_bytes: records read ahead, for each partition. session_timeout_s: a writer
+    without heartbeats for this long loses its partitions. accept_loss: continue even if records have expired
+    before they were published. properties: further settings of the client library (security).
     """
 
     brokers: str
     topic: str
-    group: str = "parquet-sink"
+    consumer_group: str = "parquet-sink"
     send_timeout_s: float = 10.0
     queue_bytes: int = 128_000_000
     fetch_bytes: int = 16_000_000

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Producer
 
 REPORT_GRACE_S: Final = 2.0
-"""The client library reports every record within its time-out; this is for the report itself."""
+"""Extra time for the client library's reports, which come within its timeout."""
 
 POLL_S: Final = 0.05
 
@@ -24,7 +24,7 @@ class NotReplicated(KafkaUnavailable):
     """Not every record is known to be replicated; those that are not reported may be, or not."""
 
 
-class Sender:
+class RecordSender:
     """Sends groups of records. Safe from several threads.
 
     Contract: `send` returns when the delivery report of every record has come without an error, which Kafka

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from app.kafka.client import KafkaUnavailable, make_reader
-from app.kafka.pipeline import RecordsLost
+from app.kafka.partition_publisher import RecordsLost
 from app.kafka.policy import KafkaPolicy
 from app.kafka.record import TYPE_HEADER, Record
 
 RECORDS_AT_A_TIME: Final = 16
 ASK_TIMEOUT_S: Final = 5.0
 RANGE_TIMEOUT_S: Final = 60.0
-"""A range that is read again must come within this time, or it is tried again."""
+"""A range that is read again must arrive within this time, otherwise reading it is retried."""
 
 
 class PartitionReader:
@@ -36,7 +36,7 @@ class PartitionReader:
         except KafkaException as error:
             raise KafkaUnavailable(str(error)) from None
         if found is None:
-            raise KafkaUnavailable(f"{self._at.topic}-{self._partition}: no answer")
+            raise KafkaUnavailable(f"{self._at.topic}-{self._partition}: no response")
         self.high = max(self.high, found[1])
         return int(found[0]), int(found[1])
 
@@ -91,7 +91,7 @@ class PartitionReader:
                     yield record
                 if record.offset >= to - 1:
                     return
-        raise KafkaUnavailable(f"{self._at.topic}-{self._partition}: records do not come")
+        raise KafkaUnavailable(f"{self._at.topic}-{self._partition}: records do not arrive")
 
     def close(self) -> None:
         self._consumer.close()

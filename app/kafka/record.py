@@ -30,7 +30,7 @@ UNREADABLE: Final = (
     OSError,
     StopIteration,
 )
-"""What reading other people's bytes as a record may raise."""
+"""What reading arbitrary bytes as a record may raise."""
 
 
 class RecordHeader(RowsHeader, frozen=True):
@@ -88,5 +88,5 @@ class RecordCodec:
             start < before or end > rows.num_rows
             for before, start, end in zip([0, *ends], header.starts, ends, strict=False)
         ):
-            raise NotOurs("its receipts are not those of its rows")
+            raise NotOurs("its receipts do not match its rows")
         return RowsRecord(header, rows)

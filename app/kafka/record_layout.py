@@ -58,7 +58,7 @@ class RecordLayout:
             self.outgoing.append(Outgoing(partition, value, list(header.receipts), self._messages(rows)))
         elif len(rows.owners) == 1:
             self.refused[rows.owners[0]] = BodyTooLarge(
-                f"The rows of this batch take {len(value)} bytes in the journal, which takes "
+                f"The rows of this batch take {len(value)} bytes in the journal, which accepts at most "
                 f"{self._record_bytes_max} at a time (max.message.bytes of the topic); send smaller batches."
             )
         else:

@@ -107,8 +107,8 @@ def _warnings(name: str, settings: dict[str, str], replicas: int) -> list[str]:
     in_sync = int(settings["min.insync.replicas"])
     if in_sync < 2:
         found.append(
-            f"topic {name} has {replicas} replicas and min.insync.replicas = {in_sync}: a 202 can mean one "
-            "broker alone; use replication factor 3 and min.insync.replicas = 2"
+            f"topic {name} has {replicas} replicas and min.insync.replicas = {in_sync}: after a 202 a batch "
+            "may be on a single broker; use replication factor 3 and min.insync.replicas = 2"
         )
     if settings.get("unclean.leader.election.enable") == "true":
         found.append(f"topic {name} has unclean.leader.election.enable = true: acknowledged rows can vanish")
@@ -122,5 +122,7 @@ def _warnings(name: str, settings: dict[str, str], replicas: int) -> list[str]:
             f"topic {name} has retention.ms = {retention_ms}: rows that are not in files by then are lost"
         )
     if retention_bytes >= 0:
-        found.append(f"topic {name} has retention.bytes = {retention_bytes}: older rows go, published or not")
+        found.append(
+            f"topic {name} has retention.bytes = {retention_bytes}: older rows are deleted, published or not"
+        )
     return found

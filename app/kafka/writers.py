@@ -1,4 +1,4 @@
-"""The writer: a member of the group, and a thread for each partition that it is given."""
+"""The writer: a member of the consumer group, with a thread for each assigned partition."""
 
 import contextlib
 import logging
@@ -12,13 +12,13 @@ import msgspec
 
 from app.commit.batch_ids import DeduplicationPolicy
 from app.kafka.client import make_member
-from app.kafka.commit_log import CommitLog
 from app.kafka.encoder import Encoder
+from app.kafka.partition_publisher import PartitionPublisher
 from app.kafka.partition_thread import PartitionThread
-from app.kafka.pipeline import Pipeline
-from app.kafka.place import Place
 from app.kafka.policy import KafkaPolicy
-from app.publish.observer import Observer
+from app.kafka.publication_log import PublicationLog
+from app.kafka.shared_place import SharedPlace
+from app.publish.observer import WriterObserver
 from app.publish.rotation import WriterPolicy
 
 if TYPE_CHECKING:
@@ -30,18 +30,18 @@ POLL_S: Final = 0.2
 LEAVE_S: Final = 5.0
 REJOIN_S: Final = 1.0
 REVOKED_S: Final = 2.0
-"""A thread that is in the middle of a publish is not waited for longer: it does no harm."""
+"""How long a thread in the middle of a publish is waited for: it does no harm after that."""
 
 
 class WriterParts(msgspec.Struct, frozen=True):
-    """What every partition's thread is made of."""
+    """The parts of every partition's thread."""
 
     kafka: KafkaPolicy
-    place: Place
+    place: SharedPlace
     policy: WriterPolicy
     deduplication: DeduplicationPolicy
     clock: Callable[[], int]
-    observer: Observer
+    observer: WriterObserver
 
 
 class Writers:
@@ -100,7 +100,7 @@ class Writers:
                 try:
                     self._follow(member)
                 except KafkaException as error:
-                    log.warning("the group of writers is left, and joined again: %s", error)
+                    log.warning("leaving and rejoining the consumer group of writers: %s", error)
                     self._give_up(list(self._threads))
                     self._stop.wait(REJOIN_S)
         except Exception as error:
@@ -131,7 +131,7 @@ class Writers:
         member.incremental_assign(partitions)
         member.pause(partitions)
         for each in partitions:
-            log.info("partition %d is this writer's", each.partition)
+            log.info("partition %d is assigned to this writer", each.partition)
             thread = PartitionThread(
                 each.partition,
                 self._parts.kafka,
@@ -155,18 +155,20 @@ class Writers:
     def _give_up(self, partitions: list[int]) -> None:
         gone = [thread for each in partitions if (thread := self._threads.pop(each, None))]
         for thread in gone:
-            log.info("partition %d is another writer's", thread.partition)
+            log.info("partition %d is no longer assigned to this writer", thread.partition)
             thread.stop()
         for thread in gone:
             thread.join(REVOKED_S)
 
-    def _new_pipeline(self, partition: int) -> Pipeline:
+    def _new_pipeline(self, partition: int) -> PartitionPublisher:
         parts = self._parts
-        commits = CommitLog(parts.place, parts.kafka.topic, partition, parts.deduplication)
+        commits = PublicationLog(parts.place, parts.kafka.topic, partition, parts.deduplication)
         encoder = Encoder(partition, commits.directory, parts.policy, parts.clock, parts.observer)
         # A name of its own each time: a thread that was given up may still be at work.
         writer = f"{self._name}-{uuid.uuid4().hex[:8]}"
-        return Pipeline(commits, parts.place, encoder, parts.policy, writer, parts.clock, parts.observer)
+        return PartitionPublisher(
+            commits, parts.place, encoder, parts.policy, writer, parts.clock, parts.observer
+        )
 
     def _bytes_max(self) -> int:
         """Half of what may be buffered, shared: the other half is for what is being encoded."""
@@ -176,7 +178,7 @@ class Writers:
         self._published[partition] = offset
 
     def _tell_offsets(self, member: "Consumer") -> None:
-        """For Kafka's own tools, which show lag by them; the commit log is what counts."""
+        """Commits offsets for Kafka's own tools, which show lag by them; only the publication log matters."""
         if not self._published:
             return
         from confluent_kafka import KafkaException, TopicPartition

@@ -1,4 +1,4 @@
-"""Batches of a source: where one begins depends on its content alone, so a second run makes the same ones."""
+"""Batches of a source: their boundaries depend only on the content, so a second run makes the same ones."""
 
 import csv
 import zlib
@@ -12,8 +12,8 @@ from app.kinds import Kind
 from app.load.mapping import RowMapping, csv_value, row_mapping
 from app.load.policy import Batch, CannotLoad, LoadPolicy, RefusedRow
 from app.load.sources import (
+    LoadSource,
     OpenedSource,
-    Source,
     arrow_batches,
     arrow_rows,
     csv_rows,
@@ -22,7 +22,7 @@ from app.load.sources import (
 )
 
 SAMPLE_LINES: Final = 100
-"""Elements of a JSON array that are looked at for which keys there are; of JSON Lines, the first bytes."""
+"""Elements of a JSON array that are inspected to find its keys; for JSON Lines, the first bytes."""
 
 LINE_BYTES_MAX: Final = 64 << 20
 
@@ -30,7 +30,7 @@ Rejected = Callable[[RefusedRow], None]
 
 
 class Wishes:
-    """What the command line says about the rows of all sources."""
+    """The options of the command line for the rows of all sources."""
 
     def __init__(
         self,
@@ -47,32 +47,34 @@ class Wishes:
         self.encoding = encoding
 
 
-def batches(source: Source, wishes: Wishes, policy: LoadPolicy, rejected: Rejected) -> Iterator[Batch]:
-    """In the order of the source. rejected: is told of rows that cannot even be sent. Raises CannotLoad."""
+def batches(source: LoadSource, wishes: Wishes, policy: LoadPolicy, rejected: Rejected) -> Iterator[Batch]:
+    """The batches, in the order of the source. rejected: called with rows that cannot even be sent. Raises
+    CannotLoad."""
     opened = source.open()
     try:
         if opened.format == "ndjson":
             yield from _of_json_lines(opened, source, wishes, policy, rejected)
             return
-        gathering = _Gathering(source, policy)
+        under_way = _BatchUnderWay(source, policy)
         for number, line in enumerate(_lines(opened, source, wishes, rejected), start=1):
-            if (batch := gathering.add(number, line)) is not None:
+            if (batch := under_way.add(number, line)) is not None:
                 yield batch
-        if (batch := gathering.rest()) is not None:
+        if (batch := under_way.rest()) is not None:
             yield batch
     except UnicodeDecodeError as error:
         raise CannotLoad(
-            f"{source.label}: not {wishes.encoding} ({error.reason}); say which it is with --encoding latin-1"
+            f"{source.label}: not {wishes.encoding} ({error.reason}); name the encoding, for example with "
+            "--encoding latin-1"
         ) from None
     except (csv.Error, zlib.error, EOFError, OSError, ValueError, CannotLoad) as error:
         text = str(error)
         raise CannotLoad(text if text.startswith(source.label) else f"{source.label}: {text}") from None
 
 
-class _Gathering:
-    """Lines until they are a batch. An empty line stands for a row that is not sent."""
+class _BatchUnderWay:
+    """Collects lines into a batch. An empty line stands for a row that is not sent."""
 
-    def __init__(self, source: Source, policy: LoadPolicy) -> None:
+    def __init__(self, source: LoadSource, policy: LoadPolicy) -> None:
         self._source = source
         self._policy = policy
         self._lines: list[bytes] = []
@@ -81,7 +83,7 @@ class _Gathering:
         self._read = 0
 
     def add(self, number: int, line: bytes) -> Batch | None:
-        """A batch of what came before, where it is full with this line."""
+        """The batch of the previous lines, if this line does not fit any more."""
         full = None
         beyond = self._bytes + len(line) > self._policy.batch_bytes
         if self._lines and (beyond or len(self._lines) >= self._policy.batch_rows):
@@ -107,7 +109,7 @@ class _Gathering:
         )
 
 
-def _lines(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Rejected) -> Iterator[bytes]:
+def _lines(opened: OpenedSource, source: LoadSource, wishes: Wishes, rejected: Rejected) -> Iterator[bytes]:
     """One for each row; empty for those that cannot be sent."""
     if opened.format == "json":
         elements = document_lines(opened.stream)
@@ -127,7 +129,7 @@ def _lines(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Rejec
                 yield _written(mapping, row, source, number, rejected)
 
 
-def _of_csv(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Rejected) -> Iterator[bytes]:
+def _of_csv(opened: OpenedSource, source: LoadSource, wishes: Wishes, rejected: Rejected) -> Iterator[bytes]:
     names, records = csv_rows(opened.stream, opened.head, wishes.delimiter, wishes.encoding)
     mapping = _mapping(wishes, source, names, is_table=True)
     for number, record in enumerate(records, start=1):
@@ -136,7 +138,7 @@ def _of_csv(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Reje
             row = {name: value for name, value in fields if value is not None}
             yield _written(mapping, row, source, number, rejected)
         elif record:
-            reason = f"it has {len(record)} fields, and the first line names {len(names)} columns"
+            reason = f"it has {len(record)} fields, but the first line names {len(names)} columns"
             rejected(RefusedRow(source.label, number, reason, ",".join(record).encode()))
             yield b""
         else:
@@ -144,9 +146,9 @@ def _of_csv(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Reje
 
 
 def _of_json_lines(
-    opened: OpenedSource, source: Source, wishes: Wishes, policy: LoadPolicy, rejected: Rejected
+    opened: OpenedSource, source: LoadSource, wishes: Wishes, policy: LoadPolicy, rejected: Rejected
 ) -> Iterator[Batch]:
-    """As they stand in the file, where nothing is to be changed."""
+    """The lines as they are in the file, if nothing needs to be changed."""
     sample = opened.head.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     mapping = _mapping(wishes, source, _keys(sample), is_table=False)
     first, read = 1, 0
@@ -164,7 +166,7 @@ def _of_json_lines(
 
 
 def _blocks(stream: IO[bytes], policy: LoadPolicy) -> Iterator[tuple[bytes, int]]:
-    """Whole lines, each block within the limits unless one line alone is longer; and their number."""
+    """Complete lines, each block within the limits unless a single line is longer; and their number."""
     rest = b""
     while True:
         missing = policy.batch_bytes - len(rest)
@@ -204,7 +206,7 @@ def _keys(lines: Sequence[bytes]) -> list[str]:
     return list(keys)
 
 
-def _mapping(wishes: Wishes, source: Source, columns: Sequence[str], *, is_table: bool) -> RowMapping:
+def _mapping(wishes: Wishes, source: LoadSource, columns: Sequence[str], *, is_table: bool) -> RowMapping:
     try:
         return row_mapping(
             wishes.kind, wishes.renamed, wishes.constants, columns, source.name, is_table=is_table
@@ -213,8 +215,9 @@ def _mapping(wishes: Wishes, source: Source, columns: Sequence[str], *, is_table
         raise CannotLoad(f"--map: {error}") from None
 
 
-def _changed(line: bytes, mapping: RowMapping, source: Source, number: int, rejected: Rejected) -> bytes:
-    """A line of JSON with other keys. What is no object goes as it is: the service says what is wrong."""
+def _changed(line: bytes, mapping: RowMapping, source: LoadSource, number: int, rejected: Rejected) -> bytes:
+    """A line of JSON with renamed keys. Lines that are not objects are sent unchanged: the service reports
+    the error."""
     if mapping.changes_nothing or not line.strip():
         return line
     try:
@@ -225,7 +228,7 @@ def _changed(line: bytes, mapping: RowMapping, source: Source, number: int, reje
 
 
 def _written(
-    mapping: RowMapping, row: Mapping[str, Any], source: Source, number: int, rejected: Rejected
+    mapping: RowMapping, row: Mapping[str, Any], source: LoadSource, number: int, rejected: Rejected
 ) -> bytes:
     try:
         return mapping.line(row)

@@ -22,15 +22,15 @@ class Answered(NamedTuple):
 
 
 class Connection:
-    """To one service; one thread at a time. credential: a key or a token, empty for none.
+    """A connection to one service; one thread at a time. credential: a key or a token, empty for none.
 
-    url: of the service, with an optional path before its calls. Raises ValueError for what is none.
+    url: of the service, with an optional path before its calls. Raises ValueError for an invalid URL.
     """
 
     def __init__(self, url: str, credential: str, timeout_s: float) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url} is no address of a service; write it as http://host:8080")
+            raise ValueError(f"{url} is not the address of a service; write it like http://host:8080")
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._is_secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
         self._path = parts.path.rstrip("/")
@@ -54,7 +54,7 @@ class Connection:
         return Answered(response.status, received, content)
 
     def lines(self, path: str) -> tuple[int, Iterator[bytes]]:
-        """An answer that goes on: its status and its lines. Raises NotReached, also in the middle."""
+        """A streamed answer: its status and its lines. Raises NotReached, even in the middle."""
         try:
             response = self._request("GET", path, None, None)
         except (OSError, http.client.HTTPException) as error:

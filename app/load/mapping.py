@@ -21,10 +21,10 @@ KEY_BY_COLUMN: Final[Mapping[Kind, Mapping[str, str]]] = MappingProxyType(
         Kind.SNAPSHOTS: {},
     }
 )
-"""The columns of published files by other names than JSON has for them."""
+"""Columns of published files whose names differ from those in JSON."""
 
 DOCUMENTS: Final = frozenset({"properties", "traits", "context", "data", "payload", "metrics"})
-"""Keys whose values are JSON objects, also where a file holds them as text."""
+"""Keys whose values are JSON objects, even if a file holds them as text."""
 
 IDS: Final = frozenset({"device_id", "session_id"})
 
@@ -35,7 +35,7 @@ _OPTIONS: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_NON_STR_KEYS
 
 
 class RowMapping(msgspec.Struct, frozen=True):
-    """renamed: key by column. constants: what rows get that lack it. types: of JSON, by key, as a guess."""
+    """renamed: key by column. constants: default values. types: JSON types by key, as guessed."""
 
     renamed: Mapping[str, str]
     constants: Mapping[str, str]
@@ -68,7 +68,7 @@ def row_mapping(
 ) -> RowMapping:
     """columns: of the first rows. given: column by key. name: of events that have none, where it is a table.
 
-    Raises ValueError where a column is named that is not there.
+    Raises ValueError if a named column does not exist.
     """
     names = KEY_BY_COLUMN[kind]
     renamed = {column: names.get(key, key) for key, column in given.items()}
@@ -93,7 +93,7 @@ def row_mapping(
 
 
 def csv_value(text: str) -> Any:
-    """A field as it is meant: a number where it is written like one, None where it is empty."""
+    """The value of a field: a number if it is written like one, None if it is empty."""
     if not text:
         return None
     first = text[0]
@@ -110,7 +110,7 @@ def csv_value(text: str) -> Any:
 
 
 def _document(value: Any) -> Any:
-    """JSON that stands in a column as text."""
+    """JSON that a column contains as text."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str) and value.lstrip()[:1] == "{":
@@ -126,7 +126,7 @@ def _id(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What orjson does not know."""
+    """Converts types that orjson does not support."""
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")

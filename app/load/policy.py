@@ -1,4 +1,4 @@
-"""How a load goes on, and what its parts hand to each other."""
+"""The policy of a load, and the data passed between its parts."""
 
 from typing import Final
 
@@ -6,11 +6,13 @@ import msgspec
 
 BATCH_BYTES: Final = 4_000_000
 BATCH_ROWS: Final = 50_000
-"""Below what a service takes by default. Where it takes less, a batch that is too large is halved."""
+"""Less than a service accepts by default. If it accepts less than that, a batch that is too large is
+halved."""
 
 
 class LoadPolicy(msgspec.Struct, frozen=True):
-    """parallel: connections. patience_s: how long a batch may be refused, or the service be gone."""
+    """parallel: number of connections. patience_s: how long a batch may be refused, or the service be
+    unreachable."""
 
     parallel: int = 4
     patience_s: float = 300.0
@@ -22,7 +24,7 @@ class LoadPolicy(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     """Lines that are sent together. identity: of the source; first: the row of its first line, from 1.
 
-    size: bytes of the source that it stands for, as progress counts them.
+    size: its bytes in the source, for the progress bar.
     """
 
     source: str
@@ -43,4 +45,4 @@ class RefusedRow(msgspec.Struct, frozen=True):
 
 
 class CannotLoad(Exception):
-    """The load cannot begin, or cannot go on. The message says what to do."""
+    """The load cannot start, or cannot continue. The message says what to do."""

@@ -1,4 +1,4 @@
-"""Sending one batch until it has an answer that counts."""
+"""Sends a batch until it gets a final answer."""
 
 import hashlib
 import threading
@@ -12,7 +12,7 @@ from app.decode.json.decode import decode_json
 from app.kinds import ID_BYTES, Kind
 from app.load.connection import Answered, Connection, NotReached
 from app.load.policy import Batch, CannotLoad, LoadPolicy, RefusedRow
-from app.load.tally import Tally
+from app.load.tally import LoadTally
 from app.submission import DecodePolicy, Submission, WireFormat
 
 PAUSE_FIRST_S: Final = 0.2
@@ -20,18 +20,18 @@ PAUSE_MAX_S: Final = 10.0
 
 AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504, 507})
 
-NOT_NAMED: Final = "refused without a reason, since the service names only the first of a batch"
+NOT_NAMED: Final = "refused; the service gives reasons only for the first refused rows of a batch"
 
 
-class Stopped(Exception):
-    """The load is to end."""
+class LoadStopped(Exception):
+    """The load should stop."""
 
 
-class Sender:
-    """Sends batches over one connection. stop: set when the load is to end."""
+class BatchSender:
+    """Sends batches over one connection. stop: set when the load should stop."""
 
     def __init__(
-        self, connection: Connection, kind: Kind, policy: LoadPolicy, tally: Tally, stop: threading.Event
+        self, connection: Connection, kind: Kind, policy: LoadPolicy, tally: LoadTally, stop: threading.Event
     ) -> None:
         self._connection = connection
         self._kind = kind
@@ -74,7 +74,7 @@ class Sender:
                 raise CannotLoad(f"given up after {self._policy.patience_s:g} seconds: {why}")
             self._stop.wait(pause if wait is None else wait)
             pause = min(2 * pause, PAUSE_MAX_S)
-        raise Stopped
+        raise LoadStopped
 
     def _send_halves(self, batch: Batch, why: str) -> None:
         lines = batch.body.split(b"\n")[: batch.lines]
@@ -101,16 +101,17 @@ class Sender:
 
 
 def batch_id(batch: Batch) -> str:
-    """The same for the same rows at the same place of the same file."""
+    """The batch id: the same for the same rows at the same position of the same file."""
     digest = hashlib.blake2b(f"{batch.identity}\0{batch.first}\0".encode(), digest_size=16)
     digest.update(batch.body)
     return digest.hexdigest()
 
 
 def _all_named(batch: Batch, kind: Kind, named: dict[int, str], rejected: int) -> dict[int, str]:
-    """The service names the first refused rows; its own decoder, asked here, names all of them.
+    """The service names only the first refused rows; its decoder, run here, names all of them.
 
-    Unless it is configured otherwise, and finds others: then what it named stands.
+    If the service is configured differently, so that the results disagree, the rows named by the service are
+    used.
     """
     submission = Submission(
         WireFormat.JSON, kind, batch.body, bytes(ID_BYTES), 0, bytes(16), time.time_ns() // 1_000_000

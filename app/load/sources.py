@@ -1,4 +1,5 @@
-"""Files of rows, told by their first bytes: JSON Lines, JSON, CSV, Parquet, Arrow; gzip and zstd of them."""
+"""Files of rows, recognised by their first bytes: JSON Lines, JSON, CSV, Parquet, Arrow; also compressed with
+gzip and zstd."""
 
 import csv
 import glob
@@ -19,7 +20,7 @@ from app.load.policy import CannotLoad
 HEAD_BYTES: Final = 64 << 10
 
 DOCUMENT_BYTES_MAX: Final = 2 << 30
-"""Of a JSON array, which is read as a whole; JSON Lines may be as long as they like."""
+"""Limit for a JSON array, which is read as a whole; JSON Lines files may have any length."""
 
 CSV_FIELD_BYTES_MAX: Final = 16 << 20
 ARROW_ROWS: Final = 16_384
@@ -28,10 +29,11 @@ _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
 
-class Source:
-    """One file. label: as people know it. identity: what tells it from other files, the same in the next run.
+class LoadSource:
+    """One file. label: its name for people. identity: distinguishes it from other files, the same in the next
+    run.
 
-    size: bytes, 0 where that is not known. read_bytes: how many of them were read so far.
+    size: bytes, 0 if not known. read_bytes: how many of them were read so far.
     """
 
     def __init__(self, name: str) -> None:
@@ -43,7 +45,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Of the file, without its endings: flights of data/flights.csv.gz."""
+        """The file name without extensions: flights for data/flights.csv.gz."""
         return "stdin" if self.is_standard_input else Path(self.label).name.split(".")[0] or "rows"
 
     @property
@@ -63,28 +65,29 @@ class Source:
 
 
 class OpenedSource(msgspec.Struct, frozen=True):
-    """format: ndjson, json, csv, parquet or arrow. head: its first bytes, unpacked; they are read again."""
+    """format: ndjson, json, csv, parquet or arrow. head: its first bytes, decompressed; they are read
+    again."""
 
     format: str
     head: bytes
     stream: Any
 
 
-def find_sources(names: Sequence[str]) -> list[Source]:
-    """What files, patterns and `-` name, in order, each once. Raises CannotLoad."""
+def find_sources(names: Sequence[str]) -> list[LoadSource]:
+    """The sources named by files, patterns and `-`, in order, each once. Raises CannotLoad."""
     found: dict[str, None] = {}
     for name in names:
         matches = [name] if name == "-" or os.path.exists(name) else sorted(glob.glob(name, recursive=True))
         if not matches:
-            raise CannotLoad(f"{name}: there is no such file")
+            raise CannotLoad(f"{name}: file not found")
         found.update(dict.fromkeys(match for match in matches if match == "-" or not os.path.isdir(match)))
     if not found:
-        raise CannotLoad(f"{', '.join(names)}: a directory; name its files, as 'data/*.parquet'")
-    return [Source(name) for name in found]
+        raise CannotLoad(f"{', '.join(names)}: a directory; name the files in it, such as 'data/*.parquet'")
+    return [LoadSource(name) for name in found]
 
 
 class Peekable(io.RawIOBase):
-    """A stream whose first bytes were looked at."""
+    """A stream whose first bytes have been inspected."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -104,7 +107,7 @@ class Peekable(io.RawIOBase):
 
 
 def read_exactly(stream: Any, size: int) -> bytes:
-    """So many bytes, fewer only at the end: where batches begin must not depend on how data arrives."""
+    """This many bytes, fewer only at the end: batch boundaries must not depend on how data arrives."""
     parts, left = [], size
     while left and (part := stream.read(left)):
         parts.append(bytes(part))
@@ -112,7 +115,7 @@ def read_exactly(stream: Any, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _opened(raw: IO[bytes], source: Source) -> OpenedSource:
+def _opened(raw: IO[bytes], source: LoadSource) -> OpenedSource:
     stream = Peekable(raw)
     packed = stream.head[:4]
     while packed[:2] == _GZIP or packed == _ZSTD:
@@ -176,11 +179,12 @@ def _is_whole(line: bytes, ended: bool) -> bool:
 
 
 def document_lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The elements of a JSON array, or objects one after the other, each as one line. Raises CannotLoad."""
+    """The elements of a JSON array, or concatenated objects, each as one line. Raises CannotLoad."""
     text = read_exactly(stream, DOCUMENT_BYTES_MAX + 1).removeprefix(b"\xef\xbb\xbf")
     if len(text) > DOCUMENT_BYTES_MAX:
         raise CannotLoad(
-            f"a JSON array may have {DOCUMENT_BYTES_MAX >> 30} GiB; make it JSON Lines (jq -c '.[]')"
+            f"a JSON array may have at most {DOCUMENT_BYTES_MAX >> 30} GiB; convert it to JSON Lines (jq -c "
+            "'.[]')"
         )
     try:
         if text.lstrip()[:1] == b"[":
@@ -188,7 +192,7 @@ def document_lines(stream: IO[bytes]) -> Iterator[bytes]:
         else:
             elements = list(_one_after_the_other(text.decode("utf-8")))
     except (msgspec.DecodeError, ValueError) as error:
-        raise CannotLoad(f"this is no JSON: {error}") from None
+        raise CannotLoad(f"this is not valid JSON: {error}") from None
     for element in elements:
         yield element.replace(b"\n", b" ").replace(b"\r", b" ")
 
@@ -218,7 +222,7 @@ def csv_rows(
     if not names:
         raise CannotLoad("the file is empty")
     if len(set(names)) < len(names) or "" in names:
-        raise CannotLoad("the first line of a CSV file names its columns, each by a name of its own")
+        raise CannotLoad("the first line of a CSV file must name its columns, each with a different name")
     return names, records
 
 
@@ -242,7 +246,7 @@ def arrow_batches(opened: OpenedSource) -> tuple[list[str], int, Iterator[Any]]:
 
 
 def arrow_rows(batch: Any) -> Iterator[Mapping[str, Any]]:
-    """Rows of a record batch as Python has them."""
+    """Rows of a record batch as Python objects."""
     import pyarrow as pa
 
     for number, column in enumerate(batch.columns):

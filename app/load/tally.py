@@ -1,4 +1,4 @@
-"""What has become of the rows of a load, so far. May be used from any thread."""
+"""The outcome of a load's rows so far. May be used from any thread."""
 
 import re
 import threading
@@ -11,14 +11,14 @@ import orjson
 from app.load.policy import RefusedRow
 
 REASONS_MAX: Final = 50
-"""Kinds of reasons that are kept apart; more are counted together."""
+"""Reasons that are counted separately; further ones are counted together."""
 
 OTHER: Final = "other reasons"
 
 _VALUES: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\d[\d.:TZ+-]*")
 
 
-class Tally:
+class LoadTally:
     """accepted: rows stored by this load; stored_before: by an earlier one. dead_letters: a file, or None."""
 
     def __init__(self, dead_letters: Path | None) -> None:

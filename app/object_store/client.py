@@ -1,4 +1,4 @@
-"""obstore, made from a policy. It is imported here alone, and only when a store is configured."""
+"""obstore, made from a policy. It is imported only here, and only if a store is configured."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How a store is spoken to."""
+"""How the service connects to a store."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ import msgspec
 from app.object_store.url import StoreUrl
 
 OBJECT_BYTES_MAX: Final = 5_000_000_000
-"""What every provider takes in one request."""
+"""The limit that every provider accepts in one request."""
 
 
 class StorePolicy(msgspec.Struct, frozen=True, kw_only=True):

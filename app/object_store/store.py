@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from app.object_store.client import Client
 
 READ_BYTES: Final = 4 << 20
-"""What is read of an object at a time where it is compared."""
+"""How much of an object is read at a time to compare it."""
 
 MEDIA_TYPE: Final = "application/vnd.apache.parquet"
 
@@ -32,7 +32,7 @@ class NameTaken(Exception):
     """Another object has this name, and stays. Not an OSError: trying again does not help."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"an object that is not of this service has the name {path}")
+        super().__init__(f"an object that this service did not write has the name {path}")
         self.path = path
 
 

@@ -40,10 +40,14 @@ def parse_url(text: str) -> StoreUrl:
     match = _URL.fullmatch(text.strip())
     providers = {provider.value: provider for provider in Provider}
     if match is None or match[1] not in providers:
-        raise ValueError(f'{text!r}: a URL begins with "s3://", "gs://" or "az://"; else name a directory')
+        raise ValueError(
+            f'{text!r}: a URL must begin with "s3://", "gs://" or "az://"; otherwise name a directory'
+        )
     scheme, bucket, prefix = match[1], match[2], (match[3] or "").rstrip("/")
     if not _BUCKET.fullmatch(bucket):
         raise ValueError(f'{text!r} names no bucket; write "{scheme}://bucket/prefix"')
     if prefix and (not _PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/"))):
-        raise ValueError(f"{text!r}: a prefix has letters, digits and !_.*'()=- between single slashes")
+        raise ValueError(
+            f"{text!r}: a prefix may contain letters, digits and !_.*'()=- between single slashes"
+        )
     return StoreUrl(providers[scheme], bucket, prefix)

@@ -1,10 +1,10 @@
-"""Logical types of Parquet's that columns may carry."""
+"""Parquet's logical types that columns may have."""
 
 from enum import StrEnum
 
 
 class Annotation(StrEnum):
-    """Which columns carry a logical type of Parquet's: UUID, JSON, TIMESTAMP(ms, UTC)."""
+    """Groups of columns that may get a logical type: UUID, JSON, TIMESTAMP(ms, UTC)."""
 
     IDS = "ids"
     PAYLOAD = "payload"

@@ -1,4 +1,4 @@
-"""The types of a file's columns: what Parquet's annotations, and ids of any length, make of decoded ones.
+"""The types of a file's columns, as they follow from annotations and ids_as.
 
 The bytes are the same: only what the file says of them differs, and with `ids_as_binary` the physical type.
 """

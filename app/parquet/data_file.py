@@ -17,7 +17,7 @@ class FileState(StrEnum):
 
 
 class FinalForm(msgspec.Struct, frozen=True, kw_only=True):
-    """That a file was laid again, once, and what it has of its time before.
+    """The record of a file's compaction, and of its old bytes.
 
     laid_ms: when, ms since the epoch. dead: ranges of its bytes, in their order, from the first one up to and
     not including the second, that its footer does not name any more. given_back: whether the file system
@@ -41,7 +41,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     min_timestamp, max_timestamp: ms since the epoch.
     created_at: when its first version was published, RFC 3339 UTC. updated_at: when this one was; empty in
         manifests of earlier versions.
-    sealed: no row is added any more; it may be laid again, once.
+    sealed: no more rows are added; it may be compacted, once.
     first_lsn, last_lsn: journal frames from the first to the last of which it has rows.
     number: its place among the files of its partition, from 0.
     commit: which one published it, for tables to list it; None for a file that they cannot list.
@@ -49,7 +49,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lost_rows: rows of it that no file has any more and the journal had not at the last start; they came with
         frames after `last_lsn` up to `lost_through`.
     row_groups: their number; 0 in manifests of earlier versions.
-    final: since it was laid again, which happens once.
+    final: set once it was compacted, which happens once.
     """
 
     path: str

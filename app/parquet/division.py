@@ -11,7 +11,7 @@ from app.parquet.placing import Placing, placed_ms
 from app.schema import SCHEMAS
 
 PINNED_RATIO_MAX: Final = 2
-"""A batch whose buffers are this many times larger than its rows is copied instead of kept."""
+"""A batch whose buffers are this many times larger than its rows is copied, so that they can be freed."""
 
 
 def split(

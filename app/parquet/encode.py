@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 TELLING_BYTES: Final = 256 << 10
-"""Row groups of this size in memory tell how well such rows compress."""
+"""Row groups of this size in memory show how well such rows compress."""
 
 
 SHRINK: Final = 0.8
-"""A row group that did not fit is tried again with this share of its rows."""
+"""A row group that did not fit is retried with this share of its rows."""
 
 
 def rfc3339(ms: int) -> str:

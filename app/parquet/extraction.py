@@ -1,4 +1,4 @@
-"""Takes promoted members out of payloads, as columns."""
+"""Extracts promoted fields from payloads, as columns."""
 
 import operator
 from collections import Counter
@@ -21,7 +21,7 @@ _ARROW: Final = MappingProxyType(
 )
 
 CHUNK_ROWS: Final = 8192
-"""Payloads taken apart at a time: what bounds the memory that it takes."""
+"""Payloads that are parsed at a time, which bounds the memory needed."""
 
 
 _JSON: Final[MappingProxyType[PromotedType, Any]] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""What a data file says of itself: its footer's key-value metadata, written with every version."""
+"""The key-value metadata in a data file's footer, written with every version."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
     flush_offset: how many rows of that commit stand in earlier files of the partition.
     rows_commit: which one brought its last rows; another one may have laid them again.
     min_timestamp, max_timestamp: ms since the epoch. codec: a name of CODECS.
-    final: how it was laid again, if it was; whether anything was given back the file does not know.
+    final: how it was compacted, if it was; the file does not record whether its old bytes were freed.
     """
 
     journal: str

@@ -1,4 +1,5 @@
-"""Rows into drafts of files: how many make a row group, and what becomes of rows that no file can hold."""
+"""Fills drafts of files with rows: decides how many make a row group, and quarantines rows that cannot be
+encoded."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The final form of a data file: its rows again, sorted, in row groups of full size. Pure.
+"""Compaction of a data file into its final form: its rows, sorted, in row groups of full size. Pure.
 
 Rows are read section by section, so that memory is bounded: a section is as many of the old row groups, one
 behind the other, as fit into `section_bytes` in memory, and is sorted by itself. Rows are in the order of
@@ -21,13 +21,13 @@ from app.parquet.row_group import encode_row_group, footer
 from app.parquet.wanted import Wanted, matching, stored
 
 ROW_GROUPS_MIN: Final = 4
-"""A file of fewer gains nothing."""
+"""A file with fewer row groups would gain nothing."""
 
 GAIN: Final = 2
-"""A file is laid again when it has more than so many times the row groups that it needs."""
+"""A file is compacted when it has more than this many times the row groups that it needs."""
 
 SPARE: Final = 1.1
-"""A row group may be so much larger than they are to be, before its rows are divided once more."""
+"""A row group may be this much larger than intended before its rows are divided again."""
 
 
 class LayingPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class LayingPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def gains(old: pq.FileMetaData, policy: FilePolicy) -> bool:
-    """Whether a file is worth laying again: it has many more row groups than it needs."""
+    """Whether a file is worth compacting: it has many more row groups than it needs."""
     by_bytes = -(-_encoded_bytes(old) // policy.row_group_bytes)
     needed = max(1, -(-old.num_rows // policy.row_group_rows), by_bytes)
     groups: int = old.num_row_groups

@@ -23,11 +23,11 @@ CODECS: Final = MappingProxyType(
         "uncompressed": "none",
     }
 )
-"""Names in the configuration, and what Arrow calls them."""
+"""Names in the configuration, and Arrow's names for them."""
 
 
 _WORKSPACE: Final = SCHEMAS[Kind.EVENTS].get_field_index("workspace_id")
-"""The same in all kinds."""
+"""Columns that all kinds have."""
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Where a partition's files stand below `{path}`: names are a contract with those who query them."""
+"""Paths of a partition's files below `{path}`: the names are a contract with users who query them."""
 
 import re
 from enum import StrEnum
@@ -30,20 +30,20 @@ class Folders(StrEnum):
 
 HIVE_COLUMNS: Final = ("workspace", "date", "hour")
 HIVE_MONTHLY_COLUMNS: Final = ("workspace", "month")
-"""What engines that know hive's folders make columns of. No month is named `date=`: beside days it would be
-compared as text, and rows be missed."""
+"""Folders that engines with Hive partitioning read as columns. A month is never named `date=`: next to days
+it would be compared as text, and rows would be missed."""
 
 _PATHS: Final = ((Folders.PLAIN, re.compile(_PLAIN + _NAME)), (Folders.HIVE, re.compile(_HIVE + _NAME)))
 
 
 def checked_node_id(text: str) -> str:
-    """The name of a node as it may stand in file names. Raises ValueError.
+    """A node's name, checked for use in file names. Raises ValueError.
 
     It begins with a letter and does not end as a file's number does, so that no two nodes share a name.
     """
     if len(text) > NODE_CHARACTERS_MAX or not _NODE.fullmatch(text) or _ENDS_IN_NUMBER.search(text):
         raise ValueError(
-            f"{text!r} cannot stand in file names; use at most {NODE_CHARACTERS_MAX} lower-case letters, "
+            f"{text!r} cannot be part of file names; use at most {NODE_CHARACTERS_MAX} lower-case letters, "
             "digits, - and _, beginning with a letter and not ending in - and four or more digits"
         )
     return text

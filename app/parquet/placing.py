@@ -1,4 +1,4 @@
-"""Which of a row's times names its partition: when it was received, or when it happened."""
+"""Which of a row's times determines its partition: when it was received, or when it happened."""
 
 from typing import Final
 
@@ -8,11 +8,12 @@ import numpy as np
 from app.parquet.partition import DAY_MS, HOUR_MS
 
 AHEAD_MS: Final = HOUR_MS
-"""A row that happened so long after its receipt, by a clock that is fast, is still placed by its own time."""
+"""A row whose own time is at most this long after its receipt (a fast clock) is still placed by its own
+time."""
 
 
 class Placing(msgspec.Struct, frozen=True):
-    """late_ms: a row that happened at most so long before its receipt is placed by when it happened; None:
+    """late_ms: a row that happened at most this long before its receipt is placed by when it happened; None:
     every row is placed by its receipt."""
 
     late_ms: int | None = None
@@ -70,5 +71,5 @@ def placed_ms(happened_ms: np.ndarray, received_ms: np.ndarray, placing: Placing
 
 
 def days_of(ms: int) -> int:
-    """So many whole days are at least as long."""
+    """The smallest number of whole days that is at least as long."""
     return -(-ms // DAY_MS)

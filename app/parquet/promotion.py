@@ -43,7 +43,7 @@ def parse_path(text: str) -> tuple[str, ...]:
     written = "".join(f".{plain}" if plain else f'."{quoted}"' for plain, quoted in found)
     if not found or text != f"${written}":
         raise ValueError(
-            f'{text!r} is not a path to a member; write it as $.page, $.cart.total or $."a name"'
+            f'{text!r} is not a path to a field; write it like $.page, $.cart.total or $."a name"'
         )
     return tuple(plain or quoted for plain, quoted in found)
 
@@ -55,9 +55,7 @@ def refuse_conflicts(promotions: Sequence[Promotion]) -> None:
     """
     for number, one in enumerate(promotions):
         if one.name.lower() in COLUMNS[one.kind]:
-            raise ValueError(
-                f'{one.kind} have a column "{one.name}" already; give the promoted one another name'
-            )
+            raise ValueError(f'{one.kind} have a column "{one.name}" already; rename the promoted one')
         for other in promotions[:number]:
             if one.kind is not other.kind:
                 continue
@@ -66,6 +64,6 @@ def refuse_conflicts(promotions: Sequence[Promotion]) -> None:
             length = min(len(one.path), len(other.path))
             if one.path[:length] == other.path[:length]:
                 raise ValueError(
-                    f'the paths of "{other.name}" and "{one.name}" meet: a member is promoted once, and not '
-                    "together with members of its own"
+                    f'the paths of "{other.name}" and "{one.name}" overlap: a field can be promoted only '
+                    "once, and not together with fields inside it"
                 )

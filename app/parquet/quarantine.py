@@ -9,7 +9,8 @@ from app.parquet.layout import Layout
 from app.parquet.row_group import MAGIC, encode_row_group
 
 TRIALS_MAX: Final = 4096
-"""Encodings spent on telling good rows from bad; what is undecided then is set aside as a whole."""
+"""The number of encodings used to separate good rows from bad ones; what is undecided then is quarantined as
+a whole."""
 
 ERROR_KEY: Final = b"parquet_sink.error"
 

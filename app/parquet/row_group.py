@@ -24,7 +24,7 @@ _FOOTER_TAIL_BYTES: Final = 8  # length of the footer, magic
 
 ROOM_FACTOR: Final = 2
 ROOM_BYTES: Final = 32 << 20
-"""Address space for the encoder: so many times what the rows take, and so many bytes more."""
+"""Address space for the encoder: a multiple of the rows' size, plus a fixed number of bytes."""
 
 
 class RowGroup(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ def encode_row_group(
     try:
         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
     except pa.ArrowException:
-        writer.is_open = False  # else it tries to finish a file that nobody wants
+        writer.is_open = False  # else it would try to finish a file that is not needed
         raise
     writer.close()
     size = file.tell() - offset

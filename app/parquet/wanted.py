@@ -1,4 +1,4 @@
-"""Rows that are looked for, by ids, columns and members of the payload. Pure."""
+"""Conditions for rows, by ids, columns and fields of the payload. Pure."""
 
 from typing import Any
 

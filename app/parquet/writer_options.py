@@ -16,36 +16,38 @@ from app.parquet.promotion import PromotedType
 from app.schema import SCHEMAS
 
 DEFAULT_LEVELS: Final = MappingProxyType({"gzip": 6, "zstd": 1})
-"""Where the configuration says nothing."""
+"""Levels to use if the configuration gives none."""
 
 NAME_COLUMNS: Final = (
     "workspace_id", "event_type", "event_name", "level", "source", "service", "entity", "source_ip",
 )  # fmt: skip
 MEASURED_COLUMNS: Final = ("timestamp", "batch_timestamp", "workspace_id", "event_type", "level")
-"""Those with a minimum and a maximum: short values that queries compare. Every footer repeats them."""
+"""Columns with minimum and maximum statistics: short values that queries compare. Every footer repeats
+them."""
 
 PAGE_ROWS_MAX: Final = 1_000_000
-"""Pages end at 1 MB: ends at pyarrow's 20,000 rows make DuckDB's scans of short columns slower."""
+"""Pages end at 1 MB, not at pyarrow's default of 20,000 rows, which makes DuckDB's scans of short columns
+slower."""
 
 PAGE_INDEX_BYTES_MIN: Final = 2 << 20
-"""Rows in memory. In fewer, every column is one page, and needs no index."""
+"""In bytes of rows in memory. With less, every column is a single page and needs no index."""
 
 DICTIONARY_ROWS_MIN: Final = 32
-"""In fewer rows a dictionary page is larger than what it spares."""
+"""With fewer rows, a dictionary page is larger than what it saves."""
 
 ID_REPEATS_MIN: Final = 2.0
-"""How often an id occurs, on average, where a dictionary of them is smaller than they are."""
+"""How often an id must occur, on average, for a dictionary to be smaller than the plain ids."""
 
 BLOOM_ROWS_MIN: Final = 4096
-"""Smaller row groups are read sooner than a filter is asked."""
+"""Smaller row groups are read faster than a filter is checked."""
 
 BLOOM_VALUES_MAX: Final = 400_000
-"""Distinct ids in a row group beyond which a filter would be larger than 512 KiB, and is left out."""
+"""With more distinct ids in a row group, a filter would be larger than 512 KiB, and is left out."""
 
 BLOOM_FALSE_POSITIVES: Final = 0.01
 
 SORTED_ROWS_MAX: Final = 1024
-"""Up to so many ids are counted by sorting them."""
+"""Up to this many ids are counted by sorting them."""
 
 _COUNTING_BITS_MAX: Final = 20
 _COUNTING_BITS_PER_ROW: Final = 16

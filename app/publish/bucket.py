@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 
 
 TAIL_BYTES: Final = 64 << 10
-"""Read of an object at once to find its footer."""
+"""Bytes of an object that are read at once to find its footer."""
 
 
 class Bucket:
-    """A `Destination`. Others may write beside it: their objects are neither counted on nor touched."""
+    """A `Destination`. Others may write to the same bucket: their objects are neither used nor touched."""
 
     def __init__(self, fs: DurableFS, store: ObjectStore) -> None:
         self._fs = fs
@@ -42,7 +42,7 @@ class Bucket:
         return None
 
     def prepare(self) -> None:
-        """Look whether the store can be used, and say in the log if not; nobody waits for that."""
+        """Check in the background whether the store can be used, and log it if not."""
         if not self._looked:
             self._looked = True
             threading.Thread(target=self._look, name="store-check", daemon=True).start()
@@ -52,13 +52,13 @@ class Bucket:
             next(iter(self._store.names("")), None)
         except OSError as error:
             log.warning(
-                "%s cannot be used; batches are taken all the same, and files are written when it can: %s",
+                "%s cannot be used; batches are accepted nevertheless, and files are written once it can: %s",
                 self._store.policy.url,
                 error,
             )
 
     def is_taken(self, path: str) -> bool:
-        """Asking would cost a request a file; placing it tells as well."""
+        """Checking would cost one request per file; placing the file shows it as well."""
         return False
 
     def names(self, directory: str) -> Iterable[str]:
@@ -68,7 +68,7 @@ class Bucket:
     def place(
         self, placements: Sequence[Placement], staged: Callable[[Placement], Path], placed: set[str]
     ) -> None:
-        """All are tried, side by side; which could not be placed is raised afterwards."""
+        """All are tried in parallel; those that could not be placed are raised afterwards."""
         missing = [placement for placement in placements if placement.staged not in placed]
         calls = [partial(self._upload, placement, staged(placement), placed) for placement in missing]
         failures = make_calls(calls, min(self._store.policy.parallel_uploads, len(calls)))
@@ -94,7 +94,7 @@ class Bucket:
             self._store.remove(placement.path)
 
     def delete(self, files: Sequence[Leaving]) -> Sequence[str]:
-        """Side by side; which could not be deleted is raised afterwards."""
+        """In parallel; those that could not be deleted are raised afterwards."""
         left: list[str] = []
         calls = [partial(self._delete, file, left) for file in files]
         failures = make_calls(calls, min(self._store.policy.parallel_uploads, len(calls)))

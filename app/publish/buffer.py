@@ -1,4 +1,4 @@
-"""Rows that wait for their file, by partition: in memory, or in the journal alone."""
+"""Rows that wait to be written, by partition: in memory, or only in the journal."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,14 +11,14 @@ from app.parquet.partition import Partition
 from app.publish.rotation import Buffered
 
 FRAGMENTS_MAX: Final = 64
-"""So many small batches are joined into one: each has a cost of its own, in memory and in encoding."""
+"""This many small batches are joined into one: each has a cost of its own, in memory and in encoding."""
 
 FRAGMENT_BYTES: Final = 1 << 20
-"""Batches of this size are not small."""
+"""Batches of this size or more are not small."""
 
 
 class PartitionRows(msgspec.Struct):
-    """What waits for one partition's file.
+    """The waiting rows of one partition.
 
     bytes: memory held by the batches. first_lsn, last_lsn: frames the rows came with.
     oldest_ms: when the first of them was put. recovered: how many of the rows a file had and has lost.
@@ -77,7 +77,7 @@ class PartitionRows(msgspec.Struct):
         self._joined, self._small = [], []
 
     def add_in_journal(self, last_lsn: int, rows: int, size: int) -> None:
-        """Rows came that memory has no room for. size: bytes that they would take."""
+        """Rows arrived that do not fit into memory. size: bytes that they would take."""
         self.let_go()
         self.last_lsn = self.journal_through = max(self.last_lsn, last_lsn)
         self.rows += rows

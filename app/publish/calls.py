@@ -1,4 +1,4 @@
-"""What the work on partitions that are over asks of the rest of the writer, and tells it."""
+"""Callbacks from the work on partitions that are over to the rest of the writer."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,8 @@ from app.parquet.partition import Partition
 class Calls(msgspec.Struct, frozen=True):
     """first_lsn: the oldest frame that the journal still has.
 
-    on_removed(partition, rows): they are in no file from now on. wake: has the writer thread look again.
-    release: has the journal give up what is published.
+    on_removed(partition, rows): called when rows are no longer in any file. wake: wakes the writer thread.
+    release: has the journal trim published frames.
     """
 
     first_lsn: Callable[[], int]

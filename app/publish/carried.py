@@ -1,4 +1,4 @@
-"""What was carried over: rows of a partition that cannot be published, in frames of their own."""
+"""Carried-over rows: rows of a partition that cannot be published, in frames of their own."""
 
 import msgspec
 
@@ -6,9 +6,8 @@ from app.parquet.partition import Origin, Partition
 
 
 class Carried(msgspec.Struct, frozen=True, kw_only=True):
-    """In the manifest: from here on the rows of `origin` are those of the frames first_lsn to last_lsn.
-
-    Without it those frames count for nothing: a crash came before it, and the rows are where they were.
+    """A record of the manifest: from now on the rows of `origin` are in the frames first_lsn to last_lsn.
+    Without this record those frames are ignored: a crash came first, and the rows are where they were.
     """
 
     origin: Origin

@@ -1,9 +1,9 @@
 """Rows that cannot be published, carried over to the end of the journal.
 
-The journal gives up its oldest frames first. So the rows of a partition that is set aside would keep all that
-came after them, until the journal is full, and everybody pays for one broken folder. They are appended again
-instead, and the manifest says that they count there from now on. It is done when the journal is half full,
-and then not again before it has grown: what is carried over costs as many bytes as it frees, or fewer.
+The journal trims its oldest frames first. So the rows of a partition that is set aside would keep all later
+frames, until the journal is full and all workspaces suffer from one broken folder. They are appended again
+instead, and the manifest records their new position. It is done when the journal is half full, and then not
+again before it has grown: what is carried over costs as many bytes as it frees, or fewer.
 """
 
 import logging
@@ -24,11 +24,12 @@ from app.publish.rotation import WriterPolicy
 log = logging.getLogger(__name__)
 
 PIECE_BYTES: Final = 8 << 20
-"""Rows that are carried over at a time: so long the groups of others wait."""
+"""Bytes of rows that are carried over at a time; other groups wait meanwhile."""
 
 GROWN_SHARE: Final = 8
 FULL_SHARE: Final = 16
-"""The next time is when the journal has grown by an eighth of its size, but before the last sixteenth."""
+"""Rows are carried over again when the journal has grown by an eighth of its size, but before its last
+sixteenth."""
 
 Append = Callable[[Origin, Sequence[pa.RecordBatch]], tuple[int, int] | None]
 """Makes the rows durable in frames of their own that say where they come from; their first and last LSN. None
@@ -90,7 +91,9 @@ class Carrier:
         if rows is not None and self._carry(rows, append, reader, take_in, commands):
             return True
         if self._rows:
-            log.info("%d rows that cannot be published were moved to the end of the journal", self._rows)
+            log.info(
+                "%d rows that cannot be published were carried over to the end of the journal", self._rows
+            )
             self._limit = self._room
         self._through = None
         return False
@@ -112,7 +115,7 @@ class Carrier:
     ) -> bool:
         """Whether a piece of them was carried over."""
         partition = rows.partition
-        # A few rows may lie far apart in the journal: nobody waits while they are looked for.
+        # A few rows may be far apart in the journal: no thread waits while they are searched for.
         if rows.rows_in_journal:
             self.in_hand = reader.take(self._buffers, [rows], PIECE_BYTES)
         else:

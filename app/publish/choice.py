@@ -1,4 +1,4 @@
-"""Which partitions are to be published now, of all that wait."""
+"""Chooses which of the waiting partitions are published now."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -10,11 +10,11 @@ from app.publish.rotation import WriterPolicy, due, relieve_journal, relieve_mem
 from app.publish.set_aside import SetAside
 
 HASTENED_PARTITIONS_MAX: Final = 10_000
-"""Of which it is remembered when their file was copied last."""
+"""Partitions for which the time of their file's last copy is remembered."""
 
 
 NEVER: Final = -1
-"""When a partition is to be tried again that has not failed: before all others."""
+"""The retry time of a partition that has not failed: before all others."""
 
 
 class Choice:

@@ -1,4 +1,4 @@
-"""The seam behind which published files stand: a local directory, or an object store."""
+"""The seam to the place of published files: a local directory or an object store."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from app.publish.staging_directory import Placement
 
 
 class NamesTaken(Exception):
-    """Files of others have these paths, and stay. Not an OSError: trying again does not help."""
+    """Foreign files have these paths, and are left alone. Not an OSError: retrying does not help."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        super().__init__(f"names that others have taken: {', '.join(paths)}")
+        super().__init__(f"names that are already taken: {', '.join(paths)}")
         self.paths = paths
 
 

@@ -1,8 +1,8 @@
-"""The final form of files whose partition is over: laid again once, and published like any other version.
+"""The final form of files whose partition is over: compacted once, and published like any other version.
 
-No reader may notice: bytes never move. The old version stays the beginning of the new one, whose footer names
-the new row groups alone; so a query with the old footer finds its row groups, by an open descriptor and by
-the path. Only after a grace their bytes are given back (`giving_back.py`).
+No reader may notice: bytes never move. The old version stays the beginning of the new one, whose footer
+refers only to the new row groups; so a query with the old footer still finds its row groups, by an open
+descriptor and by the path. Their bytes are freed only after a grace period (`giving_back.py`).
 """
 
 import logging
@@ -14,13 +14,13 @@ from typing import Protocol
 from app.disk.durable_fs import DurableFS
 from app.parquet.data_file import DataFile, FileState
 from app.parquet.laid_again import ROW_GROUPS_MIN
-from app.publish.beside import Beside
+from app.publish.background_work import BackgroundWork
 from app.publish.final_policy import FinalPolicy
 from app.publish.giving_back import GivingBack
 from app.publish.laid_file import finished
 from app.publish.layer import Laid, Layer, NotLaid, Outcome
 from app.publish.manifest import Manifest
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.paths import SinkPaths
 from app.publish.publisher import CONCERNS_ALL
 from app.publish.rotation import WriterPolicy, is_final
@@ -29,7 +29,7 @@ from app.publish.staging_directory import Placement
 log = logging.getLogger(__name__)
 
 
-class Publishing(Protocol):
+class PublishesFinalForms(Protocol):
     """What makes files durable. Raises SyncFailed."""
 
     @property
@@ -52,10 +52,10 @@ class FinalForms:
         paths: SinkPaths,
         root: Path,
         manifest: Manifest,
-        publisher: Publishing,
+        publisher: PublishesFinalForms,
         clock: Callable[[], int],
         timer: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
         giving_back: GivingBack,
     ) -> None:
         self._policy = policy
@@ -68,19 +68,19 @@ class FinalForms:
         self._observer = observer
         self._giving_back = giving_back
         self._layer = Layer(fs, paths, root, policy, final.laying, "final", final.free_bytes_min)
-        self._beside: Beside[Outcome] = Beside("final-form", final.share)
+        self._beside: BackgroundWork[Outcome] = BackgroundWork("final-form", final.share)
         self._next_ms = timer()
         self._left: set[str] = set()
 
     def start(self) -> None:
-        """From here on files are laid again on a thread of their own."""
+        """From now on files are compacted on a thread of their own."""
         self._beside.start()
 
     def stop(self) -> None:
         self._beside.stop()
 
     def turn(self) -> None:
-        """Publish what was laid again; where it is time, begin the next file. Raises SyncFailed."""
+        """Publish a compacted file; if it is time, begin the next one. Raises SyncFailed."""
         self._take()
         if self._timer() < self._next_ms or self._beside.is_busy or not self._publisher.is_idle:
             return
@@ -91,7 +91,7 @@ class FinalForms:
             self._take()
 
     def _gaining(self) -> Iterator[DataFile]:
-        """Files that may gain, as far as the manifest tells."""
+        """Files that may benefit, according to the manifest."""
         now_ms = self._clock()
         for file in self._manifest.files():
             may_gain = file.row_groups == 0 or file.row_groups >= ROW_GROUPS_MIN
@@ -123,7 +123,7 @@ class FinalForms:
 
     def _put_off(self, error: OSError) -> None:
         self._next_ms = self._timer() + self._final.pause_ms
-        log.warning("files are not laid again now; it is tried again later: %s", error)
+        log.warning("files cannot be compacted now; trying again later: %s", error)
 
     def _publish(self, laid: Laid) -> None:
         old = laid.old
@@ -143,7 +143,7 @@ class FinalForms:
             return  # the disk has failed: the publisher goes on with it
         self._observer.file_laid_again(old.bytes, file.bytes - old.bytes)
         log.info(
-            "%s is laid again: %d row groups instead of %d, %.1f MB instead of %.1f",
+            "%s was compacted: %d row groups instead of %d, %.1f MB instead of %.1f",
             old.path,
             file.row_groups,
             laid.facts.row_groups,

@@ -1,9 +1,9 @@
-"""Takes rows out of published files: those of one device or user, for example.
+"""Removes rows from published files: those of one device or user, for example.
 
-Each file that has some is laid again without them, behind its old bytes, and is sealed then; the rows count
-as removed. The old bytes become zeros after the grace, as those of any file that is laid again, or at once,
-when queries under way over these files may fail. Killed in between, some files are done and others are not:
-the same request once more finds the rest.
+Each file with matching rows is rewritten without them, behind its old bytes, and is then sealed; the rows
+count as removed. The old bytes become zeros after the grace period, as in any compacted file, or immediately,
+in which case running queries over these files may fail. After a kill some files are done and others are not:
+repeating the request finds the rest.
 """
 
 import logging
@@ -21,13 +21,13 @@ from app.disk.durable_fs import DurableFS
 from app.parquet.data_file import DataFile, FileState
 from app.parquet.laid_again import LayingPolicy
 from app.parquet.wanted import Wanted
-from app.publish.beside import Beside
+from app.publish.background_work import BackgroundWork
 from app.publish.calls import Calls
 from app.publish.giving_back import GivingBack
 from app.publish.laid_file import finished
 from app.publish.layer import Laid, Layer, Outcome
 from app.publish.manifest import Manifest
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.paths import SinkPaths
 from app.publish.removed_files import RemovedRows
 from app.publish.rotation import WriterPolicy
@@ -37,7 +37,8 @@ log = logging.getLogger(__name__)
 
 
 class ForgottenFile(msgspec.Struct, frozen=True):
-    """rows: that went. old_bytes: that named them. are_zeros: whether these are zeros, looked at."""
+    """rows: removed rows. old_bytes: the old bytes with these rows. are_zeros: whether these are zeros, as
+    verified."""
 
     path: str
     rows: int
@@ -46,7 +47,7 @@ class ForgottenFile(msgspec.Struct, frozen=True):
 
 
 class LeftFile(msgspec.Struct, frozen=True):
-    """A file that may still have such rows, and why."""
+    """A file that may still contain such rows, and why."""
 
     path: str
     why: str
@@ -65,14 +66,14 @@ class Forgotten(msgspec.Struct):
 
 
 class ForgetCommand(msgspec.Struct, eq=False):
-    """now: the old bytes become zeros at once."""
+    """now: whether the old bytes become zeros immediately."""
 
     wanted: Wanted
     now: bool
     future: Future[Forgotten]
 
 
-class Publishing(Protocol):
+class PublishesForgotten(Protocol):
     """What makes files durable. Raises SyncFailed."""
 
     @property
@@ -103,9 +104,9 @@ class Forgetting:
         paths: SinkPaths,
         root: Path,
         manifest: Manifest,
-        publisher: Publishing,
+        publisher: PublishesForgotten,
         clock: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
         giving_back: GivingBack,
         calls: Calls,
     ) -> None:
@@ -119,7 +120,7 @@ class Forgetting:
         self._calls = calls
         laying = policy.final.laying if policy.final else LayingPolicy(layout=policy.layout, sort=())
         self._layer = Layer(fs, paths, root, policy, laying, "forget", 0)
-        self._beside: Beside[Outcome | list[DataFile]] = Beside("forget", 1.0, calls.wake)
+        self._beside: BackgroundWork[Outcome | list[DataFile]] = BackgroundWork("forget", 1.0, calls.wake)
         self._commands: SimpleQueue[ForgetCommand] = SimpleQueue()
         self._work: _Work | None = None
         self._ended: BaseException | None = None
@@ -128,7 +129,7 @@ class Forgetting:
         self._beside.start()
 
     def stop(self, reason: BaseException) -> None:
-        """Whoever waits is told why not."""
+        """The waiting request fails with the reason."""
         self._beside.stop()
         self._ended = reason
         work, self._work = self._work, None
@@ -146,7 +147,7 @@ class Forgetting:
             command.future.set_exception(reason)
 
     def turn(self) -> None:
-        """One step further. Raises SyncFailed."""
+        """Does one step. Raises SyncFailed."""
         if self._work is None and (command := self._next()) is not None:
             self._work = _Work(command, Forgotten())
             self._search(self._work)
@@ -166,14 +167,14 @@ class Forgetting:
             if wanted.workspace_id not in (None, file.workspace_id) or file.state is FileState.REMOVED:
                 continue
             if file.state is FileState.CHANGED:
-                work.found.left.append(LeftFile(file.path, "it is not what was published"))
+                work.found.left.append(LeftFile(file.path, "it has been changed since it was published"))
             elif file.rows:
                 files.append(file)
         work.found.looked_at = len(files)
         self._beside.begin(partial(self._layer.find, files, wanted))
 
     def _step(self, work: _Work) -> bool:
-        """Whether there is more to be done at once."""
+        """Whether there is more to do immediately."""
         if work.publishing is not None:
             self._note(work, *work.publishing)
             return True
@@ -232,7 +233,7 @@ class Forgetting:
         """What was handed over is published, or could not be."""
         work.publishing = None
         if self._manifest.find(file.path) != file:
-            work.found.left.append(LeftFile(file.path, "it cannot be replaced now; the log says why"))
+            work.found.left.append(LeftFile(file.path, "it cannot be replaced now; see the log"))
             return
         self._calls.on_removed(file.partition, rows)
         self._observer.rows_forgotten(rows)

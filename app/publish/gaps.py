@@ -1,4 +1,4 @@
-"""What the files of a partition held once and do not hold any more."""
+"""Rows that the files of a partition once had and have lost."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Gap(NamedTuple):
 
 
 def gaps_of(files: Iterable[DataFile]) -> list[Gap]:
-    """What a partition's files do not hold any more. A frame whose rows are in part in a file is no gap."""
+    """The lost rows of a partition's files. A frame with some of its rows in a file is not a gap."""
     known = list(files)
     there = [file for file in known if file.state is not FileState.REMOVED and file.rows]
     kept = tuple((file.first_lsn, file.last_lsn) for file in there)

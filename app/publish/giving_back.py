@@ -1,7 +1,7 @@
-"""Gives the old bytes of files that were laid again back to the file system, when the grace is over.
+"""Frees the old bytes of compacted files when the grace period is over.
 
-First the bytes, then the manifest's record: killed in between, a start does it once more. Before anything
-becomes zeros the file itself must say that these bytes are dead, and its footer name nothing there.
+First the bytes are freed, then the manifest's record is written: after a kill in between, a start repeats it.
+Before bytes become zeros, the file itself must say that they are dead, and its footer must not refer to them.
 """
 
 import logging
@@ -18,20 +18,20 @@ from app.disk.hole import NO_HOLES
 from app.parquet.data_file import DataFile, FileState, FinalForm
 from app.parquet.facts import facts_of
 from app.publish.manifest import Manifest
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 
 log = logging.getLogger(__name__)
 
 FILES_PER_TURN: Final = 16
 INTERVAL_MS: Final = 1_000
 PAUSE_MS: Final = 600_000
-"""After the disk has failed."""
+"""The pause after the disk has failed."""
 
 VERIFIED_BYTES: Final = 4 << 20
-"""Read at a time."""
+"""Bytes that are read at a time."""
 
 
-class Publishing(Protocol):
+class PublishesSeals(Protocol):
     """What makes records durable. Raises SyncFailed."""
 
     @property
@@ -53,10 +53,10 @@ class GivingBack:
         fs: DurableFS,
         root: Path,
         manifest: Manifest,
-        publisher: Publishing,
+        publisher: PublishesSeals,
         clock: Callable[[], int],
         timer: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
     ) -> None:
         self._grace_ms = grace_ms
         self._fs = fs
@@ -97,7 +97,7 @@ class GivingBack:
         return self._clock() >= form.laid_ms + self._grace_ms
 
     def give_back(self, files: Sequence[DataFile]) -> OSError | None:
-        """At once. Returns why not all of it could be done. Raises SyncFailed."""
+        """Frees the bytes immediately. Returns why not all of it could be done. Raises SyncFailed."""
         given, failure = [], None
         for file in files:
             try:
@@ -120,15 +120,15 @@ class GivingBack:
         if error.errno in NO_HOLES:
             self._has_holes = False
             log.info(
-                "this file system cannot give back a part of a file: the old bytes of files that were laid "
-                "again stay on the disk"
+                "this file system cannot free part of a file: the old bytes of compacted files stay on the "
+                "disk"
             )
         else:
             self._next_ms = self._timer() + PAUSE_MS
-            log.warning("old bytes cannot be given back now; it is tried again later: %s", error)
+            log.warning("old bytes cannot be freed now; trying again later: %s", error)
 
     def _zero(self, file: DataFile, form: FinalForm) -> bool:
-        """False where the file is not what was published. Raises OSError; SyncFailed."""
+        """False if the file was changed since it was published. Raises OSError; SyncFailed."""
         path = self._root / file.path
         try:
             is_ours = self._fs.stat(path).size == file.bytes and self._is_dead(path, form)
@@ -136,7 +136,9 @@ class GivingBack:
             is_ours = False
         if not is_ours:
             self._untouchable.add(file.path)
-            log.warning("%s is not what was published: nothing of it is given back", file.path)
+            log.warning(
+                "%s has been changed since it was published: none of its old bytes are freed", file.path
+            )
             return False
         for start, stop in form.dead:
             try:
@@ -155,7 +157,7 @@ class GivingBack:
                 raise OSError(f"{path} still has old bytes after {at}")
 
     def _is_dead(self, path: Path, form: FinalForm) -> bool:
-        """Whether the file itself says so, and its footer names nothing there."""
+        """Whether the file itself says so, and its footer does not refer to these bytes."""
         with self._fs.open_for_read(path) as source:
             try:
                 metadata = pq.read_metadata(source)

@@ -1,4 +1,4 @@
-"""What other threads hand to the writer: rows and flush commands, in one order."""
+"""The writer's queue: rows and flush commands from other threads, in one order."""
 
 import threading
 from collections import deque
@@ -19,7 +19,7 @@ from app.publish.buffer import PartitionRows
 from app.publish.stage import StagedFlush
 
 WAKE_BYTES: Final = 8 << 20
-"""Rows wait for the writer's next tick until there are so many bytes of them."""
+"""Rows wait for the writer's next tick until they have this many bytes."""
 
 
 class FlushResult(msgspec.Struct, frozen=True):
@@ -34,10 +34,11 @@ class WriterStopped(Exception):
 
 
 class NotPublished(Exception):
-    """Some of the rows are not in files yet, and why. They are in the journal, and are tried again."""
+    """Some of the rows are not in files yet, with the reason. They are in the journal, and publishing is
+    retried."""
 
 
-class RowAccount(msgspec.Struct):
+class RowNumbers(msgspec.Struct):
     """Numbers of rows of one workspace and kind."""
 
     buffered: int = 0
@@ -144,7 +145,7 @@ class Intake:
     def __init__(
         self,
         clock: Callable[[], int],
-        accounts: dict[tuple[int, Kind], RowAccount],
+        accounts: dict[tuple[int, Kind], RowNumbers],
         memory_bytes: int | None = None,
     ) -> None:
         self._clock = clock
@@ -193,7 +194,7 @@ class Intake:
             self.rows += sum(rows.num_rows for _, rows in divided)
 
     def wait_for_room(self, seconds: float) -> None:
-        """Until the writer has taken in most of what is queued, at most so long."""
+        """Wait until the writer has taken most of the queue, up to a time limit."""
         limit = self._memory_bytes
         if limit is not None:
             with self._room:
@@ -216,7 +217,7 @@ class Intake:
         self._ready.notify()
 
     def wait(self, seconds: float) -> None:
-        """Until somebody wakes the writer, at most so long."""
+        """Wait until the writer is woken, up to a time limit."""
         with self._ready:
             self._ready.wait_for(lambda: self._woken, seconds)
             self._woken = False
@@ -256,7 +257,7 @@ class Intake:
                 self.rows += sum(kept.values()) - item.rows.num_rows
                 self._room.notify_all()
             for key, rows in kept.items():
-                self._accounts.setdefault(key, RowAccount()).buffered += rows
+                self._accounts.setdefault(key, RowNumbers()).buffered += rows
             for key, rows in recovered.items():
                 self._accounts[key].published -= rows
 
@@ -274,7 +275,7 @@ class Intake:
         """So many rows of published files went with the files."""
         key = partition.workspace_id, partition.kind
         with self._ready:
-            account = self._accounts.setdefault(key, RowAccount())
+            account = self._accounts.setdefault(key, RowNumbers())
             account.published -= rows
             account.removed += rows
 
@@ -285,19 +286,19 @@ class Intake:
             self._waiting_bytes = sum(waiting.values())
             self._waiting = waiting
 
-    def account(self) -> dict[tuple[int, Kind], RowAccount]:
-        """What became of every row, by workspace and kind, at one moment."""
+    def account(self) -> dict[tuple[int, Kind], RowNumbers]:
+        """The account of all rows, by workspace and kind, at one moment."""
         with self._lock:
             accounts = {key: copy(account) for key, account in self._accounts.items()}
             for item in self._queue:
                 if isinstance(item, RowsLeft):
                     for partition, left in item.partitions.items():
                         key = partition.workspace_id, partition.kind
-                        accounts.setdefault(key, RowAccount()).buffered += left.rows
+                        accounts.setdefault(key, RowNumbers()).buffered += left.rows
             queued = [item for item in self._queue if isinstance(item, PutRows)]
         for put in queued:
             for workspace_id, rows in _rows_by_workspace(put.rows):
-                accounts.setdefault((workspace_id, put.kind), RowAccount()).buffered += rows
+                accounts.setdefault((workspace_id, put.kind), RowNumbers()).buffered += rows
         return accounts
 
     def oldest_queued_ms(self) -> int | None:
@@ -306,7 +307,7 @@ class Intake:
             return next((item.put_ms for item in items), None)
 
     def close(self, reason: BaseException) -> list[FlushCommand]:
-        """Refuse further commands with this reason; return those that nobody has looked at."""
+        """Refuse further commands with this reason; return those that were not started."""
         with self._ready:
             self._closed = reason
             return [item for item in self._queue if isinstance(item, FlushCommand)]

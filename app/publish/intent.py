@@ -1,4 +1,4 @@
-"""From staged files to published ones: intent, files in their places, manifest.
+"""Publishes staged files: intent, files moved into place, manifest.
 
 Every step may be repeated: after an OSError `publish` is called again with the same intent, after a crash
 `recovery` takes up where this left off.
@@ -13,16 +13,16 @@ import msgspec
 from app.disk.durable_fs import DurableFS
 from app.publish.destination import Destination
 from app.publish.local_directory import LocalDirectory
-from app.publish.manifest import Commit, Manifest
+from app.publish.manifest import Manifest, Publication
 from app.publish.paths import SinkPaths
 from app.publish.renaming import NewNames, rename_files, rename_placements
 from app.publish.staging_directory import Placement, Staging
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """What is about to be published. Durable before the first file is placed."""
+    """A record of what is about to be published. Durable before the first file is placed."""
 
-    commit: Commit
+    commit: Publication
     placements: list[Placement]
 
     def renamed(self, names: NewNames) -> "Intent":
@@ -32,7 +32,7 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class IntentDamaged(Exception):
-    """The intent cannot be read, so nobody knows which files were being replaced."""
+    """The intent cannot be read, so it is unknown which files were being replaced."""
 
 
 class IntentLog:
@@ -50,11 +50,11 @@ class IntentLog:
         self._placed: set[str] = set()
 
     def publish(self, intent: Intent) -> None:
-        """Give all staged files their names, and commit.
+        """Move all staged files into place, and record them in the manifest.
 
         Raises OSError; then what was done so far stays and the call is to be repeated with the same intent.
         Raises NamesTaken; the same, with an intent that has other names for these files.
-        Raises SyncFailed when nobody can know what is on the disk.
+        Raises SyncFailed when it is unknown what is on the disk.
         """
         if self._copies:
             self._staging.sync_names()
@@ -98,5 +98,7 @@ def read_intent(fs: DurableFS, paths: SinkPaths) -> Intent | None:
         return None
     crc, _, body = data.rstrip(b"\n").partition(b" ")
     if crc != b"%08x" % zlib.crc32(body):
-        raise IntentDamaged(f"{paths.intent} is damaged; it was written whole, so the disk has changed it")
+        raise IntentDamaged(
+            f"{paths.intent} is damaged; it was written completely, so the disk has changed it"
+        )
     return msgspec.json.decode(body, type=Intent)

@@ -1,7 +1,7 @@
-"""Before anything else at a start: finish or undo the publish that a crash interrupted.
+"""The first step of a start: finish or undo a publish that a crash interrupted.
 
-Afterwards the files below `{path}` are what the manifest says, and whatever the manifest does not know of is
-still in the journal. Can itself be interrupted anywhere; run twice, the second changes nothing.
+Afterwards the files below `{path}` match the manifest, and rows unknown to the manifest are still in the
+journal. It can itself be interrupted at any point; running it again changes nothing.
 """
 
 import logging
@@ -13,7 +13,7 @@ from app.disk.durable_fs import DurableFS
 from app.publish.destination import Destination, NamesTaken, NotPlaced
 from app.publish.intent import Intent, IntentDamaged, encode_intent, read_intent
 from app.publish.local_directory import LocalDirectory, is_complete, local_destination
-from app.publish.manifest import Commit, Manifest, ManifestDamaged
+from app.publish.manifest import Manifest, ManifestDamaged, Publication
 from app.publish.paths import SinkPaths
 from app.publish.reconcile import Known, Reconciled, reconcile
 from app.publish.renaming import free_names
@@ -35,14 +35,6 @@ class RecoveryReport(msgspec.Struct, kw_only=True):
     staging_removed: int = 0
     set_aside: list[Path] = []
     files: Reconciled = msgspec.field(default_factory=Reconciled)
-
-    @property
-    def unknown_files(self) -> list[str]:
-        return self.files.unknown
-
-    @property
-    def removed_files(self) -> list[str]:
-        return [file.path for file in self.files.removed]
 
 
 def recover(
@@ -97,7 +89,9 @@ def _set_aside(fs: DurableFS, path: Path, damage: Exception) -> Path:
         number += 1
     fs.rename(path, aside)
     fs.sync_directory(path.parent)
-    log.error("%s; it is kept as %s, and what was published is read from the files themselves", damage, aside)
+    log.error(
+        "%s; it is kept as %s, and the published state is read from the files themselves", damage, aside
+    )
     return aside
 
 
@@ -137,7 +131,7 @@ class _Recovery:
         if not self._manifest.has_torn_tail or finished:
             return False
         log.error(
-            "the last record of %s was durable and is not readable any more; what it said is read from the "
+            "the last record of %s was durable but cannot be read any more; its contents are read from the "
             "files themselves",
             self._paths.manifest,
         )
@@ -171,7 +165,9 @@ class _Recovery:
                     destination.place(chosen, lambda placement: _known(staged[placement]), placed)
             except NotPlaced as failed:
                 for path, error in failed.errors.items():
-                    log.error("%s cannot be put in its place, its rows are tried again: %s", path, error)
+                    log.error(
+                        "%s cannot be moved into place, its rows will be published again: %s", path, error
+                    )
                     lost.add(owners[path])
         for placement in staged:
             if owners[placement.path] in lost:
@@ -184,7 +180,7 @@ class _Recovery:
         removed, carried = intent.commit.removed, intent.commit.carried
         if files or quarantined or removed or carried:
             self._manifest.append(
-                Commit(
+                Publication(
                     id=intent.commit.id,
                     files=files,
                     quarantined=quarantined,
@@ -220,7 +216,7 @@ class _Recovery:
             self._take_away(path)
         if found.changed:
             last = max([self._manifest.last_commit, *(file.commit or 0 for file in found.adopted)])
-            self._manifest.append(Commit(id=last, files=found.changed))
+            self._manifest.append(Publication(id=last, files=found.changed))
 
     def _take_away(self, path: str) -> None:
         """A file of a publish that was not finished: its rows come from the journal again."""
@@ -234,5 +230,5 @@ class _Recovery:
 
 def _known(path: Path | None) -> Path:
     if path is None:
-        raise ValueError("a file is to be placed of which it is not known where it stands")
+        raise ValueError("a file is to be moved into place, but its location is not known")
     return path

@@ -1,4 +1,4 @@
-"""A file that was laid again beside the writer thread: its footer, and what the manifest is to say of it."""
+"""Completes a file that was compacted on another thread: its footer, and its record for the manifest."""
 
 import zlib
 
@@ -50,7 +50,7 @@ def finished(
 
 
 def _facts(laid: Laid, form: FinalForm, policy: WriterPolicy, commit: int) -> dict[str, str]:
-    """What the new version says of itself: as the old one, but for the commit."""
+    """The metadata of the new version: that of the old one, except for the commit."""
     old, said = laid.old, laid.facts
     return {
         "journal": policy.journal,

@@ -1,4 +1,4 @@
-"""Lays one file again, but for its footer and its name: so it can be done beside the writer thread.
+"""Compacts one file except for its footer and name, so that it can run on a thread of its own.
 
 The next version of a file is the old one, byte for byte, then its rows again. It is written to the staging
 directory here; the writer, which knows the number of the commit, adds the footer and publishes it.
@@ -24,13 +24,14 @@ from app.parquet.facts import FileFacts, facts_of
 from app.parquet.file_policy import FilePolicy
 from app.parquet.laid_again import LaidAgain, LayingPolicy, gains
 from app.parquet.wanted import Wanted, matching
-from app.publish.beside import Rest, Stopped
+from app.publish.background_work import Rest, Stopped
 from app.publish.paths import SinkPaths
 
 log = logging.getLogger(__name__)
 
 PIECE_BYTES: Final = 4 << 20
-"""Synced one after the other: the journal's sync waits for what the file system is writing at that moment."""
+"""Pieces that are synced one after the other: the journal's sync waits for what the file system is writing at
+that moment."""
 
 
 class Laid(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ Outcome: TypeAlias = Laid | NotLaid
 
 
 class _LeftAlone(Exception):
-    """The file stays as it is. The message says why, for the log; empty where that is as it should be."""
+    """The file stays unchanged. The message says why, for the log; empty if that is normal."""
 
 
 class Layer:
@@ -91,9 +92,9 @@ class Layer:
             return self._stage(file, staged, rest, without)
         except _LeftAlone as why:
             if str(why):
-                log.warning("%s is not laid again, and stays as it is: %s", file.path, why)
+                log.warning("%s is not compacted and stays as it is: %s", file.path, why)
             outcome = NotLaid(file, why=str(why))
-        except FileNotFoundError:  # removed by retention or by somebody; there is nothing to be laid again
+        except FileNotFoundError:  # removed by retention or from outside; there is nothing to compact
             outcome = NotLaid(file)
         except (OSError, pa.ArrowException) as error:
             outcome = self._failed(file, error)
@@ -103,13 +104,13 @@ class Layer:
         except SyncFailed:
             raise
         except Exception as error:
-            log.exception("a bug: %s cannot be laid again, and stays as it is", file.path)
+            log.exception("a bug: %s cannot be compacted and stays as it is", file.path)
             outcome = NotLaid(file, why=str(error))
         self._unlink(staged)
         return outcome
 
     def find(self, files: Sequence[DataFile], wanted: Wanted, rest: Rest) -> list[DataFile]:
-        """Those that have such rows, and those that cannot be read: nobody knows that they have none."""
+        """The row groups with such rows, and unreadable ones, which may have some."""
         found = []
         for file in files:
             began = time.thread_time()
@@ -141,7 +142,7 @@ class Layer:
     def _failed(self, file: DataFile, error: OSError | pa.ArrowException) -> NotLaid:
         if isinstance(error, OSError) and error.errno is not None:
             return NotLaid(file, error, str(error))
-        log.warning("%s cannot be read, so it is not laid again, and stays as it is: %s", file.path, error)
+        log.warning("%s cannot be read, so it is not compacted and stays as it is: %s", file.path, error)
         return NotLaid(file, why=str(error))
 
     def _unlink(self, staged: str) -> None:
@@ -172,7 +173,7 @@ class Layer:
             raise _LeftAlone("it is not what was published")
         free = self._fs.space(self._paths.staging(self._fs)).free_bytes
         if free < self._free_bytes_min + 2 * file.bytes:
-            raise OSError(errno.ENOSPC, "there is not enough room on the disk to lay files again", file.path)
+            raise OSError(errno.ENOSPC, "there is not enough space on the disk to compact files", file.path)
         return facts
 
     def _write(self, again: LaidAgain, target: DurableFile, rest: Rest) -> tuple[int, int]:

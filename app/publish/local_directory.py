@@ -1,4 +1,4 @@
-"""Files below a local directory: staged beside it, and renamed into their places."""
+"""Files below a local directory: staged next to it, and renamed into place."""
 
 import contextlib
 import zlib
@@ -18,11 +18,11 @@ KNOWN_DIRECTORIES_MAX: Final = 10_000
 READ_CHUNK_BYTES: Final = 8 << 20
 
 REPLACED_FILES_MAX: Final = 256
-"""Descriptors of replaced files that are freed together."""
+"""Descriptors of replaced files that are closed together."""
 
 
 class LocalDirectory:
-    """A `Destination`. Whatever stands below `root` is of one process.
+    """A `Destination`. Everything below `root` belongs to one process.
 
     grows: whether the next version of a file takes its place; else each is final, under a name of its own.
     """
@@ -92,7 +92,7 @@ class LocalDirectory:
         try:
             self._fs.rename(staged, final)
         except FileNotFoundError:
-            self._directories.clear()  # somebody removed the directory: make it again
+            self._directories.clear()  # the directory was removed from outside: make it again
             raise
 
     def holds(self, placement: Placement) -> bool:
@@ -180,7 +180,7 @@ class LocalDirectory:
 
 def local_destination(fs: DurableFS, paths: SinkPaths, grows: bool = True) -> LocalDirectory:
     if paths.data is None:
-        raise ValueError("there is no local directory for files: say where they go")
+        raise ValueError("there is no local directory for files: configure one")
     return LocalDirectory(fs, paths.data, grows)
 
 

@@ -1,49 +1,49 @@
-"""What publishing tells those who count. Called from the writer thread; must not block or raise."""
+"""Callbacks of publishing, for metrics. Called from the writer thread; must not block or raise."""
 
 from typing import Protocol
 
 from app.kinds import Kind
 
 
-class Observer(Protocol):
+class WriterObserver(Protocol):
     def rows_written(self, kind: Kind, rows: int) -> None:
         """Rows that are in published files now."""
 
     def bytes_written(self, count: int) -> None:
-        """New bytes in published files: row groups and footers, not what was carried over."""
+        """New bytes in published files: row groups and footers, without the bytes of old versions."""
 
     def file_created(self) -> None:
         """A file that did not exist before was published."""
 
     def files_removed(self, files: int, rows: int) -> None:
-        """Retention has removed files, and so many rows with them."""
+        """Retention has removed files with this many rows."""
 
     def file_laid_again(self, old_bytes: int, new_bytes: int) -> None:
-        """A file has its final form: so many bytes were put behind the old ones."""
+        """A file was compacted: this many bytes were written behind the old ones."""
 
     def bytes_given_back(self, count: int) -> None:
-        """Old bytes of files that were laid again take no room any more."""
+        """Old bytes of compacted files have been freed."""
 
     def rows_forgotten(self, rows: int) -> None:
-        """Rows that somebody wanted to be forgotten are in no file any more."""
+        """Rows were removed from files on request."""
 
     def write_error(self) -> None:
-        """Publishing failed and will be tried again."""
+        """Publishing failed and will be retried."""
 
     def partition_failed(self) -> None:
         """One partition could not be published and is set aside for a while."""
 
     def rows_quarantined(self, kind: Kind, rows: int) -> None:
-        """Rows that could not be encoded were set aside."""
+        """Rows that could not be encoded were quarantined."""
 
     def records_foreign(self, records: int) -> None:
-        """Records of a Kafka partition that are not this service's were set aside."""
+        """Records of a Kafka partition that this service did not write were quarantined."""
 
     def values_unfit(self, kind: Kind, column: str, values: int) -> None:
         """Values of the payload that do not fit their promoted column, and are null there."""
 
     def flush_seconds(self, seconds: float) -> None:
-        """How long one commit took, from encoding to the manifest."""
+        """How long one publish took, from encoding to the manifest."""
 
 
 class SilentObserver:

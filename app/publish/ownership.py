@@ -1,7 +1,8 @@
-"""A data tree belongs to one journal: else two services write the same files, or rows stay behind.
+"""A data tree belongs to one journal: otherwise two services could write the same files, or rows could be
+left behind.
 
-The journal has an identity of its own, in its directory; the tree says which journal it belongs to, one for
-each node id, where no engine reads it. It is locked while the service runs.
+The journal has an identity of its own, in its directory; the tree records which journal it belongs to, one
+for each node id, in a place that engines do not read. It is locked while the service runs.
 """
 
 import contextlib
@@ -27,10 +28,10 @@ NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.EOPNOTSUPP})
 
 
 class TreeRefused(Exception):
-    """Going on could lose or double rows. The message says what to do."""
+    """Continuing could lose or duplicate rows. The message says what to do."""
 
 
-class Owner(msgspec.Struct, frozen=True):
+class TreeOwner(msgspec.Struct, frozen=True):
     """Which journal a tree belongs to. path, host: where that journal was last, for people."""
 
     journal: str
@@ -38,7 +39,7 @@ class Owner(msgspec.Struct, frozen=True):
     host: str
 
 
-class Identity(msgspec.Struct, frozen=True):
+class JournalIdentity(msgspec.Struct, frozen=True):
     """The journal's own. tree: where its files are. adopted: journals whose files it has taken over;
     adopted_lsn: these have rows up to this LSN, so its own begin above."""
 
@@ -126,7 +127,10 @@ class LocalTree:
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-            log.warning("%s knows no locks: a second service on it is found by its journal alone", self._root)
+            log.warning(
+                "%s does not support locks: a second service on it is detected only by its journal",
+                self._root,
+            )
             return None
 
 
@@ -136,7 +140,7 @@ def owner_name(node: str | None) -> str:
 
 def take_tree(
     fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None
-) -> tuple[Identity, FileLock | None]:
+) -> tuple[JournalIdentity, FileLock | None]:
     """Make sure that this journal and this tree belong together; on the first start they do from then on.
 
     Raises TreeRefused; OSError.
@@ -156,8 +160,8 @@ def take_tree(
         lock = tree.lock_owner(node)
     except LockHeld:
         raise TreeRefused(
-            f"another service that runs now writes to {tree.name}; stop it, or give this one a "
-            "server.node_id or a sinks path of its own"
+            f"another running service writes to {tree.name}; stop it, or give this one a server.node_id or "
+            "a sink path of its own"
         ) from None
     if known.tree != tree.name:
         known = msgspec.structs.replace(known, tree=tree.name)
@@ -165,14 +169,16 @@ def take_tree(
     return known, lock
 
 
-def new_identity(fs: DurableFS, paths: SinkPaths, tree: Tree) -> Identity:
+def new_identity(fs: DurableFS, paths: SinkPaths, tree: Tree) -> JournalIdentity:
     """The journal gets a name that no other one has. Raises OSError."""
-    identity = Identity(uuid.uuid4().hex, tree.name)
+    identity = JournalIdentity(uuid.uuid4().hex, tree.name)
     fs.write_atomically(paths.identity, msgspec.json.encode(identity) + b"\n")
     return identity
 
 
-def adopt_tree(fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None, last_lsn: int) -> Identity:
+def adopt_tree(
+    fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None, last_lsn: int
+) -> JournalIdentity:
     """Make this journal the owner, whoever was it. last_lsn: the highest LSN of a file in the tree.
 
     Raises TreeRefused when the owner runs; OSError.
@@ -180,43 +186,43 @@ def adopt_tree(fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None, la
     data, before = tree.read_owner(node), tuple[str, ...]()
     if data is not None:
         with contextlib.suppress(msgspec.DecodeError):
-            before = (msgspec.json.decode(data, type=Owner).journal,)
+            before = (msgspec.json.decode(data, type=TreeOwner).journal,)
         try:
             lock = tree.lock_owner(node)
         except LockHeld:
-            raise TreeRefused(f"a service that runs now writes to {tree.name}; stop it first") from None
+            raise TreeRefused(f"a running service writes to {tree.name}; stop it first") from None
         if lock is not None:
             lock.release()
     known = read_identity(fs, paths)
     adopted = tuple(dict.fromkeys((*(known.adopted if known else ()), *before)))
-    identity = Identity(known.journal if known else uuid.uuid4().hex, tree.name, adopted, last_lsn)
+    identity = JournalIdentity(known.journal if known else uuid.uuid4().hex, tree.name, adopted, last_lsn)
     fs.write_atomically(paths.identity, msgspec.json.encode(identity) + b"\n")
     tree.write_owner(node, _owned_by(identity, paths), replaces=True)
     return identity
 
 
-def read_identity(fs: DurableFS, paths: SinkPaths) -> Identity | None:
+def read_identity(fs: DurableFS, paths: SinkPaths) -> JournalIdentity | None:
     """The journal's identity; None where it has none (yet)."""
     try:
-        return msgspec.json.decode(fs.read(paths.identity), type=Identity)
+        return msgspec.json.decode(fs.read(paths.identity), type=JournalIdentity)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
 
-def _owner(tree: Tree, node: str | None) -> Owner | None:
+def _owner(tree: Tree, node: str | None) -> TreeOwner | None:
     """None where there is none, or none that can be read: a first start that was cut off has left that."""
     data = tree.read_owner(node)
     try:
-        return msgspec.json.decode(data, type=Owner) if data else None
+        return msgspec.json.decode(data, type=TreeOwner) if data else None
     except msgspec.DecodeError:
         return None
 
 
-def _owned_by(identity: Identity, paths: SinkPaths) -> bytes:
-    return msgspec.json.encode(Owner(identity.journal, str(paths.state), socket.gethostname())) + b"\n"
+def _owned_by(identity: JournalIdentity, paths: SinkPaths) -> bytes:
+    return msgspec.json.encode(TreeOwner(identity.journal, str(paths.state), socket.gethostname())) + b"\n"
 
 
-def _refuse_left_behind(fs: DurableFS, known: Identity | None, tree: Tree, node: str | None) -> None:
+def _refuse_left_behind(fs: DurableFS, known: JournalIdentity | None, tree: Tree, node: str | None) -> None:
     """A tree without an owner is new, unless this journal has files elsewhere."""
     if known is None or known.tree == tree.name or "://" in known.tree:
         return
@@ -224,17 +230,17 @@ def _refuse_left_behind(fs: DurableFS, known: Identity | None, tree: Tree, node:
     owner = _owner(before, node)
     if owner is not None and owner.journal == known.journal:
         raise TreeRefused(
-            f"this journal's files are in {known.tree}, and the configuration says {tree.name}: move that "
-            f"directory there, with its hidden files, or set the sink's path back; to begin anew in "
-            f"{tree.name} and leave the old files where they are: parquet-sink adopt"
+            f"this journal's files are in {known.tree}, but the configuration says {tree.name}: move that "
+            "directory there, including hidden files, or change the sink's path back; to start over in "
+            f"{tree.name} and leave the old files where they are, run parquet-sink adopt"
         )
 
 
-def _owned_by_another(tree: Tree, owner: Owner, node: str | None) -> str:
+def _owned_by_another(tree: Tree, owner: TreeOwner, node: str | None) -> str:
     mine = "" if node is None else f" (node {node})"
     return (
         f"the files in {tree.name}{mine} belong to the journal in {owner.path} on {owner.host}, and this is "
-        "another one. Set journal.path to that journal; or give this service a server.node_id or a sink path "
-        "of its own; or, if that journal is gone for good, have this one take the files over: "
+        "a different journal. Set journal.path to that journal; or give this service a server.node_id or a "
+        "sink path of its own; or, if that journal is lost, make this one the owner of the files: run "
         "parquet-sink adopt"
     )

@@ -1,4 +1,4 @@
-"""Where publishing keeps what is not yet, or not, a data file."""
+"""Paths of the files that publishing keeps besides data files."""
 
 from pathlib import Path
 from typing import Final

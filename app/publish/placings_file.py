@@ -1,4 +1,4 @@
-"""How rows of each journal frame are placed, kept beside the manifest in a small file, if at all."""
+"""How rows of each journal frame are placed, kept in a small file next to the manifest if needed."""
 
 from typing import Final
 
@@ -9,7 +9,8 @@ from app.parquet.placing import Placing, Placings
 from app.publish.paths import SinkPaths
 
 CHANGES_MAX: Final = 10_000
-"""Of what is configured; older ones are given up, since the journal has none of their frames any more."""
+"""Configured placings that are remembered; older ones are dropped, since the journal no longer has any of
+their frames."""
 
 
 class PlacingsDamaged(Exception):

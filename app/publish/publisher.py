@@ -1,4 +1,4 @@
-"""Commits: the rows of some partitions, staged and published together, tried again when the disk fails."""
+"""Stages and publishes the rows of some partitions together, and retries when the disk fails."""
 
 import errno
 import logging
@@ -15,8 +15,8 @@ from app.publish.buffer import PartitionRows
 from app.publish.carried import Carried
 from app.publish.destination import Destination, NamesTaken, NotPlaced
 from app.publish.intent import Intent, IntentLog
-from app.publish.manifest import Commit, Manifest
-from app.publish.observer import Observer
+from app.publish.manifest import Manifest, Publication
+from app.publish.observer import WriterObserver
 from app.publish.paths import SinkPaths
 from app.publish.removed_files import RemovedPartition, RemovedRows
 from app.publish.renaming import free_names, rename_files, rename_placements
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 CONCERNS_ALL: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 )
-"""What fails for one partition for these reasons fails for each."""
+"""Errors that would affect every partition, not only one."""
 
 
-class Published(msgspec.Struct, frozen=True):
+class PublishedRows(msgspec.Struct, frozen=True):
     """One partition's rows, and the files that hold them now."""
 
     taken: PartitionRows
@@ -41,18 +41,19 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class _Pending(msgspec.Struct, frozen=True):
-    """A commit whose files are staged and that is not through yet."""
+    """A publish whose files are staged but that is not finished yet."""
 
     intent: Intent
-    flushes: list[Published]
+    flushes: list[PublishedRows]
     started_s: float
 
 
 class Publisher:
-    """Publishes what it is given, or says that it must be given again. Used by the writer thread alone.
+    """Publishes the rows it is given, or reports that they must be given again. Used only by the writer
+    thread.
 
-    problem: why nothing at all can be published now, None when that is not so. set_aside: partitions that
-    fail alone. clock: ms since the epoch. timer: ms on a clock that is never set.
+    problem: why nothing at all can be published now, None if that is not the case. set_aside: partitions that
+    fail by themselves. clock: ms since the epoch. timer: ms on a clock that is never set.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Publisher:
         policy: WriterPolicy,
         clock: Callable[[], int],
         timer: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
     ) -> None:
         self._timer = timer
         self.set_aside = SetAside(policy, timer)
@@ -108,20 +109,20 @@ class Publisher:
         returned, self._returned = self._returned, []
         return returned
 
-    def commit(self, taken: Sequence[PartitionRows]) -> tuple[list[Published], list[PartitionRows]]:
+    def commit(self, taken: Sequence[PartitionRows]) -> tuple[list[PublishedRows], list[PartitionRows]]:
         """Publish these rows: (what is published, what could not even be staged and is to be put back).
 
         Rows in neither are staged: see `unfinished` and `resume`. Raises SyncFailed.
         """
         started_s = time.perf_counter()
         number = self._manifest.last_commit + 1
-        staged: list[Published] = []
+        staged: list[PublishedRows] = []
         left: list[PartitionRows] = []
         for index, rows in enumerate(taken):
             span = Span(number, rows.first_lsn, rows.last_lsn)
             try:
                 flush = self._stager.stage(rows.partition, rows.table(), span, rows.recovered)
-                staged.append(Published(rows, flush))
+                staged.append(PublishedRows(rows, flush))
             except OSError as error:
                 if error.errno in CONCERNS_ALL:
                     self._failed(error)
@@ -132,7 +133,7 @@ class Publisher:
         if not staged:
             return [], left
         self._staging.sync()
-        commit = Commit(
+        commit = Publication(
             id=number,
             files=[file for each in staged for file in each.flush.files],
             quarantined=[rows for each in staged for rows in each.flush.quarantined],
@@ -141,35 +142,35 @@ class Publisher:
         self._pending = _Pending(Intent(commit, placements), staged, started_s)
         return self._publish(succeeded=self.problem is None or not left), left
 
-    def resume(self) -> list[Published]:
+    def resume(self) -> list[PublishedRows]:
         """Go on with an unfinished commit; return what it has published. Raises SyncFailed."""
         return self._publish(succeeded=True) if self._pending else []
 
     def seal(self, files: list[DataFile]) -> None:
         """Record these files, which do not change, as final. Raises SyncFailed."""
-        commit = Commit(id=self._manifest.last_commit + 1, files=files)
+        commit = Publication(id=self._manifest.last_commit + 1, files=files)
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 
     def replace(self, file: DataFile, placement: Placement, removed: Sequence[RemovedRows] = ()) -> None:
         """Publish a file in place of its version before, less the removed rows. Raises SyncFailed."""
-        commit = Commit(id=self._manifest.last_commit + 1, files=[file], removed_rows=list(removed))
+        commit = Publication(id=self._manifest.last_commit + 1, files=[file], removed_rows=list(removed))
         self._pending = _Pending(Intent(commit, [placement]), [], time.perf_counter())
         self._publish(succeeded=True)
 
     def remove(self, records: list[RemovedPartition]) -> None:
         """Have the manifest give up files. Raises SyncFailed."""
-        commit = Commit(id=self._manifest.last_commit + 1, removed=records)
+        commit = Publication(id=self._manifest.last_commit + 1, removed=records)
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 
     def carry(self, record: Carried) -> None:
         """Note that rows count in other frames of the journal. Raises SyncFailed."""
-        commit = Commit(id=self._manifest.last_commit + 1, carried=[record])
+        commit = Publication(id=self._manifest.last_commit + 1, carried=[record])
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 
-    def _publish(self, *, succeeded: bool) -> list[Published]:
+    def _publish(self, *, succeeded: bool) -> list[PublishedRows]:
         pending = self._pending
         if pending is None:
             return []
@@ -215,7 +216,7 @@ class Publisher:
         errors = {owners[path]: error for path, error in failed.errors.items()}
         out = [each for each in pending.intent.placements if owners[each.path] in errors]
         left = Intent(
-            Commit(
+            Publication(
                 id=commit.id,
                 files=[file for file in commit.files if file.partition not in errors],
                 quarantined=[rows for rows in commit.quarantined if rows.partition not in errors],
@@ -234,7 +235,7 @@ class Publisher:
             if partition in flushed:
                 self._failed_alone(partition, error)
             else:  # the version before stays, with the same rows
-                log.warning("a file of %s cannot be replaced, and stays: %s", partition, error)
+                log.warning("a file of %s cannot be replaced and stays as it is: %s", partition, error)
         self._returned += [each.taken for each in pending.flushes if each.taken.partition in errors]
         kept = [each for each in pending.flushes if each.taken.partition not in errors]
         self._pending = _Pending(left, kept, pending.started_s) if left.commit.files or kept else None
@@ -250,11 +251,11 @@ class Publisher:
         self._pause_ms = min(doubled, self._policy.retry_ms_max)
         said = str(error)
         if self._said != said:
-            log.error("nothing can be published now; it is tried again: %s", said)
+            log.error("nothing can be published now; trying again: %s", said)
             self._said = said
         if self._failing_since_ms is None:
             self._failing_since_ms = self._failed_at_ms
-        self.problem = f"publishing failed and is tried again every {self._pause_ms} ms: {said}"
+        self.problem = f"publishing failed and is retried every {self._pause_ms} ms: {said}"
         self._observer.write_error()
 
     def _succeeded(self) -> None:

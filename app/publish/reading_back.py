@@ -1,7 +1,7 @@
 """Rows that were left to the journal, read again when their partitions are due.
 
 One pass over a range of the journal serves many partitions, in bounded memory: when that is used up, the rows
-read so far are published, and the next pass goes on behind them.
+read so far are published, and the next pass continues after them.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,14 +16,14 @@ from app.publish.rotation import WriterPolicy
 from app.publish.unpublished import Unpublished
 
 WORTH_BYTES: Final = 8 << 20
-"""So much of each partition is to have room in one pass, at least: a flush of less has small row groups."""
+"""The least that each partition has room for in one pass: flushing less makes small row groups."""
 
 ReadBack = Callable[[int, int, Collection[Kind]], Iterator[tuple[int, Kind, pa.RecordBatch]]]
-"""The rows of the frames from the first to the last of these LSNs that are of these kinds, in order."""
+"""The rows of these kinds in the frames from the first to the last LSN, in order."""
 
 
 class RowsMissing(Exception):
-    """The journal does not give back what was left to it: going on would lose rows."""
+    """The journal does not return rows that were left to it: continuing would lose rows."""
 
 
 class BackReader:
@@ -34,7 +34,7 @@ class BackReader:
         self._unpublished = unpublished
         self._budget = policy.max_buffered_bytes // 4
         self._worth = max(policy.early_flush_bytes, WORTH_BYTES)
-        self._partitions_max = policy.max_partitions_per_commit
+        self._partitions_max = policy.max_partitions_per_publication
 
     def choose(self, due: Sequence[PartitionRows]) -> list[PartitionRows]:
         """Those that one pass serves, of partitions in the order of their first LSN."""

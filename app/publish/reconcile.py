@@ -1,8 +1,8 @@
-"""What the manifest says, held against the files that are there. Pure: sizes and facts in, records out.
+"""Compares the manifest with the existing files. Pure: sizes and facts in, records out.
 
-A manifest can be missing, or older than the files (restored from a backup): then the files know better, since
-each says which commit wrote it. A file can be missing, or not be what was published: then what it held is
-recorded as lost, the file is left as it is, and its partition goes on in the next number.
+A manifest can be missing, or older than the files (restored from a backup): then the files are authoritative,
+since each records which commit wrote it. A file can be missing, or changed since it was published: then its
+rows are recorded as lost, the file is left as it is, and its partition continues in the next number.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,8 @@ class Listing(msgspec.Struct):
 class Reconciled(msgspec.Struct):
     """adopted: files that the manifest did not know, or not in this version. removed: sealed files that are
     not there any more: operators remove old days. broken: files of which rows are lost. incomplete: paths of
-    files of an interrupted publish, whose rows are in the journal. unknown: paths that are nobody's.
+    files of an interrupted publish, whose rows are in the journal. unknown: paths that do not belong to the
+    service.
     """
 
     adopted: list[DataFile] = []
@@ -122,7 +123,7 @@ def _note_missing(file: DataFile, result: Reconciled) -> None:
 
 
 def _changed(file: DataFile, there: FoundFile, said: FileFacts | None) -> DataFile:
-    """An older version still holds what it says; of anything else nobody knows what can be read."""
+    """An older version still contains its rows; any other file is unreliable."""
     rows, last_lsn = 0, file.first_lsn - 1
     if said is not None and said.last_lsn <= file.last_lsn and said.rows <= file.rows:
         rows, last_lsn = said.rows, said.last_lsn
@@ -147,7 +148,7 @@ def _adopt(
     """Files of one partition, by number. One that begins within a commit needs the file before it."""
     commits = {location.number: said.rows_commit for location, _, said in files}
     for place, (location, path, said) in enumerate(files):
-        # What was laid again was published whole before that.
+        # Rows of a compacted file were published completely before that.
         begins_within = said.flush_offset and said.final is None
         if begins_within and commits.get(location.number - 1) != said.rows_commit:
             result.incomplete.append(path)

@@ -1,4 +1,4 @@
-"""What retention has removed, as the manifest remembers it: rows that must not come back, nor count as lost.
+"""The manifest's records of files removed by retention: their rows must neither come back nor count as lost.
 
 The record of a partition stays while anything could bring its rows back: a file that is still to be deleted,
 or a frame that the journal still has. Then only their number is kept.

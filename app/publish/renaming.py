@@ -1,4 +1,4 @@
-"""Other names for files whose names somebody has taken."""
+"""New names for files whose names are already taken."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from app.publish.destination import Destination
 from app.publish.staging_directory import Placement
 
 NewNames: TypeAlias = Mapping[str, Location]
-"""By the path that a file was to get."""
+"""By the path that a file was meant to get."""
 
 
 def free_names(destination: Destination, files: Iterable[DataFile], taken: Sequence[str]) -> NewNames:
@@ -30,7 +30,7 @@ def free_names(destination: Destination, files: Iterable[DataFile], taken: Seque
     for path in taken:
         location = parse(path)
         if location is None:
-            raise ValueError(f"{path} is no path of a data file")
+            raise ValueError(f"{path} is not the path of a data file")
         used = numbers[location._replace(number=0)]
         found[path] = location._replace(number=max(used) + 1)
         used.add(found[path].number)

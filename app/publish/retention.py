@@ -1,4 +1,4 @@
-"""Removes files that are older than they are to be kept: from the manifest first, then the file itself.
+"""Removes files that are too old: from the manifest first, then the file itself.
 
 Killed in between, a start finds the file in the manifest's record of what is still to be deleted, and this
 goes on with it. A file that the manifest does not know, or that is not what was published, is never touched.
@@ -15,17 +15,17 @@ from app.parquet.data_file import DataFile, FileState
 from app.parquet.partition import Partition
 from app.publish.destination import Destination
 from app.publish.manifest import Manifest
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.removed_files import RemovedPartition, nothing_of
 from app.publish.retention_rules import RetentionPolicy, expired
 
 log = logging.getLogger(__name__)
 
 SETTLED_PER_TURN: Final = 5_000
-"""Records of removed partitions that are given up together."""
+"""Records of removed partitions that are dropped together."""
 
 
-class Publishing(Protocol):
+class PublishesRemovals(Protocol):
     """What makes records durable. Raises SyncFailed."""
 
     @property
@@ -46,10 +46,10 @@ class Retention:
         policy: RetentionPolicy,
         manifest: Manifest,
         destination: Destination,
-        publisher: Publishing,
+        publisher: PublishesRemovals,
         clock: Callable[[], int],
         timer: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
         first_lsn: Callable[[], int],
         on_removed: Callable[[Partition, int], None],
     ) -> None:
@@ -109,9 +109,7 @@ class Retention:
             rows += removed
         count = sum(len(files) for _, files in due)
         self._observer.files_removed(count, rows)
-        log.info(
-            "retention: %d files with %d rows are removed, the first is %s", count, rows, due[0][1][0].path
-        )
+        log.info("retention: removed %d files with %d rows, the first is %s", count, rows, due[0][1][0].path)
 
     def _delete(self) -> bool:
         """Delete what the manifest has no more, then note that; whether all of it is deleted."""
@@ -120,12 +118,14 @@ class Retention:
             for record in waiting:
                 for path in self._destination.delete(record.leaving):
                     log.warning(
-                        "%s is too old to be kept, but not what was published: it is left as it is", path
+                        "%s is old enough to be removed, but has been changed since it was published: it is "
+                        "left as it is",
+                        path,
                     )
         except OSError as error:
             if self._said != str(error):
                 self._said = str(error)
-                log.warning("files that are too old cannot be deleted, which is tried again: %s", error)
+                log.warning("old files cannot be deleted; trying again: %s", error)
             return False
         self._said = None
         first_lsn = self._first_lsn()

@@ -1,4 +1,4 @@
-"""How long files are kept. Pure: files and a time in, partitions whose files are to go out."""
+"""How long files are kept. Pure: files and a time in, partitions whose files must be removed out."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -28,8 +28,8 @@ class RetentionPolicy(msgspec.Struct, frozen=True):
     files_per_turn: int = 500
 
     def age_ms(self, workspace_id: int, kind: Kind) -> int | None:
-        """How long files of a workspace and kind are kept, None for ever: a rule for the workspace comes
-        before one for all, then one for the kind before one for all kinds."""
+        """How long files of a workspace and kind are kept, None for forever: a rule for the workspace takes
+        precedence over one for all, then one for the kind over one for all kinds."""
         by_whom = {(rule.workspace_id, rule.kind): rule for rule in self.rules}
         for whom in ((workspace_id, kind), (workspace_id, None), (None, kind), (None, None)):
             if whom in by_whom:
@@ -42,7 +42,7 @@ def expired(
 ) -> dict[Partition, list[DataFile]]:
     """The files that are to go, by partition, the oldest first. now_ms: since the epoch.
 
-    A file that is not what was published stays: nobody knows what it is.
+    A file that was changed since it was published is kept, since its contents are unknown.
     """
     if not policy.rules:
         return {}

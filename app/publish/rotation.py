@@ -1,4 +1,4 @@
-"""When a partition is flushed and how its rows are laid into files. Pure: numbers in, decisions out."""
+"""Decides when partitions are flushed. Pure: numbers in, decisions out."""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -13,7 +13,7 @@ from app.publish.final_policy import FinalPolicy
 from app.publish.retention_rules import RetentionPolicy
 
 AGE_SHARE: Final = 16
-"""A partition may lag by this fraction of its age, so that no byte is copied more often than about that."""
+"""A partition may lag behind by this fraction of its age, which bounds how often a byte is copied."""
 
 
 class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     settle_ms: how long after its time has passed a partition is flushed: batches under way still arrive.
     seal_after_ms: how long after its time a partition's files are declared final; later rows go to a new
         number.
-    max_partitions_per_commit: partitions published by one intent and one manifest record.
+    max_partitions_per_publication: partitions published by one intent and one manifest record.
     tick_ms: the longest time between two looks at the clock.
     pressure_interval_ms: the shortest time between two flushes for the journal's sake.
     retry_ms_min, retry_ms_max: the pause after a failed publish, of all or of one partition; doubled each
@@ -41,18 +41,18 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
         final, and later rows of theirs go to a new number.
     placings: how rows are placed, and so how long after its time a partition still gets some.
     retention: how long files are kept.
-    final: how a partition that is over is laid again; None where that is not done.
-    grace_ms: how long old bytes of a file that was laid again stay readable: for queries that began before.
+    final: how files of a partition that is over are compacted; None if they are not. grace_ms: how long old
+    bytes of a compacted file stay readable, for queries that are already running.
     """
 
     rotation: Rotation = Rotation.DAILY
     flush_interval_ms: int = 60_000
-    max_buffered_bytes: int = 512 << 20
-    early_flush_bytes: int = 0
-    max_journal_bytes: int = 8 << 30
+    max_buffered_bytes: int = 128_000_000
+    early_flush_bytes: int = 1 << 20
+    max_journal_bytes: int = 4_000_000_000
     settle_ms: int = 1_000
     seal_after_ms: int = 60_000
-    max_partitions_per_commit: int = 256
+    max_partitions_per_publication: int = 256
     tick_ms: int = 200
     pressure_interval_ms: int = 1_000
     retry_ms_min: int = 100
@@ -72,8 +72,6 @@ class Due(Enum):
     ROWS = "rows"
     BYTES = "bytes"
     TIME_PASSED = "time passed"
-    PRESSURE = "pressure"
-    FORCED = "forced"
 
 
 class Buffered(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Partitions that cannot be published for a reason of their own: each is tried again after a pause."""
+"""Partitions that cannot be published for a reason of their own: each is retried after a pause."""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 TOLD_AFTER_TRIES: Final = 5
-"""With pauses from 0.1 s that double: three seconds."""
+"""With pauses that double from 0.1 s, this takes three seconds."""
 
 
 class Trouble(msgspec.Struct):
@@ -40,8 +40,8 @@ def describe(trouble: Trouble) -> str:
 
 
 class SetAside:
-    """Said once when it begins, when the reason changes, and when it ends. For the writer thread; `troubles`
-    from any."""
+    """Logged once when it begins, when the reason changes, and when it ends. For the writer thread;
+    `troubles` from any."""
 
     def __init__(self, policy: WriterPolicy, timer: Callable[[], int]) -> None:
         self._policy = policy
@@ -62,8 +62,8 @@ class SetAside:
             )
         if known is None or known.error != text:
             log.error(
-                "%s of workspace %d, %s, cannot be published; its rows stay in the journal, it is tried "
-                "again, and other partitions go on: %s",
+                "%s of workspace %d, %s, cannot be published; its rows stay in the journal and publishing "
+                "them is retried, other partitions continue: %s",
                 partition.kind.value,
                 partition.workspace_id,
                 partition.date,

@@ -1,4 +1,5 @@
-"""The rows of one partition into staged files: complete, and neither synced nor in their place yet."""
+"""Writes the rows of one partition to staged files, which are complete but neither synced nor in place
+yet."""
 
 import logging
 from collections.abc import Callable
@@ -49,7 +50,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class _Changed(Exception):
-    """A file is not what was published."""
+    """A file was changed since it was published."""
 
 
 class Stager:
@@ -143,7 +144,9 @@ class Stager:
             return self._draft(partition, span), FileState.REMOVED
         except (OSError, pa.ArrowException, _Changed) as error:
             assert latest is not None
-            log.error("%s is left as it is, and its partition goes on in a new file: %s", latest.path, error)
+            log.error(
+                "%s is left as it is, and its partition continues in a new file: %s", latest.path, error
+            )
             return self._draft(partition, span), FileState.CHANGED
         old = latest if metadata is not None else None
         return self._draft(partition, span, old, metadata), FileState.PUBLISHED

@@ -1,4 +1,4 @@
-"""Files that are written and not in their place yet."""
+"""Files that are written but not moved into place yet."""
 
 import contextlib
 import zlib
@@ -14,20 +14,20 @@ from app.publish.paths import SinkPaths
 
 UNSYNCED_FILES_MAX: Final = 64
 """Descriptors that wait for their sync. A file is synced through the one it was written through: only that
-is certain to be told when the kernel, in the meantime, has failed to write it."""
+is certain to report it if the kernel has failed to write the file in the meantime."""
 
 UNSYNCED_BYTES_MAX: Final = 8 << 20
-"""How long those files are together, unless one alone is longer: what may wait in the page cache."""
+"""The total size of those files, unless a single one is larger: it bounds what waits in the page cache."""
 
 PIECE_BYTES: Final = 4 << 20
-"""A longer file is synced each time so much of it was written. The journal's sync waits for whatever the file
-system is writing at that moment, and with it the clients: for 64 MB that is a tenth of a second."""
+"""A longer file is synced each time this much of it has been written. The journal's sync waits for whatever
+the file system is writing at that moment, and with it the clients: for 64 MB that is a tenth of a second."""
 
 Root: TypeAlias = Literal["data", "quarantine"]
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """A staged file and the name it is to get.
+    """A staged file and its final name.
 
     staged: its name in the staging directory. path: its final path below `root`. bytes: its length.
     kept_bytes: the length of the old version that it begins with, 0 for a new file.

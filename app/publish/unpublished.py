@@ -1,4 +1,4 @@
-"""Which rows of a journal frame are not in files yet, by partition."""
+"""Determines which rows of a journal frame are not in files yet, by partition."""
 
 from collections.abc import Iterable, Iterator
 

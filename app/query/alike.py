@@ -1,7 +1,7 @@
-"""Files divided by what their footers say of their columns.
+"""Groups files by the columns in their footers.
 
-Annotations and promoted columns may be configured anew at any time, and no engine reads a column of two types
-as one: files that are alike are read together, and what is made of their columns is put together.
+Annotations and promoted columns can be reconfigured at any time, and no engine reads columns of two types as
+one: files with the same columns are read together, and the converted results are combined.
 """
 
 from collections.abc import Iterable

@@ -1,9 +1,9 @@
-"""The process that answers one question: a Job on standard input, a Head and the answer on standard output.
-Its argument is how far it steps back behind the service (nice).
+"""The process that answers one query: a Job on standard input, a Head and the answer on standard output. Its
+argument is its niceness relative to the service.
 
-It has no key, and no environment but what a store wants; it is told of one workspace's files alone, can write
-no byte to any file, and is the first to go when the machine runs out of memory. It ends when its standard
-input does, so it never outlives who started it.
+It has no keys, and only the environment that an object store needs; it knows only one workspace's files,
+cannot write to any file, and is killed first when the machine runs out of memory. It exits when its standard
+input is closed, so it never outlives its parent.
 """
 
 import contextlib
@@ -16,20 +16,20 @@ from typing import Final
 
 import msgspec
 
-from app.query.policy import Head, Job
+from app.query.policy import AnswerHead, Job
 
 ERROR_CHARACTERS_MAX: Final = 4000
-"""Of a message of DuckDB's, which repeats the question."""
+"""The length to which DuckDB's messages are cut, since they repeat the query."""
 
 BESIDE_BYTES: Final = 1 << 30
-"""Address space for what DuckDB does not count: Arrow's readers, the answer, the interpreter."""
+"""Address space for what DuckDB's limit does not cover: Arrow's readers, the answer, the interpreter."""
 
 SECONDS_BESIDE: Final = 5
-"""Of processor time, above what the time limit allows: whoever started this process stops it before that."""
+"""Processor time allowed on top of the time limit; the parent stops this process before that."""
 
 
 def main() -> int:
-    """Returns the exit code: 0, also where the answer is an error."""
+    """Returns the exit code: 0, even if the answer is an error."""
     os.nice(int(sys.argv[1]))
     _step_back()
     _load()
@@ -53,7 +53,7 @@ def _end_with_starter() -> None:
 
 
 def _load() -> None:
-    """All that a question needs, before there is one: most of the time of a short one is this."""
+    """Loads everything that a query needs in advance, which is most of the time of a short query."""
     import duckdb
     import pyarrow.dataset
 
@@ -83,7 +83,7 @@ def _limit(job: Job) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
 
 
-def _answer(job: Job) -> tuple[Head, list[bytes]]:
+def _answer(job: Job) -> tuple[AnswerHead, list[bytes]]:
     import duckdb
     import pyarrow as pa
 
@@ -106,15 +106,15 @@ def _answer(job: Job) -> tuple[Head, list[bytes]]:
             snapshot, policy, payload_is_json=lake.payload_is_json, promoted=lake.promoted, store=store
         )
         answer = encode(ask_locked(connection, job.sql), job.form, policy.rows_max, policy.result_bytes)
-        return Head(answer.bytes, answer.rows), answer.parts
+        return AnswerHead(answer.bytes, answer.rows), answer.parts
     except AnswerTooLarge as error:
-        return Head(error=str(error), code="answer_too_large", limit=True), []
+        return AnswerHead(error=str(error), code="answer_too_large", limit=True), []
     except (MemoryError, duckdb.OutOfMemoryException, pa.ArrowMemoryError):
-        text = f"The question needs more than the {policy.memory_bytes} bytes that query.max_memory allows."
-        return Head(error=text, code="query_memory", limit=True), []
+        text = f"The query needs more than the {policy.memory_bytes} bytes that query.max_memory allows."
+        return AnswerHead(error=text, code="query_memory", limit=True), []
     except NotAQuestion as error:
-        return Head(error=str(error), code="not_a_question"), []
+        return AnswerHead(error=str(error), code="not_a_question"), []
     except CannotAsk as error:
-        return Head(error=str(error), code="cannot_ask", limit=True), []
+        return AnswerHead(error=str(error), code="cannot_ask", limit=True), []
     except (duckdb.Error, pa.ArrowException, OverflowError, ValueError) as error:
-        return Head(error=str(error)[:ERROR_CHARACTERS_MAX], code="query_failed"), []
+        return AnswerHead(error=str(error)[:ERROR_CHARACTERS_MAX], code="query_failed"), []

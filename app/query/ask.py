@@ -1,4 +1,4 @@
-"""Questions in SQL, answered by DuckDB over a snapshot: `parquet-sink query`."""
+"""SQL queries, answered by DuckDB over a snapshot: `parquet-sink query`."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from app.parquet.promotion import Promotion
 from app.query.forms import encode
 from app.query.snapshot import CannotAsk, Snapshot
 from app.query.sources import files_by_name, register_files
-from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date, within
+from app.query.views import DATE_COLUMN, MACROS, RowSource, view, with_date, within
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -19,7 +19,7 @@ TABLE_ROWS_MAX: Final = 100
 
 
 class QueryFailed(Exception):
-    """The question is wrong, or cannot be answered. The message is DuckDB's."""
+    """The query is wrong, or cannot be answered. The message is DuckDB's."""
 
 
 def connect(
@@ -31,12 +31,12 @@ def connect(
 ) -> "DuckDBPyConnection":
     """A connection with the views events, logs and snapshots. Raises CannotAsk without DuckDB.
 
-    store: where the files of the snapshot are, as app.query.data_sets has it; None for a directory.
+    store: the store of the snapshot's files, in the form of app.query.data_sets; None for a directory.
     """
     try:
         import duckdb
     except ImportError:
-        raise CannotAsk("DuckDB is not installed: pip install 'parquet-sink[query]'") from None
+        raise CannotAsk("DuckDB is not installed: run pip install 'parquet-sink[query]'") from None
     connection = duckdb.connect()
     connection.execute(MACROS)
     for kind in Kind:
@@ -45,11 +45,11 @@ def connect(
         files, more, date = snapshot.files[kind], promoted.get(kind, ()), {}
         names = [each.name for each in more] if files else []
         tail = within(tail, snapshot.selection.since, snapshot.selection.until)
-        sources = [Source(tail)]
+        sources = [RowSource(tail)]
         if store is None:
             sources += files_by_name(snapshot, kind)
         elif files:
-            sources, date = [Source(with_date(tail))], {"date": DATE_COLUMN}
+            sources, date = [RowSource(with_date(tail))], {"date": DATE_COLUMN}
             sources += register_files(connection, kind, snapshot, more, store)
         connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names, **date))
     return connection
@@ -69,7 +69,7 @@ def answer(connection: "DuckDBPyConnection", sql: str, form: str, output: Path |
 
 def _write(relation: "DuckDBPyRelation", form: str, output: Path | None) -> None:
     if form in ("parquet", "arrow") and output is None:
-        raise CannotAsk(f"{form} is no text for a terminal: name a file with --output")
+        raise CannotAsk(f"{form} is not text: name a file with --output")
     if form == "parquet":
         relation.write_parquet(str(output))
         return

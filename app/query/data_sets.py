@@ -1,4 +1,4 @@
-"""Files as Arrow's data sets: opened by this process, wherever they are, and never by DuckDB."""
+"""Files as Arrow data sets: opened by this process, wherever they are, and never by DuckDB."""
 
 import datetime
 import os
@@ -18,14 +18,14 @@ from app.query.views import DATE_COLUMN
 from app.schema import SCHEMAS
 
 TRIES: Final = 3
-"""Of one request to a store."""
+"""The time limit of one request to a store."""
 
 
 def data_set(
     kind: Kind, files: Sequence[SnapshotFile], promotions: Sequence[Promotion], store: Any = None
 ) -> ds.Dataset:
-    """Rows of these files, and DATE_COLUMN where all files have a date. A file whose workspace or date is not
-    asked for is not opened.
+    """The rows of these files, with DATE_COLUMN if all files have a date. Files of other workspaces or dates
+    are not opened.
 
     store: pyarrow's file system of a bucket; None where the names are paths.
     """
@@ -73,9 +73,11 @@ def open_store(policy: StorePolicy) -> Any:
             return fs.GcsFileSystem()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CannotAsk(f"{policy.url}: {error}") from None
-    raise CannotAsk(f"{policy.url}: this command reads s3:// and gs://; ask as docs/queries.md says")
+    raise CannotAsk(
+        f"{policy.url}: this command reads only s3:// and gs://; see docs/queries.md for other stores"
+    )
 
 
 def object_root(policy: StorePolicy) -> str:
-    """What the names of files stand below, as that file system names them."""
+    """The root of the file names, as that file system names it."""
     return f"{policy.url.bucket}/{policy.url.prefix}".rstrip("/")

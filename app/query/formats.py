@@ -1,4 +1,4 @@
-"""The forms in which an answer is given."""
+"""The output formats of answers."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Answers as bytes. DuckDB itself writes values as text, so that each type has one form everywhere."""
+"""Answers as bytes. DuckDB itself writes values as text, so that each type looks the same everywhere."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ MEDIA_TYPES: Final = MappingProxyType(
         "arrow": "application/vnd.apache.arrow.stream",
     }
 )
-"""By the name of a form."""
+"""By the name of an output format."""
 
 _AS_JSON: Final = "CAST(to_json(_answer) AS VARCHAR)"
 _AS_TEXT: Final = "CAST(COLUMNS(*) AS VARCHAR)"
@@ -48,11 +48,11 @@ class Answer:
         self.bytes += len(part)
         if self._rows_max is not None and self.rows > self._rows_max:
             raise AnswerTooLarge(
-                f"The answer has more than {self._rows_max} rows; add a LIMIT, or ask for less."
+                f"The answer has more than {self._rows_max} rows; add a LIMIT, or select less."
             )
         if self._bytes_max is not None and self.bytes > self._bytes_max:
             raise AnswerTooLarge(
-                f"The answer has more than {self._bytes_max} bytes; name fewer columns, or add a LIMIT."
+                f"The answer has more than {self._bytes_max} bytes; select fewer columns, or add a LIMIT."
             )
 
 

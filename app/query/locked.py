@@ -1,8 +1,8 @@
-"""DuckDB for a question that a stranger asks: it sees these rows, and can reach nothing else.
+"""DuckDB for untrusted queries: it sees these rows, and can reach nothing else.
 
-The rows come in as Arrow data sets that this process has opened; DuckDB is never told of a path, and may open
-none: no file, no network, no extension, no setting, no second database. So what a question can see does not
-depend on its SQL. That it is one statement that reads is checked as well, for a better message.
+The rows come in as Arrow data sets that this process has opened; DuckDB is never given a path, and may not
+open any: no files, no network, no extensions, no settings, no other databases. So what a query can see does
+not depend on its SQL. That it is a single reading statement is checked as well, only for a better message.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ from app.parquet.promotion import Promotion
 from app.query.policy import QueryPolicy
 from app.query.snapshot import Snapshot
 from app.query.sources import register_files
-from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date, within
+from app.query.views import DATE_COLUMN, MACROS, RowSource, view, with_date, within
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
-"""Names of DuckDB's kinds of statements; PIVOT is one of several parts."""
+"""DuckDB's names of allowed statement types; PIVOT is one that consists of several parts."""
 
 
 class NotAQuestion(Exception):
-    """The text is no single statement that reads. The message says what to do."""
+    """The text is not a single reading statement. The message says what to do."""
 
 
 def connect_locked(
@@ -34,7 +34,7 @@ def connect_locked(
     promoted: Mapping[Kind, Sequence[Promotion]],
     store: Any = None,
 ) -> "DuckDBPyConnection":
-    """A connection with the views events, logs and snapshots, that lets nobody out of it.
+    """A confined connection with the views events, logs and snapshots.
 
     store: where the files of the snapshot are, as app.query.data_sets has it.
     """
@@ -57,7 +57,7 @@ def connect_locked(
     for kind in Kind:
         tail, names = f"tail_{kind.value}", [each.name for each in promoted[kind]]
         connection.register(tail, snapshot.tail[kind])
-        sources = [Source(with_date(within(tail, snapshot.selection.since, snapshot.selection.until)))]
+        sources = [RowSource(with_date(within(tail, snapshot.selection.since, snapshot.selection.until)))]
         sources += register_files(connection, kind, snapshot, promoted[kind], store)
         names = names if snapshot.files[kind] else []
         connection.execute(
@@ -72,7 +72,9 @@ def ask_locked(connection: "DuckDBPyConnection", sql: str) -> "DuckDBPyRelation"
     """Raises NotAQuestion; what DuckDB raises."""
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
-        raise NotAQuestion(f"Send one statement; these are {len(statements)}.")
+        raise NotAQuestion(f"Send a single statement, not {len(statements)}.")
     if statements[0].type.name not in READING:
-        raise NotAQuestion("Only a SELECT is answered here (or FROM, WITH, DESCRIBE, SHOW, PIVOT, EXPLAIN).")
+        raise NotAQuestion(
+            "Only SELECT statements are allowed here (or FROM, WITH, DESCRIBE, SHOW, PIVOT, EXPLAIN)."
+        )
     return connection.sql(sql)

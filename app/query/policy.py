@@ -1,4 +1,4 @@
-"""What a question may cost, and what it is asked of."""
+"""The limits of a query, and the data it reads."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,11 +11,11 @@ from app.query.snapshot import Selection
 
 
 class QueryPolicy(msgspec.Struct, frozen=True):
-    """Of one question, its process included. timeout_s: until its answer is complete, once it is its turn.
+    """Limits of one query and its process. timeout_s: until its answer is complete, once it is its turn.
 
-    memory_bytes: what DuckDB may hold. rows_max, result_bytes: of an answer. threads: of one process.
-    concurrent: processes at a time. waiting: questions that wait for their turn, each at most wait_s.
-    nice: added to the priority of the service, up to 19; the more the lower.
+    memory_bytes: what DuckDB may use. rows_max, result_bytes: of an answer. threads: of one process.
+    concurrent: processes at a time. waiting: queries that may wait for their turn, each at most wait_s. nice:
+    added to the service's niceness, up to 19.
     """
 
     timeout_s: float
@@ -30,7 +30,7 @@ class QueryPolicy(msgspec.Struct, frozen=True):
 
 
 class Lake(msgspec.Struct, frozen=True):
-    """What a service has stored. data: where its files are, None where they are in a bucket: `store`.
+    """The data of a service. data: the directory of its files, None if they are in a bucket: `store`.
 
     state: its journal. promotions: more columns.
     """
@@ -47,7 +47,7 @@ class Lake(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What the process of one question is told. form: one of app.query.forms.MEDIA_TYPES."""
+    """The input of a query's process. form: one of app.query.forms.MEDIA_TYPES."""
 
     sql: str
     form: str
@@ -56,10 +56,10 @@ class Job(msgspec.Struct, frozen=True):
     policy: QueryPolicy
 
 
-class Head(msgspec.Struct, frozen=True):
-    """What that process says before its answer of so many bytes, or in its place where there is an error.
+class AnswerHead(msgspec.Struct, frozen=True):
+    """Precedes the answer of `size` bytes from that process, or replaces it if there is an error.
 
-    limit: the error is a limit of the policy.
+    limit: whether the error is a limit of the policy.
     """
 
     bytes: int = 0

@@ -1,4 +1,5 @@
-"""A process for each question, so that ingest does not feel it: at low priority, and ended at its limits."""
+"""Runs each query in a process of its own, at low priority and within limits, so that ingest is not
+affected."""
 
 import asyncio
 import contextlib
@@ -11,7 +12,7 @@ from typing import Final
 import msgspec
 
 from app.errors import Overloaded, QueryLimit, RequestError
-from app.query.policy import Head, Job, Lake, QueryPolicy
+from app.query.policy import AnswerHead, Job, Lake, QueryPolicy
 from app.query.snapshot import Selection
 
 HEAD_BYTES_MAX: Final = 64 << 10
@@ -19,22 +20,23 @@ CHUNK_BYTES: Final = 64 << 10
 RETRY_AFTER_S: Final = 2
 
 SPARE_S: Final = 60.0
-"""How long a process that is ready waits for a question after the last one."""
+"""How long an idle process waits for the next query."""
 
 SOURCES: Final = str(Path(__file__).resolve().parents[2])
-"""Where this package is."""
+"""The directory of this package."""
 
 STORE_PREFIXES: Final = ("AWS_", "GOOGLE_")
-"""Of variables that hold the credentials of a store; kept where files are in one. No SQL reads them."""
+"""Prefixes of variables with credentials of an object store; passed on only if the files are in one. SQL
+cannot read them."""
 
 KEPT_VARIABLES: Final = ("PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-"""Of the environment: where modules are. Nothing else of it is a question's business."""
+"""Environment variables that are passed on: where modules are. A query needs nothing else."""
 
 
 class Processes:
-    """Answers questions, each in a process of its own; some at a time, some more wait, others are refused.
+    """Answers queries, each in a process of its own; some run at a time, some more wait, others are refused.
 
-    After a question, the process of the next one is made ready, and given up when none comes for a while.
+    After a query, the process for the next one is prepared, and ended if none arrives for a while.
     """
 
     def __init__(self, policy: QueryPolicy, lake: Lake) -> None:
@@ -48,17 +50,17 @@ class Processes:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Ends the process that waits for a question."""
+        """Ends the process that waits for a query."""
         self._give_up_spare()
         await asyncio.gather(*self._ending)
 
     @contextlib.asynccontextmanager
     async def ask(
         self, sql: str, form: str, selection: Selection
-    ) -> AsyncIterator[tuple[Head, AsyncIterator[bytes]]]:
-        """What the answer is, and its bytes. The process has ended when the context has.
+    ) -> AsyncIterator[tuple[AnswerHead, AsyncIterator[bytes]]]:
+        """The head of the answer, and its bytes. The process has ended when the context ends.
 
-        Raises Overloaded, QueryLimit, RequestError. A break of the answer raises ConnectionError.
+        Raises Overloaded, QueryLimit, RequestError. An incomplete answer raises ConnectionError.
         """
         await self._await_turn()
         try:
@@ -69,8 +71,8 @@ class Processes:
                 yield head, _chunks(process.stdout, head.bytes)
         except TimeoutError:
             raise QueryLimit(
-                f"The question took longer than {self._policy.timeout_s:g} seconds; ask for fewer days or "
-                "columns, or ask the files themselves.",
+                f"The query took longer than {self._policy.timeout_s:g} seconds; select fewer days or "
+                "columns, or query the files directly.",
                 code="query_timeout",
             ) from None
         finally:
@@ -90,8 +92,8 @@ class Processes:
 
     def _busy(self) -> Overloaded:
         return Overloaded(
-            f"{self._policy.concurrent} questions are being answered, which is as many as "
-            "query.max_concurrent allows; ask again.",
+            f"{self._policy.concurrent} queries are running, which is as many as query.max_concurrent "
+            "allows; try again.",
             retry_after_s=RETRY_AFTER_S,
             code="too_many_queries",
         )
@@ -157,7 +159,7 @@ async def _end_started(starting: "asyncio.Task[asyncio.subprocess.Process]") -> 
         await _end(await starting)
 
 
-async def _head(process: asyncio.subprocess.Process, job: Job) -> Head:
+async def _head(process: asyncio.subprocess.Process, job: Job) -> AnswerHead:
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(ConnectionError):
@@ -167,11 +169,11 @@ async def _head(process: asyncio.subprocess.Process, job: Job) -> Head:
     if not line.endswith(b"\n"):
         code = await process.wait()
         raise QueryLimit(
-            f"The process of the question ended (exit code {code}): it wanted more memory or processor time "
-            "than there is. Ask for less.",
+            f"The process of the query exited (code {code}): it needed more memory or processor time than "
+            "allowed. Select less.",
             code="query_ended",
         )
-    head = msgspec.json.decode(line, type=Head)
+    head = msgspec.json.decode(line, type=AnswerHead)
     if head.error is not None:
         raise (QueryLimit if head.limit else RequestError)(head.error, code=head.code)
     return head
@@ -181,6 +183,6 @@ async def _chunks(reader: asyncio.StreamReader, size: int) -> AsyncIterator[byte
     while size:
         chunk = await reader.read(min(CHUNK_BYTES, size))
         if not chunk:
-            raise ConnectionError("the process of the question ended in the middle of its answer")
+            raise ConnectionError("the process of the query exited in the middle of its answer")
         size -= len(chunk)
         yield chunk

@@ -1,8 +1,8 @@
-"""Every acknowledged row once, at one moment: the files that are published and the journal's tail.
+"""Every acknowledged row exactly once, at one moment: the published files and the journal's tail.
 
-Reads what a service has on its disk, whether it runs or not, and writes nothing. The tail is read first and
+Reads a service's disk, whether or not it runs, and writes nothing. The tail is read first and
 the manifest after it, so a row that is published meanwhile is in the files, and left out of the tail. A file
-is opened in the version that the manifest names; a version that is newer is waited for to be named.
+is opened in the version that the manifest names; if it is newer, the manifest is awaited.
 """
 
 import contextlib
@@ -34,30 +34,30 @@ from app.publish.placings_file import PlacingsDamaged, load_placings
 from app.schema import SCHEMAS
 
 PINNED_FILES_MAX: Final = 500
-"""Of files that may still grow; those that are sealed keep their bytes for the grace, and are opened by
-their names."""
+"""Files held open because they may still grow; sealed ones keep their bytes for the grace period, so they are
+opened by name."""
 
 TRIES_MAX: Final = 500
 PAUSE_S: Final = 0.01
-"""A file has its new version some milliseconds before the manifest says so."""
+"""A new version of a file is in place some milliseconds before the manifest records it."""
 
 TAIL_BYTES_MAX: Final = 4 << 30
-"""Of rows that are in no file yet: they are held in memory."""
+"""Bytes of rows that are not in files yet, which are held in memory."""
 
 
 class CannotAsk(Exception):
-    """There is nothing to be asked, or it cannot be read. The message says what to do."""
+    """There is nothing to query, or it cannot be read. The message says what to do."""
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What is looked at. since, until: dates of receipt, YYYY-MM-DD, both included."""
+    """What a query reads. since, until: dates of receipt, YYYY-MM-DD, both included."""
 
     workspace_id: int | None = None
     since: str | None = None
     until: str | None = None
 
     def takes(self, file: DataFile, spread_ms: int | None) -> bool:
-        """Whether there may be rows of it that are looked at. spread_ms: as Placings has it."""
+        """Whether the file may contain selected rows. spread_ms: as in Placings."""
         if self.workspace_id is not None and file.workspace_id != self.workspace_id:
             return False
         if spread_ms is None:
@@ -84,12 +84,12 @@ class SnapshotFile(msgspec.Struct, frozen=True):
 
 
 class _NotYet(Exception):
-    """A file has a version that the manifest does not name."""
+    """A file has a version that the manifest does not name yet."""
 
 
 class Snapshot:
-    """files: by kind. tail: rows that are in none of them. selection: what is looked at; files of several
-    days have other rows, too."""
+    """files: by kind. tail: rows that are not in files yet. selection: the selected rows; files of several
+    days contain others, too."""
 
     def __init__(
         self,
@@ -112,14 +112,14 @@ class Snapshot:
         tail_bytes_max: int = TAIL_BYTES_MAX,
         objects: str | None = None,
     ) -> Self:
-        """objects: what the names of files stand below, where they are in a bucket: they never change there.
+        """objects: the root of the file names if they are in a bucket, where they never change.
 
         Raises CannotAsk; OSError.
         """
         if paths.data is None and objects is None:
-            raise CannotAsk("files on an object store: ask them as docs/queries.md says")
+            raise CannotAsk("the files are on an object store: docs/queries.md says how to query them")
         if not fs.exists(paths.manifest):
-            raise CannotAsk(f"{paths.state} is no journal of a service; is journal.path right?")
+            raise CannotAsk(f"{paths.state} is not the journal of a service; is journal.path correct?")
         try:
             return cls._take(fs, paths, selection, tail_bytes_max, objects)
         except PlacingsDamaged as error:
@@ -149,7 +149,7 @@ class Snapshot:
             except BaseException:
                 _close(pinned)
                 raise
-        raise CannotAsk("the files are not what the manifest says; the log of the service tells why")
+        raise CannotAsk("the files do not match the manifest; the service's log tells why")
 
     def close(self) -> None:
         _close(self._pinned)
@@ -157,10 +157,9 @@ class Snapshot:
 
 
 class _Tail:
-    """Rows of frames of which the manifest does not have all. last_lsn: of the newest frame that was read.
+    """Rows of frames that are not completely published. last_lsn: of the newest frame read.
 
-    Of rows that are placed by when they happened, those that were received outside of what is looked at are
-    left in.
+    Rows that are partitioned by their own time are not filtered by their time of receipt here.
     """
 
     def __init__(self, fs: DurableFS, paths: SinkPaths, selection: Selection, bytes_max: int) -> None:
@@ -182,11 +181,14 @@ class _Tail:
                     if rows is not None:
                         size += rows.nbytes
                         if size > bytes_max:
-                            raise CannotAsk("too many rows wait for their file: POST /flush, then ask again")
+                            raise CannotAsk(
+                                "too many rows are waiting to be written to files: POST /flush, then try "
+                                "again"
+                            )
                         self._frames.append((lsn, frame.header, rows))
 
     def rows(self, manifest: Manifest) -> dict[Kind, pa.Table]:
-        """Those that are in no file by now."""
+        """The rows that are still not in files."""
         found: dict[Kind, list[pa.RecordBatch]] = {kind: [] for kind in Kind}
         for lsn, header, rows in self._frames:
             if header.origin is None or manifest.counts(lsn):
@@ -220,7 +222,7 @@ class _Tail:
 
 
 def _entries(fs: DurableFS, path: Path) -> Iterator[tuple[int, memoryview]]:
-    """Of one segment, up to its end or to what is being written right now."""
+    """The frames of one segment, up to its end or to the frame being written."""
     head = read_head(fs, path)
     if head is None:
         return
@@ -262,7 +264,7 @@ def _open(
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            continue  # somebody removed it
+            continue  # it was removed from outside
         pinned.append(descriptor)
         if os.fstat(descriptor).st_size != file.bytes:
             raise _NotYet

@@ -1,7 +1,7 @@
-"""The files of a snapshot as what the views are made of.
+"""The files of a snapshot as sources for the views.
 
-A file of one day of receipt has only rows that are looked at. One of several days (a month's) has others,
-too, and its rows are told by their own time of receipt.
+A file of one day of receipt contains only selected rows. A file of several days (a month's) also contains
+others, so its rows are filtered by their own time of receipt.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ from app.parquet.promotion import Promotion
 from app.query.alike import alike
 from app.query.data_sets import data_set
 from app.query.snapshot import CannotAsk, Snapshot, SnapshotFile
-from app.query.views import Source, read_parquet, with_date, within
+from app.query.views import RowSource, read_parquet, with_date, within
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-def files_by_name(snapshot: Snapshot, kind: Kind) -> list[Source]:
+def files_by_name(snapshot: Snapshot, kind: Kind) -> list[RowSource]:
     """Files in a directory, for DuckDB to open. Raises CannotAsk, OSError."""
     of_one_day, of_more = _divided(snapshot.files[kind])
     selection = snapshot.selection
     try:
-        found = [Source(read_parquet(some.names), some.columns) for some in alike(_names(of_one_day))]
+        found = [RowSource(read_parquet(some.names), some.columns) for some in alike(_names(of_one_day))]
         for some in alike(_names(of_more)):
             rows = within(read_parquet(some.names), selection.since, selection.until)
-            found.append(Source(rows, some.columns))
+            found.append(RowSource(rows, some.columns))
     except pa.ArrowException as error:
         raise CannotAsk(f"a file of {kind.value} cannot be read: {error}") from None
     return found
@@ -40,8 +40,8 @@ def register_files(
     snapshot: Snapshot,
     promotions: Sequence[Promotion],
     store: Any = None,
-) -> list[Source]:
-    """Files as data sets that DuckDB is handed; all with DATE_COLUMN. store: as data_set has it."""
+) -> list[RowSource]:
+    """Files as data sets that are passed to DuckDB; all with DATE_COLUMN. store: as in data_set."""
     selection, names = snapshot.selection, [each.name for each in promotions]
     found = []
     for name, files in zip(("files", "months"), _divided(snapshot.files[kind]), strict=True):
@@ -51,12 +51,12 @@ def register_files(
         connection.register(table, data_set(kind, files, promotions, store))
         if files[0].date is None:
             table = with_date(within(table, selection.since, selection.until))
-        found.append(Source(table, names))
+        found.append(RowSource(table, names))
     return found
 
 
 def _divided(files: Sequence[SnapshotFile]) -> tuple[list[SnapshotFile], list[SnapshotFile]]:
-    """Those of one day of receipt, and the others."""
+    """The files of one day of receipt, and the others."""
     return [file for file in files if file.date is not None], [file for file in files if file.date is None]
 
 

@@ -1,4 +1,4 @@
-"""The views that a question is asked of, in DuckDB's SQL. Pure: names in, text out."""
+"""The views for queries, in DuckDB's SQL. Pure: names in, text out."""
 
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
@@ -19,10 +19,10 @@ CREATE MACRO ip_text(address) AS CASE
                       '\\1:\\2:\\3:\\4:\\5:\\6:\\7:\\8')
 END;
 """
-"""Those with several forms take a column whether it carries an annotation or not."""
+"""Macros with several forms accept a column with or without an annotation."""
 
 DATE_COLUMN: Final = "_date"
-"""The date of receipt in sources that know it of whole files; those are skipped by it."""
+"""The column with the date of receipt in sources that know it for whole files; it allows skipping files."""
 
 _DATE: Final = "CAST(ms_time(batch_timestamp) AS DATE)"
 
@@ -41,7 +41,7 @@ _COLUMNS: Final = {
 }
 
 
-class Source(NamedTuple):
+class RowSource(NamedTuple):
     """Rows with the columns of one kind's files, of one type each.
 
     text: a table or a `read_parquet(…)` call. promoted: those of its columns that come after the payload.
@@ -59,13 +59,13 @@ def within(source: str, since: str | None, until: str | None) -> str:
 
 
 def with_date(source: str) -> str:
-    """A table that has DATE_COLUMN, too."""
+    """A table with DATE_COLUMN added."""
     return f"(SELECT *, {_DATE} AS {DATE_COLUMN} FROM {source})"
 
 
 def view(
     kind: Kind,
-    sources: Sequence[Source],
+    sources: Sequence[RowSource],
     *,
     payload_is_json: bool,
     promoted: Sequence[str] = (),
@@ -77,7 +77,7 @@ def view(
     return f"CREATE VIEW {kind.value} AS {rows};"
 
 
-def _part(kind: Kind, source: Source, payload_is_json: bool, promoted: Sequence[str], date: str) -> str:
+def _part(kind: Kind, source: RowSource, payload_is_json: bool, promoted: Sequence[str], date: str) -> str:
     payload = "CAST(payload_text(payload) AS JSON)" if payload_is_json else "payload_bytes(payload)"
     has = {name.lower() for name in source.promoted}
     more = "".join(f', "{name}"' if name.lower() in has else f', NULL AS "{name}"' for name in promoted)

@@ -1,4 +1,4 @@
-"""What was accepted of each workspace, and what it may send: usage with its files, and the quotas on it."""
+"""Usage with its files, and quotas, of each workspace."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from app.run.usage_replay import UsageReplay
 
 
 class Accounts:
-    """on_counted(workspace, rows, bytes): called for what is new."""
+    """on_counted(workspace, rows, bytes): called for new rows."""
 
     def __init__(
         self,
@@ -39,20 +39,20 @@ class Accounts:
         return UsageReplay(self.usage, self._files, manifest, policy)
 
     def save(self) -> None:
-        """To be called before frames are trimmed. Raises OSError, SyncFailed."""
+        """Must be called before frames are trimmed. Raises OSError, SyncFailed."""
         self._files.save(self.usage)
 
     def of_days(self, days: Sequence[str]) -> UsageByDay:
-        """What was accepted, by day. Reads the disk. Raises Overloaded where that cannot be read."""
+        """Usage by day. Reads the disk. Raises Overloaded if that fails."""
         try:
             return {day: amounts for day in days if (amounts := self.usage.day(day))}
         except OSError as error:
             raise Overloaded(
-                f"The account of usage cannot be read now: {error.strerror}; ask again.", retry_after_s=5
+                f"Usage cannot be read now: {error.strerror}; try again.", retry_after_s=5
             ) from None
 
     def today(self) -> list[UsageLine] | None:
-        """A line a workspace, as GET /usage has them; None while the disk does not let them be read."""
+        """One line per workspace, as in GET /usage; None while they cannot be read from the disk."""
         today = day_of(self._clock_ms())
         try:
             return usage_lines(today, self.of_days([today]).get(today, {}), None)

@@ -1,4 +1,4 @@
-"""Having a journal take over files of another one, on an operator's explicit order: `parquet-sink adopt`."""
+"""Makes a journal the owner of another one's files, on an operator's explicit order: `parquet-sink adopt`."""
 
 from app.disk.data_directory_lock import lock_data_directory
 from app.disk.durable_fs import DurableFS
@@ -6,11 +6,11 @@ from app.object_store.store import ObjectStore
 from app.publish.bucket import Bucket, BucketTree
 from app.publish.destination import Destination
 from app.publish.local_directory import local_destination
-from app.publish.ownership import Identity, LocalTree, adopt_tree
+from app.publish.ownership import JournalIdentity, LocalTree, adopt_tree
 from app.publish.paths import SinkPaths
 
 
-def adopt(fs: DurableFS, paths: SinkPaths, store: ObjectStore | None, node: str | None) -> Identity:
+def adopt(fs: DurableFS, paths: SinkPaths, store: ObjectStore | None, node: str | None) -> JournalIdentity:
     """Raises DataDirectoryInUse; TreeRefused; OSError."""
     lock = lock_data_directory(fs, paths.state)
     try:
@@ -25,7 +25,7 @@ def adopt(fs: DurableFS, paths: SinkPaths, store: ObjectStore | None, node: str 
 
 
 def _last_lsn(destination: Destination) -> int:
-    """The highest LSN that a file there has rows of: this journal's own begin above."""
+    """The highest LSN with rows in the files there: this journal's own LSNs begin above."""
     listing = destination.listing(thorough=True)
     found = [destination.facts(path) for path in listing.files] if listing is not None else []
     return max((facts.last_lsn for facts in found if facts is not None), default=0)

@@ -1,4 +1,4 @@
-"""What carrying rows over needs of the journal: frames that say where their rows come from."""
+"""The journal's part in carrying rows over: frames that record where their rows come from."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from app.journal.journal import Journal
 from app.parquet.partition import Origin
 from app.publish.carried import Carried
 from app.publish.carrying import Append
-from app.publish.manifest import Commit, Manifest
+from app.publish.manifest import Manifest, Publication
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,11 @@ def appending_to(journal: Journal) -> Append:
 
 
 def recall_carried(journal: Journal, manifest: Manifest) -> None:
-    """Have the manifest know again what it knew before it was damaged, or was replaced by an older one.
+    """Restores records of the manifest that were lost when it was damaged, or replaced by an older one.
 
-    Frames are trimmed only once it is on record where their rows went. So where rows are in no file, and the
-    first frame they came with is gone, they count in the frames that they were carried over to.
-    Raises OSError, SyncFailed; JournalDamaged.
+    Frames are trimmed only once the new position of their rows is recorded. So if rows are not in files and
+    their first frame is gone, the frames that they were carried over to are valid. Raises OSError,
+    SyncFailed; JournalDamaged.
     """
     codec = RowsFrameCodec()
     found: dict[Origin, Carried] = {}
@@ -48,5 +48,7 @@ def recall_carried(journal: Journal, manifest: Manifest) -> None:
             first = found[origin].first_lsn if origin in found else entry.lsn
             found[origin] = Carried(origin=origin, first_lsn=first, last_lsn=entry.lsn)
     if found:
-        log.error("the manifest had lost where %d sets of rows were carried over to", len(found))
-        manifest.append(Commit(id=manifest.last_commit + 1, carried=list(found.values())))
+        log.error(
+            "the manifest had lost the new positions of %d sets of rows that were carried over", len(found)
+        )
+        manifest.append(Publication(id=manifest.last_commit + 1, carried=list(found.values())))

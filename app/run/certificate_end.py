@@ -1,4 +1,4 @@
-"""When a certificate ends, read from its PEM file: the standard library shows it of peers alone."""
+"""The expiry date of a certificate, read from its PEM file: the standard library shows it only for peers."""
 
 import ssl
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def certificate_end(pem: str) -> float:
     first, found, _ = pem.partition(END)
     start = first.find("-----BEGIN CERTIFICATE-----")
     if not found or start < 0:
-        raise ValueError("there is no certificate in it")
+        raise ValueError("it contains no certificate")
     der = ssl.PEM_cert_to_DER_cert(first[start:] + END + "\n")
     ((_, certificate),) = list(_elements(der))
     _, to_be_signed = next(_elements(certificate))
@@ -24,7 +24,7 @@ def certificate_end(pem: str) -> float:
         times = list(_elements(value)) if tag == SEQUENCE else []
         if len(times) == 2 and all(each in (UTC_TIME, GENERALIZED_TIME) for each, _ in times):
             return _moment(*times[1])
-    raise ValueError("its certificate has no time of validity")
+    raise ValueError("its certificate has no validity period")
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -32,7 +32,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
     position = 0
     while position < len(data):
         if position + 2 > len(data):
-            raise ValueError("its certificate is cut off")
+            raise ValueError("its certificate is truncated")
         tag, length = data[position], data[position + 1]
         position += 2
         if length & 0x80:
@@ -40,7 +40,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
             length = int.from_bytes(data[position : position + count], "big")
             position += count
         if position + length > len(data):
-            raise ValueError("its certificate is cut off")
+            raise ValueError("its certificate is truncated")
         yield tag, data[position : position + length]
         position += length
 

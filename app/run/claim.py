@@ -1,4 +1,4 @@
-"""Looking whose files a store has while the service starts: what takes long must not hold it up."""
+"""Finds out which journal owns the files on a store, without delaying the start."""
 
 import contextlib
 import threading
@@ -9,15 +9,16 @@ from typing import Final
 from app.run.start_patience import StartPatience, StartStopped
 
 OWNER_WAIT_S: Final = 2.0
-"""A start waits this long for the store to say whose files are there."""
+"""How long a start waits for the store to tell which journal owns the files."""
 
 
 def claim_meanwhile(
     claim: Callable[[], None], patience: StartPatience, fail: Callable[[BaseException], None]
 ) -> None:
-    """Claims on a thread of its own, again and again while the store does not answer.
+    """Claims ownership on a thread of its own, repeatedly while the store does not respond.
 
-    Returns when that is done, or after a while. Raises what it raises until then; later, `fail` is told.
+    Returns when that is done, or after a while. Errors until then are raised; later ones are passed to
+    `fail`.
     """
     outcome: Future[None] = Future()
 

@@ -1,18 +1,19 @@
-"""The cyclic collector, told not to walk what a batch is made of."""
+"""Configures the cyclic garbage collector so that it does not traverse batches."""
 
 import gc
 from typing import Final
 
 YOUNG_MAX: Final = 200_000
-"""Containers that are made and not given back before the collector looks at them: some batches' worth.
-Decoded rows are given back before that, and never looked at; what a cycle keeps is bounded by this."""
+"""Containers allocated and not freed before the garbage collector runs: as many as a few batches need.
+Decoded rows are freed before that, so they are never traversed; this also bounds what reference cycles can
+hold."""
 
 
 def look_less_often() -> None:
-    """Call once all parts stand, in each process that takes batches.
+    """Call once all parts exist, in each process that takes batches.
 
-    What stands now is left out of every collection; with the usual threshold of 700 a group of rows was
-    walked some hundred times while it was decoded.
+    Existing objects are excluded from every collection; with the default threshold of 700, the rows of a
+    group were traversed some hundred times while it was decoded.
     """
     gc.collect()
     gc.freeze()

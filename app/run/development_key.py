@@ -1,4 +1,4 @@
-"""The API key of a service that is tried out on loopback: made once, kept in a file, used again."""
+"""The API key of a development service on loopback: created once, kept in a file, reused."""
 
 import os
 import secrets
@@ -13,9 +13,9 @@ WORKSPACE_ID: Final = 1
 
 
 def development_key(directory: Path) -> tuple[Path, str]:
-    """The key file in `directory` and its first key in hex; made, readable by its owner alone, if missing.
+    """The key file in `directory` and its first key in hex; created, readable only by its owner, if missing.
 
-    Raises OSError, and KeyFileError when the file is there and holds no key.
+    Raises OSError, and KeyFileError if the file exists but contains no keys.
     """
     path = directory / FILE_NAME
     directory.mkdir(parents=True, exist_ok=True)
@@ -32,5 +32,5 @@ def development_key(directory: Path) -> tuple[Path, str]:
 def _first_key(path: Path) -> str:
     keys = parse_keys(path.read_text("utf-8"), str(path))
     if not keys:
-        raise KeyFileError(f"{path}: holds no key; add one, or remove the file and a key is made")
+        raise KeyFileError(f"{path}: contains no keys; add one, or remove the file to have one created")
     return next(iter(keys)).hex()

@@ -1,4 +1,4 @@
-"""What the disks of a service still take, and the reserve that is given up when one is full."""
+"""Free space of the service's disks, and the reserve file that is deleted when one is full."""
 
 import contextlib
 import logging
@@ -16,7 +16,7 @@ ROOM: Final = 1 << 62
 
 
 class Disks:
-    """space: of the fullest disk, when it was last looked at."""
+    """space: of the fullest disk, as of the last check."""
 
     def __init__(
         self, fs: DurableFS, paths: SinkPaths, reserve: DiskReserve, limits: AdmissionPolicy
@@ -28,7 +28,8 @@ class Disks:
         self.space = Space(ROOM, ROOM, ROOM, ROOM)
 
     def look(self, *, publishing_fails: bool) -> None:
-        """Blocks. Gives the reserve up when publishing fails for want of space, and takes it again later."""
+        """Blocks. Deletes the reserve file when publishing fails for lack of space, and recreates it
+        later."""
         spaces = []
         for path in filter(None, (self._paths.state, self._paths.data)):
             with contextlib.suppress(FileNotFoundError):
@@ -46,10 +47,10 @@ class Disks:
         free = self.space.free_bytes
         if free < max(self._limits.min_free_bytes, self._reserve.size) and publishing_fails:
             if self._reserve.kept:
-                log.warning("the disk is full: giving up the reserve of %d bytes", self._reserve.size)
+                log.warning("the disk is full: deleting the reserve file of %d bytes", self._reserve.size)
                 self._reserve.give_up()
         elif free > self._limits.resume_free_bytes + self._reserve.size:
             try:
                 self._reserve.keep()
             except OSError as error:
-                log.warning("no reserve of %d bytes can be kept: %s", self._reserve.size, error)
+                log.warning("cannot keep a reserve file of %d bytes: %s", self._reserve.size, error)

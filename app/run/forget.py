@@ -1,7 +1,8 @@
-"""Forgets rows: first those that wait are written, and the journal gives up its segments; then the files.
+"""Removes rows: buffered rows are written first, and the journal drops its segments; then the files are
+searched.
 
-The receipt is kept beside the journal. It says what was asked for by hashes alone: whoever has the id can
-tell that it was this one, and the receipt does not bring it back.
+The receipt is kept next to the journal. It contains only hashes of the request's values: a known id can be
+checked against it, but the receipt does not reveal the id.
 """
 
 import hashlib
@@ -26,9 +27,9 @@ FOLDER = "forgotten"
 def forget(
     parts: Parts, fs: DurableFS, state: Path, wanted: Wanted, now: bool, asked: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The receipt, which is durable then. asked: what the request says. Blocks until it is done.
+    """The receipt, which is then durable. asked: the request. Blocks until it is done.
 
-    Raises RequestError where published files never change; NotPublished; WriterStopped; OSError.
+    Raises RequestError if published files never change; NotPublished; WriterStopped; OSError.
     """
     through = parts.journal.last_lsn
     parts.journal.roll()
@@ -38,14 +39,14 @@ def forget(
         parts.writer.forget(ForgetCommand(wanted, now, future))
     except ValueError:
         raise RequestError(
-            "Published files of this service never change (they are objects, or listed in tables), so no row "
-            "can be taken out of them here; delete rows with an engine that writes to them.",
+            "Published files of this service never change (they are objects, or registered in tables), so "
+            "rows cannot be removed from them here; delete rows with an engine that writes to them.",
             code="files_never_change",
         ) from None
     found = future.result()
     left = list(found.left)
     if parts.journal.first_lsn < through:
-        left.append(LeftFile("journal", "it could not give up its oldest segments; ask again"))
+        left.append(LeftFile("journal", "its oldest segments could not be removed; try again"))
     quarantined = [
         rows for rows in parts.manifest.quarantined() if wanted.workspace_id in (None, rows.workspace_id)
     ]

@@ -1,4 +1,4 @@
-"""Whether batches are taken, and why not: closed while something is waited for, failed for good."""
+"""Whether batches are accepted, and if not, why: closed temporarily, or failed for good."""
 
 import logging
 from collections.abc import Callable
@@ -16,8 +16,8 @@ FAILED: Final = "stopping after a failure"
 class Gate:
     """fatal: the error that made the service stop itself; the process must exit non-zero then.
 
-    admission: asked by every batch. said: errors whose message tells an operator all there is to know.
-    on_fatal: asks the server to end.
+    admission: consulted for every batch. said: errors whose message is sufficient for an operator. on_fatal:
+    asks the server to exit.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Gate:
         self._on_fatal = on_fatal
 
     def open(self) -> None:
-        """Batches are taken from now on, unless the service drains or has failed."""
+        """Batches are accepted from now on, unless the service drains or has failed."""
         if self.admission.closed not in (DRAINING, FAILED):
             self.admission.closed = None
 
@@ -39,16 +39,16 @@ class Gate:
             self.admission.closed = reason
 
     def drain(self) -> None:
-        """Batches are refused from now on, for the reason there was before if there was one."""
+        """Batches are refused from now on, for the previous reason if there was one."""
         self.admission.closed = self.admission.closed or DRAINING
 
     def fail(self, error: BaseException) -> None:
-        """Something that must not be ignored happened, on any thread: the process is to end, non-zero."""
+        """A fatal error happened, on any thread: the process must exit non-zero."""
         if self.fatal is None:
             self.fatal = error
             self.admission.closed = FAILED
             defect = not isinstance(error, self._said)
-            log.critical("the service stops: %s", error, exc_info=error if defect else None)
+            log.critical("the service is stopping: %s", error, exc_info=error if defect else None)
             self._on_fatal()
 
     def reasons_not_ready(self) -> list[str]:

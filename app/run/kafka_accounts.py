@@ -1,4 +1,4 @@
-"""Usage and quotas where the journal is Kafka: each process knows its own part."""
+"""Usage and quotas with a Kafka journal: each process knows only its own part."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,13 +9,13 @@ from app.run.usage_files import usage_of_files
 
 
 class KafkaAccounts:
-    """quotas: on what this process takes. files: all that are published."""
+    """quotas: for batches taken by this process. files: all published files."""
 
     def __init__(self, quotas: Quotas, files: Callable[[], Sequence[DataFile]]) -> None:
         self.quotas = quotas
         self._files = files
 
     def of_days(self, days: Sequence[str]) -> UsageByDay:
-        """Rows that are in files, by day; those that are in Kafka are not counted yet."""
+        """Rows in files, by day; rows that are only in Kafka are not counted yet."""
         published = usage_of_files(self._files())
         return {day: published[day] for day in days if day in published}

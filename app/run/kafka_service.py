@@ -1,4 +1,4 @@
-"""The service with Kafka as its journal: the counterpart of `local_service.py`, asked the same questions.
+"""The service with Kafka as its journal: the counterpart of `local_service.py`, with the same interface.
 
 open:   topic → what it needs → writers join their group → front end → batches are taken
 close:  front end (what was submitted is replicated) → flushes → writers (what Kafka has is published)
@@ -23,26 +23,24 @@ from app.api.answers import (
     RowAccount,
     Status,
 )
-from app.commit.admission import Admission, AdmissionPolicy, Levels
-from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
+from app.commit.admission import Admission, Levels
+from app.commit.batch_ids import DeduplicationWindow
 from app.commit.group import Group
-from app.commit.group_queue import GroupPolicy
 from app.commit.pipeline import Pipeline
 from app.commit.quota import Quotas
-from app.commit.quota_policy import QuotaPolicy
 from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
 from app.errors import Overloaded, RequestError
 from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
-from app.kafka.commit_log import CommitLogDamaged
 from app.kafka.flusher import Flusher
 from app.kafka.identity import claim
-from app.kafka.pipeline import RecordsLost
-from app.kafka.place import Place
-from app.kafka.policy import KafkaPolicy, Role
-from app.kafka.producer import Sender
-from app.kafka.published import Account, Published
+from app.kafka.partition_publisher import RecordsLost
+from app.kafka.policy import Role
+from app.kafka.producer import RecordSender
+from app.kafka.publication_log import PublicationLogDamaged
+from app.kafka.published import Account, PublishedPartitions
 from app.kafka.record_store import RecordStore
+from app.kafka.shared_place import SharedPlace
 from app.kafka.topic import Topic, look_at
 from app.kafka.writers import WriterParts, Writers
 from app.kinds import Kind
@@ -51,50 +49,36 @@ from app.object_store.store import ObjectStore
 from app.parquet.data_file import DataFile
 from app.parquet.wanted import Wanted
 from app.publish.intake import FlushResult
-from app.publish.rotation import WriterPolicy
 from app.run.gate import STARTING, Gate
 from app.run.kafka_accounts import KafkaAccounts
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.pipelines import pipeline_of_batches
 from app.run.start_patience import StartStopped
 from app.run.summary import Summary
-from app.submission import DecodePolicy, Reply, Submission
+from app.settings.plan import KafkaPlan, Policies
+from app.submission import Reply, Submission
 
 log = logging.getLogger(__name__)
 
-AWAITING_KAFKA = "starting: Kafka or the files' place does not answer"
+AWAITING_KAFKA = "starting: Kafka or the destination of the files does not respond"
 OUTAGE = "waiting for Kafka"
 WATCH_S = 1.0
 ROOM = 1 << 62
 
 FOREIGN_LISTED_MAX = 20
-"""Records of a partition that GET /status names."""
+"""Records of a partition that GET /status names one by one."""
 
-REFUSALS = (KafkaMisconfigured, RecordsLost, CommitLogDamaged)
-"""Their messages say what an operator is to do."""
-
-
-class KafkaPolicies(msgspec.Struct, frozen=True):
-    """What each part is told; see there."""
-
-    role: Role
-    kafka: KafkaPolicy
-    admission: AdmissionPolicy
-    decode: DecodePolicy
-    group: GroupPolicy
-    deduplication: DeduplicationPolicy
-    writer: WriterPolicy
-    drain_timeout_s: float
-    publish_timeout_s: float
-    quotas: Mapping[int | None, QuotaPolicy] = {}
+REFUSALS = (KafkaMisconfigured, RecordsLost, PublicationLogDamaged)
+"""Errors whose messages tell an operator what to do."""
 
 
-class Parts(msgspec.Struct, frozen=True):
-    """What exists once Kafka has answered. pipeline: None for the role writer. writers: None for ingest."""
+class KafkaParts(msgspec.Struct, frozen=True):
+    """The parts that exist once Kafka has responded. pipeline: None for the role writer. writers: None for
+    ingest."""
 
     topic: Topic
-    sender: Sender
-    published: Published
+    sender: RecordSender
+    published: PublishedPartitions
     flusher: Flusher
     pipeline: Pipeline[Submission, Group] | None
     writers: Writers | None
@@ -103,12 +87,13 @@ class Parts(msgspec.Struct, frozen=True):
 
 
 class KafkaService:
-    """gate: whether batches are taken, and why not."""
+    """gate: whether batches are accepted, and if not, why."""
 
     def __init__(
         self,
-        place: Place,
-        policies: KafkaPolicies,
+        place: SharedPlace,
+        plan: KafkaPlan,
+        policies: Policies,
         metrics: Metrics,
         clock_ms: Callable[[], int],
         on_fatal: Callable[[], None],
@@ -117,11 +102,13 @@ class KafkaService:
         self.store = store
         self.refusals = RecentRefusals()
         self._place = place
+        self._role = plan.role
+        self._kafka = plan.policy
         self._policies = policies
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._summary = Summary()
-        self._parts: Parts | None = None
+        self._parts: KafkaParts | None = None
         self._stop = threading.Event()
         self.accounts = KafkaAccounts(Quotas(policies.quotas, clock_ms, clock_ms), self._published_files)
         self.admission = Admission(
@@ -136,39 +123,39 @@ class KafkaService:
     # --- life -------------------------------------------------------------------------------------------
 
     def lock(self) -> None:
-        """Nothing here is one process's alone."""
+        """Nothing to lock: no resource belongs to one process."""
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Waits for Kafka and the files' place, then starts. Blocks; call it in a thread.
+        """Waits for Kafka and the destination of the files, then starts. Blocks; call it in a thread.
 
         Raises StartStopped, KafkaMisconfigured.
         """
         topic = self._until_there()
         for warning in topic.warnings:
             log.warning("the topic: %s", warning)
-        policies, kafka = self._policies, self._policies.kafka
-        published = Published(self._place, kafka.topic, topic.partitions)
-        sender = Sender(kafka, topic.message_bytes_max)
+        policies, kafka = self._policies, self._kafka
+        published = PublishedPartitions(self._place, kafka.topic, topic.partitions)
+        sender = RecordSender(kafka, topic.message_bytes_max)
         flusher = Flusher(sender, published, topic, policies.publish_timeout_s)
         flusher.start()
-        writers = self._start_writers() if policies.role is not Role.INGEST else None
+        writers = self._start_writers() if self._role is not Role.INGEST else None
         window, accepted = DeduplicationWindow(policies.deduplication), AcceptedRows()
         pipeline = None
-        if policies.role is not Role.WRITER:
+        if self._role is not Role.WRITER:
             pipeline = self._start_pipeline(sender, topic, window, accepted, loop)
-        self._parts = Parts(topic, sender, published, flusher, pipeline, writers, window, accepted)
+        self._parts = KafkaParts(topic, sender, published, flusher, pipeline, writers, window, accepted)
         self.gate.open()
-        log.info("ready: topic %s with %d partitions, role %s", kafka.topic, topic.partitions, policies.role)
+        log.info("ready: topic %s with %d partitions, role %s", kafka.topic, topic.partitions, self._role)
 
     def _until_there(self) -> Topic:
         while True:
             try:
-                topic = look_at(self._policies.kafka)
-                claim(self._place, self._policies.kafka.topic, topic.identity)
+                topic = look_at(self._kafka)
+                claim(self._place, self._kafka.topic, topic.identity)
                 self._place.tidy(self._clock_ms())
                 return topic
             except OSError as error:
-                log.warning("the start waits: %s", error)
+                log.warning("the start is waiting: %s", error)
             self.gate.close(AWAITING_KAFKA)
             if self._stop.wait(WATCH_S):
                 raise StartStopped
@@ -176,7 +163,7 @@ class KafkaService:
     def _start_writers(self) -> Writers:
         policies = self._policies
         parts = WriterParts(
-            policies.kafka,
+            self._kafka,
             self._place,
             policies.writer,
             policies.deduplication,
@@ -189,7 +176,7 @@ class KafkaService:
 
     def _start_pipeline(
         self,
-        sender: Sender,
+        sender: RecordSender,
         topic: Topic,
         window: DeduplicationWindow,
         accepted: AcceptedRows,
@@ -214,15 +201,15 @@ class KafkaService:
         self._metrics.count_rows(workspace_id, rows)
 
     def _note_outage(self, problem: str) -> None:
-        """Batches are refused at once, and not after a time-out each, until Kafka answers."""
+        """Until Kafka responds, batches are refused immediately, not each after a timeout."""
         if self.admission.closed is None:
-            log.warning("batches are refused until Kafka answers: %s", problem)
+            log.warning("batches are refused until Kafka responds: %s", problem)
             self.gate.close(OUTAGE)
             threading.Thread(target=self._until_back, name="kafka-watch", daemon=True).start()
 
     def _until_back(self) -> None:
-        """Only a record that every partition has taken shows that batches can be. It asks the writers to
-        publish, which hurts nobody."""
+        """Only a record accepted by every partition shows that batches can be accepted again. It asks the
+        writers to publish, which does no harm."""
         parts = self._open_parts()
         while not self._stop.wait(WATCH_S):
             try:
@@ -231,7 +218,7 @@ class KafkaService:
                 continue
             if self.admission.closed == OUTAGE:
                 self.gate.open()
-                log.info("Kafka answers: batches are taken again")
+                log.info("Kafka responds: batches are accepted again")
             return
 
     def stop_opening(self) -> None:
@@ -267,8 +254,8 @@ class KafkaService:
 
     def forget(self, wanted: Wanted, now: bool, asked: Mapping[str, Any]) -> dict[str, Any]:
         raise RequestError(
-            "With a Kafka journal published files never change, and the topic keeps its records: no row can "
-            "be taken out of them here.",
+            "With a Kafka journal published files never change, and the topic keeps its records: rows "
+            "cannot be removed from them here.",
             code="files_never_change",
         )
 
@@ -282,15 +269,15 @@ class KafkaService:
         return self._open_parts().published.find(path)
 
     async def publish(self, workspace_id: int) -> bool:
-        """Publishes what this workspace has had accepted; whether that succeeded within the time for it."""
+        """Publishes the accepted rows of this workspace; returns whether that succeeded in time."""
         flushed = asyncio.wrap_future(self.flush(workspace_id))
         done, _ = await asyncio.wait({flushed}, timeout=self._policies.publish_timeout_s)
         return bool(done) and flushed.exception() is None
 
     def status(self) -> Status:
-        """What the logs say of all rows, and what this process knows of its own part.
+        """The account of all rows from the logs, and of this process's own part.
 
-        buffered: rows that this process has read and not published; those that nobody has read yet are the
+        buffered: rows that this process has read but not published; rows that have not been read yet are the
         lag. accepted: published, buffered and quarantined. accepted_here: acknowledged by this process.
         """
         parts = self._open_parts()
@@ -316,7 +303,7 @@ class KafkaService:
                 )
             )
         return Status(
-            role=self._policies.role.value,
+            role=self._role.value,
             rows=rows,
             partitions=[
                 KafkaPartition(
@@ -340,12 +327,12 @@ class KafkaService:
         )
 
     def oldest_age_s(self) -> float:
-        """Of the oldest row that was read and is not in a file."""
+        """The age of the oldest row that was read but is not in a file."""
         oldest_ms = self._parts.writers.oldest_ms() if self._parts and self._parts.writers else None
         return 0.0 if oldest_ms is None else max(self._clock_ms() - oldest_ms, 0) / 1000
 
     def levels(self) -> Levels:
-        """Rows that wait are in Kafka: nothing here fills up."""
+        """Waiting rows are in Kafka: nothing fills up here."""
         return Levels(journal_bytes=0, free_bytes=ROOM, free_inodes=ROOM)
 
     def buffered_bytes(self) -> int:
@@ -358,15 +345,15 @@ class KafkaService:
         return self._open_parts().published.files()
 
     def lag(self) -> int:
-        """Records in Kafka that are not in files, of this writer's partitions."""
+        """Records in Kafka that are not in files, in this writer's partitions."""
         return self._parts.writers.lag() if self._parts and self._parts.writers else 0
 
     def problem(self) -> str | None:
-        """Why publishing does not work in this process now; None when it does."""
+        """Why publishing is failing in this process now; None if it works."""
         return self._parts.writers.problem() if self._parts and self._parts.writers else None
 
     def log_summary(self) -> None:
-        """One line about what the service does; none where nothing has changed since the last."""
+        """A summary line; none if nothing has changed since the last one."""
         if self._parts is None:
             return
         self._summary.say(
@@ -381,9 +368,9 @@ class KafkaService:
         return self.gate.reasons_not_ready()
 
     def check_space(self) -> None:
-        """There is no disk to look at."""
+        """There are no disks to check."""
 
-    def _open_parts(self) -> Parts:
+    def _open_parts(self) -> KafkaParts:
         if self._parts is None:
             raise Overloaded("The service is starting; try again.", retry_after_s=2)
         return self._parts

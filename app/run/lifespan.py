@@ -1,4 +1,4 @@
-"""The composition root: from settings to running parts, and what happens at regular times while they run."""
+"""The life of a composed service: what is started, done at regular times, and ended in which order."""
 
 import asyncio
 import logging
@@ -11,27 +11,31 @@ from fastapi import FastAPI
 from app.api.api_keys import ApiKeys
 from app.run.collector import look_less_often
 from app.run.compose import AnyService
-from app.run.crew import Crew
 from app.run.listening import tell_manager
 from app.run.start_patience import StartStopped
+from app.run.workers import Workers
 
 log = logging.getLogger(__name__)
 
 SPACE_INTERVAL_S: Final = 1.0
 WATCH_INTERVAL_S: Final = 0.5
-"""Files are looked at so often: a key, a quota or a certificate that was changed counts within a second."""
+"""How often files are checked: a changed key, quota or certificate takes effect within a second."""
 
 
 @asynccontextmanager
 async def running(
-    app: FastAPI, service: AnyService, keys: ApiKeys, summary_interval_s: float | None, crew: Crew | None
+    app: FastAPI,
+    service: AnyService,
+    keys: ApiKeys,
+    summary_interval_s: float | None,
+    workers: Workers | None,
 ) -> AsyncIterator[None]:
     """Recovers in the background, serves, drains. The data directory is locked (Service.lock) before that.
 
-    summary_interval_s: how often a line in the log says what was done; None for never.
+    summary_interval_s: how often a summary line is logged; None for never.
     """
-    if crew is not None:
-        crew.start(asyncio.get_running_loop())
+    if workers is not None:
+        workers.start(asyncio.get_running_loop())
     tasks = [
         asyncio.create_task(_open(service)),
         asyncio.create_task(repeatedly(SPACE_INTERVAL_S, service.check_space)),
@@ -53,8 +57,8 @@ async def running(
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        if crew is not None:
-            await asyncio.to_thread(crew.stop)
+        if workers is not None:
+            await asyncio.to_thread(workers.stop)
         await asyncio.to_thread(service.close)
 
 
@@ -63,13 +67,13 @@ async def _open(service: AnyService) -> None:
         await asyncio.to_thread(service.open, asyncio.get_running_loop())
         look_less_often()
     except StartStopped:
-        log.info("stopped before the start was through")
+        log.info("stopped before the start was complete")
     except Exception as error:
         service.fail(error)
 
 
 async def repeatedly(seconds: float, call: Callable[[], object]) -> None:
-    """Calls, in a thread, again and again. An error is logged, and the next call is made all the same."""
+    """Calls a function periodically in a thread. Errors are logged, and calls continue."""
     while True:
         await asyncio.sleep(seconds)
         try:

@@ -1,4 +1,4 @@
-"""The socket that is served on: one that the service manager has opened, else one of its own."""
+"""The listening socket: one opened by the service manager, else a new one."""
 
 import contextlib
 import os
@@ -6,24 +6,25 @@ import socket
 from collections.abc import MutableMapping
 from typing import Final
 
-from app.settings.settings import ConfigurationError, Settings
+from app.errors import ConfigurationError
+from app.settings.plan import ListeningPlan
 
 FIRST_PASSED: Final = 3
 """Where systemd puts the first socket it passes (sd_listen_fds(3))."""
 
 
-def listen(settings: Settings, environ: MutableMapping[str, str] = os.environ) -> socket.socket:
+def listen(plan: ListeningPlan, environ: MutableMapping[str, str] = os.environ) -> socket.socket:
     """Raises ConfigurationError.
 
-    A passed socket outlives this process: while it is restarted, connections wait in the kernel.
+    A passed socket outlives this process: during a restart, connections wait in the kernel.
     """
     passed = passed_socket(environ)
     if passed is not None:
         return passed
-    host, port = settings.server.host, settings.server.port
+    host, port = plan.host, plan.port
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=settings.server.backlog)
+        return socket.create_server((host, port), family=family, backlog=plan.backlog)
     except OSError as error:
         raise ConfigurationError(
             [f"server.host, server.port: cannot listen on {host} port {port}: {error.strerror}"]
@@ -31,7 +32,7 @@ def listen(settings: Settings, environ: MutableMapping[str, str] = os.environ) -
 
 
 def passed_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
-    """The one socket that was passed to this process. Raises ConfigurationError for what is no such."""
+    """The one socket that was passed to this process. Raises ConfigurationError if it is not usable."""
     process, count = environ.get("LISTEN_PID"), environ.get("LISTEN_FDS")
     if count is None or process != str(os.getpid()):
         return None
@@ -39,20 +40,24 @@ def passed_socket(environ: MutableMapping[str, str]) -> socket.socket | None:
         environ.pop(name, None)  # children are not meant
     if count != "1":
         raise ConfigurationError(
-            [f"LISTEN_FDS: {count} sockets were passed; let the .socket unit have one ListenStream"]
+            [f"LISTEN_FDS: {count} sockets were passed; give the .socket unit a single ListenStream"]
         )
     try:
         listener = socket.socket(fileno=FIRST_PASSED)
     except OSError as error:
-        raise ConfigurationError([f"LISTEN_FDS: what was passed is no socket: {error.strerror}"]) from None
+        raise ConfigurationError(
+            [f"LISTEN_FDS: the passed descriptor is not a socket: {error.strerror}"]
+        ) from None
     if listener.type != socket.SOCK_STREAM or listener.family not in (socket.AF_INET, socket.AF_INET6):
-        raise ConfigurationError(["LISTEN_FDS: what was passed is no TCP socket; set ListenStream to a port"])
+        raise ConfigurationError(
+            ["LISTEN_FDS: the passed descriptor is not a TCP socket; set ListenStream to a port"]
+        )
     listener.set_inheritable(False)
     return listener
 
 
 def tell_manager(state: str, environ: MutableMapping[str, str] = os.environ) -> None:
-    """sd_notify(3): READY=1, STOPPING=1. Nothing where no manager waits for it."""
+    """sd_notify(3): READY=1, STOPPING=1. Does nothing without a service manager."""
     address = environ.get("NOTIFY_SOCKET")
     if not address:
         return

@@ -1,4 +1,4 @@
-"""The running service: its parts, their order at start and stop, and what is asked of them as a whole.
+"""The running service: its parts, their order at start and stop, and the interface to the whole.
 
 open:   unfinished publishing → journal → batch ids → writer → replay → commit thread → batches are taken
 close:  commit thread (what was submitted is durable) → writer (what is buffered is published) → journal
@@ -37,7 +37,7 @@ from app.publish.interrupted import RecoveryReport, recover
 from app.publish.local_directory import local_destination
 from app.publish.manifest import Manifest
 from app.publish.ownership import (
-    Identity,
+    JournalIdentity,
     LocalTree,
     Tree,
     TreeRefused,
@@ -57,25 +57,25 @@ from app.run.missing_files import MissingFiles
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_of
 from app.run.pipelines import NewPipeline, pipeline_of_batches
-from app.run.placed import policy_from
 from app.run.replay import read_back, replay
 from app.run.start_patience import StartPatience
+from app.run.start_policy import policy_from
+from app.run.start_report import CannotStart, cannot_start, say
 from app.run.summary import Summary
-from app.run.told import CannotStart, cannot_start, say
 from app.run.window_file import load_window
 from app.settings.plan import Policies
 from app.submission import Reply, Submission
 
 log = logging.getLogger(__name__)
 
-AWAITING_STORE = "starting: the object store does not answer, and an interrupted upload is to be finished"
+AWAITING_STORE = "starting: an interrupted upload must be finished, but the object store does not respond"
 
 REFUSED_STARTS = (JournalDamaged, TreeRefused, CannotStart)
-"""Their messages say what an operator is to do; where they were raised tells nothing more."""
+"""Errors whose messages tell an operator what to do, so that a traceback adds nothing."""
 
 
 class Service:
-    """From the first look at the disk to the last byte on it. gate: whether batches are taken."""
+    """A service from start to stop. gate: whether batches are accepted."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Service:
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._timer_ms = timer_ms
-        self._identity: Identity | None = None
+        self._identity: JournalIdentity | None = None
         self._tree_lock: FileLock | None = None
         self._parts: Parts | None = None
         self._summary = Summary()
@@ -149,7 +149,8 @@ class Service:
         self._identity, self._tree_lock = take_tree(self._fs, self._paths, tree, node)
 
     def _take_bucket(self, store: ObjectStore) -> None:
-        """A store that does not answer must not hold up the start: then its owner is looked at meanwhile.
+        """A store that does not respond must not delay the start: its owner is then checked in the
+        background.
 
         Objects are never replaced, so nothing can be mixed up until then. Raises TreeRefused.
         """
@@ -161,7 +162,7 @@ class Service:
     def open(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Recovers and starts. Blocks as long as the journal is long; call it in a thread.
 
-        Raises what the parts raise when the disk does not hold what it should; StartStopped.
+        Raises whatever the parts raise if the disk's contents are wrong; StartStopped.
         """
         began = time.monotonic()
         self.check_space()
@@ -186,8 +187,8 @@ class Service:
         )
         if journal.recovery.lost_lsns is not None:
             log.warning(
-                'the journal has lost LSN %d to %d, which acknowledge = "%s" does not prevent; rows of them '
-                "that are not in files are gone",
+                'the journal has lost LSN %d to %d, which acknowledge = "%s" does not prevent; their rows '
+                "that are not in files are lost",
                 *journal.recovery.lost_lsns,
                 self._policies.journal.acknowledge,
             )
@@ -254,7 +255,7 @@ class Service:
         self._patience.stop()
 
     def close(self) -> None:
-        """Drains: commits what was submitted, publishes what is buffered. Blocks; call it in a thread."""
+        """Drains: commits submitted batches, publishes buffered rows. Blocks; call it in a thread."""
         self.gate.drain()
         parts = self._parts
         if parts is None:
@@ -296,17 +297,17 @@ class Service:
         return self._open_parts().manifest.find(path)
 
     async def publish(self, workspace_id: int) -> bool:
-        """Publishes what this workspace has had accepted; whether that succeeded within the time for it."""
+        """Publishes the accepted rows of this workspace; returns whether that succeeded in time."""
         flushed = asyncio.wrap_future(self._open_parts().writer.flush(workspace_id, hastens=True))
         done, _ = await asyncio.wait({flushed}, timeout=self._policies.publish_timeout_s)
         return bool(done) and flushed.exception() is None
 
     def status(self) -> Status:
-        """The account and the levels, as GET /status answers them."""
+        """The account and the levels for GET /status."""
         return status_of(self._open_parts(), self._catalog.status(), self.accounts.today())
 
     def oldest_age_s(self) -> float:
-        """Of the oldest row that is not in a published file; 0 when all are."""
+        """The age of the oldest row that is not in a published file; 0 if all are."""
         return self._parts.writer.oldest_age_s if self._parts else 0.0
 
     def problem_age_s(self) -> float:
@@ -314,25 +315,25 @@ class Service:
         return self._parts.writer.problem_age_s if self._parts else 0.0
 
     def problem(self) -> str | None:
-        """Why publishing does not work now; None when it does."""
+        """Why publishing is failing now; None if it works."""
         return self._parts.writer.problem if self._parts else None
 
     def lost_rows(self) -> int:
-        """Rows that were published and are in no file any more."""
+        """Rows that were published but are no longer in any file."""
         return sum(file.lost_rows for file in self._parts.manifest.lost()) if self._parts else 0
 
     def levels(self) -> Levels:
-        """What stands against the limits of admission now."""
+        """The current levels for admission."""
         journal_bytes = self._parts.journal.size_bytes if self._parts else 0
         return Levels(journal_bytes, self._disks.space.free_bytes, self._disks.space.free_inodes)
 
     def journal_bytes_of(self, workspace_id: int) -> int:
-        """About what the journal holds of one workspace, of rows that wait for their file."""
+        """Approximate bytes in the journal of one workspace's waiting rows."""
         parts = self._parts
         return parts.writer.waiting_of(workspace_id, parts.journal.size_bytes) if parts else 0
 
     def crowded(self, limit_bytes: int) -> list[int]:
-        """The workspaces whose rows take more of the journal."""
+        """The workspaces whose rows take more of the journal than that."""
         if self._parts is None or self._parts.journal.size_bytes <= limit_bytes:
             return []
         known = self._parts.accepted.workspaces()
@@ -348,7 +349,7 @@ class Service:
         return self._parts.writer.open_partitions if self._parts else 0
 
     def log_summary(self) -> None:
-        """One line about what the service holds; none where nothing has changed since the last."""
+        """A summary line; none if nothing has changed since the last one."""
         if self._parts is None:
             return
         self._summary.say(
@@ -365,7 +366,7 @@ class Service:
         return self.gate.reasons_not_ready()
 
     def check_space(self) -> None:
-        """Looks at the disks; blocks. What it finds counts for admission until the next look."""
+        """Checks the disks; blocks. Admission uses the result until the next check."""
         self._disks.look(publishing_fails=self._parts is not None and bool(self._parts.writer.problem))
         self.missing.look()
 
@@ -377,7 +378,7 @@ class Service:
         return self._parts
 
     def _trim(self, journal: Journal, window: DeduplicationWindow, lsn: int) -> None:
-        """Saves batch ids and usage before the frames that carry them go. Called by the writer."""
+        """Saves batch ids and usage before the frames that contain them are trimmed. Called by the writer."""
         if journal.frees(lsn):
             self.accounts.save()
             self._fs.write_atomically(self._window_path, window.dump())

@@ -1,7 +1,7 @@
-"""What a log line looks like, and which are written: `[log]`.
+"""The format of log lines, and which are written: `[log]`.
 
-A line that concerns one request carries its `request_id`, and `workspace_id` where that is known: as members
-of the JSON object, or behind the text.
+A line about one request has its `request_id`, and its `workspace_id` if known: as members of the JSON object,
+or after the text.
 """
 
 import json
@@ -10,8 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from app.settings.log import LogSettings
-from app.settings.settings import Settings
+from app.settings.plan import LogPlan, Plan
 
 FIELDS: Final = (
     "request_id",
@@ -23,7 +22,7 @@ FIELDS: Final = (
     "duration_ms",
     "client",
 )
-"""What a line may carry beside its text; given to the logger as `extra`."""
+"""What a line may carry besides its text; given to the logger as `extra`."""
 
 LEVELS: Final[Mapping[str, int]] = {
     "debug": logging.DEBUG,
@@ -33,37 +32,37 @@ LEVELS: Final[Mapping[str, int]] = {
 }
 
 QUIET: Final[Mapping[str, int]] = {"uvicorn": logging.WARNING}
-"""What libraries log by default is said by the service itself."""
+"""Loggers of libraries whose lines the service replaces by its own."""
 
 
-def formatter_of(settings: LogSettings) -> logging.Formatter:
-    return JsonLines() if settings.format == "json" else ConsoleLines()
+def formatter_of(plan: LogPlan) -> logging.Formatter:
+    return JsonLines() if plan.format == "json" else ConsoleLines()
 
 
-def set_levels(settings: LogSettings, before: LogSettings | None = None) -> None:
-    """before: whose levels by name count no more."""
-    logging.getLogger().setLevel(LEVELS[settings.level])
+def set_levels(plan: LogPlan, before: LogPlan | None = None) -> None:
+    """before: the previous settings, whose levels no longer apply."""
+    logging.getLogger().setLevel(LEVELS[plan.level])
     for name in before.levels if before is not None else ():
         logging.getLogger(name).setLevel(logging.NOTSET)
     for name, number in QUIET.items():
         logging.getLogger(name).setLevel(number)
-    for name, level in settings.levels.items():
+    for name, level in plan.levels.items():
         logging.getLogger(name).setLevel(LEVELS[level])
 
 
 class LevelsInForce:
-    """Sets the levels of other settings in the place of those in force."""
+    """Replaces the current levels by those of another plan."""
 
-    def __init__(self, settings: LogSettings) -> None:
-        self._settings = settings
+    def __init__(self, plan: LogPlan) -> None:
+        self._plan = plan
 
-    def __call__(self, settings: Settings) -> None:
-        set_levels(settings.log, self._settings)
-        self._settings = settings.log
+    def __call__(self, plan: Plan) -> None:
+        set_levels(plan.log, self._plan)
+        self._plan = plan.log
 
 
 class ConsoleLines(logging.Formatter):
-    """Time, level, logger, text, and what else is known of the request as `name=value`."""
+    """Time, level, logger, text, and fields of the request as `name=value`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -76,7 +75,7 @@ class ConsoleLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One object a line: time, level, logger, message; error: a traceback; FIELDS where they are known."""
+    """One object per line: time, level, logger, message; error: a traceback; FIELDS if known."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))

@@ -1,4 +1,4 @@
-"""Log lines on their way to standard error. Whoever reads it may stall; that must hold up nobody here."""
+"""Writes log lines to standard error without ever blocking on its reader."""
 
 import logging
 import queue
@@ -8,14 +8,14 @@ import time
 from typing import Final
 
 LINES_MAX: Final = 10_000
-"""What waits for a reader; further lines are dropped and counted."""
+"""Lines that may wait for a reader; further lines are dropped and counted."""
 
 FLUSH_S: Final = 2.0
-"""The end of the process waits this long for the last lines to be read."""
+"""How long the end of the process waits for the last lines to be read."""
 
 
 class StandardError(logging.Handler):
-    """Writes on a thread of its own. dropped: lines that found no room."""
+    """Writes on a thread of its own. dropped: number of dropped lines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class StandardError(logging.Handler):
                 sys.stderr.write(line + "\n")
                 if self.dropped > said:
                     lost, said = self.dropped - said, self.dropped
-                    sys.stderr.write(f"{lost} log lines were dropped: nobody had read standard error\n")
+                    sys.stderr.write(f"{lost} log lines were dropped because standard error was not read\n")
                 sys.stderr.flush()
             except (OSError, ValueError):
                 self.dropped += 1

@@ -1,4 +1,5 @@
-"""Published files that somebody has removed or cut while the service runs: noticed, shown, and said once."""
+"""Notices published files that are removed or truncated while the service runs, shows them, and logs them
+once."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -13,15 +14,15 @@ from app.parquet.data_file import DataFile, FileState
 log = logging.getLogger(__name__)
 
 LOOKS_MAX: Final = 200
-"""Files that one call looks at; the next one goes on behind them."""
+"""Files that one call checks; the next call continues behind them."""
 
 Files = Sequence[DataFile]
 
 
 class MissingFiles:
-    """`look` from one thread, the rest from any. directory: None where files are objects, which nobody lists.
+    """`look` is for one thread, the rest for any. directory: None if files are objects, which are not listed.
 
-    files: what is published now. find: a published file by its path, at this moment.
+    files: the currently published files. find: a currently published file by its path.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class MissingFiles:
         return len(self._missing)
 
     def look(self) -> None:
-        """Compare some files with what was published."""
+        """Compare some files with their published versions."""
         if self._directory is None:
             return
         files = self._files()
@@ -60,14 +61,14 @@ class MissingFiles:
             self._missing = {**kept, **found}
         if new:
             log.warning(
-                "%d published files are gone or are not what was published, beginning with %s; GET /files "
-                "shows them, and their partitions go on in new files",
+                "%d published files are missing or have been changed, the first is %s; GET /files shows "
+                "them, and their partitions continue in new files",
                 len(new),
                 new[0],
             )
 
     def shown(self) -> Files:
-        """The published files, with the state in which they are."""
+        """The published files, with their states."""
         files, missing = self._files(), self._missing
         if not missing:
             return files

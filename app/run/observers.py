@@ -1,4 +1,4 @@
-"""What the parts tell, turned into metrics. The parts themselves know no Prometheus."""
+"""Turns the observations of the parts into metrics. The parts themselves do not depend on Prometheus."""
 
 import logging
 import time
@@ -6,30 +6,30 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from app.commit.group import GroupCounts
-from app.commit.recent_refusals import Refused
+from app.commit.recent_refusals import RecentRefusal
 from app.kinds import Kind
 from app.metrics import Metrics
 from app.schema import SCHEMAS
 
 WARNING_INTERVAL_S: Final = 60.0
 WARNINGS_MAX: Final = 100
-"""Lines about refusals in one interval, of all workspaces."""
+"""Log lines about refusals in one interval, for all workspaces together."""
 
 log = logging.getLogger(__name__)
 
 
 class CommitObserver:
-    """Counts group commits; called on the commit thread, once a group.
+    """Counts group commits; called on the commit thread, once per group.
 
-    on_rows(workspace, rows): called for the rows of each workspace, where nothing else counts them.
-    on_refused: is told what was refused last.
+    on_rows(workspace, rows): called for the rows of each workspace, if nothing else counts them. on_refused:
+    called with the latest refusals.
     """
 
     def __init__(
         self,
         metrics: Metrics,
         on_rows: Callable[[int, int], None] = lambda workspace_id, rows: None,
-        on_refused: Callable[[Sequence[Refused]], None] = lambda refused: None,
+        on_refused: Callable[[Sequence[RecentRefusal]], None] = lambda refused: None,
     ) -> None:
         self._metrics = metrics
         self._on_refused = on_refused

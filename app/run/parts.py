@@ -1,4 +1,4 @@
-"""The parts of a service with a journal of its own, and what GET /status says of them."""
+"""The parts of a service with a journal of its own, and their state for GET /status."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from app.publish.writer import Writer
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """What exists once the service has recovered."""
+    """The parts that exist once the service has recovered."""
 
     journal: Journal
     manifest: Manifest
@@ -38,7 +38,7 @@ class Parts(msgspec.Struct, frozen=True):
 
 
 def status_of(parts: Parts, catalog: object, usage: list[UsageLine] | None) -> Status:
-    """catalog: as `Catalog.status` has it. usage: of today."""
+    """catalog: from `Catalog.status`. usage: of today."""
     with parts.accepted.lock:
         accepted = dict(parts.accepted.rows)
         written = parts.writer.account()

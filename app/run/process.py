@@ -1,4 +1,4 @@
-"""What each process of the service does first, and how its HTTP server is configured."""
+"""The setup of each process of the service, and the configuration of its HTTP server."""
 
 import contextlib
 import logging
@@ -15,29 +15,29 @@ import uvicorn
 from prometheus_client import disable_created_metrics
 
 from app.api.connection.fast_lane import FastLane
+from app.errors import ConfigurationError
 from app.run.log_lines import formatter_of, set_levels
 from app.run.log_output import StandardError
-from app.run.tls import ReloadedTls, TlsFiles
-from app.settings.log import LogSettings
-from app.settings.settings import ConfigurationError, Settings
+from app.run.tls import ReloadedTls
+from app.settings.plan import ListeningPlan, LogPlan
 
 SWITCH_INTERVAL_S: Final = 0.0005
-"""How long one thread may keep the interpreter from another. The event loop's turns are short; the commit
+"""How long one thread may keep another from the interpreter. The event loop's turns are short; the commit
 thread's are not, and by default it would keep answers waiting ten times as long."""
 
 
 log = logging.getLogger(__name__)
 
 DESCRIPTORS_KEPT: Final = 512
-"""Of those that the process may have: for files, and for SPARE_CONNECTIONS_MAX."""
+"""Descriptors of the process that are kept free for files and for SPARE_CONNECTIONS_MAX."""
 
 POOL_VARIABLE: Final = "ARROW_DEFAULT_MEMORY_POOL"
-"""Arrow's own way to name its allocator; who sets it is obeyed."""
+"""Arrow's own variable for its allocator; if an operator has set it, that is respected."""
 
 
-def prepare_process(settings: Settings) -> None:
-    """What each process of the service does first."""
-    _log_to_stderr(settings.log)
+def prepare_process(plan: LogPlan) -> None:
+    """Sets up a process of the service."""
+    _log_to_stderr(plan)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     _raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -45,7 +45,7 @@ def prepare_process(settings: Settings) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """A soft limit of 1,024 is for programs that use `select`; connections and files need more."""
+    """Raises the soft limit of descriptors: 1,024 is for programs that use `select`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
@@ -53,7 +53,7 @@ def _raise_descriptor_limit() -> None:
 
 
 def connections_of(max_connections: int) -> int:
-    """How many connections may be open: what is configured, unless descriptors are too few.
+    """How many connections may be open: the configured number, unless there are too few descriptors.
 
     Some are kept for the journal, publishing and the operator's calls, whatever clients do.
     """
@@ -63,7 +63,7 @@ def connections_of(max_connections: int) -> int:
     allowed = max(limit - min(DESCRIPTORS_KEPT, limit // 2), 1)
     if allowed < max_connections:
         log.warning(
-            "this process may have %d descriptors: %d connections may be open instead of "
+            "this process may open only %d descriptors: connections are limited to %d instead of "
             "server.max_connections = %d",
             limit,
             allowed,
@@ -73,35 +73,35 @@ def connections_of(max_connections: int) -> int:
 
 
 def _choose_memory_pool() -> None:
-    """jemalloc keeps large short-lived buffers: fewer page faults than Arrow's default, and less memory."""
+    """Selects jemalloc, which keeps large short-lived buffers: fewer page faults than Arrow's default, and
+    less memory."""
     if POOL_VARIABLE not in os.environ and "jemalloc" in pa.supported_memory_backends():
         pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
-def tls_of(settings: Settings) -> ReloadedTls | None:
-    """None where there is no TLS. Raises ConfigurationError."""
-    server = settings.server
-    if server.tls_certificate is None or server.tls_key is None:
+def tls_of(plan: ListeningPlan) -> ReloadedTls | None:
+    """None without TLS. Raises ConfigurationError."""
+    files = plan.tls
+    if files is None:
         return None
-    for path in filter(None, (server.tls_certificate, server.tls_key, server.tls_client_ca)):
+    for path in filter(None, (files.certificate, files.key, files.client_ca)):
         if not path.is_file():
             raise ConfigurationError(
                 [f"server.tls_certificate, server.tls_key, server.tls_client_ca: {path} is not a file"]
             )
     try:
-        return ReloadedTls(TlsFiles(server.tls_certificate, server.tls_key, server.tls_client_ca))
+        return ReloadedTls(files)
     except (ssl.SSLError, OSError) as error:
         names = "server.tls_certificate, server.tls_key" + (
-            ", server.tls_client_ca" if server.tls_client_ca is not None else ""
+            ", server.tls_client_ca" if files.client_ca is not None else ""
         )
         raise ConfigurationError([f"{names}: {error}"]) from None
 
 
 def uvicorn_config(
-    app: Callable[..., Any], lane: FastLane, settings: Settings, tls: ReloadedTls | None
+    app: Callable[..., Any], lane: FastLane, plan: ListeningPlan, tls: ReloadedTls | None
 ) -> uvicorn.Config:
-    """tls: None also for requests that a worker has accepted, and taken out of TLS."""
-    server = settings.server
+    """tls: also None for requests that a worker has accepted and decrypted."""
     return uvicorn.Config(
         app,
         loop="uvloop",
@@ -112,16 +112,16 @@ def uvicorn_config(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        backlog=server.backlog,
-        limit_concurrency=connections_of(server.max_connections),
-        timeout_keep_alive=math.ceil(server.keep_alive_timeout),
-        timeout_graceful_shutdown=math.ceil(server.drain_timeout),
+        backlog=plan.backlog,
+        limit_concurrency=connections_of(plan.max_connections),
+        timeout_keep_alive=math.ceil(plan.connection.keep_alive_s),
+        timeout_graceful_shutdown=math.ceil(plan.drain_timeout_s),
         ssl_context_factory=None if tls is None else lambda config, default: tls.context,
     )
 
 
-def _log_to_stderr(settings: LogSettings) -> None:
+def _log_to_stderr(plan: LogPlan) -> None:
     handler = StandardError()
-    handler.setFormatter(formatter_of(settings))
+    handler.setFormatter(formatter_of(plan))
     logging.basicConfig(handlers=[handler])
-    set_levels(settings)
+    set_levels(plan)

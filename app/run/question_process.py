@@ -1,4 +1,4 @@
-"""The process of one question: see app.query.answer_process."""
+"""The process of one query: see app.query.answer_process."""
 
 import os
 import sys
@@ -10,4 +10,4 @@ if __name__ == "__main__":
     do_without_pandas()
     code = main()
     sys.stderr.flush()
-    os._exit(code)  # without waiting for DuckDB and Arrow to take down what nobody needs any more
+    os._exit(code)  # without waiting for DuckDB and Arrow to clean up

@@ -1,4 +1,5 @@
-"""Giving up what a start refuses to go on without, on an operator's explicit order: `parquet-sink repair`."""
+"""Discards damaged data that a start refuses to ignore, on an operator's explicit order: `parquet-sink
+repair`."""
 
 from pathlib import Path
 
@@ -21,8 +22,8 @@ class NothingThere(Exception):
 
 
 class Repair(msgspec.Struct, frozen=True):
-    """damages: what was given up, none if the journal was sound. losses: the file that lists it for good.
-    report: what manifest and files said of each other."""
+    """damages: what was discarded, empty if the journal was intact. losses: the file that records it. report:
+    the result of comparing manifest and files."""
 
     damages: list[Damage]
     losses: Path
@@ -41,11 +42,11 @@ def repair_data_directory(
 
     store: where files go, if not to a directory. syncs: as for `app.journal.recovery.recover`: whether the
     journal must reach what the manifest knows.
-    Raises NothingThere; DataDirectoryInUse; JournalDamaged when the disk goes on failing; OSError;
+    Raises NothingThere; DataDirectoryInUse; JournalDamaged if the disk keeps failing; OSError;
     SyncFailed.
     """
     if not fs.exists(paths.state):
-        raise NothingThere(f"{paths.state} is not there; is journal.path right?")
+        raise NothingThere(f"{paths.state} does not exist; is journal.path correct?")
     lock = lock_data_directory(fs, paths.state)
     try:
         identity = read_identity(fs, paths)

@@ -1,4 +1,4 @@
-"""Rows out of the journal: all of them at a start, and later those that memory had no room for."""
+"""Reads rows from the journal: all of them at a start, and later those that did not fit into memory."""
 
 from collections.abc import Collection, Iterator
 
@@ -23,11 +23,11 @@ def replay(
     patience: StartPatience,
     usage: UsageReplay,
 ) -> int:
-    """Hand the journal's rows to the writer, which drops what is published; return their number.
+    """Pass the journal's rows to the writer, which drops published ones; return their number.
 
-    memory_bytes: when more rows are in memory, the writer is waited for; it publishes some, or leaves them to
-    the journal. manifest: says which frames count that rows were carried over to. usage: counts the frames.
-    Raises JournalDamaged; StartStopped; what the writer ends with.
+    memory_bytes: when rows take more memory than this, the writer is waited for; it publishes some, or leaves
+    them to the journal. manifest: says which frames with carried-over rows are valid. usage: counts the
+    frames. Raises JournalDamaged; StartStopped; the writer's fatal error.
     """
     codec = RowsFrameCodec()
     replayed = 0

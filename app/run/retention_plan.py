@@ -1,4 +1,5 @@
-"""Which files retention would remove now: `parquet-sink retention`. Reads the manifest, writes nothing."""
+"""Lists the files that retention would remove now: `parquet-sink retention`. Reads the manifest, writes
+nothing."""
 
 from collections.abc import Sequence
 
@@ -15,12 +16,12 @@ class NoManifest(Exception):
 
 
 def would_go(fs: DurableFS, paths: SinkPaths, policy: RetentionPolicy, now_ms: int) -> Sequence[DataFile]:
-    """The oldest first; a running service removes those of partitions that wait for no rows.
+    """The files, oldest first; a running service removes only those of partitions without waiting rows.
 
     Raises NoManifest; ManifestDamaged; PlacingsDamaged; OSError.
     """
     if not fs.exists(paths.manifest):
-        raise NoManifest(f"{paths.state} is no journal of a service; is journal.path right?")
+        raise NoManifest(f"{paths.state} is not the journal of a service; is journal.path correct?")
     manifest = Manifest.parse(fs.read(paths.manifest), paths.manifest)
     due = expired(manifest.files(), policy, now_ms - load_placings(fs, paths).late_ms)
     return [file for files in due.values() for file in files if file.state is FileState.PUBLISHED]

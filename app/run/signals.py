@@ -1,4 +1,5 @@
-"""What a process of the service does with signals: two end it after a drain, none kills it by the way."""
+"""Signal handling of the service's processes: some signals drain it, and no other signal kills it by
+accident."""
 
 import logging
 import signal
@@ -12,7 +13,7 @@ IGNORED: Final = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 
 
 def handle_signals(end: Callable[[], None], reload: Callable[[], object]) -> None:
-    """end: asks for a drain. reload: reads again what can be read again (SIGHUP)."""
+    """end: starts a drain. reload: reloads keys, certificates and the configuration (SIGHUP)."""
 
     def on_end(number: int, _: Any) -> None:
         if number == signal.SIGQUIT:  # the others are the usual way
@@ -20,11 +21,11 @@ def handle_signals(end: Callable[[], None], reload: Callable[[], object]) -> Non
         end()
 
     def on_reload(*_: Any) -> None:
-        log.info("SIGHUP: reading keys, certificates and the configuration again")
+        log.info("SIGHUP: reloading keys, certificates and the configuration")
         reload()
 
     def on_ignored(number: int, _: Any) -> None:
-        log.warning("%s means nothing here and is ignored", signal.Signals(number).name)
+        log.warning("%s has no meaning for this service and is ignored", signal.Signals(number).name)
 
     for number in ENDING:
         signal.signal(number, on_end)

@@ -1,8 +1,8 @@
 """A copy of all published files with their manifest, taken while the service runs: `parquet-sink snapshot`.
 
-A published file keeps every byte that its footer names: its next version is another file that takes its name.
-So a second name for it, a hard link, is a copy that costs nothing; on another file system its bytes are
-copied. The manifest is written last, and names the very versions that were copied.
+A published file keeps every byte that its footer refers to: its next version is a new file that takes over
+its name. So a second name for it, a hard link, is a copy without cost; on another file system its bytes are
+copied. The manifest is written last, and names exactly the versions that were copied.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from app.publish.paths import SinkPaths
 
 TRIES_MAX: Final = 1_000
 PAUSE_S: Final = 0.02
-"""A file has its new version some milliseconds before the manifest says so."""
+"""A new version of a file is in place some milliseconds before the manifest records it."""
 
 NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
 
@@ -33,7 +33,7 @@ class CannotCopy(Exception):
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """copied: those of the files that are no links, but bytes of their own."""
+    """copied: the number of files that were copied byte by byte, not linked."""
 
     files: int
     rows: int
@@ -42,26 +42,28 @@ class Copied(msgspec.Struct, frozen=True):
 
 
 def take_snapshot(fs: DurableFS, paths: SinkPaths, directory: Path) -> Copied:
-    """Make `directory`, with `parquet/` and `journal/` in it as a service has them.
+    """Creates `directory`, with `parquet/` and `journal/` in it as in a service.
 
-    Raises CannotCopy; ManifestDamaged; OSError, SyncFailed, and then `directory` is not there.
+    Raises CannotCopy; ManifestDamaged; OSError, SyncFailed, and then `directory` does not exist.
     """
     data = paths.data
     if data is None:
         raise CannotCopy(
-            "the files are on an object store: copy what is below its prefix with the store's own tools, "
+            "the files are on an object store: copy everything below its prefix with the store's own tools, "
             "since objects never change"
         )
     if not fs.exists(paths.manifest):
-        raise CannotCopy(f"{paths.state} is no journal of a service; is journal.path right?")
+        raise CannotCopy(f"{paths.state} is not the journal of a service; is journal.path correct?")
     if fs.exists(directory):
-        raise CannotCopy(f"{directory} is there already; name a directory that is to be made")
+        raise CannotCopy(f"{directory} already exists; name a directory to create")
     for own in (data, paths.state):
         if directory.resolve().is_relative_to(own.resolve()):
-            raise CannotCopy(f"{directory} is inside {own}, which the service writes to; name another place")
+            raise CannotCopy(
+                f"{directory} is inside {own}, which the service writes to; choose another directory"
+            )
     unfinished = directory.with_name(f"{directory.name}.unfinished")
     if fs.exists(unfinished):
-        raise CannotCopy(f"{unfinished} is left of a snapshot that was cut off; remove it first")
+        raise CannotCopy(f"{unfinished} is left over from an interrupted snapshot; remove it first")
     try:
         copied = _Snapshot(fs, paths, data, unfinished).take()
         fs.rename(unfinished, directory)
@@ -96,12 +98,13 @@ class _Snapshot:
             time.sleep(PAUSE_S)
         (first, *_) = self._missing
         raise CannotCopy(
-            f"{len(self._missing)} files are not what was published, the first is {first}; a start of the "
-            "service records them as lost, and then the others can be copied"
+            f"{len(self._missing)} files are missing or have been changed, the first is {first}; restart "
+            "the service to have them recorded as lost, then the others can be copied"
         )
 
     def _add_missing(self, files: list[DataFile]) -> list[str]:
-        """Copy what is not there in the version that the manifest names; return what could not be had."""
+        """Copy files that are missing in the version that the manifest names; return those that could not be
+        copied."""
         for path in self._have.keys() - {file.path for file in files}:
             self._drop(path)  # retention has removed it meanwhile
         missing = []
@@ -131,7 +134,7 @@ class _Snapshot:
         return self._have[file.path] == file.bytes
 
     def _copy(self, source: Path, copy: Path, size: int, dead: Sequence[tuple[int, int]] = ()) -> bool:
-        """Whether the copy is a link. dead: ranges that no footer names: they take no room in a copy."""
+        """Whether the copy is a link. dead: unreferenced ranges, which use no disk space in a copy."""
         try:
             self._fs.link(source, copy)
             return True

@@ -1,4 +1,4 @@
-"""What a start waits for while files cannot be written, and how it is told to wait no longer."""
+"""Lets a start wait while files cannot be written, until it succeeds or is told to stop."""
 
 import contextlib
 import logging
@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from app.object_store.store import StoreUnavailable
 
 RETRY_S: Final = 2.0
-"""Between two tries to finish an interrupted upload, and between two looks whether to stop."""
+"""The intervals at which an interrupted upload is tried again, and at which a stop is noticed."""
 
 T = TypeVar("T")
 
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 
 class StartStopped(Exception):
-    """The service is to end, and has not started yet. Nothing is lost: the next start takes up the same."""
+    """The service must stop before it has started. Nothing is lost: the next start does the same again."""
 
 
 class StartPatience:
-    """Waits on the thread of the start; `stop` is called from another one."""
+    """Waits on the starting thread; `stop` is called from another one."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -31,18 +31,18 @@ class StartPatience:
         self._stop.set()
 
     def until_store_answers(self, step: Callable[[], T], on_outage: Callable[[], None]) -> T:
-        """Take a step that needs an object store, again and again. Raises StartStopped."""
+        """Retry a step that needs an object store. Raises StartStopped."""
         while True:
             try:
                 return step()
             except StoreUnavailable as error:
-                log.warning("an interrupted upload is to be finished first, and is tried again: %s", error)
+                log.warning("an interrupted upload must be finished first and is retried: %s", error)
             on_outage()
             if self._stop.wait(RETRY_S):
                 raise StartStopped
 
     def until_done(self, future: Future[T]) -> T:
-        """Wait for a flush that only room on a disk or a store holds up. Raises StartStopped."""
+        """Wait for a flush that is delayed only by a full disk or a store. Raises StartStopped."""
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 return future.result(RETRY_S)

@@ -1,4 +1,4 @@
-"""The regular line in the log about what the service holds."""
+"""The periodic summary line in the log."""
 
 import logging
 
@@ -6,13 +6,13 @@ log = logging.getLogger(__name__)
 
 
 class Summary:
-    """Says it where something has changed since the last line."""
+    """Logs a line if something has changed since the last one."""
 
     def __init__(self) -> None:
         self._last: tuple[float, ...] = ()
 
     def say(self, text: str, *levels: float) -> None:
-        """levels: what `text` has places for; the first two are the rows accepted and those buffered."""
+        """levels: the values for the placeholders of `text`; the first two are accepted and buffered rows."""
         if levels[:2] != self._last:
             self._last = levels[:2]
             log.info(text, *levels)

@@ -2,71 +2,62 @@
 
 import logging
 import ssl
-from pathlib import Path
-
-import msgspec
 
 from app.run.certificate_end import certificate_end
 from app.run.watched_files import WatchedFiles
+from app.settings.plan import TlsFiles
 
 log = logging.getLogger(__name__)
 
 
-class TlsFiles(msgspec.Struct, frozen=True):
-    """PEM files. client_ca: who signs the certificates that clients must show; None: they need none."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """Raises ssl.SSLError, OSError."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.certificate, self.key)
-        if self.client_ca is not None:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(self.client_ca)
-        return context
+def context_of(files: TlsFiles) -> ssl.SSLContext:
+    """Raises ssl.SSLError, OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(files.certificate, files.key)
+    if files.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(files.client_ca)
+    return context
 
 
 class ReloadedTls:
-    """`context` is the server's for its whole life; each handshake goes on with the newest certificates.
+    """The server uses `context` permanently; each handshake uses the newest certificates.
 
-    Connections that are open stay as they are. end_s: when the newest one ends, seconds since the epoch.
+    Open connections are not affected. end_s: when the newest certificate expires, seconds since the epoch.
     """
 
     def __init__(self, files: TlsFiles) -> None:
         """Raises ssl.SSLError, OSError."""
         self._files = files
         self._watched = WatchedFiles([files.certificate, files.key, files.client_ca])
-        self._newest = files.context()
+        self._newest = context_of(files)
         self.end_s = self._end()
-        self.context = files.context()
+        self.context = context_of(files)
         self.context.sni_callback = self._take_newest
 
     def reload_if_changed(self) -> None:
-        """To be called now and then. Blocks on the disk. What cannot be used is said, and changes nothing."""
+        """Must be called periodically. Blocks on the disk. Unusable files are logged, and change nothing."""
         if self._watched.changed():
             self.reload()
 
     def reload(self) -> None:
         try:
-            self._newest = self._files.context()
+            self._newest = context_of(self._files)
             self.end_s = self._end()
         except (ssl.SSLError, OSError) as error:
-            log.error("the certificate is not reloaded, the old one stays in force: %s", error)
+            log.error("the certificate was not reloaded, the old one stays in use: %s", error)
         else:
             log.info("the certificate was reloaded from %s", self._files.certificate)
 
     def _end(self) -> float:
-        """When the certificate ends, seconds since the epoch; 0 where that cannot be read."""
+        """When the certificate expires, seconds since the epoch; 0 if that cannot be read."""
         try:
             return certificate_end(self._files.certificate.read_text("ascii", "replace"))
         except (ValueError, OSError) as error:
-            log.warning("%s: its end cannot be read: %s", self._files.certificate, error)
+            log.warning("%s: its expiry date cannot be read: %s", self._files.certificate, error)
             return 0.0
 
     def _take_newest(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-        """Called in each handshake, also where the client names no host."""
+        """Called in each handshake, even if the client sends no host name."""
         connection.context = self._newest

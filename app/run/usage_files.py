@@ -1,4 +1,4 @@
-"""Where the account of usage is kept: a small file a day beside the journal; what reads and writes them."""
+"""Reads and writes the usage files: one small file per day next to the journal."""
 
 import logging
 import re
@@ -35,31 +35,31 @@ class UsageFiles:
         return not self._fs.exists(self._directory)
 
     def settle(self) -> None:
-        """Before anything of it is believed: an earlier process may have ended between giving a file its name
+        """Must be called before the files are used: an earlier process may have ended between renaming a file
         and making the name durable. Raises OSError, SyncFailed.
         """
         if not self.is_new:
             self._fs.sync_directory(self._directory)
 
     def days(self) -> list[str]:
-        """Those that are kept, oldest first. Raises OSError."""
+        """The saved days, oldest first. Raises OSError."""
         return sorted(self._known())
 
     def read(self, day: str) -> DayUsage:
-        """An empty one where nothing is kept. A damaged file is put aside and said. Raises OSError."""
+        """An empty day if nothing is saved. A damaged file is moved aside and logged. Raises OSError."""
         if day not in self._known():
             return DayUsage()
         path = self._directory / day
         try:
             return load_day(self._fs.read(path))
         except ValueError as error:
-            log.error("%s cannot be read (%s): what it counted is missing from the usage", path, error)
+            log.error("%s cannot be read (%s): its counts are missing from the usage", path, error)
             self._fs.rename(path, path.with_suffix(".damaged"))
             self._known().discard(day)
             return DayUsage()
 
     def save(self, usage: Usage) -> None:
-        """Write the days that changed. Raises OSError, SyncFailed."""
+        """Write days with changes. Raises OSError, SyncFailed."""
         kept = self._known()
         if not kept:
             self._fs.make_directory(self._directory)
@@ -74,7 +74,7 @@ class UsageFiles:
             kept.discard(day)
 
     def _known(self) -> set[str]:
-        """Looked up once: that nothing is kept of a day is known without the disk from then on."""
+        """The saved days are listed only once, so that unsaved days need no disk access."""
         with self._lock:
             if self._kept is None:
                 names = [] if self.is_new else self._fs.list_directory(self._directory)
@@ -83,7 +83,7 @@ class UsageFiles:
 
 
 def count_published(usage: Usage, files: Iterable[DataFile]) -> None:
-    """Begin the account with what was published before there was one. A month counts on its first day."""
+    """Start usage with files that were published before it was counted. A month counts on its first day."""
     rows = 0
     for file in files:
         if (count := file.rows + file.lost_rows) > 0:
@@ -91,14 +91,14 @@ def count_published(usage: Usage, files: Iterable[DataFile]) -> None:
             rows += count
     if rows:
         log.warning(
-            "the account of usage begins with %d rows that are in files already; how many bytes they were is "
-            "not known, and counts as 0",
+            "usage begins with %d rows that are already in files; their number of bytes is not known and "
+            "counts as 0",
             rows,
         )
 
 
 def usage_of_files(files: Iterable[DataFile]) -> UsageByDay:
-    """By day, months on their first: what files hold, where rows that are not in files yet are in Kafka."""
+    """Rows in files by day (months on their first day), for a Kafka journal."""
     days: dict[str, dict[tuple[int, Kind], Amount]] = {}
     for file in files:
         amounts = days.setdefault(file.partition.first_day, {})

@@ -1,4 +1,4 @@
-"""The account of usage at a start: what was saved of it, and the frames of the journal that came after."""
+"""Rebuilds usage at a start from the saved days and later frames of the journal."""
 
 from typing import Final
 
@@ -12,11 +12,11 @@ from app.publish.rotation import WriterPolicy
 from app.run.usage_files import UsageFiles, count_published
 
 OPEN_DAYS: Final = 2
-"""Days whose account may have been saved after the journal's last frame was lost."""
+"""Days whose usage may have been saved although the journal's last frame was lost."""
 
 
 class UsageReplay:
-    """Where there is no account yet it begins with the rows of the files. policy: of the partitions."""
+    """If there is no usage yet, it starts with the rows of the files. policy: of the partitions."""
 
     def __init__(self, usage: Usage, files: UsageFiles, manifest: Manifest, policy: WriterPolicy) -> None:
         self._usage = usage
@@ -29,7 +29,7 @@ class UsageReplay:
             count_published(usage, manifest.files())
 
     def count(self, lsn: int, kind: Kind, rows: pa.RecordBatch, *, is_new: bool) -> None:
-        """A frame that the journal has. is_new: it is the one that its rows were accepted with."""
+        """A frame of the journal. is_new: whether its rows were accepted with it, not carried over."""
         if not self._begins:
             if is_new:
                 self._usage.add_again(lsn, kind, rows)

@@ -1,4 +1,4 @@
-"""Files that may be replaced while the service runs: whether they are others than at the last look."""
+"""Detects whether files that may be replaced while the service runs have changed."""
 
 import os
 from collections.abc import Iterable
@@ -16,7 +16,8 @@ class WatchedFiles:
         self._stamps = self._look()
 
     def changed(self) -> bool:
-        """Since this was asked last; taken before a file is read, so that nothing is missed."""
+        """Whether they have changed since the last call; to be called before a file is read, so that no
+        change is missed."""
         before, self._stamps = self._stamps, self._look()
         return before != self._stamps
 

@@ -1,4 +1,4 @@
-"""The file that batch ids are kept in once the frames that carry them are trimmed."""
+"""The file with batch ids whose frames have been trimmed."""
 
 import logging
 from pathlib import Path
@@ -10,15 +10,15 @@ log = logging.getLogger(__name__)
 
 
 def load_window(fs: DurableFS, path: Path, policy: DeduplicationPolicy) -> DeduplicationWindow:
-    """An empty one where there is no file, or one that cannot be read."""
+    """An empty window if there is no file, or it cannot be read."""
     window = DeduplicationWindow(policy)
     if fs.exists(path):
         try:
             window.load(fs.read(path))
         except (WindowDamaged, OSError) as error:
             log.warning(
-                "%s cannot be read (%s): batches that were sent before this start may be stored a second "
-                "time if they are sent again now",
+                "%s cannot be read (%s): batches sent before this start may be stored twice if they are "
+                "sent again now",
                 path,
                 error,
             )

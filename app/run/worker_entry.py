@@ -1,4 +1,4 @@
-"""Where a worker process begins. Imports little, so that what must come first does."""
+"""The entry point of a worker process. Imports little, so that setup code runs first."""
 
 import os
 from typing import Any

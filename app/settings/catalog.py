@@ -11,7 +11,8 @@ from app.object_store.url import Provider, parse_url
 from app.settings.quantities import DurationText, parse_duration
 
 FLUSH_INTERVAL: Final = "10m"
-"""Where files are final each flush makes one, and each one is a line in a table's manifests."""
+"""With a catalog each flush makes a file that never grows, and each file is an entry in a table's
+manifests."""
 
 
 class CatalogSettings(BaseModel):
@@ -19,36 +20,41 @@ class CatalogSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["none", "iceberg"] = Field(default="none", description="iceberg: tables list the files")
+    type: Literal["none", "iceberg"] = Field(
+        default="none", description="iceberg: register published files in Iceberg tables"
+    )
     path: Path = Field(
         default=Path("catalog/"),
-        description="directory of the embedded catalog: SQLite, and the tables' metadata; never inside a "
-        "sink's path",
+        description="directory of the embedded catalog: an SQLite database and the tables' metadata; must "
+        "not be inside a sink's path",
     )
     warehouse: str | None = Field(
         default=None,
         min_length=1,
-        description="URL of the tables' metadata; without it below `path`; required where files are on an "
-        "object store",
+        description="URL where the tables' metadata is stored; default: below `path`; required when files "
+        "are on an object store",
     )
     namespace: str = Field(
         default="parquet_sink",
         pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$",
-        description="of the tables events, logs and snapshots",
+        description="namespace of the tables events, logs and snapshots",
     )
     properties: dict[str, SecretStr] = Field(
         default={},
-        description="of pyiceberg's catalog and file access; with a `uri` it is not embedded",
+        description="properties for pyiceberg's catalog and file access; with a `uri`, that catalog is used "
+        "instead of the embedded one",
     )
     commit_interval: Annotated[float, DurationText("100ms")] = Field(
-        default=parse_duration("60s"), description="new files are looked for so often"
+        default=parse_duration("60s"), description="how often new files are registered"
     )
-    snapshots_max: int = Field(default=500, ge=1, description="snapshots that a table keeps")
+    snapshots_max: int = Field(default=500, ge=1, description="how many snapshots a table keeps")
     snapshot_age: Annotated[float, DurationText("1s")] = Field(
-        default=parse_duration("1d"), description="older ones go, except the newest"
+        default=parse_duration("1d"),
+        description="snapshots older than this are expired, except the newest one",
     )
     stop_timeout: Annotated[float, DurationText("0s")] = Field(
-        default=parse_duration("10s"), description="shutdown: for registering what was published last"
+        default=parse_duration("10s"),
+        description="at shutdown: how long to wait for the last published files to be registered",
     )
 
     @property
@@ -56,7 +62,7 @@ class CatalogSettings(BaseModel):
         return self.type == "iceberg"
 
     def policy(self, place: Path | StorePolicy, node: str | None) -> CatalogPolicy:
-        """place: where data files are."""
+        """place: where data files are stored."""
         return CatalogPolicy(
             properties={**self._own_properties(place), **self._given_properties()},
             root=f"{place.url}/" if isinstance(place, StorePolicy) else f"file://{place.absolute()}/",
@@ -85,7 +91,7 @@ class CatalogSettings(BaseModel):
 
     @property
     def embedded(self) -> Path | None:
-        """The directory of the embedded catalog, where that is the one."""
+        """The directory of the embedded catalog, if that is the one in use."""
         return self.path.absolute() if self.enabled and "uri" not in self.properties else None
 
 
@@ -104,7 +110,7 @@ def _store_properties(store: StorePolicy) -> dict[str, str]:
 
 
 def _with_catalog_defaults(values: Any) -> Any:
-    """A catalog makes files final: then they are flushed less often, where nobody says how often."""
+    """With a catalog files never grow, so flush_interval is longer by default."""
     if not isinstance(values, dict) or _get(values.get("catalog"), "type") != "iceberg":
         return values
     sinks = values.get("sinks", {"parquet": {"path": "parquet/"}})
@@ -122,7 +128,7 @@ def _get(section: object, key: str) -> object:
 
 
 class WithCatalog(BaseModel):
-    """A configuration that may have a catalog, and what must fit together then."""
+    """A configuration that may have a catalog, with the checks that this requires."""
 
     catalog: CatalogSettings = CatalogSettings()
 
@@ -153,19 +159,22 @@ def _refuse_unfit_sink(catalog: CatalogSettings, sink: Any) -> None:
         )
     if sink.annotate or sink.ids_as != "fixed":
         raise ValueError(
-            "catalog: a table's columns keep their types for ever, and tables of this service have the plain "
-            "ones; leave annotate and ids_as out"
+            "catalog: a table's columns can never change their types, and the tables of this service use "
+            "the plain ones; leave out annotate and ids_as"
         )
     if sink.url is None:
         directory, data = catalog.path.resolve(), sink.directory.resolve()
         if directory.is_relative_to(data) or data.is_relative_to(directory):
-            raise ValueError(f"catalog.path ({directory}) and the files' path ({data}) overlap; use two")
+            raise ValueError(
+                f"catalog.path ({directory}) and the files' path ({data}) overlap; use two separate "
+                "directories"
+            )
         return
     if sink.url.provider is Provider.AZURE:
         raise ValueError("catalog: tables over az:// are not supported in this version; use s3:// or gs://")
     if catalog.warehouse is None:
         raise ValueError(
-            "catalog.warehouse is required where files are on an object store: a URL beside them, "
-            f'as "{sink.url.provider.value}://{sink.url.bucket}/warehouse"'
+            "catalog.warehouse is required when files are on an object store: a URL next to them, such as "
+            f'"{sink.url.provider.value}://{sink.url.bucket}/warehouse"'
         )
     parse_url(catalog.warehouse)

@@ -1,4 +1,4 @@
-"""What to tell an operator about a wrong value: its key, what is allowed, where it stands."""
+"""What to tell an operator about a wrong value: its key, what is allowed, and where it was set."""
 
 import difflib
 import json
@@ -13,7 +13,7 @@ from app.settings.sources import Key, Sources
 
 
 def complaints(error: ValidationError, model: type[BaseModel], sources: Sources) -> list[str]:
-    """One line per mistake: the key, what is wrong and what is allowed, and where it stands."""
+    """One line per mistake: the key, what is wrong, what is allowed, and where it was set."""
     lines = []
     for details in error.errors(include_url=False):
         key = _key(details["loc"], model)
@@ -55,7 +55,7 @@ def _explain(details: ErrorDetails, key: Key, model: type[BaseModel]) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
-        return "the value given"
+        return "the given value"
     text = json.dumps(value, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
 

@@ -17,7 +17,7 @@ from app.object_store.url import is_url, parse_url
 
 
 def comma_list(value: object) -> object:
-    """A list may be one text with commas, since an environment variable can be nothing else."""
+    """A list may be one comma-separated string, which is all that an environment variable can hold."""
     if isinstance(value, str):
         return [item.strip() for item in value.split(",") if item.strip()]
     return value
@@ -39,9 +39,9 @@ def _place(value: object) -> object:
 def checked_token(token: SecretStr) -> SecretStr:
     text = token.get_secret_value()
     if re.search("replace[-_ ]?(me|with|this)|change[-_ ]?(me|this)", text, re.IGNORECASE):
-        raise ValueError("this is the placeholder of an example; put a secret of your own in its place")
+        raise ValueError("this is a placeholder from an example; replace it with a secret of your own")
     if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("a token is at least 16 printable ASCII characters without spaces")
+        raise ValueError("a token must be at least 16 printable ASCII characters, without spaces")
     return token
 
 
@@ -51,14 +51,14 @@ def _network(value: object) -> object:
         try:
             return ip_network(value)
         except ValueError as error:
-            raise ValueError(f'{error}; write a network as "10.0.0.0/8" or one address') from None
+            raise ValueError(f'{error}; write a network such as "10.0.0.0/8", or one address') from None
     return value
 
 
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 
 
-Place = Annotated[Path | str, BeforeValidator(_place)]
+DirectoryOrUrl = Annotated[Path | str, BeforeValidator(_place)]
 
 
 NamedPath = Annotated[Path, BeforeValidator(_path)]

@@ -1,4 +1,4 @@
-"""`[ingest]`: what is made of what clients send."""
+"""`[ingest]`: how values that clients send are interpreted."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -31,23 +31,24 @@ def parse_date(text: str) -> int:
 
 
 class IngestSettings(Section):
-    """`[ingest]`: what is made of values that clients send."""
+    """`[ingest]`: how values that clients send are interpreted."""
 
     timestamp_min: Annotated[str, BeforeValidator(_date_text), AfterValidator(_checked_date)] = Field(
-        default="1970-01-01", description="a row whose time is before it is refused"
+        default="1970-01-01", description="rows with an earlier timestamp are refused"
     )
     timestamp_ahead: Annotated[float, DurationText("0s")] = Field(
         default=parse_duration("366d"),
-        description="a row whose time is further than this after its receipt is refused",
+        description="rows with a timestamp further in the future than this are refused",
     )
     ids: Literal["name-based", "strict"] = Field(
         default="name-based",
-        description="an id that is no UUID: makes one of it, or refuses the row",
+        description="ids that are not UUIDs: name-based derives a UUID from them, strict refuses the row",
     )
     map: list[MapSettings] = Field(
-        default=[], max_length=100, description="JSON of one's own: which key is which column"
+        default=[], max_length=100, description="mappings from custom JSON to columns"
     )
     repeat_window: Annotated[float, DurationText("0s")] = Field(
         default=parse_duration("60s"),
-        description="how long tell-js batches, which have no ids, are known again by their bytes; 0s: never",
+        description="how long repeated tell-js batches, which have no ids, are recognised by their bytes; "
+        "0s: never",
     )

@@ -1,4 +1,4 @@
-"""`[log]`: how log lines look, and which are written."""
+"""`[log]`: the format of log lines, and which are written."""
 
 import re
 from typing import Annotated, Literal
@@ -15,12 +15,12 @@ _NAME = re.compile(r"[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*")
 def _names(levels: dict[str, Level]) -> dict[str, Level]:
     for name in levels:
         if not _NAME.fullmatch(name):
-            raise ValueError(f'"{name}" is not the name of a logger, as "app.api" or "uvicorn"')
+            raise ValueError(f'"{name}" is not the name of a logger, such as "app.api" or "uvicorn"')
     return levels
 
 
 def _flat(levels: object) -> object:
-    """A name without quotes is a table in a table for TOML, and so it is in an environment variable."""
+    """TOML reads a dotted name without quotes as nested tables, and so does an environment variable."""
     if not isinstance(levels, dict):
         return levels
     flat: dict[str, object] = {}
@@ -37,9 +37,10 @@ class LogSettings(Section):
     """`[log]`: on standard error."""
 
     format: Literal["console", "json"] = Field(
-        default="console", description="console: lines for people; json: one JSON object a line"
+        default="console", description="console: lines for people; json: one JSON object per line"
     )
-    level: Level = Field(default="info", description="lines below it are not written")
+    level: Level = Field(default="info", description="lines below this level are not written")
     levels: Annotated[dict[str, Level], BeforeValidator(_flat), AfterValidator(_names)] = Field(
-        default={}, description='other levels by the name of a logger, as { "app.publish" = "debug" }'
+        default={},
+        description='different levels for single loggers, by name, such as { "app.publish" = "debug" }',
     )

@@ -1,4 +1,4 @@
-"""`[[ingest.map]]`: which key of one's own JSON is which column."""
+"""`[[ingest.map]]`: which key of custom JSON becomes which column."""
 
 import re
 from typing import Final, Self
@@ -14,32 +14,33 @@ _SERVED: Final = ("/files", "/flush", "/status", "/health", "/ready", "/metrics"
 
 
 class MapSettings(Section):
-    """`[[ingest.map]]`: JSON posted to `path` becomes rows; keys that are not named are the payload."""
+    """`[[ingest.map]]`: JSON posted to `path` becomes rows; keys that are not mapped go into the payload."""
 
-    path: str = Field(description="where it is posted, for example /in/nginx; or a native path, with `has`")
-    kind: Kind = Field(default=Kind.LOGS, description="of the rows: logs, events or snapshots")
+    path: str = Field(
+        description="path that the JSON is posted to, for example /in/nginx; or a native path, together "
+        "with `has`"
+    )
+    kind: Kind = Field(default=Kind.LOGS, description="what the rows become: logs, events or snapshots")
     has: str | None = Field(
-        default=None, min_length=1, description="a key that tells these bodies from others of the same path"
+        default=None,
+        min_length=1,
+        description="a key that distinguishes these bodies from others on the same path",
     )
     time: str | None = Field(
-        default=None, min_length=1, description="the key of the time, as `ts` or `meta.at`"
+        default=None, min_length=1, description="key of the timestamp, such as `ts` or `meta.at`"
     )
-    level: str | None = Field(default=None, min_length=1, description="logs: the key of the level")
-    message: str | None = Field(default=None, min_length=1, description="logs: the key of the message")
-    source: str | None = Field(
-        default=None, min_length=1, description="logs, snapshots: the key of the source"
-    )
-    service: str | None = Field(default=None, min_length=1, description="logs: the key of the service")
-    session: str | None = Field(
-        default=None, min_length=1, description="logs, events: the key of the session"
-    )
-    event: str | None = Field(default=None, min_length=1, description="events: the key of the event's name")
-    device: str | None = Field(default=None, min_length=1, description="events: the key of the device's id")
-    user: str | None = Field(default=None, min_length=1, description="events: the key of the user's id")
-    type: str | None = Field(default=None, min_length=1, description="events: the key of the event's type")
-    entity: str | None = Field(default=None, min_length=1, description="snapshots: the key of the entity")
+    level: str | None = Field(default=None, min_length=1, description="logs: key of the level")
+    message: str | None = Field(default=None, min_length=1, description="logs: key of the message")
+    source: str | None = Field(default=None, min_length=1, description="logs, snapshots: key of the source")
+    service: str | None = Field(default=None, min_length=1, description="logs: key of the service")
+    session: str | None = Field(default=None, min_length=1, description="logs, events: key of the session id")
+    event: str | None = Field(default=None, min_length=1, description="events: key of the event's name")
+    device: str | None = Field(default=None, min_length=1, description="events: key of the device id")
+    user: str | None = Field(default=None, min_length=1, description="events: key of the user id")
+    type: str | None = Field(default=None, min_length=1, description="events: key of the event's type")
+    entity: str | None = Field(default=None, min_length=1, description="snapshots: key of the entity")
     set: dict[str, str] = Field(
-        default={}, max_length=20, description="what rows get that lack it, by the same names"
+        default={}, max_length=20, description="default values for rows that lack a key, by the same names"
     )
 
     @model_validator(mode="after")
@@ -50,9 +51,9 @@ class MapSettings(Section):
         known = KEY_OF[self.kind]
         for name in (*self._keys(), *self.set):
             if name not in known:
-                raise ValueError(f"{self.kind.value} have no {name}; they have {', '.join(known)}")
+                raise ValueError(f"{self.kind.value} have no {name}; choose from: {', '.join(known)}")
         if not _PATH.fullmatch(self.path):
-            raise ValueError(f'path is "{self.path}"; write it as /in/nginx')
+            raise ValueError(f'path is "{self.path}"; write it like /in/nginx')
         if self.path in NATIVE - {"/v1/ingest"} and self.has:
             return self
         if self.path in NATIVE or Table().serves(self.path) or self.path.startswith(_SERVED):

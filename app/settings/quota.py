@@ -1,36 +1,42 @@
-"""`[[quota]]`: what single workspaces may send."""
+"""`[[quota]]`: limits for what a workspace may send."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, model_validator
 
 from app.api.api_keys import MAX_WORKSPACE_ID
 from app.commit.quota_policy import QuotaPolicy
 from app.settings.fields import Section
-from app.settings.quantities import SizeText
+from app.settings.quantities import AtLeast
 
 BURST_S = 10
-"""Seconds of the rate that may come at once where no burst is given."""
+"""The default burst, as seconds of the rate."""
 
 
 class QuotaSettings(Section):
-    """`[[quota]]`: beyond it the workspace's batches are refused with 429 and the time to wait."""
+    """`[[quota]]`: above it, the workspace's batches are refused with 429 and the time to wait."""
 
     workspace: Annotated[int, Field(ge=0, le=MAX_WORKSPACE_ID)] | Literal["*"] = Field(
-        description='whose quota it is; "*": of each workspace that has none of its own'
+        description='workspace that the quota is for; "*": each workspace without a quota of its own'
     )
     rows_per_second: float | None = Field(
-        default=None, gt=0, le=1e12, description="rows accepted in a second, over time"
+        default=None, gt=0, le=1e12, description="rows accepted per second, on average"
     )
     burst: float | None = Field(
-        default=None, ge=1, le=1e15, description=f"rows at once; without it {BURST_S} s of rows_per_second"
+        default=None,
+        ge=1,
+        le=1e15,
+        description=f"rows accepted at once; default: {BURST_S} seconds of rows_per_second",
     )
-    bytes_per_day: Annotated[int, SizeText("1KB")] | None = Field(
-        default=None, description="texts and payloads accepted on a UTC day, before compression"
+    bytes_per_day: Annotated[ByteSize, AtLeast("1KB")] | None = Field(
+        default=None, description="bytes of texts and payloads accepted per UTC day, before compression"
     )
     inflight_share: float | None = Field(
-        default=None, gt=0, le=1, description="of server.max_inflight_size, instead of workspace_share"
+        default=None,
+        gt=0,
+        le=1,
+        description="share of server.max_inflight_size, in place of server.workspace_share",
     )
 
     @model_validator(mode="after")
@@ -45,11 +51,12 @@ class QuotaSettings(Section):
     def policy(self) -> QuotaPolicy:
         rate = self.rows_per_second
         burst = self.burst if self.burst is not None else max((rate or 0) * BURST_S, 1)
-        return QuotaPolicy(rate, burst, self.bytes_per_day, self.inflight_share)
+        bytes_per_day = None if self.bytes_per_day is None else int(self.bytes_per_day)
+        return QuotaPolicy(rate, burst, bytes_per_day, self.inflight_share)
 
 
 def quota_policies(quotas: Sequence[QuotaSettings]) -> Mapping[int | None, QuotaPolicy]:
-    """By workspace; None: of all others."""
+    """By workspace; None: for all others."""
     return {None if each.workspace == "*" else each.workspace: each.policy for each in quotas}
 
 

@@ -15,17 +15,17 @@ RETENTIONS_MAX: Final = 100_000
 
 
 class RetentionSettings(Section):
-    """`[[retention]]`: whole files of days or hours that ended longer ago are removed."""
+    """`[[retention]]`: removes whole files of days or hours that ended longer ago than this."""
 
     workspace: Annotated[int, Field(ge=0, le=MAX_WORKSPACE_ID)] | Literal["*"] = Field(
-        description='whose files; "*": of each workspace that has no retention of its own'
+        description='workspace whose files are removed; "*": each workspace without a retention of its own'
     )
     kind: Literal["events", "logs", "snapshots", "*"] = Field(
-        default="*", description='which of them; "*": each kind that has no retention of its own'
+        default="*", description='kind of files; "*": each kind without a retention of its own'
     )
     older_than: Annotated[float, DurationText("1h")] = Field(
-        description='as "90d", counted from the end of the day or hour; "10000d" keeps what another '
-        "[[retention]] would remove"
+        description='age, such as "90d", counted from the end of the day or hour; "10000d" keeps files that '
+        "another [[retention]] would remove"
     )
 
     @property

@@ -1,6 +1,6 @@
-"""What an operator can set: typed, documented, and refused when unknown.
+"""What an operator can set: typed and documented; unknown keys are refused.
 
-Seen only by main, lifespan and cli; every other part is given a small policy of its own.
+Only the commands see it; `planning.py` turns it into the Plan that the running service is given.
 """
 
 import os
@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from app.errors import ConfigurationError
 from app.settings.catalog import WithCatalog
 from app.settings.complaints import complaints
 from app.settings.fields import Section
@@ -26,9 +27,7 @@ from app.settings.quota import QuotaSettings, refuse_second_quotas
 from app.settings.retention import RETENTIONS_MAX, RetentionSettings, refuse_second_retentions
 from app.settings.server import AuthSettings, ServerSettings
 from app.settings.sink import ParquetSinkSettings
-from app.settings.sources import ConfigurationError, Sources, read_sources
-
-__all__ = ["ConfigurationError", "Settings", "load"]
+from app.settings.sources import Sources, read_sources
 
 DEFAULT_SINK_PATH = "parquet/"
 
@@ -42,7 +41,7 @@ class Settings(WithCatalog, Section):
     ingest: IngestSettings = IngestSettings()
     query: QuerySettings = QuerySettings()
     log: LogSettings = LogSettings()
-    quota: list[QuotaSettings] = Field(default=[], max_length=100_000, description="limits of workspaces")
+    quota: list[QuotaSettings] = Field(default=[], max_length=100_000, description="limits for workspaces")
     retention: list[RetentionSettings] = Field(
         default=[], max_length=RETENTIONS_MAX, description="how long files are kept"
     )
@@ -64,28 +63,32 @@ class Settings(WithCatalog, Section):
         refuse_second_retentions(self.retention)
         if self.retention and self.journal.type == "kafka":
             raise ValueError(
-                'retention: with journal.type = "kafka" files are not removed yet; leave [[retention]] out'
+                'retention: with journal.type = "kafka" files are not removed yet; leave out [[retention]]'
             )
         if self.sink.layout == "hive" and self.journal.type == "kafka":
-            raise ValueError('layout: with journal.type = "kafka" folders are named as in "plain" yet')
+            raise ValueError('layout: with journal.type = "kafka" only "plain" is supported yet')
         if self.sink.final.enabled and (self.journal.type == "kafka" or self.catalog.enabled):
             what = "a catalog" if self.catalog.enabled else 'journal.type = "kafka"'
             raise ValueError(
                 f"final.enabled: with {what} files never change once they are published, so they are not "
-                "laid again; leave the key out, or set it to false"
+                "compacted; leave out the key, or set it to false"
             )
         if self.sink.partition_by == "happened" and self.journal.type == "kafka":
             raise ValueError(
-                'partition_by: with journal.type = "kafka" rows are placed by their receipt; '
+                'partition_by: with journal.type = "kafka" rows are partitioned by their time of receipt; '
                 'use partition_by = "received"'
             )
         if self.retention and self.catalog.enabled:
             raise ValueError(
-                "retention: files that are listed in tables are not removed yet; leave [[retention]] out, "
-                "delete old rows with an engine that writes Iceberg, or set catalog.type to 'none'"
+                "retention: files that are registered in tables are not removed yet; leave out "
+                "[[retention]], delete old rows with an engine that writes Iceberg, or set catalog.type to "
+                "'none'"
             )
         if self.journal.type == "kafka" and any(each.bytes_per_day is not None for each in self.quota):
-            raise ValueError("quota: with Kafka no process knows a workspace's day; leave bytes_per_day out")
+            raise ValueError(
+                "quota: with Kafka no process knows all that a workspace sends in a day; leave out "
+                "bytes_per_day"
+            )
         if self.server.workers > 1 and self.journal.type == "kafka":
             raise ValueError('server.workers: with Kafka, start more processes of role = "ingest" instead')
         if not self.server.on_loopback and self.auth.api_keys_file is None:
@@ -103,8 +106,8 @@ class Settings(WithCatalog, Section):
         journal, data = self.journal.path.resolve(), self.sink.directory.resolve()
         if journal.is_relative_to(data) or data.is_relative_to(journal):
             raise ValueError(
-                f"journal.path ({journal}) and sinks.{name}.path ({data}) overlap; "
-                "use two directories side by side"
+                f"journal.path ({journal}) and sinks.{name}.path ({data}) overlap; use two separate "
+                "directories"
             )
         return self
 
@@ -128,7 +131,7 @@ def load(
 
 
 def _with_default_sink(sources: Sources) -> dict[str, Any]:
-    """Where the file has no sink, environment variables change the default one."""
+    """If the file has no sink, environment variables change the default one."""
     values = dict(sources.values)
     match values.get("sinks", {}):
         case {"parquet": dict(sink)} as sinks if len(sinks) == 1 and not sources.file_has("sinks"):

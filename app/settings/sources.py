@@ -8,32 +8,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from app.errors import ConfigurationError
+
 DEFAULT_FILE: Final = "parquet-sink.toml"
 FILE_VARIABLE: Final = "PARQUET_SINK_CONFIG"
 VARIABLE_PREFIX: Final = "PARQUET_SINK__"
 
 FILE_SUFFIX: Final = "file"
-"""Of a variable that names a file with the value: PARQUET_SINK__AUTH__ADMIN_TOKEN__FILE."""
+"""The last part of a variable that names a file holding the value: PARQUET_SINK__AUTH__ADMIN_TOKEN__FILE."""
 
 SECRET_BYTES_MAX: Final = 64 << 10
 
 _OF_KUBERNETES: Final = re.compile(r"PARQUET_SINK(_\w+)?_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_\w+)?)")
-"""It makes such for each Service whose name begins with parquet-sink."""
+"""Variables that Kubernetes sets for each Service whose name begins with parquet-sink."""
 
 Key = tuple[str | int, ...]
 
 
-class ConfigurationError(Exception):
-    """The configuration cannot be used; `messages` holds one line per mistake."""
-
-    def __init__(self, messages: Sequence[str]) -> None:
-        super().__init__("\n".join(messages))
-        self.messages = tuple(messages)
-
-
 @dataclass(frozen=True)
 class Sources:
-    """The values of file and environment laid over each other, and which came from a variable or flag.
+    """The merged values of file, environment and flags, and which of them came from a variable or flag.
 
     file: None when there is none. values: as Settings takes them.
     variables: name of the variable or flag by full key.
@@ -58,7 +52,7 @@ class Sources:
 
 
 def read_sources(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Sources:
-    """Finds and reads the file, lays the environment over it, then the flags. Raises ConfigurationError."""
+    """Finds and reads the file; variables override it, and flags override both. Raises ConfigurationError."""
     file = _find(config, environ)
     file_values = _read(file) if file else {}
     values = _copy(file_values)
@@ -78,7 +72,8 @@ def read_sources(config: Path | None, environ: Mapping[str, str], flags: Mapping
 def _variables(environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Key, name and text of each environment variable that is meant for the service.
 
-    Others that begin with PARQUET_SINK_ are not: Kubernetes makes such for a Service called parquet-sink.
+    Others that begin with PARQUET_SINK_ are not: Kubernetes sets such variables for a Service called
+    parquet-sink.
     """
     for variable in sorted(environ):
         if variable.startswith(VARIABLE_PREFIX):
@@ -86,7 +81,7 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], st
             if key[-1] == FILE_SUFFIX:
                 if "__".join([VARIABLE_PREFIX[:-2], *key[:-1]]).upper() in environ:
                     raise ConfigurationError(
-                        [f"{variable}: {variable.rpartition('__')[0]} is set, too; set one of the two"]
+                        [f"{variable}: {variable.rpartition('__')[0]} is set, too; set only one of them"]
                     )
                 yield key[:-1], variable, _secret(Path(environ[variable]), variable)
             else:
@@ -108,7 +103,7 @@ def _secret(path: Path, variable: str) -> str:
 
 
 def unmatched_variables(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look as if they were meant for the service, and are not read."""
+    """Variables that look as if they were meant for the service, but are not read."""
     return [
         name
         for name in sorted(environ)
@@ -145,9 +140,9 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigurationError([f"{file}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
-        raise ConfigurationError([f"{file}: is not UTF-8 text"]) from None
+        raise ConfigurationError([f"{file}: not UTF-8 text"]) from None
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond Python's own limits
-        raise ConfigurationError([f"{file}: is not TOML: {error}"]) from None
+        raise ConfigurationError([f"{file}: not valid TOML: {error}"]) from None
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +153,7 @@ def _set(values: dict[str, Any], key: Sequence[str], value: Any) -> None:
     for part in key[:-1]:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
-            raise ValueError(f"{part} has a value of its own and cannot hold {key[-1]}")
+            raise ValueError(f"{part} has a value of its own, so it cannot contain {key[-1]}")
     values[key[-1]] = value
 
 
@@ -168,4 +163,4 @@ def _variable_value(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"begins like a JSON list and is none: {error}") from None
+        raise ValueError(f"begins like a JSON list, but is not valid JSON: {error}") from None

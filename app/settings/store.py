@@ -10,26 +10,30 @@ from app.settings.quantities import DurationText, parse_duration
 
 
 class StoreSettings(BaseModel):
-    """`[sinks.<name>.store]`: how the object store is spoken to; credentials come from the environment."""
+    """`[sinks.<name>.store]`: how the service connects to the object store; credentials come from the
+    environment."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     endpoint: str | None = Field(
         default=None,
         pattern="^https?://[^/]+",
-        description="URL of an S3-compatible store; else the provider's own",
+        description="URL of an S3-compatible store; default: the provider's own",
     )
-    region: str | None = Field(default=None, min_length=1, description="of S3; else AWS_REGION")
-    virtual_hosted: bool = Field(default=False, description="the bucket is part of the endpoint's host name")
+    region: str | None = Field(default=None, min_length=1, description="region of S3; default: AWS_REGION")
+    virtual_hosted: bool = Field(
+        default=False, description="whether the bucket is part of the endpoint's host name"
+    )
     conditional_writes: bool = Field(
-        default=True, description="false for a store that does not know If-None-Match when it writes"
+        default=True, description="set to false for a store that does not support If-None-Match on writes"
     )
     parallel_uploads: int = Field(default=8, ge=1, le=64, description="files uploaded at the same time")
     request_timeout: Annotated[float, DurationText("100ms")] = Field(
-        default=parse_duration("60s"), description="one request, the upload of a whole file included"
+        default=parse_duration("60s"),
+        description="time limit for one request, including the upload of a whole file",
     )
     connect_timeout: Annotated[float, DurationText("100ms")] = Field(
-        default=parse_duration("5s"), description="until a connection to the store stands"
+        default=parse_duration("5s"), description="time limit for connecting to the store"
     )
 
     def policy(self, url: StoreUrl) -> StorePolicy:

@@ -9,7 +9,7 @@ from app.settings.settings import Settings
 
 
 def to_toml(settings: Settings) -> str:
-    """Every key with its value; a key without one is a comment, and so is a secret."""
+    """Every key with its value; keys without a value, and secrets, are comments."""
     return "\n".join(_tables(settings.model_dump(mode="json"), ())).strip() + "\n"
 
 
@@ -28,7 +28,7 @@ def _line(key: str, value: Any) -> str:
     if value is None:
         return f"# {key} is not set"
     if key == "admin_token":
-        return f"# {key} is set, and not shown"
+        return f"# {key} is set, but not shown"
     return f"{_key(key)} = {_value(value)}"
 
 

@@ -12,7 +12,7 @@ from app.workers.messages import Family
 GAUGE: Final = "gauge"
 
 CREATED: Final = "_created"
-"""Of a sample that says since when there is counting: the earliest counts."""
+"""The suffix of samples that say when counting began: the earliest is kept."""
 
 
 def families_of(registry: Collector) -> list[Family]:

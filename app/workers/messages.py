@@ -1,4 +1,4 @@
-"""What workers and the process that owns the journal say to each other, over one socket a worker.
+"""The messages between workers and the process that owns the journal, over one socket per worker.
 
     bytes   field
     4       length of the message, unsigned, little-endian
@@ -18,15 +18,15 @@ import msgspec
 
 from app.commit.admission import Levels
 from app.commit.quota import Excess
-from app.commit.recent_refusals import Refused
-from app.commit.settle import Outcome, Proposal
+from app.commit.recent_refusals import RecentRefusal
+from app.commit.settle import BatchOutcome, Proposal
 from app.commit.store import WhyNot
 
 MESSAGE_BYTES_MAX: Final = 1 << 30
-"""More than any group can hold: a length beyond it is no length."""
+"""More than any group can hold: a larger length is invalid."""
 
 OUTCOMES_BUFFER_BYTES: Final = 4 << 20
-"""How much may be on its way to a worker that does not read."""
+"""How many bytes may be queued for a worker that does not read."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -34,8 +34,7 @@ _LENGTH = struct.Struct("<I")
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The worker runs. Answered by the socket on which it is to accept, then by State.
 
-    Not sooner: if the main process is killed while the worker starts, nobody may keep
-    the port from the next one.
+    Not earlier: if the main process is killed while the worker starts, the port must not stay occupied.
     """
 
 
@@ -53,38 +52,38 @@ class Publish(msgspec.Struct, frozen=True, array_like=True, tag=True):
     workspace_id: int
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class StateSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """State `version` counts from now on."""
 
     version: int
 
 
 Family = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]
-"""Of metrics: name, documentation, type, samples as name, labels, value."""
+"""Metrics: name, documentation, type, and samples as name, labels, value."""
 
 
 class Measured(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What the worker has counted since it runs. number: of the request, 0 where nobody asked."""
+    """The worker's metrics since its start. number: of the request, 0 if unrequested."""
 
     number: int
     families: Sequence[Family]
 
 
 class Noted(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What the worker has refused last."""
+    """The worker's latest refusals."""
 
-    refused: Sequence[Refused]
+    refused: Sequence[RecentRefusal]
 
 
-class Settled(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class GroupStored(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The group is durable. outcomes: one per batch. sync_seconds: what that took the disk."""
 
     number: int
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[BatchOutcome]
     sync_seconds: float
 
 
-class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class GroupFailed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Nothing of the group counts as accepted. why, text: of NotStored."""
 
     number: int
@@ -92,12 +91,12 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     text: str
 
 
-class Published(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class PublishDone(msgspec.Struct, frozen=True, array_like=True, tag=True):
     number: int
     published: bool
 
 
-class State(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class AdmissionState(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """What admission goes by. closed: why nothing is taken, or None. crowded: workspaces over their share of
     the buffer. in_excess: workspaces that have used up their quota. version: rises when `closed` changes."""
 
@@ -114,8 +113,8 @@ class Measure(msgspec.Struct, frozen=True, array_like=True, tag=True):
     number: int
 
 
-FromWorker = Hello | Propose | Publish | Seen | Measured | Noted
-ToWorker = Settled | Failed | Published | State | Measure
+FromWorker = Hello | Propose | Publish | StateSeen | Measured | Noted
+ToWorker = GroupStored | GroupFailed | PublishDone | AdmissionState | Measure
 
 
 class Stuck(Exception):
@@ -177,7 +176,7 @@ class Channel:
         """Raises ConnectionError when the other end is gone."""
         _, descriptors, _, _ = socket.recv_fds(self._connection, 1, 1)
         if not descriptors:
-            raise ConnectionError("the other end is gone")
+            raise ConnectionError("the connection was closed")
         return socket.socket(fileno=descriptors[0])
 
     def close(self) -> None:

@@ -14,10 +14,11 @@ from typing import Any, Final, Protocol
 
 from app.commit.admission import Levels
 from app.commit.quota import Excess
-from app.commit.recent_refusals import Refused
+from app.commit.recent_refusals import RecentRefusal
 from app.commit.settle import read_proposal
 from app.workers.merged_metrics import added, counted
 from app.workers.messages import (
+    AdmissionState,
     Channel,
     Family,
     FromWorker,
@@ -27,9 +28,8 @@ from app.workers.messages import (
     Noted,
     Propose,
     Publish,
-    Published,
-    Seen,
-    State,
+    PublishDone,
+    StateSeen,
     Stuck,
     ToWorker,
 )
@@ -38,16 +38,17 @@ from app.workers.proposals import Waiting
 log = logging.getLogger(__name__)
 
 STATE_INTERVAL_S: Final = 0.1
-"""How old the levels may be that a worker admits by."""
+"""The maximum age of the levels by which a worker admits batches."""
 
 RESTART_INTERVAL_S: Final = 0.5
-"""A worker is started again at most so often."""
+"""The shortest interval between two starts of a worker."""
 
 FAILED_STARTS_MAX: Final = 5
-"""Workers in a row that end before they said a word: then something is wrong that no start mends."""
+"""Consecutive workers that may end before they report anything; after that, starting another one will not
+help."""
 
 MEASURE_SECONDS_MAX: Final = 1.0
-"""A scrape waits so long for a worker; then what it said last counts."""
+"""How long a scrape waits for a worker; then its last values are used."""
 
 Spawn = Callable[[int, socket.socket], BaseProcess]
 """Starts worker `index` with its end of the socket."""
@@ -57,7 +58,7 @@ class WorkersFailed(Exception):
     """No worker comes up."""
 
 
-class Owner(Protocol):
+class PoolOwner(Protocol):
     """What the pool asks of the service."""
 
     def closed(self) -> str | None: ...
@@ -66,7 +67,7 @@ class Owner(Protocol):
     def in_excess(self) -> Sequence[Excess]: ...
     def propose(self, waiting: Waiting, reply: Callable[[Any], None]) -> None: ...
     def publish(self, workspace_id: int) -> "Future[bool]": ...
-    def refused(self, refused: Sequence[Refused]) -> None: ...
+    def refused(self, refused: Sequence[RecentRefusal]) -> None: ...
     def fail(self, error: BaseException) -> None: ...
 
 
@@ -100,7 +101,7 @@ class Worker:
         try:
             self.channel.send_at_once(message)
         except Stuck:
-            log.error("worker %d does not read; it is ended", self.index)
+            log.error("worker %d does not read its socket; it is terminated", self.index)
             self.process.kill()
         except OSError:
             pass  # it has ended, and is replaced
@@ -112,7 +113,7 @@ class Pool:
     listener: on which they accept. restarts: how many were replaced.
     """
 
-    def __init__(self, count: int, listener: socket.socket, spawn: Spawn, owner: Owner) -> None:
+    def __init__(self, count: int, listener: socket.socket, spawn: Spawn, owner: PoolOwner) -> None:
         self._listener = listener
         self._count = count
         self._spawn = spawn
@@ -147,7 +148,7 @@ class Pool:
         for worker in self._workers:
             worker.process.join(max(deadline - time.monotonic(), 0.0))
             if worker.process.is_alive():
-                log.warning("worker %d does not end; it is killed", worker.index)
+                log.warning("worker %d does not stop; it is killed", worker.index)
                 worker.process.kill()
                 worker.process.join()
             worker.channel.close()
@@ -200,7 +201,7 @@ class Pool:
             while (message := worker.channel.receive()) is not None:
                 self._take(worker, message)
         except Exception:
-            log.exception("worker %d said what cannot be understood; it is ended", worker.index)
+            log.exception("worker %d sent an invalid message; it is terminated", worker.index)
             worker.process.kill()
 
     def _take(self, worker: Worker, message: FromWorker) -> None:
@@ -210,7 +211,7 @@ class Pool:
                 self._owner.propose(Waiting(message.number, read), worker.tell)
             case Publish():
                 self._publish(worker, message)
-            case Seen():
+            case StateSeen():
                 worker.version = message.version
             case Measured():
                 worker.families = message.families
@@ -225,13 +226,15 @@ class Pool:
 
     def _publish(self, worker: Worker, message: Publish) -> None:
         def tell(done: "Future[bool]") -> None:
-            worker.tell(Published(message.number, not done.exception() and done.result()))
+            worker.tell(PublishDone(message.number, not done.exception() and done.result()))
 
         self._owner.publish(message.workspace_id).add_done_callback(tell)
 
-    def _state(self) -> State:
+    def _state(self) -> AdmissionState:
         owner = self._owner
-        return State(self._version, self._closed_before, owner.levels(), owner.crowded(), owner.in_excess())
+        return AdmissionState(
+            self._version, self._closed_before, owner.levels(), owner.crowded(), owner.in_excess()
+        )
 
     def tell_state(self) -> None:
         """What admission goes by, to all of them."""
@@ -270,7 +273,7 @@ class Pool:
     def _fill(self) -> None:
         """Starts what is missing. Where a process cannot be started, the next turn tries again."""
         if self._failed_starts > FAILED_STARTS_MAX:
-            self._owner.fail(WorkersFailed("worker processes end as soon as they are started"))
+            self._owner.fail(WorkersFailed("worker processes exit as soon as they are started"))
             self._ending = True
         while self._vacant and not self._ending:
             try:
@@ -278,5 +281,5 @@ class Pool:
             except OSError as error:
                 log.error("worker %d cannot be started: %s", self._vacant[0], error)
                 return
-            log.info("worker %d is started again", self._vacant.pop(0))
+            log.info("worker %d was restarted", self._vacant.pop(0))
             self.restarts += 1

@@ -24,7 +24,7 @@ log = logging.getLogger("parquet_sink_client")
 
 PAUSE_S = 0.2
 PAUSE_S_MAX = 30.0
-"""Between tries, where the service does not say: twice as long each time, up to the second."""
+"""The pause between retries, unless the service names one: doubled each time, up to the second value."""
 
 
 class Client:
@@ -131,7 +131,7 @@ class Client:
     def send(self, kind: str, row: Mapping[str, Any]) -> None:
         """A row as the service's JSON has it. Raises SinkFull, OSError."""
         if kind not in KINDS:
-            raise ValueError(f"kind is one of {', '.join(KINDS)}")
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}")
         self._add(kind, json.dumps(row, default=_plain).encode() + b"\n")
 
     def send_frame(self, kind: str, frame: Any) -> None:

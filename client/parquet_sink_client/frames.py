@@ -19,4 +19,4 @@ def lines_of(frame: Any) -> Iterator[bytes]:
             for row in batch.to_pylist():
                 yield json.dumps(row, default=str).encode()
     else:
-        raise TypeError(f"{type(frame).__name__} is no Arrow table, pandas or Polars frame")
+        raise TypeError(f"{type(frame).__name__} is not an Arrow table, pandas or Polars frame")

@@ -8,7 +8,7 @@ import socket
 from parquet_sink_client.client import Client
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""Attributes that every record has; others are what a caller gave as `extra`."""
+"""Attributes that every record has; all others were given as `extra`."""
 
 TAKEN = frozenset({"message", "level", "source", "service", "timestamp"})
 

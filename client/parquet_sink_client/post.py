@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from parquet_sink_client.batch import Batch
 
 SMALL_BYTES = 512
-"""Bodies below that are sent as they are: gzip would not make them smaller."""
+"""Smaller bodies are sent uncompressed: gzip would not make them smaller."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Poster:
     def __init__(self, url: str, key: str, timeout_s: float, *, compress: bool = True) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("url is http://host:port or https://host")
+            raise ValueError("url must be http://host:port or https://host")
         self._parts = parts
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
         self._timeout_s = timeout_s

@@ -53,7 +53,7 @@ def test_a_key_is_found_wherever_clients_put_it(headers, query):
         ([(b"authorization", basic(HEX, b"secret"))], b"", "exactly 32 hex"),
         ([(b"authorization", b"Basic ???")], b"", "exactly 32 hex"),
         ([], b"token=", "exactly 32 hex"),
-        ([(b"x-api-key", b"0" * 32)], b"", "not known"),
+        ([(b"x-api-key", b"0" * 32)], b"", "Unknown API key"),
         ([(b"x-api-key", HEX)], b"token=" + OTHER.hex().encode(), "differ"),
         ([(b"x-api-key", HEX), (b"x-api-key", OTHER.hex().encode())], b"", "differ"),
     ],

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings.settings import ConfigurationError, Settings, load
+from app.errors import ConfigurationError
+from app.settings.settings import Settings, load
 
 REFUSED = [
     (
@@ -13,11 +14,11 @@ REFUSED = [
     ),
     (
         '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\nannotate = ["timestamps"]',
-        "leave annotate and ids_as out",
+        "leave out annotate and ids_as",
     ),
     (
         '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\nids_as = "binary"',
-        "leave annotate and ids_as out",
+        "leave out annotate and ids_as",
     ),
     (
         '[catalog]\ntype = "iceberg"\n[sinks.parquet]\npath = "p"\nrotation = "monthly"',

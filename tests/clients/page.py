@@ -1,4 +1,4 @@
-"""Writes docs/clients.md from the table that routes: `make clients-page`."""
+"""Writes docs/clients.md from the routing table: `make clients-page`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +11,20 @@ PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
 
 HEAD: Final = """# Clients of other services
 
-Point a client at this service, give it an API key, and it works unmodified: what it sends is durable before
-it is answered, and lands in the same Parquet files as what comes by the native calls. In the examples KEY is
-an API key (32 hex characters) and sink.example.com the service. This page is made from the table that routes
-(`make clients-page`).
+Point a client at this service and give it an API key: it works unmodified. What it sends is durable before
+it is answered, and goes into the same Parquet files as rows sent by the native calls. In the examples KEY is
+an API key (32 hex characters) and sink.example.com is the service. This page is generated from the routing
+table (`make clients-page`).
 
 - **Key**: each protocol has its own place for it, named below. `Authorization: Bearer`, `X-API-Key`, the user
-  name of HTTP Basic and `?token=` work for every one.
-- **Refused messages**: a message that cannot be stored is refused alone, and named by its number in the
-  answer where the protocol has a place for that. NaN and infinities become null, half a surrogate pair
-  U+FFFD.
-- **Sent again**: where a client numbers its messages, each is stored once, however batches are put together
+  name of HTTP Basic and `?token=` work for all of them.
+- **Refused messages**: a message that cannot be stored is refused by itself, and identified by its number in
+  the answer if the protocol has a place for that. NaN and infinities become null, half a surrogate pair
+  becomes U+FFFD.
+- **Retries**: if a client gives its messages ids, each is stored once, however batches are put together
   (`journal.deduplication_messages`, `docs/durability.md`).
-- **Clocks**: where a client says when it sent, the difference to the time of receipt is taken out of its
-  times.
+- **Clocks**: if a client says when it sent a batch, its times are corrected by the difference to the time of
+  receipt.
 - **Compression**: gzip, zstd, deflate, br and snappy; gzip and zstd are recognised by their bytes, whatever
   the headers say.
 
@@ -33,11 +33,11 @@ an API key (32 hex characters) and sink.example.com the service. This page is ma
 """
 
 NATIVE: Final = """
-## Agents that send JSON of their own choosing
+## Agents that send custom JSON
 
 Fluent Bit `http`, Vector `http`, syslog-ng `http`, rsyslog `omhttp`, winston and pino send JSON arrays or
-lines to `/v1/logs` and `/v1/events` as they are. With `?status=200` success is answered 200 and never 202 or
-207, which some of them take for an error; `HEAD` is answered 200.
+lines to `/v1/logs` and `/v1/events` unchanged. With `?status=200` success is answered 200 and never 202 or
+207, which some of them treat as an error; `HEAD` is answered 200.
 
 ```
 [OUTPUT]
@@ -47,8 +47,8 @@ lines to `/v1/logs` and `/v1/events` as they are. With `?status=200` success is 
     format json_lines
 ```
 
-tell-js numbers nothing. What it sends again within `ingest.repeat_window` is known by its bytes, and stored
-once.
+tell-js sends no ids. A batch that it sends again within `ingest.repeat_window` is recognised by its bytes and
+stored once.
 """
 
 
@@ -69,7 +69,7 @@ def _row(family: Family) -> str:
 def _sections() -> Iterator[str]:
     for family in families():
         guide = family.guide
-        yield f"\n## {family.title}\n\nTried with: {guide.clients}.\n\n```\n{guide.example}\n```\n"
+        yield f"\n## {family.title}\n\nTested with: {guide.clients}.\n\n```\n{guide.example}\n```\n"
 
 
 if __name__ == "__main__":

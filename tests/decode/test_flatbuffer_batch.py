@@ -76,7 +76,7 @@ def test_another_schema_type_is_refused_with_those_that_are_taken(
 ) -> None:
     error = error_of(events(encode, schema_type=number))
     assert isinstance(error, MalformedBatch)
-    assert f"schema_type {named} is not taken" in error.message
+    assert f"schema_type {named} is not supported" in error.message
     assert "1 (event), 2 (log) or 5 (snapshot)" in error.message
 
 
@@ -96,7 +96,7 @@ def test_keys_are_compared_one_to_one_within_a_group() -> None:
 
 
 def test_a_batch_of_another_kind_than_the_call_takes_is_refused() -> None:
-    assert "takes logs, the batch holds events" in error_of(events(), kind=Kind.LOGS).message
+    assert "takes logs, but the batch contains events" in error_of(events(), kind=Kind.LOGS).message
     assert decode_one(events(), kind=Kind.EVENTS)[0].accepted == 1
 
 

@@ -108,7 +108,7 @@ def test_a_sound_journal_is_left_as_it_is(killed: Service) -> None:
     before = {path: path.read_bytes() for path in segments(killed)}
     done = repair(killed)
     assert done.returncode == 0, done.stderr
-    assert "is sound" in done.stdout
+    assert "is intact" in done.stdout
     assert {path: path.read_bytes() for path in segments(killed)} == before
     killed.start()
     killed.flush()
@@ -125,7 +125,7 @@ def test_repairing_where_nothing_is_changes_nothing(tmp_path: Path) -> None:
     with Service(tmp_path) as service:
         done = repair(service)
     assert done.returncode == 1
-    assert "is not there" in done.stderr
+    assert "does not exist" in done.stderr
     assert not service.journal.exists()
     assert not service.parquet.exists()
 

@@ -160,7 +160,7 @@ def test_a_file_that_is_gone_or_shorter_at_a_start_harms_itself_alone(
 
     own_service.start()
     assert (
-        f"ERROR app.run.told found at the start: {path.relative_to(own_service.parquet)} is"
+        f"ERROR app.run.start_report found at the start: {path.relative_to(own_service.parquet)} is"
         in own_service.stderr
     )
     post(own_service, 2)
@@ -252,7 +252,7 @@ def test_damaged_batch_ids_cost_the_window_and_not_the_start(own_service: Servic
     window.write_bytes(b"parquet-sink batch ids 1\nno good")
 
     own_service.start()
-    assert "may be stored a second time" in own_service.stderr
+    assert "may be stored twice" in own_service.stderr
     post(own_service, 2)
     own_service.flush()
     assert everything(own_service) == {1: [0, 1, 2], NEIGHBOUR: [0, 1]}
@@ -381,6 +381,6 @@ def test_many_files_that_nobody_knows_are_one_line(tmp_path: Path) -> None:
         for number in range(300):
             (service.parquet / f"mine-{number}.txt").write_text("mine")
         service.start()
-        lines = [line for line in service.stderr.splitlines() if "not of this service" in line]
+        lines = [line for line in service.stderr.splitlines() if "do not belong to this service" in line]
         assert len(lines) == 1
         assert " 300 files " in lines[0]

@@ -109,7 +109,7 @@ def test_a_user_of_one_workspace_by_the_command(service: Service) -> None:
     fill(service, TWO, 3, 200)
     done = command(service, "forget", "--user", "user-7", "--workspace", "2", "--now")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 rows are forgotten" in done.stdout
+    assert "3 rows removed" in done.stdout
     assert (account(service, 2)["removed"], account(service, 3)["removed"]) == (3, 0)
     assert all(trace.startswith("parquet/3/") for trace in traces(service, TWO))
     done = command(service, "forget", "--where", f"$.text={secret(str(TWO))}", "--now", "--json")
@@ -134,14 +134,14 @@ def test_a_restart_knows_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"", "no JSON"),
-        (b"{}", "say which rows"),
+        (b"", "not valid JSON"),
+        (b"{}", "name the rows by"),
         (b"[1]", "`body`"),
         (b'{"divice": "x"}', "`divice`"),
         (b'{"device": 7}', "`device`"),
         (b'{"where": {"colour": "red"}}', '"colour" is none of'),
-        (b'{"where": {"timestamp": "noon"}}', "is a number"),
-        (b'{"workspace_id": 1}', "say which rows"),
+        (b'{"where": {"timestamp": "noon"}}', "must be a number"),
+        (b'{"workspace_id": 1}', "name the rows by"),
         (b'{"device": "x", "workspace_id": -1}', "`workspace_id`"),
     ],
 )

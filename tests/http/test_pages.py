@@ -257,7 +257,7 @@ def test_a_question_is_answered_as_a_table_and_a_plot(filled: Service, own: http
 def test_a_question_that_fails_says_so_and_stays_in_the_editor(own: httpx.Client, sql: str) -> None:
     answer = own.get("/query", params={"sql": sql})
     assert answer.status_code in (400, 422)
-    assert "That did not work." in answer.text
+    assert "The query failed." in answer.text
     assert html.escape(sql) in answer.text
 
 

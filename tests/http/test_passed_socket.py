@@ -123,7 +123,7 @@ def test_a_restart_refuses_no_connection(
 
 @pytest.mark.parametrize(
     ("count", "said"),
-    [("2", "LISTEN_FDS: 2 sockets were passed"), ("1", "LISTEN_FDS: what was passed is no")],
+    [("2", "LISTEN_FDS: 2 sockets were passed"), ("1", "LISTEN_FDS: the passed descriptor is not")],
 )
 def test_what_cannot_be_served_on_is_said(tmp_path: Path, count: str, said: str) -> None:
     service = Service(tmp_path)

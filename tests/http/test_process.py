@@ -22,7 +22,7 @@ NEW_KEY = "a1a2a3a4a5a6a7a8a9aaabacadaeafb0"
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM])
 def test_a_signal_that_means_nothing_kills_nobody(own_service: Service, number: signal.Signals) -> None:
     own_service.process.send_signal(number)
-    own_service.wait_until(lambda: f"{number.name} means nothing here" in own_service.stderr, 10)
+    own_service.wait_until(lambda: f"{number.name} has no meaning for this service" in own_service.stderr, 10)
     own_service.post_json("events", [event(1)], wait="file")
 
 
@@ -45,7 +45,7 @@ def test_hup_reads_the_keys_again_and_so_does_a_change_within_a_second(own_servi
     own_service.wait_until(lambda: status(NEW_KEY) == 202, 5)
     assert time.monotonic() - changed < 2.0  # a second, and what a busy machine adds
     own_service.process.send_signal(signal.SIGHUP)
-    own_service.wait_until(lambda: "SIGHUP: reading keys" in own_service.stderr, 10)
+    own_service.wait_until(lambda: "SIGHUP: reloading keys" in own_service.stderr, 10)
     assert status(KEYS[1]) == 202
 
 

@@ -32,7 +32,7 @@ def test_a_start_without_a_removed_sealed_file_says_so_and_goes_on(own_service: 
     removed.unlink()
 
     service.start()
-    assert "published files are gone" in service.stderr
+    assert "published files are missing" in service.stderr
     service.post_json("events", [event(100)], wait="file")
     assert service.table().num_rows == 12 - lost + 1
 
@@ -57,7 +57,7 @@ def test_a_file_that_is_taken_away_while_the_service_runs_is_shown_and_said_once
     with path.open("r+b") as file:
         file.truncate(10)
     service.wait_until(lambda: states() == ["changed", "published"], 30)
-    assert service.stderr.count("published files are gone or are not what was published") == 2
+    assert service.stderr.count("published files are missing or have been changed") == 2
     service.post_json("events", [event(2)], wait="file")
     service.post_json("events", [event(2)], wait="file", workspace=2)
     assert service.status()["problem"] is None

@@ -95,7 +95,10 @@ def test_files_that_are_too_old_go_and_the_account_says_so(new_service: NewServi
             "workspace 1 has two retentions; keep one of them",
         ),
         ({"retention": [{"older_than": "9d"}]}, "retention[1].workspace"),
-        (RETENTION | {"catalog": {"type": "iceberg"}}, "files that are listed in tables are not removed yet"),
+        (
+            RETENTION | {"catalog": {"type": "iceberg"}},
+            "files that are registered in tables are not removed yet",
+        ),
         (
             RETENTION | {"journal": {"type": "kafka", "brokers": "b:9092", "topic": "t"}},
             "files are not removed yet",
@@ -122,6 +125,4 @@ def test_without_retention_all_is_kept(tmp_path: Path) -> None:
     with Service(tmp_path) as service:
         refused = dry_run(service, LATER)
     assert refused.returncode == 1
-    assert refused.stderr == (
-        "parquet-sink: there is no [[retention]] in the configuration: all files are kept\n"
-    )
+    assert refused.stderr == ("parquet-sink: the configuration has no [[retention]]: all files are kept\n")

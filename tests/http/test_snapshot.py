@@ -49,7 +49,7 @@ def test_a_snapshot_is_restored_elsewhere(own_service: Service, tmp_path: Path) 
     taken = command(service, "snapshot", snapshot)
     assert taken.returncode == 0, taken.stderr
     assert "files with 6 rows" in taken.stdout
-    assert "all of them links" in taken.stdout
+    assert "all as hard links" in taken.stdout
     service.post_json("events", [event(7)])
     service.flush()
     assert sorted(rows_in(snapshot)) == list(range(6)), "what comes later does not reach it"
@@ -110,7 +110,7 @@ def test_a_snapshot_under_load_is_what_was_published_at_one_moment(tmp_path: Pat
     [
         ("parquet/copy", "which the service writes to"),
         ("journal/copy", "which the service writes to"),
-        (".", "is there already"),
+        (".", "already exists"),
     ],
 )
 def test_a_place_that_is_none_is_named(own_service: Service, where: str, complaint: str) -> None:

@@ -179,4 +179,4 @@ def test_the_command_shows_rows_and_ends_after_so_many(service: Service) -> None
         [*command, "--where", "plan=pro"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert wrong.returncode == 1
-    assert "is no filter" in wrong.stderr
+    assert "is not a filter" in wrong.stderr

@@ -62,7 +62,7 @@ class TlsService:
         return self.context(own).wrap_socket(plain, server_hostname="localhost")
 
     def names(self) -> set[str]:
-        """Of the certificates that new connections are shown, with every process among those that answer."""
+        """The names in the certificates of 16 new connections, enough for each process to answer one."""
         return {self._name() for _ in range(16)}
 
     def _name(self) -> str:
@@ -170,7 +170,7 @@ def test_a_certificate_that_cannot_be_used_is_said_and_changes_nothing(tls: TlsS
     names = tls.names()
     key = tls.key.read_bytes()
     tls.key.write_text("no key")
-    wanted = "the certificate is not reloaded, the old one stays in force"
+    wanted = "the certificate was not reloaded, the old one stays in use"
     tls.service.wait_until(lambda: wanted in tls.service.stderr, SECONDS)
 
     assert tls.names() == names

@@ -152,9 +152,9 @@ def test_the_topic_is_made_by_a_command_and_looked_at_by_another(
 
     before = run("check-config", "--connect")
     assert before.returncode == 1
-    assert "parquet-sink kafka-topic makes it" in before.stderr
+    assert "parquet-sink kafka-topic creates it" in before.stderr
     made = run("kafka-topic", "--partitions", "3", "--replicas", "1")
-    assert "3 partitions, made now" in made.stdout, made.stderr
+    assert "3 partitions, created" in made.stdout, made.stderr
     again = run("kafka-topic", "--partitions", "3", "--replicas", "1")
-    assert "3 partitions, was there" in again.stdout
-    assert "a 202 can mean one broker alone" in again.stderr
+    assert "3 partitions, already there" in again.stdout
+    assert "after a 202 a batch may be on a single broker" in again.stderr

@@ -46,7 +46,7 @@ def test_a_start_waits_for_kafka(tmp_path: Path) -> None:
     with running_kafka(tmp_path / "kafka") as cluster, KafkaService(tmp_path, cluster=cluster) as service:
         cluster.brokers[0].kill9()
         service.launch()
-        service.wait_until(lambda: "the start waits" in service.stderr, 30)
+        service.wait_until(lambda: "the start is waiting" in service.stderr, 30)
         cluster.brokers[0].start()
         service.wait_until(lambda: "ready: topic" in service.stderr, 60)
         assert service.post("events", EVENT).status_code == 202

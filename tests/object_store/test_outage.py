@@ -131,7 +131,7 @@ def test_a_start_without_the_store_takes_batches(service: BucketService, proxy: 
     proxy.down()
     service.start()
     service.post_json("events", [event(1)])
-    assert "cannot be used; batches are taken all the same" in service.stderr
+    assert "cannot be used; batches are accepted nevertheless" in service.stderr
 
     proxy.up()
     service.flush()

@@ -132,7 +132,7 @@ def test_a_restart_knows_what_was_forgotten(tmp_path: Path) -> None:
     forget(bench)
     for _ in range(2):
         report = bench.start()
-        assert (report.unknown_files, report.files.changed) == ([], [])
+        assert (report.files.unknown, report.files.changed) == ([], [])
         line = bench.writer.account()[7, Kind.EVENTS]
         assert (line.accepted, line.published, line.removed) == (240, 216, 24)
     bench.turn_at(bench.now_ms + 2 * GRACE_MS)
@@ -226,7 +226,7 @@ def test_killed_in_between_the_same_request_finds_the_rest(tmp_path: Path, call:
         forget(bench, now=True)
     again = Bench(tmp_path, policy=policy())
     again.now_ms = bench.now_ms
-    assert again.report.unknown_files == []
+    assert again.report.files.unknown == []
     assert forget(again, now=True).left == []
     again.turn_at(again.now_ms + 2 * GRACE_MS)
     assert traces(tmp_path) == []
@@ -263,12 +263,12 @@ def test_who_is_meant(layout: Layout) -> None:
 @pytest.mark.parametrize(
     ("device", "user", "where", "message"),
     [
-        (None, None, {}, "say which rows"),
+        (None, None, {}, "name the rows by"),
         ("", None, {}, "an id is empty"),
         (None, None, {"payload": "x"}, '"payload" is none of'),
         (None, None, {"colour": "x"}, '"colour" is none of'),
-        (None, None, {"timestamp": "noon"}, "is a number"),
-        (None, None, {"source_ip": "home"}, "is no address"),
+        (None, None, {"timestamp": "noon"}, "must be a number"),
+        (None, None, {"source_ip": "home"}, "is not an IP address"),
         (None, None, {"$plan": "x"}, "is not a path"),
     ],
 )

@@ -159,7 +159,7 @@ def test_a_node_stands_in_the_name_of_its_files(node: str, number: int, name: st
     "node", ["", "A", "1a", "a-", "-a", "a/b", "a.b", "a b", "a-0001", "a-12345", "a*", "a" * 64, "\u00e4"]
 )
 def test_a_node_that_names_would_not_tell_apart_is_refused(node: str) -> None:
-    with pytest.raises(ValueError, match="cannot stand in file names"):
+    with pytest.raises(ValueError, match="cannot be part of file names"):
         checked_node_id(node)
 
 

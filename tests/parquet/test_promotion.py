@@ -133,7 +133,7 @@ def test_paths_are_read(text: str, path: tuple[str, ...]) -> None:
     "text", ["", "$", "page", "$.", "$..a", "$.a[0]", "$.a.", '$."a', "$.a b", "x$.a", "$.a\n"]
 )
 def test_what_is_no_path_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a path to a member"):
+    with pytest.raises(ValueError, match="is not a path to a field"):
         parse_path(text)
 
 

@@ -426,8 +426,8 @@ MUTANTS: Final = (
     Mutant(
         "workers: one outlives the process that it works for",
         "app/workers/remote_store.py",
-        '            log.exception("this worker cannot go on")\n        self._lose()\n',
-        '            log.exception("this worker cannot go on")\n',
+        '            log.exception("this worker cannot continue")\n        self._lose()\n',
+        '            log.exception("this worker cannot continue")\n',
         GROUP_COMMIT,
     ),
     Mutant(

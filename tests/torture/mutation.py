@@ -101,6 +101,6 @@ def _copy_sources(target: Path) -> None:
 
 def table(mutants: Sequence[Mutant]) -> str:
     """Markdown, as it stands in docs/durability.md."""
-    lines = ["| protection taken away | in | caught by |", "|---|---|---|"]
+    lines = ["| protection removed | in | caught by |", "|---|---|---|"]
     lines += [f"| {m.name} | `{m.file}` | `{m.catcher}` |" for m in mutants]
     return "\n".join(lines)

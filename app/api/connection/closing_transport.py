@@ -1,11 +1,11 @@
-"""A transport whose end its protocol decides upon."""
+"""A transport that lets its protocol decide how to close."""
 
 from collections.abc import Callable
 from typing import Any
 
 
 class ClosingTransport:
-    """The transport as it is, but for `close`, which asks the protocol to end the connection."""
+    """The wrapped transport, except that `close` asks the protocol to end the connection."""
 
     def __init__(self, transport: Any, close: Callable[[], None]) -> None:
         self._transport = transport
@@ -17,7 +17,7 @@ class ClosingTransport:
         self._close()
 
     def write(self, data: bytes) -> None:
-        """Nothing follows what was said last."""
+        """Nothing follows the last answer."""
         if not self._asked:
             self._transport.write(data)
 

@@ -1,10 +1,9 @@
-"""One connection of the fast shared.
+"""One connection of the fast lane.
 
 It reads heads within a limit and a deadline. A plain request's body is received into a buffer of its own and
-submitted from here. The first request of a connection that is anything else is handed over, with all its
-bytes, to uvicorn's own protocol, and the connection stays there; so is a request that will be refused for
-what its head says: the ASGI route gives the answer. One request at a time: bytes that come before the answer
-to the one before them wait.
+submitted from here. If a request is anything else, it is passed on, with all its bytes, to uvicorn's own
+protocol, and the connection stays there; so is a request that will be refused because of its head: the ASGI
+route answers it. Requests are handled one at a time: bytes that arrive before the previous answer wait.
 """
 
 import asyncio
@@ -44,13 +43,13 @@ from app.submission import Answer, Body
 PLAIN_START: Final = b"POST /v1/"
 
 WAITING_BYTES_MAX: Final = 64 << 10
-"""Bytes of further requests that are kept while one is answered; beyond it reading pauses."""
+"""Bytes of further requests that are kept while one is answered; above this, reading pauses."""
 
 
 class Request:
-    """One plain request that was admitted, from its head to its answer.
+    """One plain, admitted request, from its head to its answer.
 
-    connection: where the answer goes; None when nobody waits for it any more.
+    connection: where the answer goes; None once it is no longer waited for.
     submitted: from then on the commit thread answers, and the body counts as in flight until it does.
     """
 
@@ -79,7 +78,7 @@ class Request:
 
 
 class FastConnection(asyncio.BufferedProtocol):
-    """deadline: when `expired` is to be called, by the loop's clock; None while nothing is waited for."""
+    """deadline: when `expired` must be called, by the loop's clock; None while nothing is waited for."""
 
     def __init__(
         self,
@@ -167,7 +166,7 @@ class FastConnection(asyncio.BufferedProtocol):
             self._read(self._shared.received, count)
 
     def eof_received(self) -> bool:
-        """A client may close its half when it has sent all: it still gets the answer it waits for."""
+        """A client may close its sending side when it has sent everything: it still gets its answer."""
         self._last_answer = not self._waiting
         self._ended = True
         # Over TLS there is no such half: its end is the connection's.
@@ -184,13 +183,13 @@ class FastConnection(asyncio.BufferedProtocol):
     # --- what the server calls ----------------------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """The server stops: what is under way is answered, then the connection ends."""
+        """The server stops: the current request is answered, then the connection is closed."""
         self._last_answer = True
         if self._request is None:
             self._close()
 
     def expired(self) -> None:
-        """Something did not come in time: the request, the next request, or the answer of the disk."""
+        """Something did not arrive in time: the request, the next request, or the disk's answer."""
         request, self.deadline = self._request, None
         if self._transport.is_closing():
             self._transport.abort()
@@ -210,7 +209,7 @@ class FastConnection(asyncio.BufferedProtocol):
             self.answer(request, http_answer(error, request.request_id, request.ingest))
 
     def _late_at(self, request: Request) -> float:
-        """When more of the body must have come."""
+        """The time by which more of the body must have arrived."""
         seconds = self._shared.policy.request_timeout_s
         return due_at(self._receiving_since, seconds, self._filled, request.head.content_length)
 
@@ -248,7 +247,7 @@ class FastConnection(asyncio.BufferedProtocol):
             self._receive(request, data, end + len(HEAD_END), size)
 
     def _refuse_head(self, status: int) -> None:
-        """The answer, and the end; what is still on its way is dropped, so that the answer can be read."""
+        """Answers and closes; bytes that still arrive are dropped, so that the client can read the answer."""
         self._transport.write(self._refuse(status))
         self._refused = True
         if self._transport.can_write_eof():
@@ -256,7 +255,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self.deadline = self._loop.time() + LINGER_S
 
     def _plain(self, head: bytes) -> tuple[PlainHead, IngestHead] | None:
-        """What a plain head says; None when the ASGI route is to answer. The last head is remembered."""
+        """The parsed plain head; None if the ASGI route must answer. The last head is cached."""
         shared = self._shared
         if self._seat.is_surplus:
             return None
@@ -290,13 +289,14 @@ class FastConnection(asyncio.BufferedProtocol):
         self._body[: self._filled] = data[start:size]
 
     def _skip(self, request: Request, received: bytes) -> None:
-        """A refused body is read all the same, so that the client gets to see the answer."""
+        """A refused body is read nevertheless, so that the client sees the answer."""
         length = request.head.content_length
         self._to_skip = max(length - len(received), 0)
         self._waiting = received[length:]
 
     def _charge_more(self, request: Request) -> None:
-        """More of a large body has come than was charged; without room for it the request ends here."""
+        """More of a large body has arrived than was charged; if there is no room for it the request ends
+        here."""
         try:
             request.charge.arrived(self._filled)
         except Refused as error:
@@ -326,7 +326,7 @@ class FastConnection(asyncio.BufferedProtocol):
             request.submitted = True
 
     def answer(self, request: Request, answer: HttpAnswer) -> None:
-        """Send the answer and go on with the next request."""
+        """Send the answer and continue with the next request."""
         self._request = self._body = None
         self._begun = False
         shared, state = self._shared, self._server_state
@@ -379,7 +379,7 @@ class FastConnection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _close(self) -> None:
-        """A client that does not read what it was answered is not waited for."""
+        """A client that does not read its answer is not waited for."""
         if self._writing_paused:
             self._transport.abort()
         else:

@@ -1,4 +1,4 @@
-"""What the fast connections of one server share: the factory that uvicorn calls, and one timer for all."""
+"""The factory that uvicorn calls for connections, and one timer for all fast connections."""
 
 import asyncio
 from typing import Any, Final
@@ -19,14 +19,14 @@ from app.errors import Overloaded
 
 SWEEP_SECONDS_MIN: Final = 0.05
 SWEEP_SECONDS_MAX: Final = 1.0
-"""How often deadlines are looked at: a quarter of the shortest one, within these."""
+"""Bounds of the interval at which deadlines are checked, a quarter of the shortest one."""
 
 
 class FastLane:
     """Given to uvicorn as its protocol class (`http=`).
 
-    Plain ingest requests are carried by FastConnection, all else by GuardedProtocol, which is uvicorn's own
-    with limits.
+    FastConnection handles plain ingest requests, GuardedProtocol, which is uvicorn's own with limits, all
+    others.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class FastLane:
 
     async def _full(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers when server.max_connections are open."""
-        error = Overloaded("All connections are taken; send the request again.", retry_after_s=1)
+        error = Overloaded("All connections are in use; send the request again.", retry_after_s=1)
         await send_answer(send, error_response(error, self._shared.parts.request_ids.of(scope["headers"])))
 
     def _sweep(self, loop: asyncio.AbstractEventLoop, server_state: ServerState) -> None:
-        """Ends what waits for too long. One timer for all connections costs less than one for each."""
+        """Ends connections that have waited too long. One timer for all costs less than one for each."""
         self._sweeper = loop.call_later(self._sweep_s, self._sweep, loop, server_state)
         now = loop.time()
         for connection in list(server_state.connections):

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with what it lacks: limits, the letter of HTTP, and an end to every connection."""
+"""uvicorn's HTTP protocol with additional limits, strict parsing, and deadlines for every connection."""
 
 import re
 from collections.abc import Callable
@@ -17,26 +17,28 @@ HEADERS_MAX: Final = 128
 URL_BYTES_MAX: Final = 8 << 10
 
 LINGER_S: Final = 2.0
-"""How long the rest of a refused body is read and dropped, so that its client gets to read the answer."""
+"""How long the rest of a refused body is read and dropped, so that the client can read the answer."""
 
 LINGER_BYTES_MAX: Final = 64 << 20
-"""How much of it."""
+"""How much of it is read."""
 
 FRAMING_FACTOR: Final = 8
-"""A chunk of one byte takes six: what takes more than so many times its bytes is mostly chunk extensions."""
+"""A one-byte chunk takes six bytes: a body that takes more than this many times its size is mostly chunk
+extensions."""
 
 RESERVED: Final = (b"/health", b"/ready", b"/metrics", b"/status")
-"""Calls that are answered when all connections are taken, for whoever watches the service."""
+"""Calls that are answered even when all connections are in use, for monitoring."""
 
 WATCHED: Final = ("/query", "/tail")
-"""Calls that may take long, and are given up when their client closes, be it only its half."""
+"""Calls that may take long, and are cancelled when their client closes the connection, even only half of
+it."""
 
 _SLASH: Final = re.compile(rb"%2f", re.IGNORECASE)
 
 
 class ConnectionPolicy(msgspec.Struct, frozen=True):
-    """max_header_bytes: request line and headers. request_timeout_s: from a request's first byte until it
-    has arrived whole; a new connection has as long to begin one, and a client as long to take a part of its
+    """max_header_bytes: request line and headers. request_timeout_s: from a request's first byte until it has
+    arrived completely; also for a new connection to begin a request, and for a client to read a part of its
     answer. keep_alive_s: between two requests. address_connections_max: connections of one address.
     """
 
@@ -47,13 +49,13 @@ class ConnectionPolicy(msgspec.Struct, frozen=True):
 
 
 class HeadRefused(Exception):
-    """Ends the parsing of a head."""
+    """Stops the parsing of a head."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. refuse: a whole answer, as bytes, to a head that is not carried out, by status.
+    """One connection. refuse: a complete answer, as bytes, to a refused head, by status.
 
-    deadline: when `expired` is to be called, by the loop's clock; None while nothing is waited for.
+    deadline: when `expired` must be called, by the loop's clock; None while nothing is waited for.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.send_400_response("")
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """A client may close its half when it has sent all: it still gets the answers it waits for."""
+        """A client may close its sending side when it has sent everything: it still gets its answers."""
         if self._closing or self.cycle is None or not self._whole or self.scheme == "https":
             return None
         last = self.pipeline[0][0] if self.pipeline else self.cycle
@@ -198,7 +200,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._wait(self._policy.keep_alive_s if self._whole else self._policy.request_timeout_s)
 
     def send_400_response(self, msg: str) -> None:
-        """What cannot be parsed, or is not carried out. The connection ends."""
+        """Answers a request that cannot be parsed or is refused. The connection is closed."""
         if self._closing:
             return
         under_way = self.cycle is not None and not self.cycle.response_complete
@@ -216,7 +218,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().shutdown()
 
     def expired(self) -> None:
-        """Something did not come in time, or was not taken. An idle connection is closed without a word."""
+        """Something did not arrive in time, or was not read. An idle connection is closed without an
+        answer."""
         self.deadline = None
         if self._real.is_closing() or self.flow.write_paused:
             self._real.abort()
@@ -228,7 +231,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end()
 
     def _finish(self) -> None:
-        """Close; but a client that is still sending would lose the answer by that: see LINGER_S."""
+        """Closes; a client that is still sending would lose its answer by an immediate close: see
+        LINGER_S."""
         if self._closing:
             return
         self._closing = True
@@ -241,7 +245,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._wait(LINGER_S)
 
     def _end(self) -> None:
-        """What is not taken by its client until then is thrown away."""
+        """Anything that the client has not read by then is discarded."""
         self._closing = True
         self._real.close()
         self._wait(self._policy.request_timeout_s)

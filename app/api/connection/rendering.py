@@ -8,7 +8,7 @@ from uvicorn.server import ServerState
 from app.api.error_responses import HttpAnswer
 
 VARIES: Final = (b"vary", b"Origin")
-"""What the CORS middleware of the ASGI route says to a request without an origin."""
+"""The headers that the CORS middleware of the ASGI route adds for a request without an origin."""
 
 
 def rendered(answer: HttpAnswer, server_state: ServerState, *, keep_alive: bool) -> bytes:

@@ -1,7 +1,8 @@
 """Reads the head of a plain ingest request; anything else is for the full HTTP parser to judge.
 
-Strict on purpose: what two parsers could read in two ways (folded lines, odd line ends, spaces before a
-colon, two lengths, a transfer encoding) is never read here, so no request can be smuggled past one of them.
+It is strict on purpose: anything that two parsers could interpret differently (folded lines, odd line ends,
+spaces before a colon, two lengths, a transfer encoding) is not read here, so no request can be smuggled past
+one of them.
 """
 
 import re
@@ -30,11 +31,11 @@ _NOT_PLAIN: Final = frozenset(
         b"proxy-connection",
     }
 )
-"""Headers that ask for more than reading so many bytes and answering."""
+"""Headers that require more than reading a number of bytes and answering."""
 
 _CONNECTION: Final = frozenset({b"keep-alive", b"upgrade", b"http2-settings"})
-"""What `Connection` may list. Java's client offers HTTP/2 (h2c) with its requests: that offer is passed over,
-as RFC 9110 allows, and the request is read as it stands."""
+"""What `Connection` may list. Java's client offers HTTP/2 (h2c) with its requests: that offer is ignored, as
+RFC 9110 allows, and the request is read as HTTP/1.1."""
 
 _OF_AN_UPGRADE: Final = re.compile(rb"\r\n(?:connection|upgrade|http2-settings):[^\r\n]*", re.IGNORECASE)
 
@@ -44,7 +45,7 @@ CARRIAGE_RETURN: Final = ord("\r")
 
 
 class PlainHead(msgspec.Struct, frozen=True):
-    """The head of a request that the fast lane takes. headers: as ASGI has them."""
+    """The head of a request that the fast lane handles. headers: in ASGI's form."""
 
     call: IngestCall
     query_string: bytes
@@ -83,10 +84,10 @@ def read_plain_head(head: bytes, calls: Mapping[bytes, IngestCall]) -> PlainHead
 
 
 def without_upgrade(head: bytes) -> bytes:
-    """The head of a request that offers another protocol, without the offer; any other head as it is.
+    """The head of a request with the offer of another protocol removed; any other head unchanged.
 
-    The parser would take what follows such a head for the other protocol and not for a body. The connection
-    ends with the answer, so that the next offer comes by here, too.
+    The parser would read the bytes after such a head as the other protocol and not as a body. The connection
+    is closed after the answer, so that the next offer is seen here, too.
     """
     if b"\r\nupgrade:" not in head.lower():
         return head

@@ -12,7 +12,8 @@ import msgspec
 from app.api.client_address import Client, ClientAddresses
 
 SPARE_CONNECTIONS_MAX: Final = 64
-"""Connections beyond a limit that are told so, or that ask for /health; more are ended at once."""
+"""Connections above a limit that still get an answer, a refusal or /health; further ones are closed
+immediately."""
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""What all fast connections of one server share."""
+"""State shared by all fast connections of one server."""
 
 from typing import Final
 
@@ -11,11 +11,12 @@ from app.api.ingest_request import INGEST_CALLS, IngestCall, IngestHead, IngestP
 from app.submission import Body, WireFormat
 
 RECEIVE_BYTES: Final = 64 << 10
-"""Of the buffer that all connections share for heads and small bodies: each read empties it at once."""
+"""Size of the buffer that all connections share for heads and small bodies: each read is consumed
+immediately."""
 
 
 class Shared:
-    """calls: the ingest calls by path. received: where bytes of a head or a small body arrive."""
+    """calls: the ingest calls by path. received: the buffer for bytes of a head or a small body."""
 
     def __init__(
         self, parts: IngestParts, metrics: HttpMetrics, policy: ConnectionPolicy, access: AccessLog
@@ -31,7 +32,7 @@ class Shared:
         self.view = memoryview(self.received)
 
     def is_plain(self, call: IngestCall, head: IngestHead, body: Body) -> bool:
-        """Whether a body that is not packed is what the call itself reads, and of no other protocol."""
+        """Whether an uncompressed body is for the native call itself and not for another protocol."""
         if call.wire_format is not WireFormat.JSON:
             return True
         path = self.clients.at(call.path)

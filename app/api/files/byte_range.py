@@ -1,4 +1,4 @@
-"""Conditional and partial requests (RFC 9110, sections 13 and 14), as far as a file of bytes needs them."""
+"""Conditional and partial requests (RFC 9110, sections 13 and 14), as far as files need them."""
 
 import re
 from typing import Final, NamedTuple
@@ -14,14 +14,14 @@ class ByteRange(NamedTuple):
 
 
 class NotSatisfiable(Exception):
-    """The range begins behind the end of the file."""
+    """The range begins after the end of the file."""
 
 
 def parse_range(header: str, size: int) -> ByteRange | None:
     """The part that a Range header asks for of a file of `size` bytes.
 
-    None where the header must or may be ignored, so that the whole file is sent: no byte range, several
-    ranges, or not well formed. Raises NotSatisfiable.
+    None if the header must or may be ignored, so that the whole file is sent: not a byte range, several
+    ranges, or malformed. Raises NotSatisfiable.
     """
     match = _RANGE.fullmatch(header)
     if match is None:
@@ -42,8 +42,8 @@ def parse_range(header: str, size: int) -> ByteRange | None:
 
 
 def matches_strongly(header: str, etag: str) -> bool:
-    """Whether If-Match or If-Range names `etag`. A date never matches: it cannot tell apart two versions of
-    one second."""
+    """Whether If-Match or If-Range names `etag`. A date never matches: it cannot distinguish two versions
+    within one second."""
     return any(candidate.strip() in (etag, "*") for candidate in header.split(","))
 
 

@@ -1,4 +1,4 @@
-"""Published files summed up: by workspace, and within one by day."""
+"""Totals of published files: by workspace, and within a workspace by day."""
 
 from collections.abc import Iterable
 
@@ -8,9 +8,9 @@ from app.parquet.data_file import DataFile
 
 
 class Folder(msgspec.Struct):
-    """Files of one workspace (date empty) or of one of its days. growing: how many may change yet.
+    """Files of one workspace (date empty) or of one of its days. growing: how many may still change.
 
-    first_ms, last_ms: of the rows' own times. updated_at: of the file that changed last.
+    first_ms, last_ms: of the rows' own times. updated_at: when the latest file changed.
     """
 
     workspace_id: int
@@ -34,7 +34,7 @@ class Folder(msgspec.Struct):
 
 
 def folders_of(files: Iterable[DataFile]) -> dict[int | None, list[Folder]]:
-    """Under None the workspaces by number, under a workspace its days, the newest first."""
+    """Under None all workspaces by number, under a workspace its days, newest first."""
     workspaces: dict[int, Folder] = {}
     days: dict[int, dict[str, Folder]] = {}
     for file in files:

@@ -20,8 +20,8 @@ CURSOR_CHARACTERS_MAX: Final = 1024
 
 
 class FileFilter(msgspec.Struct, frozen=True):
-    """None lets everything pass. date: YYYY-MM-DD; a file's day, or one of its month's.
-    updated_since: as files have it, included itself."""
+    """None does not filter. date: YYYY-MM-DD; the file's day, or any day of its month. updated_since: in the
+    form that files have it, inclusive."""
 
     workspace_id: int | None = None
     date: str | None = None
@@ -38,7 +38,7 @@ class FileFilter(msgspec.Struct, frozen=True):
 
 
 class FilePage(msgspec.Struct, frozen=True):
-    """next_cursor: what asks for the next page, None on the last."""
+    """next_cursor: the cursor for the next page, None on the last page."""
 
     files: Sequence[DataFile]
     next_cursor: str | None
@@ -47,9 +47,9 @@ class FilePage(msgspec.Struct, frozen=True):
 class FileListing:
     """Pages over a snapshot of the published files, newest first, then by path.
 
-    A cursor is the place of the last file of its page in that order. So a file that is added while a client
-    pages shows up before its place, and shifts nothing: no file is listed twice, none is left out.
-    The order is worked out once per snapshot. May be used from any thread.
+    A cursor is the position of the last file of its page in that order. So a file that is added while a
+    client pages appears before that position and shifts nothing: no file is listed twice, none is left out.
+    The order is computed once per snapshot. May be used from any thread.
     """
 
     def __init__(self, snapshot: Callable[[], Sequence[DataFile]]) -> None:
@@ -58,14 +58,14 @@ class FileListing:
         self._folders: tuple[Sequence[DataFile], dict[int | None, list[Folder]]] = ((), {})
 
     def page(self, wanted: FileFilter, limit: int = LIMIT_DEFAULT, cursor: str | None = None) -> FilePage:
-        """At most `limit` files. Raises RequestError for a cursor that this service did not give out."""
+        """At most `limit` files. Raises RequestError for an invalid cursor."""
         after = None if cursor is None else _decode_cursor(cursor)
         found = list(islice(self._matching(wanted, after), limit + 1))
         files = found[:limit]
         return FilePage(files, _encode_cursor(files[-1]) if len(found) > limit else None)
 
     def folders(self, workspace_id: int | None) -> Sequence[Folder]:
-        """The days of a workspace, or all workspaces where that is None."""
+        """The days of a workspace, or all workspaces if it is None."""
         snapshot = self._snapshot()
         known, folders = self._folders
         if snapshot is not known:
@@ -107,7 +107,7 @@ def _decode_cursor(cursor: str) -> tuple[str, str]:
         created_at, path = text.split(" ", 1)
     except ValueError:
         raise RequestError(
-            "query parameter `cursor`: this service did not give it out; send the `next_cursor` of a page.",
+            "query parameter `cursor`: not a cursor of this service; send the `next_cursor` of a page.",
             code="invalid_parameter",
         ) from None
     return created_at, path

@@ -1,4 +1,4 @@
-"""A published file that stands on an object store, read in ranges as it is sent."""
+"""A published file on an object store, read in ranges as it is sent."""
 
 from typing import Final, Self
 
@@ -7,7 +7,8 @@ from app.errors import NotFound, Overloaded
 from app.object_store.store import ObjectFacts, ObjectStore, StoreUnavailable
 
 READ_BYTES: Final = 4 << 20
-"""What one request reads, and one response holds in memory: each request costs a round trip, and money."""
+"""Bytes that one request reads and one response holds in memory: each request costs a round trip, and
+money."""
 
 RETRY_AFTER_S: Final = 5
 
@@ -26,15 +27,15 @@ class OpenedObject(Opened):
 
     @classmethod
     async def open(cls, store: ObjectStore, path: str) -> Self:
-        """Raises NotFound if the object is not there; Overloaded if the store does not answer."""
+        """Raises NotFound if the object does not exist; Overloaded if the store does not respond."""
         try:
             facts = await store.facts_soon(path)
         except StoreUnavailable:
             raise Overloaded(
-                "The object store does not answer; try again.", retry_after_s=RETRY_AFTER_S
+                "The object store does not respond; try again.", retry_after_s=RETRY_AFTER_S
             ) from None
         if facts is None:
-            raise NotFound("The file was published and is not at its place any more.")
+            raise NotFound("The file was published but is no longer in its place.")
         return cls(store, path, facts)
 
     async def read(self, offset: int, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The published files as a page: workspaces, days of one, files."""
+"""The published files as a page: workspaces, the days of a workspace, files."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,7 +10,7 @@ import msgspec
 from app.api.files.folders import Folder
 from app.api.files.listing import FileFilter, FilePage
 from app.api.pages.shell import Viewer, render_page
-from app.api.pages.tables import Column, render_table
+from app.api.pages.tables import TableColumn, render_table
 from app.api.pages.words import counted, human_size, plain_time, utc_time
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
@@ -19,19 +19,19 @@ from app.parquet.partition import first_day
 FOLDERS_SHOWN_MAX: Final = 200
 
 VIEW: Final = b"view"
-"""The query parameter that asks for a page about a file instead of the file."""
+"""The query parameter that requests a page about a file instead of the file."""
 
 NUMBER: Final = "number"
 TIME: Final = "time"
 
 NO_FILE: Final = (
-    "No published file matches. What was accepted is buffered first: “Write now” publishes it, and so does "
+    "No published file matches. Accepted rows are buffered first: “Write now” publishes them, and so does "
     "<code>POST /flush</code>."
 )
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """A page of files and what has led to it. flushed_rows: of a flush before, as the URL has it."""
+    """A page of files and its request. flushed_rows: of a preceding flush, from the URL."""
 
     page: FilePage
     wanted: FileFilter
@@ -41,7 +41,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 def render_files_page(shown: Shown, folders: Sequence[Folder], viewer: Viewer) -> str:
-    """folders: what can be opened next, empty where that is files alone."""
+    """folders: the folders that can be opened next, empty if there are only files."""
     wanted, page = shown.wanted, shown.page
     return render_page(
         "Published files",
@@ -61,7 +61,7 @@ def render_files_page(shown: Shown, folders: Sequence[Folder], viewer: Viewer) -
 
 
 def files_url(workspace_id: int | None = None, date: str | None = None) -> str:
-    """date: a day, or a month, which any of its days finds."""
+    """date: a day; a month is found by any of its days."""
     query = {"workspace_id": workspace_id, "date": first_day(date) if date else None}
     text = urlencode({name: value for name, value in query.items() if value is not None})
     return escape(f"/files?{text}" if text else "/files")
@@ -127,19 +127,23 @@ def _folders(folders: Sequence[Folder], wanted: FileFilter) -> str:
         return ""
     is_days = wanted.workspace_id is not None
     columns = (
-        Column("Day" if is_days else "Workspace"),
-        Column("Files", NUMBER),
-        Column("Rows", NUMBER),
-        Column("Size", NUMBER),
-        Column("Rows from", TIME),
-        Column("to (UTC)", TIME),
-        Column("State"),
-        Column("Updated (UTC)", TIME),
+        TableColumn("Day" if is_days else "Workspace"),
+        TableColumn("Files", NUMBER),
+        TableColumn("Rows", NUMBER),
+        TableColumn("Size", NUMBER),
+        TableColumn("Rows from", TIME),
+        TableColumn("to (UTC)", TIME),
+        TableColumn("State"),
+        TableColumn("Updated (UTC)", TIME),
     )
     table = render_table(columns, map(_folder, folders[:FOLDERS_SHOWN_MAX]), "")
     more = len(folders) - FOLDERS_SHOWN_MAX
     name = "Days" if is_days else "Workspaces"
-    behind = f'<p class="soft small">And {more:,} more: the fields above find them.</p>' if more > 0 else ""
+    behind = (
+        (f'<p class="soft small">And {more:,} more: use the fields above to find them.</p>')
+        if more > 0
+        else ""
+    )
     return f"<h2>{name}</h2>\n{table}{behind}"
 
 
@@ -164,16 +168,16 @@ def _state(*, is_sealed: bool) -> str:
 
 def _files(page: FilePage) -> str:
     columns = (
-        Column("File", "path"),
-        Column("Workspace", NUMBER),
-        Column("Kind"),
-        Column("Rows", NUMBER),
-        Column("Size", NUMBER),
-        Column("Rows from", TIME),
-        Column("to (UTC)", TIME),
-        Column("State"),
-        Column("Updated (UTC)", TIME),
-        Column("Get"),
+        TableColumn("File", "path"),
+        TableColumn("Workspace", NUMBER),
+        TableColumn("Kind"),
+        TableColumn("Rows", NUMBER),
+        TableColumn("Size", NUMBER),
+        TableColumn("Rows from", TIME),
+        TableColumn("to (UTC)", TIME),
+        TableColumn("State"),
+        TableColumn("Updated (UTC)", TIME),
+        TableColumn("Get"),
     )
     return render_table(columns, map(_file, page.files), NO_FILE)
 

@@ -1,7 +1,7 @@
 """Sends one version of a file, whatever happens to its name meanwhile.
 
-A data file is replaced by renaming its next version over it. So the file is opened once, its size and ETag
-are those of the descriptor that was opened, and every byte is read from it.
+A data file is replaced by renaming its next version over it. So the file is opened once; size, ETag and all
+bytes come from that descriptor.
 """
 
 import asyncio
@@ -23,16 +23,17 @@ from app.errors import NotFound
 PARQUET_MEDIA_TYPE: Final = "application/vnd.apache.parquet"
 
 READ_BYTES: Final = 256 << 10
-"""What is read from the disk, and held in memory, at a time for one response."""
+"""Bytes that are read from the disk and held in memory at a time for one response."""
 
 SEND_STALL_S: Final = 60.0
-"""A client that takes nothing for that long loses the connection."""
+"""The connection of a client that reads nothing for this long is closed."""
 
 
 class Opened(Protocol):
     """One version of a file that can be read while it is open.
 
-    size: bytes. modified_s: since the epoch. etag: strong, quotes included. read_bytes: what one read takes.
+    size: bytes. modified_s: since the epoch. etag: strong, including quotes. read_bytes: how many bytes are
+    read at a time.
     """
 
     size: int
@@ -48,19 +49,19 @@ class Opened(Protocol):
 class OpenedFile:
     """An `Opened` local file.
 
-    etag: another version has another size, another time, or is another inode.
+    etag: another version has a different size, time or inode.
     """
 
     read_bytes = READ_BYTES
 
     def __init__(self, path: Path) -> None:
-        """Raises NotFound if the file is not there, or a link is. Blocks on the disk."""
+        """Raises NotFound if the file does not exist or is a link. Blocks on the disk."""
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ELOOP):
                 raise
-            raise NotFound("The file was published and is not at its place any more.") from None
+            raise NotFound("The file was published but is no longer in its place.") from None
         status = os.fstat(self._fd)
         self.size = status.st_size
         self.modified_s = status.st_mtime
@@ -81,7 +82,7 @@ class OpenedFile:
 class PublishedFileResponse:
     """ASGI response with a file: GET and HEAD, one Range, ETag and its conditions.
 
-    opening: gives the file, which is closed here. name: what a browser calls the file when it saves it.
+    opening: opens the file, which is closed here. name: the name under which a browser saves the file.
     """
 
     def __init__(self, opening: Awaitable[Opened], media_type: str, name: str) -> None:

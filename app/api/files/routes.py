@@ -1,4 +1,4 @@
-"""GET /files and GET /files/{path}: what was published, and the files themselves."""
+"""GET /files and GET /files/{path}: the list of published files, and the files themselves."""
 
 import asyncio
 import datetime
@@ -38,7 +38,7 @@ Authorise = Callable[[Scope], Access]
 
 
 def _empty_is_absent(value: Any) -> Any:
-    """A browser's form sends the fields that its user left empty."""
+    """A browser's form also sends empty fields."""
     return None if value == "" else value
 
 
@@ -50,7 +50,7 @@ def _as_utc(value: datetime.datetime | None) -> datetime.datetime | None:
 
 
 def _with_plus(value: Any) -> Any:
-    """In a query, a plus sign that is not escaped stands for a blank."""
+    """In a query, an unescaped plus sign means a space."""
     return _OFFSET.sub(r"\1+\2", value) if isinstance(value, str) else value
 
 
@@ -59,8 +59,8 @@ _OFFSET: Final = re.compile(r"(T[\d:.]+) (\d\d:?\d\d)$")
 UpdatedSince = Annotated[
     datetime.datetime | None,
     Query(
-        description="Only files that were published, first or anew, at this time or later. A client that "
-        "polls sends the latest `updated_at` it has seen."
+        description="Only files first published, or changed, at this time or later. A client that polls "
+        "sends the latest `updated_at` it has seen."
     ),
     AfterValidator(_as_utc),
     BeforeValidator(_with_plus),
@@ -72,14 +72,14 @@ WorkspaceId = Annotated[
     Query(
         ge=0,
         le=MAX_WORKSPACE_ID,
-        description="Only this workspace; a workspace's key sees its own alone.",
+        description="Only this workspace; a workspace's key sees only its own.",
     ),
     EMPTY_IS_ABSENT,
 ]
 
 _LISTED: Final = answers(
     json_answer(
-        "A page of files; a page of HTML for a browser.",
+        "A page of files; an HTML page for a browser.",
         {"page": {"files": [data_file_example()], "next_cursor": "MjAyNi0wOS0yMVQxNDowMDowMC4wMDBaIDEvMj"}},
         {"text/html": {"schema": {"type": "string"}}},
     ),
@@ -91,14 +91,14 @@ _LISTED: Final = answers(
 
 
 class PublishedFiles(Protocol):
-    """The manifest, as far as these calls need it. Both may be called from any thread."""
+    """The part of the manifest that these calls need. Both methods may be called from any thread."""
 
     def files(self) -> Sequence[DataFile]: ...
     def find(self, path: str) -> DataFile | None: ...
 
 
 def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Authorise) -> APIRouter:
-    """open_file: opens a published file by its path; raises NotFound when it is not there any more."""
+    """open_file: opens a published file by its path; raises NotFound if it no longer exists."""
     router = APIRouter()
     listing = FileListing(published.files)
 
@@ -121,14 +121,16 @@ def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Auth
         ] = None,
         kind: Annotated[Kind | None, Query(description="Only this kind."), EMPTY_IS_ABSENT] = None,
         updated_since: UpdatedSince = None,
-        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Files in a page.")] = LIMIT_DEFAULT,
+        limit: Annotated[
+            int, Query(ge=1, le=LIMIT_MAX, description="Number of files in a page.")
+        ] = LIMIT_DEFAULT,
         cursor: Annotated[
             str | None,
-            Query(max_length=CURSOR_CHARACTERS_MAX, description="`next_cursor` of the page before."),
+            Query(max_length=CURSOR_CHARACTERS_MAX, description="`next_cursor` of the previous page."),
             EMPTY_IS_ABSENT,
         ] = None,
     ) -> FileList | Response:
-        """Newest first. Pages stay right while files are added."""
+        """Newest first. Paging stays correct while files are added."""
         access = authorise(request.scope)
         workspace_id = access.narrow(workspace_id)
         since = rfc3339(int(updated_since.timestamp() * 1000)) if updated_since else None
@@ -148,7 +150,7 @@ def files_router(published: PublishedFiles, open_file: OpenFile, authorise: Auth
 
 
 class FileEndpoint:
-    """ASGI endpoint of one data file, or, asked with `?view`, of a page about it.
+    """ASGI endpoint of one data file or, with `?view`, of a page about it.
 
     Only paths of published files are opened.
     """

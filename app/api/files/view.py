@@ -15,19 +15,19 @@ from app.api.files.page import NUMBER, TIME, files_url
 from app.api.files.response import Opened
 from app.api.pages.cells import cell, stored_text
 from app.api.pages.shell import Viewer, render_page
-from app.api.pages.tables import Column, render_table
+from app.api.pages.tables import TableColumn, render_table
 from app.api.pages.words import counted, human_size, plain_time, utc_time
 from app.errors import Overloaded
 from app.parquet.data_file import DataFile
 
 AT_ONCE_MAX: Final = 2
-"""Files that are looked into at the same time; more wait."""
+"""Files that are inspected at the same time; further ones wait."""
 
 WAIT_S: Final = 10.0
-"""For their turn, at most."""
+"""How long they wait for their turn at most."""
 
 READ_S: Final = 20.0
-"""For one read of a store."""
+"""Time limit for one read from an object store."""
 
 RETRY_AFTER_S: Final = 5
 ROWS_SHOWN: Final = 20
@@ -35,7 +35,7 @@ ROW_GROUPS_SHOWN_MAX: Final = 100
 
 
 class ColumnFacts(msgspec.Struct, frozen=True):
-    """bytes: as they stand in the file. plain_bytes: before compression."""
+    """bytes: size in the file. plain_bytes: size before compression."""
 
     name: str
     physical: str
@@ -45,7 +45,7 @@ class ColumnFacts(msgspec.Struct, frozen=True):
 
 
 class RowGroupFacts(msgspec.Struct, frozen=True):
-    """first_ms, last_ms: of `timestamp`, None where its statistics are not there."""
+    """first_ms, last_ms: of `timestamp`, None if there are no statistics."""
 
     rows: int
     bytes: int
@@ -54,7 +54,7 @@ class RowGroupFacts(msgspec.Struct, frozen=True):
 
 
 class Inside(msgspec.Struct, frozen=True):
-    """rows: the first, as text."""
+    """rows: the first rows, as text."""
 
     columns: Sequence[ColumnFacts]
     row_groups: Sequence[RowGroupFacts]
@@ -92,11 +92,11 @@ class FileView:
 
 
 def _busy() -> Overloaded:
-    return Overloaded("Too many files are being looked into; try again.", retry_after_s=RETRY_AFTER_S)
+    return Overloaded("Too many files are being inspected; try again.", retry_after_s=RETRY_AFTER_S)
 
 
 class _Reading(io.RawIOBase):
-    """What is opened on an event loop, as a file for a thread."""
+    """An object opened on an event loop, as a file for a thread."""
 
     def __init__(self, opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
         self._opened = opened
@@ -175,16 +175,16 @@ def _row_group(group: Any) -> RowGroupFacts:
 
 
 def render_file_page(file: DataFile, inside: Inside, viewer: Viewer) -> str:
-    state = "complete: no row is added any more" if file.sealed else "growing: a flush appends to it"
+    state = "complete: no more rows are added" if file.sealed else "growing: a flush appends to it"
     all_bytes = sum(column.bytes for column in inside.columns) or 1
     columns = render_table(
         (
-            Column("Column"),
-            Column("Type"),
-            Column("Meaning"),
-            Column("Size", NUMBER),
-            Column("Share", NUMBER),
-            Column("Uncompressed", NUMBER),
+            TableColumn("Column"),
+            TableColumn("Type"),
+            TableColumn("Meaning"),
+            TableColumn("Size", NUMBER),
+            TableColumn("Share", NUMBER),
+            TableColumn("Uncompressed", NUMBER),
         ),
         (
             (
@@ -231,11 +231,11 @@ def _first_rows(inside: Inside) -> str:
 def _row_groups(groups: Sequence[RowGroupFacts]) -> str:
     table = render_table(
         (
-            Column("Number", NUMBER),
-            Column("Rows", NUMBER),
-            Column("Size", NUMBER),
-            Column("Rows from", TIME),
-            Column("to (UTC)", TIME),
+            TableColumn("Number", NUMBER),
+            TableColumn("Rows", NUMBER),
+            TableColumn("Size", NUMBER),
+            TableColumn("Rows from", TIME),
+            TableColumn("to (UTC)", TIME),
         ),
         (
             (

@@ -9,7 +9,7 @@ _ADMIN: list[JsonObject] = [{"adminToken": []}, {}]
 
 
 def admin_paths() -> JsonObject:
-    """`paths` of those that answer with something else than JSON: FastAPI generates the others."""
+    """`paths` of the calls that do not answer with JSON: FastAPI generates the others."""
     return {
         "/files/{path}": {"get": _get_file(), "head": _head_file(), "parameters": [_path_parameter()]},
         "/metrics": {"get": _metrics()},
@@ -21,7 +21,7 @@ def _path_parameter() -> JsonObject:
         "name": "path",
         "in": "path",
         "required": True,
-        "description": "As `/files` lists it; its slashes stay slashes.",
+        "description": "As listed by `/files`; slashes are not escaped.",
         "schema": {"type": "string"},
         "example": data_file_example()["path"],
     }
@@ -29,13 +29,13 @@ def _path_parameter() -> JsonObject:
 
 def _get_file() -> JsonObject:
     content = {PARQUET_MEDIA_TYPE: {"schema": {"type": "string", "contentMediaType": PARQUET_MEDIA_TYPE}}}
-    tag = {"ETag": {"schema": {"type": "string"}, "description": "Strong; of this version of the file."}}
+    tag = {"ETag": {"schema": {"type": "string"}, "description": "Strong ETag of this version of the file."}}
     part = {"Content-Range": {"schema": {"type": "string"}}}
     return {
         "operationId": "getFile",
         "tags": ["files"],
         "summary": "Get a published file",
-        "description": "One version of the file, also when it is replaced meanwhile.",
+        "description": "One version of the file, even if it is replaced meanwhile.",
         **ADMIN_OR_KEY,
         "parameters": [
             {
@@ -46,17 +46,17 @@ def _get_file() -> JsonObject:
             }
             for name, description in (
                 ("Range", "One range of bytes."),
-                ("If-Range", "The Range counts if the ETag is still this one."),
+                ("If-Range", "The Range applies only if the ETag is still this one."),
                 ("If-Match", "412 unless the ETag is still this one."),
                 ("If-None-Match", "304 if the ETag is still this one."),
             )
         ],
         "responses": {
             "200": {"description": "The file.", "headers": tag, "content": content},
-            "206": {"description": "The part that was asked for.", "headers": tag | part, "content": content},
+            "206": {"description": "The requested part.", "headers": tag | part, "content": content},
             "304": {"description": "Not changed.", "headers": tag},
             "412": {"description": "Changed.", "headers": tag},
-            "416": {"description": "The range begins behind the end.", "headers": tag | part},
+            "416": {"description": "The range begins after the end of the file.", "headers": tag | part},
             **error_answers(errors.Unauthenticated, errors.Forbidden, errors.NotFound, errors.Overloaded),
         },
     }
@@ -70,7 +70,7 @@ def _head_file() -> JsonObject:
         **ADMIN_OR_KEY,
         "responses": {
             "200": {"description": "Content-Length, ETag, Last-Modified."},
-            "404": {"description": "Not here, or not visible with this key."},
+            "404": {"description": "Does not exist, or is not visible with this key."},
         },
     }
 
@@ -83,7 +83,7 @@ def _metrics() -> JsonObject:
         "security": _ADMIN,
         "responses": {
             "200": {
-                "description": "The text format.",
+                "description": "The Prometheus text format.",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
             **error_answers(errors.Unauthenticated, errors.Forbidden),

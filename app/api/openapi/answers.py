@@ -1,4 +1,4 @@
-"""The answers of all calls: schemas of their bodies, and what each status means."""
+"""The answers of all calls: schemas of their bodies, and the meaning of each status."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -14,33 +14,37 @@ _ERROR_TEXTS: tuple[tuple[type[errors.RequestError], str, str], ...] = (
         "malformed_batch",
         "The body, or a parameter, cannot be read. Do not send it again.",
     ),
-    (errors.Unauthenticated, "unauthenticated", "No key, an unknown key, or two keys that differ."),
-    (errors.Forbidden, "forbidden", "A valid key that may not do this."),
-    (errors.NotFound, "not_found", "Not here, or not visible with this key."),
+    (errors.Unauthenticated, "unauthenticated", "No key, an unknown key, or two different keys."),
+    (errors.Forbidden, "forbidden", "The key is valid but not allowed to do this."),
+    (errors.NotFound, "not_found", "Does not exist, or is not visible with this key."),
     (BodyTimeout, "request_timeout", "The body did not arrive in time."),
     (errors.BatchIdReused, "batch_id_reused", "The batch id was used before, with another payload."),
     (errors.BodyTooLarge, "too_large", "Too many bytes or rows: send smaller batches."),
     (
         errors.UnsupportedMedia,
         "unsupported_media_type",
-        "A Content-Type or Content-Encoding that is not read.",
+        "An unsupported Content-Type or Content-Encoding.",
     ),
     (
         errors.QueryLimit,
         "query_limit",
-        "The question costs more than one may: time, memory, or rows and bytes of its answer.",
+        "The query exceeds a limit: time, memory, or rows and bytes of its answer.",
     ),
-    (errors.WorkspaceOverShare, "workspace_over_share", "This workspace holds its share: send again later."),
-    (errors.Overloaded, "overloaded", "At a limit, starting or draining: send again later."),
+    (
+        errors.WorkspaceOverShare,
+        "workspace_over_share",
+        "This workspace has used up its share or quota: send again later.",
+    ),
+    (errors.Overloaded, "overloaded", "The service is at a limit, starting or draining: send again later."),
     (errors.DiskFull, "disk_full", "The disk is nearly full: send again later."),
-    (errors.DecoderFailed, "internal_error", "A defect of the service; nothing was taken."),
+    (errors.DecoderFailed, "internal_error", "A bug in the service; nothing was stored."),
 )
 
 
 ADMIN_OR_KEY: Final[JsonObject] = {
     "security": [{"adminToken": []}, {"bearerKey": []}, {"headerKey": []}, {"basicKey": []}, {}]
 }
-"""Members of a call's description: who may ask."""
+"""Security requirements in a call's description, by who may call it."""
 
 
 def component_schemas() -> JsonObject:
@@ -68,12 +72,12 @@ def error_answers(*wanted: type[errors.RequestError]) -> JsonObject:
 
 
 def answers(success: JsonObject, *refusals: type[errors.RequestError]) -> dict[int | str, dict[str, Any]]:
-    """All answers of a call, as FastAPI takes them. success: of status 200."""
+    """All answers of a call, in FastAPI's form. success: for status 200."""
     return {200: success, **{int(status): answer for status, answer in error_answers(*refusals).items()}}
 
 
 def json_answer(description: str, examples: JsonObject, others: JsonObject | None = None) -> JsonObject:
-    """A JSON answer but for its schema. examples: bodies by name. others: answers of other media types."""
+    """A JSON answer without its schema. examples: bodies by name. others: answers of other media types."""
     return {
         "description": description,
         "headers": {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}},
@@ -140,28 +144,32 @@ def _error_schema() -> JsonObject:
         error=_text("The code of the error, for programs."),
         code=_text("The same."),
         message=_text("What is wrong, and what to do about it."),
-        request_id=_text("The request's name in the log of the service."),
+        request_id=_text("The id of the request in the service's log."),
     )
 
 
 def _row_errors_schema() -> JsonObject:
     row = _object(
         ["line", "error"],
-        line={"type": "integer", "minimum": 1, "description": "The row, or the line of JSON Lines, from 1."},
+        line={
+            "type": "integer",
+            "minimum": 1,
+            "description": "Number of the row, or of the line for JSON Lines, from 1.",
+        },
         error=_text("The field, and what is wrong with it."),
     )
-    return {"type": "array", "items": row, "description": "The first of the refused rows."}
+    return {"type": "array", "items": row, "description": "The first refused rows."}
 
 
 def _receipt_facts() -> JsonObject:
     return {
-        "accepted": _count("Rows that are durable, and appear exactly once in the files."),
+        "accepted": _count("Rows that are durable and appear exactly once in the files."),
         "duplicate": {"type": "boolean", "description": "This batch was accepted before; nothing was added."},
         "published": {
             "type": "boolean",
             "description": "With `wait=file`: whether the rows are in published files already.",
         },
-        "request_id": _text("The request's name in the log of the service."),
+        "request_id": _text("The id of the request in the service's log."),
     }
 
 
@@ -173,7 +181,7 @@ def _partial_receipt_schema() -> JsonObject:
     return _object(
         ["accepted", "rejected", "errors", "request_id"],
         **_receipt_facts(),
-        rejected=_count("Rows that were refused, and are not stored."),
+        rejected=_count("Rows that were refused and are not stored."),
         errors={"$ref": "#/components/schemas/RowErrors"},
     )
 

@@ -8,7 +8,7 @@ from app.clients.table import NATIVE, Path, Table
 
 _KEYS: list[JsonObject] = [{"bearerKey": []}, {"headerKey": []}, {"basicKey": []}, {"queryKey": []}, {}]
 _BODY: JsonObject = {
-    "description": "As the protocol has it; compressed bodies are recognised by their first bytes.",
+    "description": "As defined by the protocol; compressed bodies are recognised by their first bytes.",
     "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
 }
 
@@ -49,16 +49,17 @@ def _call(path: str, method: str, calls: list[Call]) -> JsonObject:
         "requestBody": _BODY,
         "responses": {
             "2XX": {
-                "description": "What is named as accepted is on stable storage; in the protocol's words."
+                "description": "What is reported as accepted is on stable storage; in the protocol's "
+                "own format."
             },
-            "4XX": {"description": "The key, or the whole body, is refused; in the protocol's words."},
-            "5XX": {"description": "To be sent again; in the protocol's words."},
+            "4XX": {"description": "The key, or the whole body, is refused; in the protocol's own format."},
+            "5XX": {"description": "To be sent again; in the protocol's own format."},
         },
     }
 
 
 def _fixed(path: str, method: str, fixed: FixedCall | None) -> JsonObject:
-    text = (fixed.answer.__doc__ if fixed is not None else None) or "What clients ask before they send."
+    text = (fixed.answer.__doc__ if fixed is not None else None) or "What clients request before they send."
     return {
         "operationId": _name("probe", method, path),
         "tags": ["clients"],

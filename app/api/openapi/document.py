@@ -1,4 +1,4 @@
-"""The OpenAPI document of all calls, also of those that FastAPI does not route.
+"""The OpenAPI document of all calls, including those that FastAPI does not route.
 
 `openapi/openapi.json` in the repository is this document: `make openapi`.
 """
@@ -24,15 +24,16 @@ def openapi_document(app: FastAPI) -> JsonObject:
         "info": {
             "title": app.title,
             "version": app.version,
-            "description": "Batches of events, logs and snapshots in, a durable receipt back, Parquet out.",
+            "description": "Takes batches of events, logs and snapshots, answers with a durable "
+            "receipt, writes Parquet files.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "tags": [
             {"name": "ingest", "description": "Batches in."},
-            {"name": "clients", "description": "Batches in, in the protocols of other clients."},
+            {"name": "clients", "description": "Send batches in the protocols of other clients."},
             {"name": "files", "description": "Parquet out."},
-            {"name": "operation", "description": "For whoever runs the service."},
+            {"name": "operation", "description": "For operators of the service."},
         ],
         "paths": native | client_paths(native),
         "components": {
@@ -48,7 +49,7 @@ def openapi_document(app: FastAPI) -> JsonObject:
 def _headers() -> JsonObject:
     return {
         "RequestId": {
-            "description": "The request's name in the log of the service.",
+            "description": "The id of the request in the service's log.",
             "schema": {"type": "string"},
         },
         "RetryAfter": {
@@ -62,7 +63,7 @@ def _request_id_parameter() -> JsonObject:
     return {
         "name": "X-Request-ID",
         "in": "header",
-        "description": "A name for this request, kept if it is up to 64 letters, digits and ._:/+=@-",
+        "description": "An id for this request, kept if it has up to 64 letters, digits and ._:/+=@-",
         "schema": {"type": "string"},
     }
 
@@ -75,7 +76,7 @@ def _security_schemes() -> JsonObject:
         "basicKey": {
             "type": "http",
             "scheme": "basic",
-            "description": f"{key}, as the user name; the password is empty.",
+            "description": f"{key}, as the user name, with an empty password.",
         },
         "queryKey": {
             "type": "apiKey",
@@ -86,7 +87,7 @@ def _security_schemes() -> JsonObject:
         "adminToken": {
             "type": "http",
             "scheme": "bearer",
-            "description": "The token of auth.admin_token, also as the password of HTTP Basic. Not needed "
-            "on a service that listens on loopback only and has none.",
+            "description": "The token of auth.admin_token, also as the password of HTTP Basic. Not "
+            "needed if the service listens on loopback only and no token is set.",
         },
     }

@@ -1,4 +1,5 @@
-"""What FastAPI says of the calls that it routes: their parameters and answers are read from the code."""
+"""The description that FastAPI generates for the calls it routes, with parameters and answers from the
+code."""
 
 from typing import Any
 
@@ -30,7 +31,7 @@ def generated(app: FastAPI) -> tuple[JsonObject, JsonObject]:
 
 
 def _without_null(schema: JsonObject) -> JsonObject:
-    """A parameter that is not sent is absent, not null."""
+    """Optional parameters are absent, not null."""
     others = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if len(others) != 1:
         return schema
@@ -38,7 +39,7 @@ def _without_null(schema: JsonObject) -> JsonObject:
 
 
 def _plain(value: Any) -> Any:
-    """pydantic makes a title of every name, which says the name again."""
+    """Removes the titles that pydantic adds, which only repeat the names."""
     if isinstance(value, dict):
         return {
             key: _plain(each) for key, each in value.items() if key != "title" or not isinstance(each, str)

@@ -10,7 +10,6 @@ from app.api.openapi.rows import JsonObject, row_examples
 from app.kinds import Kind
 
 _ENCODINGS = ("gzip", "zstd", "deflate", "br", "snappy")
-_LINES_FIRST = ("application/json", "application/x-ndjson")
 
 _KEYS: list[JsonObject] = [{"bearerKey": []}, {"headerKey": []}, {"basicKey": []}, {"queryKey": []}]
 
@@ -29,7 +28,7 @@ def _flatbuffer_call() -> JsonObject:
         "ingestFlatbuffer",
         "Send a FlatBuffer batch",
         "A `Batch` of events, logs or snapshots (`openapi/batch.fbs`); the batch says which. The key inside "
-        "the batch must be the key of the request.",
+        "the batch must be the same as the request's.",
         dict.fromkeys(sorted(_names(FLATBUFFER_CONTENT_TYPES)), body),
     )
 
@@ -49,7 +48,7 @@ def _json_call(kind: Kind) -> JsonObject:
     as_lines = {
         "schema": {
             "type": "string",
-            "description": "JSON Lines: one object a line; blank lines do not count.",
+            "description": "JSON Lines: one object per line; blank lines are not counted.",
         },
         "examples": {"lines": {"value": lines}},
     }
@@ -57,8 +56,8 @@ def _json_call(kind: Kind) -> JsonObject:
     return _call(
         f"ingest{kind.value.capitalize()}",
         f"Send {kind.value} as JSON",
-        "JSON Lines, a JSON array of objects, or one object: each Content-Type takes all three. A row that "
-        "is wrong is refused alone and named in a 207.",
+        "JSON Lines, a JSON array of objects, or one object: each Content-Type accepts all three. An "
+        "invalid row is refused by itself and named in a 207.",
         {"application/json": as_array} | dict.fromkeys(others, as_lines),
     )
 
@@ -87,14 +86,14 @@ def _parameters() -> list[JsonObject]:
         {
             "name": "status",
             "in": "query",
-            "description": "200: the status of success, for clients that take 202 and 207 for errors.",
+            "description": "200: use this status for success, for clients that treat 202 and 207 as errors.",
             "schema": {"type": "string", "enum": ["200", "202"], "default": "202"},
         },
         {
             "name": "Idempotency-Key",
             "in": "header",
-            "description": "The client's name for this batch. Sent again with the same body, it is answered "
-            "as a duplicate and stored once; with another body, it is refused.",
+            "description": "An id for this batch, chosen by the client. A batch sent again with the same id "
+            "and body is answered as a duplicate and stored once; with a different body it is refused.",
             "schema": {"type": "string", "maxLength": BATCH_ID_BYTES_MAX},
         },
         {
@@ -108,19 +107,19 @@ def _parameters() -> list[JsonObject]:
 
 def _answers() -> JsonObject:
     receipt = {"accepted": 2, "request_id": "5f0c1a9e0000002a"}
-    row_error = {"line": 2, "error": "message: is required: what is logged"}
+    row_error = {"line": 2, "error": "message: is required: the text of the log"}
     partial = {"accepted": 1, "rejected": 1, "errors": [row_error], "request_id": "5f0c1a9e0000002a"}
     refused = {
         "error": "rows_refused",
         "code": "rows_refused",
-        "message": "No row could be taken; the first refused is row 2: device_id: is missing; send a UUID",
+        "message": "No row could be accepted; the first refused is row 2: device_id: is missing; send a UUID",
         "rejected": 1,
         "errors": [row_error],
         "request_id": "5f0c1a9e0000002a",
     }
     answers = {
         "202": json_response(
-            "A receipt: all rows are on stable storage, and appear exactly once in the files.",
+            "A receipt: all rows are on stable storage and appear exactly once in the files.",
             "Receipt",
             {"accepted": receipt, "duplicate": receipt | {"duplicate": True}},
         ),

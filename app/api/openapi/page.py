@@ -1,6 +1,6 @@
-"""An OpenAPI document as a page: no scripts, nothing loaded from elsewhere.
+"""An OpenAPI document as a page, without scripts or external resources.
 
-FastAPI's own page loads its renderer from the internet, and stays empty where there is none.
+FastAPI's own page loads its renderer from the internet, and stays empty without access to it.
 """
 
 import json
@@ -18,9 +18,9 @@ TOKEN: Final = "$ADMIN_TOKEN"
 
 
 def render_docs_page(document: JsonObject, base: str = "", viewer: Viewer = Viewer()) -> str:  # noqa: B008 (frozen)
-    """HTML of every call: a line to paste, its parameters, bodies, answers and examples.
+    """HTML of every call: a command to paste, its parameters, bodies, answers and examples.
 
-    base: where the service is, for the lines to paste.
+    base: the URL of the service, for the commands to paste.
     """
     sections = "".join(_section(tag, document, base) for tag in document["tags"])
     info = document["info"]
@@ -72,7 +72,7 @@ def _call(method: str, path: str, call: JsonObject, document: JsonObject, base: 
 
 
 def curl_line(method: str, path: str, call: JsonObject, parameters: Sequence[JsonObject], base: str) -> str:
-    """A line for a shell that makes this call: with its first body that has an example."""
+    """A shell command that makes this call, with the first body that has an example."""
     for entry in parameters:
         if entry["in"] == "path":
             path = path.replace("{" + entry["name"] + "}", str(entry.get("example", entry["name"].upper())))
@@ -97,7 +97,7 @@ def _credential(call: JsonObject) -> str:
 
 
 def _data(content: JsonObject) -> str:
-    """What sends a body: an example where there is one, else a file."""
+    """The curl options that send a body: an example if there is one, else a file."""
     for media_type, body in content.items():
         shown = list(_shown_examples(body))
         if shown:
@@ -138,11 +138,11 @@ _LIMITS: Final = MappingProxyType(
         "default": "else",
     }
 )
-"""Of a schema: what may stand there."""
+"""A short description of the type that a schema allows."""
 
 
 def type_of(schema: JsonObject) -> str:
-    """`string, uuid`, `array of object`, `integer or string`; empty where any type may stand."""
+    """`string, uuid`, `array of object`, `integer or string`; empty if any type is allowed."""
     if "$ref" in schema:
         return f"<i>{escape(schema['$ref'].rpartition('/')[2])}</i>"
     for word in ("oneOf", "anyOf"):
@@ -213,7 +213,7 @@ def _text(text: str) -> str:
 
 
 def _resolve(entry: JsonObject, document: JsonObject) -> JsonObject:
-    """What a `$ref` within the document points to, else the entry itself."""
+    """The target of a `$ref` within the document, else the entry itself."""
     reference = entry.get("$ref")
     if reference is None:
         return entry

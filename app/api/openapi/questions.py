@@ -29,7 +29,7 @@ def _query(name: str, description: str, schema: JsonObject) -> JsonObject:
 
 def _workspace() -> JsonObject:
     schema = {"type": "integer", "minimum": 0, "maximum": MAX_WORKSPACE_ID}
-    return _query("workspace_id", "Only this workspace; a workspace's key sees its own alone.", schema)
+    return _query("workspace_id", "Only this workspace; a workspace's key sees only its own.", schema)
 
 
 def _ask() -> JsonObject:
@@ -50,15 +50,19 @@ def _ask() -> JsonObject:
         "operationId": "query",
         "tags": ["files"],
         "summary": "Ask SQL",
-        "description": "One SELECT in DuckDB's SQL over the views `events`, `logs` and `snapshots`: rows in "
-        "files and rows that are in no file yet, each once. A workspace's key sees its own rows alone. "
-        "Answered where the extra `query` is installed; its limits are those of `[query]`.",
+        "description": "One SELECT in DuckDB's SQL over the views `events`, `logs` and `snapshots`: the "
+        "rows in files and those not in files yet, each exactly once. A workspace's key sees only its own "
+        "rows. Requires the extra `query`; `[query]` sets its limits.",
         "security": SECURITY,
         "parameters": [
             _workspace(),
-            _query("since", "Only what was received from this day on, UTC.", date),
-            _query("until", "Only what was received up to this day, UTC.", date),
-            _query("format", "Instead of the Accept header.", {"type": "string", "enum": list(FORMS)}),
+            _query("since", "Only rows received on or after this day, UTC.", date),
+            _query("until", "Only rows received up to and including this day, UTC.", date),
+            _query(
+                "format",
+                "The format of the answer; overrides the Accept header.",
+                {"type": "string", "enum": list(FORMS)},
+            ),
         ],
         "requestBody": {
             "required": True,
@@ -76,7 +80,7 @@ def _ask() -> JsonObject:
         },
         "responses": {
             "200": {
-                "description": "The rows; an array of objects where Accept names nothing else.",
+                "description": "The rows; an array of objects unless Accept names another format.",
                 "headers": {"X-Row-Count": {"schema": {"type": "integer"}}},
                 "content": content,
             },
@@ -105,18 +109,19 @@ def _tail() -> JsonObject:
         "operationId": "tail",
         "tags": ["files"],
         "summary": "Watch rows as they are accepted",
-        "description": "Server-sent events: each row is one without a name, its data is JSON. Who reads too "
-        "slowly misses rows, and gets an event `missed` with their number. Filters are joined by *and*.",
+        "description": "Server-sent events: each row is an event without a name whose data is JSON. A "
+        "client that reads too slowly misses rows, and gets an event `missed` with their number. All "
+        "filters must match.",
         "security": [*SECURITY, {"queryKey": []}],
         "parameters": [
             _workspace(),
-            _query("kind", f"Only this kind; several with commas: {', '.join(Kind)}.", text),
-            *(_query(column, "Only rows that have this value there.", text) for column in COLUMNS),
-            _query("contains", "Only rows whose payload has this text, as it is stored.", text),
+            _query("kind", f"Only these kinds, separated by commas: {', '.join(Kind)}.", text),
+            *(_query(column, "Only rows with this value in that column.", text) for column in COLUMNS),
+            _query("contains", "Only rows whose payload, as stored, contains this text.", text),
         ],
         "responses": {
             "200": {
-                "description": "Rows, until either side ends it.",
+                "description": "Rows, until either side closes the connection.",
                 "content": {"text/event-stream": {"schema": text, "example": row}},
             },
             **error_answers(

@@ -1,4 +1,4 @@
-"""The rows of the JSON calls, as JSON Schema, and examples that the service takes as they are."""
+"""The rows of the JSON calls, as JSON Schema, and examples that the service accepts."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ JsonObject = dict[str, Any]
 
 _TIMESTAMP: JsonObject = {
     "description": "When it happened: seconds, milliseconds, microseconds or nanoseconds since the epoch, "
-    "told apart by their size, or RFC 3339 text, UTC where it has no offset. Absent, null or the number 0: "
-    "now.",
+    "distinguished by magnitude, or RFC 3339 text, in UTC if it has no offset. Absent, null or the "
+    "number 0: now.",
     "oneOf": [{"type": "number"}, {"type": "string"}],
 }
 
@@ -20,7 +20,7 @@ def row_schema(kind: Kind) -> JsonObject:
 
 
 def row_examples(kind: Kind) -> list[JsonObject]:
-    """Two rows of this kind."""
+    """Two example rows of this kind."""
     return {Kind.EVENTS: _event_examples, Kind.LOGS: _log_examples, Kind.SNAPSHOTS: _snapshot_examples}[
         kind
     ]()
@@ -31,7 +31,10 @@ def _object(description: str) -> JsonObject:
 
 
 def _uuid(description: str) -> JsonObject:
-    text = f"{description} A UUID; any other text makes a name-based one, and stays in the payload."
+    text = (
+        f"{description} A UUID; from any other text a name-based UUID is derived, and the text stays in the "
+        "payload."
+    )
     return {"type": "string", "description": text}
 
 
@@ -39,23 +42,27 @@ def _event() -> JsonObject:
     return {
         "type": "object",
         "title": "Event",
-        "description": "The payload that is stored is one JSON object: user_id and group_id, the members of "
-        "properties, of traits, every key that is not listed here, and context under `_context`.",
+        "description": "The stored payload is one JSON object: user_id and group_id, the members of "
+        "properties and of traits, every key that is not listed here, and context under `_context`.",
         "required": ["type"],
         "properties": {
-            "type": {"type": "string", "enum": list(EVENT_TYPES[1:]), "description": "In any case."},
-            "device_id": _uuid("The device; without it `anonymous_id` counts, else one made of `user_id`."),
+            "type": {
+                "type": "string",
+                "enum": list(EVENT_TYPES[1:]),
+                "description": "In upper or lower case.",
+            },
+            "device_id": _uuid("The device; default: `anonymous_id`, else an id derived from `user_id`."),
             "event": {"type": "string", "description": "The name of the event; required for `track`."},
             "session_id": _uuid("The session."),
             "timestamp": _TIMESTAMP,
             "user_id": {
                 "type": "string",
-                "description": "Stands in the payload; makes the `device_id` where there is none.",
+                "description": "Stored in the payload; the `device_id` is derived from it if there is none.",
             },
             "group_id": {"type": "string", "description": "Stands in the payload."},
             "properties": _object("Becomes part of the payload."),
             "traits": _object("Becomes part of the payload."),
-            "context": _object("Stands in the payload under `_context`."),
+            "context": _object("Stored in the payload under `_context`."),
         },
         "additionalProperties": True,
     }
@@ -65,16 +72,16 @@ def _log() -> JsonObject:
     return {
         "type": "object",
         "title": "Log entry",
-        "description": "The payload that is stored is `message`, and then the members of `data`.",
+        "description": "The stored payload is `message`, followed by the members of `data`.",
         "required": ["message"],
         "properties": {
-            "message": {"type": "string", "description": "The line; stands in the payload."},
+            "message": {"type": "string", "description": "The text of the log; stored in the payload."},
             "level": {
                 "type": ["string", "integer"],
                 "default": "info",
                 "examples": [*LEVELS, "warn", 30],
-                "description": "RFC 5424 and trace, the words of other loggers, the numbers of syslog and "
-                "pino; stored under the full names. Other loggers' keys are known too: docs/json.md.",
+                "description": "Levels of RFC 5424 and trace, words of other loggers, numbers of syslog and "
+                "pino; stored under their full names. Other loggers' keys are recognised, too: docs/json.md.",
             },
             "type": {"type": "string", "enum": list(dict.fromkeys(LOG_EVENT_TYPES)), "default": "log"},
             "timestamp": _TIMESTAMP,
@@ -93,11 +100,11 @@ def _snapshot() -> JsonObject:
         "title": "Snapshot",
         "required": ["source", "entity"],
         "properties": {
-            "source": {"type": "string", "description": "Where the state was taken from."},
-            "entity": {"type": "string", "description": "What the state is of."},
+            "source": {"type": "string", "description": "Where the snapshot was taken."},
+            "entity": {"type": "string", "description": "What the snapshot describes."},
             "timestamp": _TIMESTAMP,
             "payload": _object("The state."),
-            "metrics": _object("The state, under its other name."),
+            "metrics": _object("Another name for the same field."),
         },
         "additionalProperties": True,
     }

@@ -11,7 +11,7 @@ import orjson
 from app.api.pages.words import utc_time
 
 CHARACTERS_MAX: Final = 300
-"""Of one cell."""
+"""The most characters shown in one cell."""
 
 TIMES: Final = frozenset({"timestamp", "batch_timestamp"})
 IDS: Final = frozenset({"device_id", "session_id"})
@@ -19,7 +19,7 @@ ID_BYTES: Final = 16
 
 
 def stored_text(name: str, value: Any) -> str:
-    """Of a value as a data file has it: what `name` says of its bytes is known."""
+    """The text of a value from a data file, whose bytes are interpreted by the column `name`."""
     if name in TIMES and isinstance(value, int):
         return utc_time(value)
     if name in TIMES and isinstance(value, datetime.datetime):
@@ -33,7 +33,7 @@ def stored_text(name: str, value: Any) -> str:
 
 
 def plain_text(value: Any) -> str:
-    """Of any value."""
+    """The text of any value."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -50,5 +50,5 @@ def plain_text(value: Any) -> str:
 
 
 def cell(text: str) -> str:
-    """HTML of it, cut."""
+    """HTML of the value, truncated."""
     return escape(text if len(text) <= CHARACTERS_MAX else text[: CHARACTERS_MAX - 1] + "…")

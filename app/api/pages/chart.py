@@ -1,4 +1,4 @@
-"""Which plot a result makes, if it makes one."""
+"""Chooses a plot for a query result, if one is suitable."""
 
 import datetime
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ POINTS_MIN: Final = 2
 
 
 def chart(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """HTML of a plot of the first numbers over the first column that says what they are of; else empty.
+    """HTML of a plot of the first numeric column over the first column that labels it; else empty.
 
     A line over times and numbers that rise, bars over words.
     """
@@ -50,7 +50,7 @@ def _figure(label: str, plot: str) -> str:
 
 
 def _kind(values: Sequence[Any]) -> str:
-    """Of the values of one column: number, time, word, or other."""
+    """The type of the values of one column: number, time, word, or other."""
     types = {type(value) for value in values if value is not None}
     if not types:
         return "other"

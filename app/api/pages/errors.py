@@ -1,4 +1,4 @@
-"""Errors for a browser: a page that says what to do, or the login where a key is wanted."""
+"""Errors for a browser: a page that says what to do, or the login if a key is required."""
 
 from html import escape
 from types import MappingProxyType
@@ -13,28 +13,28 @@ from app.api.pages.login import login_page
 from app.api.pages.shell import PAGE_HEADERS, Viewer, prefers_html, render_page
 
 PAGES_THAT_POST: Final = frozenset({"/flush", "/query", "/login", "/logout"})
-"""Forms of the pages lead there; all other calls that are no GET come from programs."""
+"""Targets of the pages' forms; all other calls except GET come from programs."""
 
 _TITLES: Final = MappingProxyType(
     {
-        403: "Not with this key",
+        403: "Not allowed with this key",
         404: "Nothing here",
-        405: "Not this way",
-        429: "Too much at once",
+        405: "Method not allowed",
+        429: "Too many requests",
         503: "Not now",
     }
 )
 
 
 def wants_page(scope: Scope) -> bool:
-    """Whether the answer to a request, if it is an error, is to be a page."""
+    """Whether an error answer to this request should be a page."""
     return prefers_html(scope) and (
         scope["method"] in ("GET", "HEAD") or scope["path"].rstrip("/") in PAGES_THAT_POST
     )
 
 
 def error_page(scope: Scope, status: int, body: bytes) -> tuple[RawHeaders, bytes]:
-    """Headers and body in place of those of the JSON answer `body`; other headers stay as they are."""
+    """Headers and body that replace those of the JSON answer `body`; other headers stay unchanged."""
     said = orjson.loads(body)
     viewer = Viewer(has_session=SESSION_KEY in scope)
     path = scope["path"] if scope["method"] in ("GET", "HEAD") else "/"
@@ -44,7 +44,7 @@ def error_page(scope: Scope, status: int, body: bytes) -> tuple[RawHeaders, byte
         following = f"{path}?{query}" if query and "token=" not in query else path
         page = login_page(viewer, following, said["message"] if _has_tried(scope) or status == 403 else "")
     else:
-        title = _TITLES.get(status, "That did not work")
+        title = _TITLES.get(status, "The request failed")
         page = render_page(
             title,
             f'<h1>{title}</h1><div class="notice bad" role="alert">{escape(said["message"])}</div>'

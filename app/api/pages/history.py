@@ -1,4 +1,4 @@
-"""The last hour of what is counted, kept in memory: read off the metrics every few seconds, and bounded."""
+"""The last hour of the metrics, kept in memory: read every few seconds, and bounded."""
 
 import threading
 from collections import deque
@@ -12,30 +12,30 @@ from prometheus_client.samples import Sample
 
 STEP_S: Final = 10.0
 READINGS_MAX: Final = 361
-"""An hour of them, and the one from which it begins."""
+"""One hour of readings, plus the one that it starts from."""
 
 WORKSPACES_MAX: Final = 100
-"""Of which a reading is kept: those that have sent most."""
+"""Workspaces that a reading keeps: those that have sent the most."""
 
 SHORTEST_S: Final = 2.0
-"""Over less than that, a rate says nothing."""
+"""Over less time than this, a rate is meaningless."""
 
 RATE_S: Final = 60.0
-"""Over so long `rows/s` is meant."""
+"""The period over which `rows/s` is measured."""
 
 Point = tuple[float, float]
 """Seconds before now, as a negative number, and a value."""
 
 
 class Counts(msgspec.Struct, frozen=True, gc=False):
-    """Since the start of the service."""
+    """Counts since the start of the service."""
 
     rows: float = 0.0
     bytes: float = 0.0
     refused: float = 0.0
 
 
-class Reading(msgspec.Struct, frozen=True):
+class MetricsReading(msgspec.Struct, frozen=True):
     """at_s: of the clock. all: of all workspaces together. of: by workspace, as the metrics label it.
 
     refusals: by workspace, reason and field. told_to_come_again: requests, by reason.
@@ -51,29 +51,29 @@ class Reading(msgspec.Struct, frozen=True):
     told_to_come_again: Mapping[str, float] = {}
 
     def counts(self, workspace: str | None) -> Counts:
-        """Of one workspace, of all where that is None."""
+        """The counts of one workspace, or of all if it is None."""
         return self.all if workspace is None else self.of.get(workspace, Counts())
 
 
 class History:
-    """From any thread. collector: what GET /metrics shows. clock_s: seconds that never go back."""
+    """May be used from any thread. collector: the source of GET /metrics. clock_s: a monotonic clock."""
 
     def __init__(self, collector: Collector, clock_s: Callable[[], float]) -> None:
         self._collector = collector
         self._clock_s = clock_s
         self._lock = threading.Lock()
-        self._readings: deque[Reading] = deque(maxlen=READINGS_MAX)
+        self._readings: deque[MetricsReading] = deque(maxlen=READINGS_MAX)
 
     def note(self) -> None:
         """Called every STEP_S."""
         reading = self.read()
         largest = sorted(reading.of.items(), key=lambda pair: pair[1].rows, reverse=True)[:WORKSPACES_MAX]
-        kept = Reading(reading.at_s, reading.all, dict(largest), reading.journal_bytes)
+        kept = MetricsReading(reading.at_s, reading.all, dict(largest), reading.journal_bytes)
         with self._lock:
             self._readings.append(kept)
 
-    def read(self) -> Reading:
-        """What is counted now."""
+    def read(self) -> MetricsReading:
+        """The current counts."""
         families = {family.name: family.samples for family in self._collector.collect()}
         by_workspace: dict[str, list[float]] = {}
         refusals: dict[tuple[str, str, str], float] = {}
@@ -84,7 +84,7 @@ class History:
             labels = sample.labels
             refusals[labels["workspace"], labels["reason"], labels["field"]] = sample.value
             by_workspace.setdefault(labels["workspace"], [0.0, 0.0, 0.0])[2] += sample.value
-        return Reading(
+        return MetricsReading(
             self._clock_s(),
             Counts(
                 sum(sample.value for sample in _totals(families, "rows_accepted")),
@@ -99,16 +99,16 @@ class History:
             {sample.labels["reason"]: sample.value for sample in _totals(families, "backpressure_refusals")},
         )
 
-    def until(self, reading: Reading) -> "Hour":
-        """The hour before a reading, which is its end."""
+    def until(self, reading: MetricsReading) -> "Hour":
+        """The hour that ends with a reading."""
         with self._lock:
             return Hour([*self._readings, reading])
 
 
 class Hour:
-    """readings: the oldest first, at least one."""
+    """readings: oldest first, at least one."""
 
-    def __init__(self, readings: Sequence[Reading]) -> None:
+    def __init__(self, readings: Sequence[MetricsReading]) -> None:
         self._readings = readings
 
     def rows_per_second(self, workspace: str | None) -> float:
@@ -119,8 +119,8 @@ class Hour:
         )
         return _rate(first, last, lambda each: each.counts(workspace).rows)
 
-    def rates(self, value: Callable[[Reading], float]) -> list[Point]:
-        """How fast a count rose, by second."""
+    def rates(self, value: Callable[[MetricsReading], float]) -> list[Point]:
+        """The rate of a count, per second."""
         end = self._readings[-1].at_s
         return [
             (after.at_s - end, _rate(before, after, value))
@@ -128,12 +128,12 @@ class Hour:
             if after.at_s - before.at_s >= SHORTEST_S
         ]
 
-    def levels(self, value: Callable[[Reading], float]) -> list[Point]:
+    def levels(self, value: Callable[[MetricsReading], float]) -> list[Point]:
         end = self._readings[-1].at_s
         return [(each.at_s - end, value(each)) for each in self._readings]
 
 
-def _rate(before: Reading, after: Reading, value: Callable[[Reading], float]) -> float:
+def _rate(before: MetricsReading, after: MetricsReading, value: Callable[[MetricsReading], float]) -> float:
     seconds = after.at_s - before.at_s
     return max(value(after) - value(before), 0.0) / seconds if seconds > 0 else 0.0
 

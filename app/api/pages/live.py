@@ -1,4 +1,4 @@
-"""GET /live: rows as they are accepted, and what was refused last: why a row is missing."""
+"""GET /live: rows as they are accepted, and the latest refusals, which show why a row is missing."""
 
 from collections.abc import Callable
 from html import escape
@@ -12,38 +12,38 @@ from starlette.types import Scope
 from app.api.admin_auth import Access
 from app.api.pages.refused_rows import refused_table
 from app.api.pages.shell import Viewer, page_response, render_page, viewer_of
-from app.api.pages.tables import Column, render_table
+from app.api.pages.tables import TableColumn, render_table
 from app.api.query import query_values
 from app.api.sql import workspace_of
 from app.api.watched_rows import parse_filter
-from app.commit.recent_refusals import RecentRefusals, Refused
+from app.commit.recent_refusals import RecentRefusal, RecentRefusals
 from app.kinds import Kind
 
 REFRESH_S: Final = 3
 
 FILTERS: Final = ("kind", "event_name", "level", "service", "contains")
-"""Those of GET /tail that the page has a field for."""
+"""The filters of GET /tail that the page has a field for."""
 
 COLUMNS: Final = (
-    Column("Received (UTC)", "time"),
-    Column("Workspace", "number"),
-    Column("Kind"),
-    Column("Row", "path"),
-    Column("Payload", "path"),
+    TableColumn("Received (UTC)", "time"),
+    TableColumn("Workspace", "number"),
+    TableColumn("Kind"),
+    TableColumn("Row", "path"),
+    TableColumn("Payload", "path"),
 )
 
-NO_MATCH: Final = "No refusal that matches since the service was started."
+NO_MATCH: Final = "No matching refusals since the service was started."
 
 WAITING: Final = (
-    "Rows appear here as they are accepted. That wants a script of this page; without scripts, "
-    '<a href="/query">Query</a> shows the newest rows, and <code>parquet-sink tail</code> follows them.'
+    'Rows appear here as they are accepted. This needs JavaScript; without it, <a href="/query">Query</a> '
+    "shows the newest rows, and <code>parquet-sink tail</code> follows them."
 )
 
 
 def live_router(
     refusals: RecentRefusals, not_watched: str, authorise: Callable[[Scope], Access]
 ) -> APIRouter:
-    """not_watched: why rows cannot be watched here; empty where they can."""
+    """not_watched: why rows cannot be watched here; empty if they can."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/live", include_in_schema=False)
@@ -69,8 +69,8 @@ def _given(wanted: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if value}
 
 
-def _passing(refused: list[Refused], wanted: dict[str, str]) -> list[Refused]:
-    """Of a row that was refused, only its kind and its beginning are known to filter by."""
+def _passing(refused: list[RecentRefusal], wanted: dict[str, str]) -> list[RecentRefusal]:
+    """Refused rows can be filtered only by kind and by their beginning."""
     words = [wanted[name] for name in FILTERS[1:] if wanted[name]]
     return [
         each
@@ -81,7 +81,7 @@ def _passing(refused: list[Refused], wanted: dict[str, str]) -> list[Refused]:
 
 
 def render_live_page(
-    refused: list[Refused],
+    refused: list[RecentRefusal],
     wanted: dict[str, str],
     workspace_id: int | None,
     not_watched: str,
@@ -97,7 +97,7 @@ def render_live_page(
         "Live",
         f"""<h1>Live</h1>
 <p class="soft">What comes in now, and what was refused and why. A row that is in neither table
-has not come here: look at the client, its key and its host.</p>
+has not arrived here: check the client, its key and its host.</p>
 {_form(wanted, workspace_id, viewer)}
 <h2>Refused last</h2>
 <div class="box" tabindex="0" role="region" aria-label="Refused last">

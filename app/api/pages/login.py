@@ -1,4 +1,4 @@
-"""GET and POST /login, POST /logout: a key or the admin token, kept for a browser as a session."""
+"""GET and POST /login, POST /logout: turns a key or the admin token into a browser session."""
 
 from collections.abc import Callable
 from html import escape
@@ -19,11 +19,9 @@ FORM_BYTES_MAX: Final = 4096
 FIELDS_MAX: Final = 10
 
 PATH_CHARACTERS_MAX: Final = 2048
-"""Of where a login leads to."""
+"""The longest path that a login may redirect to."""
 
-WRONG: Final = (
-    "This is neither the admin token nor the key of a workspace here. Nothing is shown until one is."
-)
+WRONG: Final = "This is neither the admin token nor the key of a workspace of this service."
 
 
 def login_page(viewer: Viewer, following: str, message: str = "") -> str:
@@ -41,13 +39,13 @@ def login_page(viewer: Viewer, following: str, message: str = "") -> str:
 <button class="first">Log in</button>
 </form>
 <p class="soft small">A cookie keeps you logged in for up to twelve hours. It opens these pages, and no call
-that sends rows. <code>parquet-sink keys add --workspace 1</code> makes a key.</p></div>""",
+that sends rows. <code>parquet-sink keys add --workspace 1</code> creates a key.</p></div>""",
         viewer,
     )
 
 
 def login_router(auth: AdminAuth, sessions: Sessions, *, over_tls: bool) -> APIRouter:
-    """over_tls: whether this service itself speaks TLS."""
+    """over_tls: whether this service itself uses TLS."""
     router = APIRouter(include_in_schema=False)
     is_secure = secure_by(over_tls=over_tls)
 
@@ -82,7 +80,7 @@ def login_router(auth: AdminAuth, sessions: Sessions, *, over_tls: bool) -> APIR
 
 
 def secure_by(*, over_tls: bool) -> Callable[[Scope], bool]:
-    """Whether the browser speaks TLS, to this service or to a proxy: only then it keeps a Secure cookie."""
+    """Whether the browser uses TLS, to this service or to a proxy: only then it keeps a Secure cookie."""
 
     def is_secure(scope: Scope) -> bool:
         forwarded = header(scope["headers"], b"x-forwarded-proto") or b""
@@ -102,7 +100,7 @@ async def _form(request: Request) -> dict[str, str]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > FORM_BYTES_MAX:
-            raise BodyTooLarge(f"A login has at most {FORM_BYTES_MAX} bytes.")
+            raise BodyTooLarge(f"A login may have at most {FORM_BYTES_MAX} bytes.")
     try:
         read = parse_qs(body.decode("utf-8", "replace"), max_num_fields=FIELDS_MAX)
     except ValueError:

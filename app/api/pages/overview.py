@@ -1,4 +1,4 @@
-"""GET /: what is happening, and what to paste to make something happen."""
+"""GET /: the overview, with commands to paste."""
 
 import asyncio
 import re
@@ -14,17 +14,17 @@ from starlette.types import Scope
 from app.api.admin_auth import Access
 from app.api.answers import RowAccount, Status
 from app.api.headers import header
-from app.api.pages.history import History, Hour, Reading
+from app.api.pages.history import History, Hour, MetricsReading
 from app.api.pages.plots import line_plot
 from app.api.pages.refused_rows import refused_table
 from app.api.pages.shell import Viewer, page_response, render_page, viewer_of
-from app.api.pages.tables import Column, render_table
+from app.api.pages.tables import TableColumn, render_table
 from app.api.pages.words import human_count, human_seconds, human_size
 from app.commit.recent_refusals import RecentRefusals
 from app.errors import Overloaded
 
 PATH: Final = "/overview"
-"""Where the bare address leads a browser, without its seeing it."""
+"""The path that serves a browser's requests for `/`."""
 
 REFRESH_S: Final = 5
 WORKSPACES_SHOWN_MAX: Final = 100
@@ -34,8 +34,9 @@ REFUSED_SHOWN_MAX: Final = 10
 _HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 
 
-class Sources(msgspec.Struct, frozen=True):
-    """account: as GET /status has it. reasons: why no batches are taken. is_secure: how the browser came."""
+class OverviewSources(msgspec.Struct, frozen=True):
+    """account: as in GET /status. reasons: why batches are refused. is_secure: whether the browser uses
+    TLS."""
 
     history: History
     refusals: RecentRefusals
@@ -44,7 +45,7 @@ class Sources(msgspec.Struct, frozen=True):
     is_secure: Callable[[Scope], bool]
 
 
-def overview_router(sources: Sources, authorise: Callable[[Scope], Access]) -> APIRouter:
+def overview_router(sources: OverviewSources, authorise: Callable[[Scope], Access]) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get(PATH, include_in_schema=False)
@@ -57,14 +58,14 @@ def overview_router(sources: Sources, authorise: Callable[[Scope], Access]) -> A
 
 
 def base_url(scope: Scope, is_secure: Callable[[Scope], bool]) -> str:
-    """As the browser knows this service. A Host header that is no host's name is not repeated."""
+    """The service's URL as the browser knows it. An invalid Host header is not repeated."""
     host = (header(scope["headers"], b"host") or b"").decode("latin-1")
     return (
         f"{'https' if is_secure(scope) else 'http'}://{host if _HOST.fullmatch(host) else 'localhost:8080'}"
     )
 
 
-def render_overview(sources: Sources, viewer: Viewer, base: str) -> str:
+def render_overview(sources: OverviewSources, viewer: Viewer, base: str) -> str:
     workspace = None if viewer.workspace_id is None else str(viewer.workspace_id)
     reading = sources.history.read()
     hour = sources.history.until(reading)
@@ -74,7 +75,7 @@ def render_overview(sources: Sources, viewer: Viewer, base: str) -> str:
         account = None
     refused = sources.refusals.last(viewer.workspace_id, REFUSED_SHOWN_MAX)
     scope = "all workspaces" if workspace is None else f"workspace {workspace}"
-    body = f"""<h1>What is happening</h1>
+    body = f"""<h1>Overview</h1>
 <p class="soft">Rows of {scope}, from the moment this service was started.
 Rows are counted once they are durable.</p>
 <div id="problems" data-live>{_problems(sources, account, viewer)}</div>
@@ -89,12 +90,12 @@ Rows are counted once they are durable.</p>
 {refused_table(refused)}
 <p class="small"><a href="/live">More of these, and rows as they come</a></p>
 </div>
-<h2>Send, ask, fetch</h2>
+<h2>Send, query, fetch</h2>
 {_lines(base)}"""
     return render_page("Overview", body, viewer, "/", refresh_s=REFRESH_S)
 
 
-def _problems(sources: Sources, account: Status | None, viewer: Viewer) -> str:
+def _problems(sources: OverviewSources, account: Status | None, viewer: Viewer) -> str:
     said = [f"Batches are refused now: {reason}." for reason in sources.reasons()]
     if viewer.workspace_id is None and account is not None:
         if account.problem:
@@ -113,7 +114,7 @@ def _rows_of(account: Status | None, workspace_id: int | None) -> list[RowAccoun
 
 
 def _figures(
-    reading: Reading, hour: Hour, account: Status | None, viewer: Viewer, workspace: str | None
+    reading: MetricsReading, hour: Hour, account: Status | None, viewer: Viewer, workspace: str | None
 ) -> str:
     lines = _rows_of(account, viewer.workspace_id)
     counts = reading.counts(workspace)
@@ -131,7 +132,7 @@ def _figures(
             ("journal-age", "Oldest row not in a file", human_seconds(reading.oldest_row_s)),
             ("journal-bytes", "Journal", human_size(reading.journal_bytes)),
             ("files", "Files", f"{account.files if account is not None else 0:,}"),
-            ("come-again", "Told to come again", f"{again:,.0f}"),
+            ("come-again", "Told to retry", f"{again:,.0f}"),
         ]
     return "".join(
         f'<div><dt>{label}</dt><dd data-figure="{name}">{value}</dd></div>' for name, label, value in figures
@@ -158,7 +159,7 @@ def _plot(points: Sequence[tuple[float, float]], words: Callable[[float], str], 
     return line_plot(points, (f"{human_seconds(-points[0][0])} ago", "now"), words, label)
 
 
-def _workspaces(reading: Reading, hour: Hour, account: Status | None, viewer: Viewer) -> str:
+def _workspaces(reading: MetricsReading, hour: Hour, account: Status | None, viewer: Viewer) -> str:
     if viewer.workspace_id is not None:
         return ""
     totals: dict[int, list[int]] = {}
@@ -171,9 +172,9 @@ def _workspaces(reading: Reading, hour: Hour, account: Status | None, viewer: Vi
             totals.setdefault(int(label), [0, 0, 0])
     ordered = sorted(totals.items(), key=lambda pair: (-pair[1][0], pair[0]))
     columns = [
-        Column("Workspace"),
+        TableColumn("Workspace"),
         *(
-            Column(label, "number")
+            TableColumn(label, "number")
             for label in ("Rows a second", "All rows", "In files", "Waiting", "Refused")
         ),
     ]
@@ -187,12 +188,12 @@ def _workspaces(reading: Reading, hour: Hour, account: Status | None, viewer: Vi
         for workspace, numbers in ordered[:WORKSPACES_SHOWN_MAX]
     ]
     more = len(ordered) - len(rows)
-    behind = f'<p class="soft small">And {more:,} more, which have sent less.</p>' if more > 0 else ""
-    table = render_table(columns, rows, "Nobody has sent a row yet.", "Workspaces")
+    behind = f'<p class="soft small">And {more:,} more that have sent fewer rows.</p>' if more > 0 else ""
+    table = render_table(columns, rows, "No rows have been sent yet.", "Workspaces")
     return f"<h2>Workspaces</h2>{table}{behind}"
 
 
-def _reasons(reading: Reading, workspace: str | None) -> str:
+def _reasons(reading: MetricsReading, workspace: str | None) -> str:
     of_all = workspace is None
     found = [
         (of, reason, field, count)
@@ -202,7 +203,12 @@ def _reasons(reading: Reading, workspace: str | None) -> str:
     if of_all:
         found += [("", reason, "", count) for reason, count in reading.told_to_come_again.items() if count]
     found.sort(key=lambda line: -line[3])
-    columns = (Column("Reason"), Column("Field"), Column("Workspace", "number"), Column("Refused", "number"))
+    columns = (
+        TableColumn("Reason"),
+        TableColumn("Field"),
+        TableColumn("Workspace", "number"),
+        TableColumn("Refused", "number"),
+    )
     rows = [
         (
             f"<code>{escape(reason)}</code>",
@@ -230,12 +236,12 @@ def _lines(base: str) -> str:
             '  -d \'{"level": "error", "message": "disk full", "service": "api"}\'',
         ),
         (
-            "Ask for rows, also for those that are in no file yet",
+            "Query rows, including those that are not in files yet",
             f"curl -sS {base}/query {key} \\\n"
             '  -d "SELECT event_name, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC"',
         ),
         (
-            "Have everything written now, and list the files",
+            "Write everything to files now, and list the files",
             f"curl -sS -X POST {base}/flush {key}\ncurl -sS {base}/files {key}",
         ),
         ("Load a file", f"parquet-sink load events.ndjson --url {base} --key $KEY"),
@@ -243,6 +249,6 @@ def _lines(base: str) -> str:
     shown = "".join(f"<h3>{escape(title)}</h3><pre>{escape(line)}</pre>" for title, line in lines)
     return (
         f"{shown}<p>Segment, OpenTelemetry, Loki, Splunk, Elasticsearch, Amplitude, PostHog, Mixpanel and "
-        f"Firehose clients: give them <code>{escape(base)}</code> as their host and the key as theirs. "
-        'Every call with a line to paste: <a href="/docs">API</a>.</p>'
+        f"Firehose clients: set <code>{escape(base)}</code> as their host and use the key as theirs. For "
+        'every call with a command to paste, see <a href="/docs">API</a>.</p>'
     )

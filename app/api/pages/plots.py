@@ -1,4 +1,4 @@
-"""Plots as SVG that the server draws: they need no script, and take their colours from the page."""
+"""Plots as SVG that the server draws: they need no script, and use the page's colours."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ Words = Callable[[float], str]
 
 
 def line_plot(points: Sequence[tuple[float, float]], ends: tuple[str, str], words: Words, label: str) -> str:
-    """points: rising in x. ends: what stands below the first and the last. words: how a value is written."""
+    """points: rising in x. ends: the labels below the first and the last. words: formats a value."""
     if not points:
         return f'<p class="soft small">{escape(label)}: nothing yet.</p>'
     first, last = points[0][0], points[-1][0]
@@ -46,7 +46,7 @@ def line_plot(points: Sequence[tuple[float, float]], ends: tuple[str, str], word
 
 
 def bar_chart(bars: Sequence[tuple[str, float]], words: Words, label: str) -> str:
-    """A bar a line: its name, the bar, its value."""
+    """One bar per line: its name, the bar, its value."""
     most = max((abs(value) for _, value in bars), default=0.0) or 1.0
     lines = "".join(
         f'<span title="{escape(name)}">{escape(_cut(name))}</span>'

@@ -1,4 +1,4 @@
-"""GET /query: an editor for SQL, its answer as a table and a plot. The question stands in the URL."""
+"""GET /query: an SQL editor, and the answer as a table and a plot. The query is part of the URL."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,14 +21,14 @@ from app.api.pages.chart import chart
 from app.api.pages.shell import Viewer, page_response, render_page, viewer_of
 from app.api.pages.words import counted
 from app.api.query import query_values
-from app.api.sql import FORMS, SQL_BYTES_MAX, Ask, Head, date_of, workspace_of
+from app.api.sql import FORMS, SQL_BYTES_MAX, AnswerSize, Ask, date_of, workspace_of
 from app.errors import BodyTooLarge, RequestError
 
 ROWS_SHOWN_MAX: Final = 500
 COLUMNS_SHOWN_MAX: Final = 100
 
 ANSWER_BYTES_MAX: Final = 8 << 20
-"""Of an answer that are read for a page; a download has all."""
+"""Rows of an answer that a page reads; a download has all."""
 
 EXAMPLES: Final = (
     "SELECT event_name, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC",
@@ -39,7 +39,7 @@ EXAMPLES: Final = (
 
 
 class Question(msgspec.Struct, frozen=True):
-    """As the URL has it. workspace_id: None for all that may be seen."""
+    """A query as given in the URL. workspace_id: None for all that may be seen."""
 
     sql: str = ""
     workspace_id: int | None = None
@@ -58,7 +58,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """rows: those that are shown. count: of all. is_cut: some are not shown."""
+    """rows: the rows shown. count: of all rows. is_cut: whether some are not shown."""
 
     names: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -67,7 +67,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def query_page_router(ask: Ask | None, absent: str, authorise: Callable[[Scope], Access]) -> APIRouter:
-    """ask: None where questions are not answered, for the reason `absent`."""
+    """ask: None if queries are not answered, for the reason `absent`."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/query", include_in_schema=False)
@@ -82,12 +82,10 @@ def query_page_router(ask: Ask | None, absent: str, authorise: Callable[[Scope],
             elif question.sql.strip() and not _is_led_here(request.scope):
                 answer = await _answer(ask, question)
             elif question.sql.strip():
-                answer = (
-                    '<p class="soft">The link that led here has brought this question: “Run” asks it.</p>'
-                )
+                answer = '<p class="soft">This query came with the link that led here: “Run” runs it.</p>'
         except RequestError as error:
             status = error_response(error, "").status
-            said = f"That did not work.<pre>{escape(error.message)}</pre>"
+            said = f"The query failed.<pre>{escape(error.message)}</pre>"
             answer = f'<div class="notice bad" role="alert">{said}</div>'
         return page_response(render_query_page(question, answer, viewer), status)
 
@@ -95,7 +93,7 @@ def query_page_router(ask: Ask | None, absent: str, authorise: Callable[[Scope],
 
 
 def _is_led_here(scope: Scope) -> bool:
-    """Whether a page of another origin has led the browser here: its question is not asked unseen."""
+    """Whether a page of another origin led the browser here: its query is not run automatically."""
     return header(scope["headers"], b"sec-fetch-site") in (b"cross-site", b"same-site")
 
 
@@ -103,7 +101,7 @@ def _question(query_string: bytes, access: Access) -> Question:
     """Raises RequestError, Forbidden."""
     values = query_values(query_string, b"sql")
     if values and len(values[-1]) > SQL_BYTES_MAX:
-        raise BodyTooLarge(f"A question has at most {SQL_BYTES_MAX} bytes.")
+        raise BodyTooLarge(f"A query may have at most {SQL_BYTES_MAX} bytes.")
     return Question(
         values[-1].decode("utf-8", "replace") if values else "",
         access.narrow(workspace_of(query_values(query_string, b"workspace_id"))),
@@ -113,14 +111,16 @@ def _question(query_string: bytes, access: Access) -> Question:
 
 
 async def _answer(ask: Ask, question: Question) -> str:
-    """HTML of what comes back. Raises RequestError."""
+    """HTML of the answer. Raises RequestError."""
     asked = ask(question.sql, "arrow", question.workspace_id, question.since, question.until)
     count, data = await _read(asked)
     result = await asyncio.to_thread(read_result, data, count)
     return render_result(question, result)
 
 
-async def _read(asked: AbstractAsyncContextManager[tuple[Head, AsyncIterator[bytes]]]) -> tuple[int, bytes]:
+async def _read(
+    asked: AbstractAsyncContextManager[tuple[AnswerSize, AsyncIterator[bytes]]],
+) -> tuple[int, bytes]:
     data = bytearray()
     async with asked as (head, chunks):
         async for chunk in chunks:
@@ -131,7 +131,7 @@ async def _read(asked: AbstractAsyncContextManager[tuple[Head, AsyncIterator[byt
 
 
 def read_result(data: bytes, count: int) -> Result:
-    """The first rows of an Arrow stream, which may break off. count: how many it has in all."""
+    """The first rows of an Arrow stream, which may be incomplete. count: how many it has in total."""
     names: list[str] = []
     rows: list[tuple[Any, ...]] = []
     try:
@@ -155,9 +155,9 @@ def render_result(question: Question, result: Result) -> str:
     )
     rows = (
         "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in result.rows)
-        or f'<tr><td class="empty" colspan="{len(result.names)}">No row.</td></tr>'
+        or f'<tr><td class="empty" colspan="{len(result.names)}">No rows.</td></tr>'
     )
-    cut = f" The first {len(result.rows):,} are shown; a download has all." if result.is_cut else ""
+    cut = f" The first {len(result.rows):,} rows are shown; a download has all." if result.is_cut else ""
     return f"""<h2>{counted(result.count, "row")}</h2>
 {_downloads(question)}
 <p class="soft small" role="status">{cut}</p>
@@ -204,7 +204,8 @@ def render_query_page(question: Question, answer: str, viewer: Viewer) -> str:
         "Query",
         f"""<h1>Query</h1>
 <p class="soft">One <code>SELECT</code> in DuckDB's SQL over <code>events</code>, <code>logs</code> and
-<code>snapshots</code>: rows in files and rows that are in no file yet, each once. Ctrl and Enter runs it.</p>
+<code>snapshots</code>: the rows in files and those not in files yet, each exactly once.
+Ctrl+Enter runs it.</p>
 <form action="/query" method="get">
 <label>SQL <textarea name="sql" rows="5" spellcheck="false" data-send
   required>{escape(question.sql)}</textarea></label>

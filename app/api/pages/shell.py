@@ -1,4 +1,4 @@
-"""What all pages have in common: the frame, the headers, who is looking. Nothing is loaded from elsewhere."""
+"""The common parts of all pages: frame, headers, viewer. Nothing is loaded from other hosts."""
 
 from html import escape
 from types import MappingProxyType
@@ -25,7 +25,7 @@ PAGE_HEADERS: Final = MappingProxyType(
 )
 
 STATIC: Final = "/_pages"
-"""Below it stand style and script."""
+"""The path below which style sheets and scripts are served."""
 
 _LINKS: Final = (
     ("/", "Overview"),
@@ -37,9 +37,9 @@ _LINKS: Final = (
 
 
 class Viewer(msgspec.Struct, frozen=True):
-    """Who looks. known: they may see something. workspace_id: that workspace alone.
+    """The viewer of a page. known: whether anything may be shown. workspace_id: only that workspace.
 
-    has_session: by a login.
+    has_session: whether by a login.
     """
 
     known: bool = False
@@ -66,10 +66,10 @@ def render_page(
     refresh_s: int = 0,
     scripted: bool = False,
 ) -> str:
-    """A whole document. body: HTML. current: the path of the page in the navigation.
+    """A complete document. body: HTML. current: the path of the page in the navigation.
 
-    refresh_s: how often a script fetches its live parts again; 0 for never. scripted: whether it has another
-    use for the script.
+    refresh_s: how often a script refreshes its live parts; 0 for never. scripted: whether it needs the script
+    for something else.
     """
     links = "".join(
         f'<a href="{path}"{" aria-current=page" if path == current else ""}>{name}</a>'
@@ -87,7 +87,7 @@ def render_page(
 <link rel="stylesheet" href="{STATIC}/pages.css">
 {script}</head>
 <body{refresh}>
-<a class="skip" href="#main">Skip to the content</a>
+<a class="skip" href="#main">Skip to content</a>
 <header><nav aria-label="Pages"><a class="name" href="/">Parquet Sink</a>{links}{_door(viewer)}</nav></header>
 <main id="main">
 {body}
@@ -113,7 +113,7 @@ def _door(viewer: Viewer) -> str:
 
 
 def prefers_html(scope: Scope) -> bool:
-    """Whether text/html stands in the Accept header, and not behind application/json."""
+    """Whether the Accept header contains text/html, and not after application/json."""
     accept = (header(scope["headers"], b"accept") or b"").decode("latin-1").lower()
     types = [part.partition(";")[0].strip() for part in accept.split(",")]
     return next(

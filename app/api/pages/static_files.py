@@ -29,7 +29,7 @@ def static_router() -> APIRouter:
     @router.get(STATIC + "/{name}", include_in_schema=False)
     async def static(request: Request, name: str) -> Response:
         if name not in contents:
-            raise NotFound("The pages have no such part.")
+            raise NotFound("There is no such file for the pages.")
         headers = {
             "etag": tags[name],
             "cache-control": "public, no-cache",

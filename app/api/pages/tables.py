@@ -1,21 +1,21 @@
-"""Tables that lose no column on a phone: there, a line becomes a card whose cells say what they are."""
+"""Tables that keep all columns on a phone: there, each row becomes a card with labelled cells."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
 
-class Column(NamedTuple):
-    """label: as the head and, on a phone, each cell has it. name: classes of its cells."""
+class TableColumn(NamedTuple):
+    """label: in the header and, on a phone, in each cell. name: CSS classes of its cells."""
 
     label: str
     name: str = ""
 
 
 def render_table(
-    columns: Sequence[Column], rows: Iterable[Sequence[str]], empty: str, caption: str = ""
+    columns: Sequence[TableColumn], rows: Iterable[Sequence[str]], empty: str, caption: str = ""
 ) -> str:
-    """rows: cells as HTML. empty: HTML of what is said where there is no row.
+    """rows: cells as HTML. empty: HTML shown if there are no rows.
 
     caption: for a screen reader.
     """
@@ -34,5 +34,5 @@ def render_table(
     return f'<table class="cards"{said}><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>'
 
 
-def _class(column: Column) -> str:
+def _class(column: TableColumn) -> str:
     return f' class="{column.name}"' if column.name else ""

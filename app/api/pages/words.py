@@ -17,7 +17,7 @@ def human_size(size: float) -> str:
 
 
 def human_count(number: float) -> str:
-    """Whole from ten on, and with what is behind the point below that."""
+    """Without decimals from ten on, with decimals below."""
     return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.2g}"
 
 
@@ -30,7 +30,7 @@ def human_seconds(seconds: float) -> str:
 
 
 def utc_time(timestamp_ms: int) -> str:
-    """A client's timestamp may lie outside of what a calendar knows."""
+    """A client's timestamp may be outside the range of calendar dates."""
     try:
         return datetime.datetime.fromtimestamp(timestamp_ms / 1000, datetime.UTC).strftime(
             "%Y-%m-%d %H:%M:%S"
@@ -45,5 +45,5 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def plain_time(rfc3339: str) -> str:
-    """`2026-03-01T14:00:00.123Z` without what nobody reads."""
+    """`2026-03-01T14:00:00.123Z` shortened for display."""
     return rfc3339[:19].replace("T", " ")

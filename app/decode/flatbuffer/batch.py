@@ -1,4 +1,4 @@
-"""The outer table `Batch` of every body of a group: who sent it, what it holds, where its rows stand."""
+"""The outer table `Batch` of every body of a group: its sender, its kind, the position of its rows."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -12,8 +12,8 @@ from app.kinds import ID_BYTES, Kind
 from app.submission import Submission
 
 BATCH_ID_PREFIX: Final = b"\x00flatbuffer\x00"
-"""Stands before the 8 bytes of a FlatBuffer's own batch id. No header value can hold a NUL, so an id that
-came in a header never equals one of these."""
+"""The prefix before the 8 bytes of a FlatBuffer's own batch id. No header value can contain a NUL, so an id
+from a header never equals one of these."""
 
 _SCHEMA_NAMES: Final = ("unknown", "event", "log", "metric", "trace", "snapshot")
 _KINDS: Final = {1: Kind.EVENTS, 2: Kind.LOGS, 5: Kind.SNAPSHOTS}
@@ -28,9 +28,9 @@ _ROWS = Field(0, "events, logs or snapshots")
 
 
 class Batches(NamedTuple):
-    """One entry per submission; what stands at a refused one is without meaning.
+    """One entry per submission; the entries of refused ones are meaningless.
 
-    kinds: None where refused. batch_ids: empty where there is none.
+    kinds: None if refused. batch_ids: empty if there is none.
     source_ips: position in the joined bodies of the 16 bytes that a trusted forwarder gave, else -1.
     lo, hi: the nested buffer `data`. rows: its vector of tables, `length` being the number of rows.
     """
@@ -53,7 +53,9 @@ def read_batches(
     keys, data, source_ips = outer.vector(_API_KEY), outer.vector(_DATA), outer.vector(_SOURCE_IP)
     _check_keys(submissions, bodies, keys, faults)
     kinds = _check_kinds(submissions, outer, faults)
-    _refuse(~data.present, faults, lambda i: MalformedBatch("the field `data` is missing; it holds the rows"))
+    _refuse(
+        ~data.present, faults, lambda i: MalformedBatch("the field `data` is missing; it must hold the rows")
+    )
     inner = Regions(data.start, data.start + data.length, owner, None, "`data`")
     table = Tables(bodies, inner, _root(bodies, inner, faults), 1, faults)
     rows = table.vector(_ROWS, item_bytes=4)
@@ -86,7 +88,7 @@ def _root(bodies: JoinedBodies, regions: Regions, faults: Faults) -> Positions:
         short,
         faults,
         lambda i: MalformedBatch(
-            f"{regions.name} has {lengths[i]} bytes, too few for a FlatBuffer; send an intact one"
+            f"{regions.name} has {lengths[i]} bytes, too few for a FlatBuffer; send a complete one"
         ),
     )
     lo: Positions = np.where(short, bodies.void, regions.lo)
@@ -105,7 +107,8 @@ def _check_keys(submissions: Sequence[Submission], bodies: JoinedBodies, keys: S
             )
         elif length != ID_BYTES or bodies.data[start : start + length] != submission.api_key:
             message = (
-                "`api_key` in the batch is not the key that authenticates the request; send the same key"
+                "`api_key` in the batch is not the key that authenticates the request; send the same key in "
+                "both"
             )
             faults.add(i, Forbidden(message, code="key_mismatch"))
 
@@ -115,7 +118,7 @@ def _check_kinds(submissions: Sequence[Submission], outer: Tables, faults: Fault
     _refuse(
         (versions != _CURRENT_VERSION) & (versions != 0),
         faults,
-        lambda i: MalformedBatch(f"version {versions[i]} is not known; send {_CURRENT_VERSION} (v1.0)"),
+        lambda i: MalformedBatch(f"unknown version {versions[i]}; send {_CURRENT_VERSION} (v1.0)"),
     )
     numbers = outer.u1(_SCHEMA_TYPE).tolist()
     kinds = list(map(_KINDS.get, numbers))
@@ -125,11 +128,12 @@ def _check_kinds(submissions: Sequence[Submission], outer: Tables, faults: Fault
             faults.add(
                 i,
                 MalformedBatch(
-                    f"schema_type {numbers[i]}{name} is not taken; send 1 (event), 2 (log) or 5 (snapshot)"
+                    f"schema_type {numbers[i]}{name} is not supported; send 1 (event), 2 (log) or 5 "
+                    "(snapshot)"
                 ),
             )
         elif submission.kind is not None and submission.kind is not kind:
-            faults.add(i, MalformedBatch(f"this call takes {submission.kind}, the batch holds {kind}"))
+            faults.add(i, MalformedBatch(f"this call takes {submission.kind}, but the batch contains {kind}"))
     return kinds
 
 
@@ -145,7 +149,7 @@ def _check_rows(rows: Spans, max_rows: int, faults: Faults) -> None:
         rows.length > max_rows,
         faults,
         lambda i: BodyTooLarge(
-            f"{rows.length[i]} rows in one batch, {max_rows} are allowed; send smaller ones"
+            f"{rows.length[i]} rows in one batch, at most {max_rows} are allowed; send smaller batches"
         ),
     )
 
@@ -170,7 +174,7 @@ def _source_ips(submissions: Sequence[Submission], given: Spans, faults: Faults)
         honoured & (given.length != ID_BYTES),
         faults,
         lambda i: MalformedBatch(
-            f"`source_ip` has {given.length[i]} bytes; send 16, an IPv4 address as ::ffff:a.b.c.d"
+            f"`source_ip` has {given.length[i]} bytes; it must have 16, with IPv4 addresses as ::ffff:a.b.c.d"
         ),
     )
     return np.where(honoured, given.start, nowhere)

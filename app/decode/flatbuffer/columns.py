@@ -1,6 +1,6 @@
 """Arrow columns from positions in a buffer.
 
-A column of bytes is first laid out as an Arrow view column, 16 bytes a value that point into the buffer, and
+A column of bytes is first built as an Arrow view column, 16 bytes per value that point into the buffer, and
 then copied together by Arrow in one pass.
 """
 
@@ -13,21 +13,22 @@ import pyarrow as pa
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every
 
 _INLINE_BYTES: Final = 12
-"""A view of so few bytes holds them itself."""
+"""A view of at most this many bytes holds them inline."""
 
 AFTER_LAST_VALUE: Final = _INLINE_BYTES
-"""Bytes that must follow the last value's first byte in a buffer that is gathered from."""
+"""Bytes that must follow the first byte of the last value in a buffer that values are gathered from."""
 
 
 def gather(data: bytes, starts: Positions, lengths: Positions) -> pa.BinaryArray:
-    """The bytes from each start on, one behind the other. The lengths must add up to less than 2 GB."""
+    """The bytes from each start on, concatenated. The lengths must add up to less than 2 GB."""
     return views(data, starts, lengths, None).cast(pa.binary())
 
 
 def views(
     data: bytes, starts: Positions, lengths: Positions, validity: pa.Buffer | None
 ) -> pa.BinaryViewArray:
-    """The bytes from each start on, where they stand. Good for a cast only: short views are not padded."""
+    """Views of the bytes from each start on, without copying. Only suitable for a cast: short views are not
+    padded."""
     count = len(starts)
     laid = np.zeros((count, 4), np.uint32)
     laid[:, 0] = lengths
@@ -42,7 +43,7 @@ def views(
 
 
 def validity_of(present: Mask) -> pa.Buffer | None:
-    """A validity bitmap, or None where there are no nulls."""
+    """A validity bitmap, or None if there are no nulls."""
     return None if every(present) else pa.py_buffer(np.packbits(present, bitorder="little"))
 
 

@@ -2,10 +2,10 @@
 
 No Python statement runs per row: a few hundred numpy and Arrow calls per group do, whatever its size.
 
-What is refused how: a buffer with anything out of bounds is refused whole, and so is a batch with a wrong
-head (key, version, schema type) or beyond a limit. A row with a wrong value is refused alone. With
-`payload_must_be_json`, payloads of events and snapshots must be JSON, and an absent one becomes `{}`; a log's
-payload is any bytes, since agents send bare lines of text.
+A buffer with anything out of bounds is refused entirely, and so is a batch with a wrong head (key, version,
+schema type) or above a limit. A row with a wrong value is refused by itself. With `payload_must_be_json`,
+payloads of events and snapshots must be JSON, and an absent one becomes `{}`; a log's payload is any bytes,
+since agents send bare lines of text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ import pyarrow as pa
 from app.decode.flatbuffer.batch import Batches, read_batches
 from app.decode.flatbuffer.columns import fixed_column
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every
-from app.decode.flatbuffer.refusals import Refusals
+from app.decode.flatbuffer.refusals import FlatBufferRefusals
 from app.decode.flatbuffer.rows import FoundRows, build_columns, check_times, find_rows, refusal_text
 from app.decode.flatbuffer.tables import Faults, Regions
 from app.decode.group_room import GroupRoom
@@ -28,7 +28,8 @@ from app.schema import SCHEMAS
 from app.submission import Decoded, DecodedRows, DecodePolicy, Submission, Verdict
 
 ROWS_AT_ONCE: Final = 131_072
-"""Working memory is some hundred bytes a row: larger groups are decoded in portions of about so many rows."""
+"""Larger groups are decoded in portions of about this many rows, since working memory is some hundred bytes
+per row."""
 
 _NONE: Final = np.zeros(0, np.int64)
 
@@ -36,10 +37,10 @@ _NONE: Final = np.zeros(0, np.int64)
 def decode_flatbuffers(
     submissions: Sequence[Submission], policy: DecodePolicy, room: GroupRoom | None = None
 ) -> Decoded:
-    """Decode a group. Bad batches and bad rows end in verdicts; nothing is raised for them.
+    """Decode a group. Bad batches and bad rows lead to verdicts, not exceptions.
 
-    The bodies must add up to less than 256 MB. Batches for whose rows there is no room in the group have the
-    error NoRoomInGroup: they are fine, and belong into the next one.
+    The bodies must add up to less than 256 MB. Batches whose rows do not fit into the group get the error
+    NoRoomInGroup: they are valid, and belong to the next group.
     """
     if not submissions:
         return Decoded([], [])
@@ -47,7 +48,7 @@ def decode_flatbuffers(
 
 
 class _Group:
-    """One call's state: what was found so far about its submissions."""
+    """The state of one call: what is known so far about its submissions."""
 
     def __init__(self, submissions: Sequence[Submission], policy: DecodePolicy, room: GroupRoom) -> None:
         self._submissions = submissions
@@ -74,7 +75,7 @@ class _Group:
         return Decoded(self._verdicts, groups)
 
     def _portions(self, kind: Kind) -> Iterator[list[int]]:
-        """Submissions with rows of this kind, some at a time."""
+        """Submissions with rows of this kind, in portions."""
         counts = self._batches.rows.length.tolist()
         portion: list[int] = []
         rows = 0
@@ -92,7 +93,7 @@ class _Group:
         counts = self._batches.rows.length[members]
         member_of = np.repeat(np.arange(len(members)), counts)
         regions, at = self._row_tables(members, counts)
-        refusals = Refusals(len(at))
+        refusals = FlatBufferRefusals(len(at))
         found = find_rows(kind, self._bodies, regions, at, self._faults, refusals)
         received_ms = self._received(members)[member_of]
         check_times(found, received_ms, self._policy.times, refusals)
@@ -126,7 +127,7 @@ class _Group:
         return DecodedRows(kind, rows, owners, [count for count in accepted if count]) if owners else None
 
     def _row_tables(self, members: list[int], counts: Positions) -> tuple[Regions, Positions]:
-        """Where the tables of the members' rows may lie, and where they do."""
+        """The allowed regions of the tables of the members' rows, and their actual positions."""
         batches = self._batches
         owner = np.repeat(np.array(members), counts)
         first = counts.cumsum() - counts
@@ -146,15 +147,15 @@ class _Group:
                 self._faults.add(
                     member,
                     BodyTooLarge(
-                        f"the rows of this batch hold about {size} bytes, {limit} are allowed; "
-                        "send smaller batches"
+                        f"the rows of this batch hold about {size} bytes, at most {limit} are allowed; send "
+                        "smaller batches"
                     ),
                 )
             elif not self._room.take(self._submissions[member].workspace_id, size):
-                self._faults.add(member, NoRoomInGroup("too much arrived at once"))
+                self._faults.add(member, NoRoomInGroup("too much data arrived at once"))
 
     def _sound(self, members: list[int]) -> Mask:
-        """Which members are not refused whole."""
+        """Which members are not refused entirely."""
         errors = self._faults.errors
         if not errors:
             return np.ones(len(members), np.bool_)
@@ -179,9 +180,10 @@ class _Group:
         }
 
     def _refuse_late(
-        self, right: dict[str, Mask], built: Positions, found: FoundRows, refusals: Refusals
+        self, right: dict[str, Mask], built: Positions, found: FoundRows, refusals: FlatBufferRefusals
     ) -> None:
-        """Refuse what only came out when the columns were built; `built`: the indexes of the rows in them."""
+        """Refuse rows whose faults were found only when the columns were built; `built`: the indexes of the
+        rows in them."""
         spans_of = {"service": found.service or found.payload, **found.texts, "payload": found.payload}
         for field, valid in right.items():
             wrong = np.zeros(len(found.timestamps), np.bool_)
@@ -196,7 +198,7 @@ class _Group:
                 verdict.repaired = {**verdict.repaired, (reason, "payload"): count}
 
     def _conclude(
-        self, members: list[int], counts: list[int], accepted: list[int], refusals: Refusals
+        self, members: list[int], counts: list[int], accepted: list[int], refusals: FlatBufferRefusals
     ) -> None:
         first = 0
         for member, count, good in zip(members, counts, accepted, strict=True):

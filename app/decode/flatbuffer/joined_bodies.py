@@ -18,7 +18,7 @@ _EMPTY_OBJECT: Final = b"{}"
 
 
 def some(mask: Mask) -> bool:
-    """mask.any(), at a tenth of the price where there are few items."""
+    """mask.any(), at a tenth of the cost for few items."""
     return b"\1" in mask.tobytes()
 
 
@@ -28,15 +28,14 @@ def every(mask: Mask) -> bool:
 
 
 class JoinedBodies:
-    """The bodies of a group, one behind the other, and behind them bytes that no client wrote.
+    """The bodies of a group, concatenated, followed by bytes that no client wrote.
 
     starts, ends: where each body lies in `data`, shape (bodies,).
-    void: position of a run of zero bytes. What is absent or wrong is read there: as 0, as an empty vector,
-        as an id of zeros - and never from a neighbour's body.
-    empty_object: position of the bytes `{}`.
+    void: position of a run of zero bytes. Absent or invalid values are read from there: as 0, as an empty
+    vector, as an id of zeros, and never from another body. empty_object: position of the bytes `{}`.
 
-    Reads take positions that are at least 0 and at most `void`; whether a position may be read on behalf of
-    a certain body is the caller's question.
+    Reads take positions that are at least 0 and at most `void`; the caller must check whether a position may
+    be read on behalf of a certain body.
     """
 
     def __init__(self, bodies: Sequence[bytes | bytearray]) -> None:

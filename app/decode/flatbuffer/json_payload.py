@@ -1,6 +1,6 @@
-"""Is a payload valid JSON (RFC 8259, UTF-8, no NaN)? Asked for whole columns.
+"""Checks for whole columns whether payloads are valid JSON (RFC 8259, UTF-8, no NaN).
 
-Half of a surrogate pair (an escape such as \\ud83d alone) is not: the RFC leaves open what it means, and
+Half of a surrogate pair (an escape such as \\ud83d alone) is not valid: the RFC leaves its meaning open, and
 DuckDB's JSON functions fail a whole query on one. Nor is nesting beyond Python's recursion limit.
 """
 
@@ -23,13 +23,13 @@ _CLOSED: Final = ord("}")
 
 
 class _Object(msgspec.Struct, gc=False):
-    """Any JSON object: its members are read and not kept."""
+    """Any JSON object: its members are parsed but not kept."""
 
 
 def valid_json(payloads: pa.BinaryArray) -> npt.NDArray[np.bool_]:
-    """One entry per payload; null is not valid. White space around a value is.
+    """One entry per payload; null is not valid, white space around a value is allowed.
 
-    Python is entered once per payload that is refused.
+    Python code runs once per refused payload.
     """
     if _all_are_objects(payloads):
         return np.ones(len(payloads), np.bool_)
@@ -37,7 +37,7 @@ def valid_json(payloads: pa.BinaryArray) -> npt.NDArray[np.bool_]:
 
 
 def _all_are_objects(payloads: pa.BinaryArray) -> bool:
-    """Whether every payload is one valid object, found out without a Python object for each.
+    """Whether every payload is one valid object, determined without a Python object for each.
 
     They are read as the lines of one text. Each begins with a brace and ends with one: a value that one line
     leaves open cannot be continued by the next, since no comma stands between `}` and `{`, and a string
@@ -63,7 +63,8 @@ def _all_are_objects(payloads: pa.BinaryArray) -> bool:
 def repair_json(
     payloads: pa.BinaryArray, is_json: npt.NDArray[np.bool_]
 ) -> tuple[pa.BinaryArray, dict[str, Positions]]:
-    """The payloads with those repaired that are almost JSON, and which, by reason. `is_json` is updated."""
+    """The payloads, with those that are almost JSON repaired, and which these are, by reason. `is_json` is
+    updated."""
     wrong = np.flatnonzero(~is_json)
     attempts = [repaired(payloads[row].as_py() or b"") for row in wrong.tolist()]
     reasons = np.array([reason for _, reason in attempts])

@@ -1,4 +1,4 @@
-"""Which field of a row stands in which slot of its table, and the column that it becomes."""
+"""Which field of a row is in which slot of its table, and the column that it becomes."""
 
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -10,19 +10,19 @@ from app.kinds import EVENT_TYPES, LEVELS, LOG_EVENT_TYPES, Kind
 
 
 class Enum(NamedTuple):
-    """A number of one byte that stands for a name. `lowest`: the lowest number that is allowed."""
+    """A one-byte number that encodes a name. `lowest`: the lowest allowed number."""
 
     field: Field
     names: pa.StringArray
     lowest: int = 0
 
 
-class Layout(NamedTuple):
+class SlotLayout(NamedTuple):
     """The slots of one kind of row.
 
     Fields are named after their columns. slots: how many there are. ids: of 16 bytes. texts: UTF-8.
-    required: the texts that every row must have. payload_is_json: whether the payload has to be JSON when
-    payloads have to be. service: a text that goes into the payload and has no column.
+    required: the texts that every row must have. payload_is_json: whether the payload must be JSON if the
+    policy requires it. service: a text that goes into the payload and has no column.
     """
 
     slots: int
@@ -37,17 +37,18 @@ class Layout(NamedTuple):
 
 
 SERVICE_VTABLE_BYTES: Final = 18
-"""An event whose vtable has so many bytes or more has the service layout, a smaller one the plain layout."""
+"""An event whose vtable has at least this many bytes has the service layout, one with fewer the plain
+layout."""
 
 PLAIN_SLOTS: Final = (0, 1, 6, 2, 3, 4, 5)
-"""For each slot of the service layout the slot of the plain layout; 6 is one that no plain event has."""
+"""For each slot of the service layout the slot of the plain layout; 6 is a slot that no plain event has."""
 
 _SOURCE: Final = Field(1, "source")
 _ENTITY: Final = Field(2, "entity")
 
 LAYOUTS: Final = MappingProxyType(
     {
-        Kind.EVENTS: Layout(
+        Kind.EVENTS: SlotLayout(
             slots=7,
             timestamp=Field(1, "timestamp"),
             payload=Field(6, "payload"),
@@ -56,7 +57,7 @@ LAYOUTS: Final = MappingProxyType(
             texts=(Field(5, "event_name"),),
             service=Field(2, "service"),
         ),
-        Kind.LOGS: Layout(
+        Kind.LOGS: SlotLayout(
             slots=7,
             timestamp=Field(3, "timestamp"),
             payload=Field(6, "payload"),
@@ -69,7 +70,7 @@ LAYOUTS: Final = MappingProxyType(
             # A log's payload may be a bare line of text.
             payload_is_json=False,
         ),
-        Kind.SNAPSHOTS: Layout(
+        Kind.SNAPSHOTS: SlotLayout(
             slots=4,
             timestamp=Field(0, "timestamp"),
             payload=Field(3, "payload"),

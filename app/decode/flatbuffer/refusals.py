@@ -1,4 +1,4 @@
-"""Rows that are refused alone, and why."""
+"""Single refused rows, with the reasons."""
 
 from collections.abc import Callable
 
@@ -8,15 +8,15 @@ from app.decode.flatbuffer.joined_bodies import Mask, Positions
 from app.submission import RowRefusal
 
 
-class Refusals:
-    """For each of `rows` rows the first reason that was found, if any. Rows are named by index, from 0."""
+class FlatBufferRefusals:
+    """For each of `rows` rows the first reason found, if any. Rows are identified by index, from 0."""
 
     def __init__(self, rows: int) -> None:
         self._reason = np.zeros(rows, np.uint8)
         self._texts: list[tuple[str, Callable[[int], str]]] = []
 
     def add(self, wrong: Mask, field: str, message: Callable[[int], str]) -> None:
-        """message: called with the index of each row that is to be named in an answer."""
+        """message: called with the index of each row that must be named in an answer."""
         if wrong.any():
             self._texts.append((field, message))
             self._reason[wrong & (self._reason == 0)] = len(self._texts)

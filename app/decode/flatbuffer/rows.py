@@ -11,7 +11,7 @@ from app.decode.flatbuffer.columns import gather, id_column, name_column, text_c
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every, some
 from app.decode.flatbuffer.json_payload import repair_json, valid_json, why_not_json
 from app.decode.flatbuffer.layouts import LAYOUTS, PLAIN_SLOTS, SERVICE_VTABLE_BYTES, Enum
-from app.decode.flatbuffer.refusals import Refusals
+from app.decode.flatbuffer.refusals import FlatBufferRefusals
 from app.decode.flatbuffer.service import with_service
 from app.decode.flatbuffer.tables import Faults, Regions, Spans, Tables
 from app.decode.time_range import TimeRange
@@ -20,10 +20,10 @@ from app.kinds import ID_BYTES, Kind
 _MAX_TIMESTAMP: Final = 2**63 - 1
 
 _FIXED_BYTES: Final = 64
-"""What a row takes besides its strings, about: so that many rows without any are not free."""
+"""Approximate size of a row besides its strings, so that many rows without strings are not free."""
 
 _ESCAPED_BYTES: Final = 6
-"""What one byte of a service can become as JSON (\\u0000)."""
+"""The most bytes that one byte of a service name can become in JSON (\\u0000)."""
 
 
 class FoundRows(NamedTuple):
@@ -37,7 +37,7 @@ class FoundRows(NamedTuple):
     service: Spans | None
 
     def bytes_held(self) -> Positions:
-        """What each row takes once it is decoded, about and at most."""
+        """The approximate maximum size of each decoded row."""
         held = self.payload.length + _FIXED_BYTES
         for spans in self.texts.values():
             held += spans.length
@@ -57,11 +57,16 @@ class FoundRows(NamedTuple):
 
 
 def find_rows(
-    kind: Kind, bodies: JoinedBodies, regions: Regions, at: Positions, faults: Faults, refusals: Refusals
+    kind: Kind,
+    bodies: JoinedBodies,
+    regions: Regions,
+    at: Positions,
+    faults: Faults,
+    refusals: FlatBufferRefusals,
 ) -> FoundRows:
-    """Read the tables at `at`. What is out of bounds goes to `faults`, wrong values go to `refusals`.
+    """Read the tables at `at`. Fields out of bounds are added to `faults`, wrong values to `refusals`.
 
-    Times are read and not yet judged: see `check_times`.
+    Times are read but not checked yet: see `check_times`.
     """
     layout = LAYOUTS[kind]
     tables = Tables(bodies, regions, at, layout.slots, faults)
@@ -82,14 +87,18 @@ def find_rows(
     return found
 
 
-def check_times(found: FoundRows, received_ms: Positions, allowed: TimeRange, refusals: Refusals) -> None:
+def check_times(
+    found: FoundRows, received_ms: Positions, allowed: TimeRange, refusals: FlatBufferRefusals
+) -> None:
     """Refuse the rows whose time is not allowed; 0 is none. received_ms: int64[rows]."""
     stamps = found.timestamps
     if stamps.size and allowed.all_inside(int(stamps.min()), int(stamps.max()), received_ms):
         return
     beyond = stamps > _MAX_TIMESTAMP
     if some(beyond):
-        refusals.add(beyond, "timestamp", lambda i: f"{stamps[i]} is no time; send ms since the epoch")
+        refusals.add(
+            beyond, "timestamp", lambda i: f"{stamps[i]} is not a valid time; send ms since the epoch"
+        )
     times = np.where((stamps == 0) | beyond, received_ms, stamps.view(np.int64))
     if (wrong := allowed.outside(times, received_ms)) is not None:
         refusals.add(
@@ -99,7 +108,7 @@ def check_times(found: FoundRows, received_ms: Positions, allowed: TimeRange, re
         )
 
 
-def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: Refusals) -> None:
+def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: FlatBufferRefusals) -> None:
     layout = LAYOUTS[kind]
     for enum in layout.enums:
         numbers = found.enums[enum.field.name]
@@ -117,21 +126,21 @@ def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: 
         found.ids[field.name] = Spans(at, spans.length, present)
     for field in layout.required:
         missing = ~found.texts[field.name].present
-        refusals.add(missing, field.name, lambda i: "missing; a snapshot needs one")
+        refusals.add(missing, field.name, lambda i: "is required for a snapshot")
 
 
 def _unknown_number(enum: Enum, numbers: npt.NDArray[np.uint8], index: int) -> str:
     allowed = ", ".join(f"{i} {name}" for i, name in enumerate(enum.names) if i >= enum.lowest)
-    return f"{numbers[index]} is not known; send one of {allowed}"
+    return f"unknown: {numbers[index]}; send one of {allowed}"
 
 
 def _not_16_bytes(spans: Spans, index: int) -> str:
-    return f"{spans.length[index]} bytes; send 16, or none"
+    return f"has {spans.length[index]} bytes; send 16 bytes, or none"
 
 
 class Built(NamedTuple):
-    """columns: the kind's own. right: per field which rows turned out right; fields that all rows have right
-    are left out. repairs: by reason, the indexes of rows whose payload was repaired."""
+    """columns: the kind's own. right: per field which rows are valid; fields that are valid in all rows are
+    left out. repairs: by reason, the indexes of rows whose payload was repaired."""
 
     columns: dict[str, pa.Array]
     right: dict[str, Mask]
@@ -145,7 +154,7 @@ def build_columns(
     received_ms: Positions,
     json_required: bool,
 ) -> Built:
-    """The kind's own columns. The caller has made sure that all other values are right."""
+    """The kind's own columns. The caller has checked all other values."""
     layout = LAYOUTS[kind]
     right: dict[str, Mask] = {}
     stamps = found.timestamps.view(np.int64)
@@ -191,7 +200,7 @@ def _payload(
 
 
 def refusal_text(bodies: JoinedBodies, field: str, spans: Spans, index: int) -> str:
-    """Why build_columns did not find a row right."""
+    """Why build_columns found a row invalid."""
     start = int(spans.start[index])
     value = bodies.data[start : start + int(spans.length[index])]
     if field == "payload":

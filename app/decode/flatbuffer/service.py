@@ -1,4 +1,4 @@
-"""Puts an event's `service` into its payload, where that is a JSON object without such a key."""
+"""Adds an event's `service` to its payload, if that is a JSON object without such a key."""
 
 from typing import Final
 
@@ -13,7 +13,8 @@ from app.decode.flatbuffer.json_payload import bytes_of, valid_json
 
 _KEY: Final = "service"
 _SPELLINGS: Final = (b'"service"', b"\\u00")
-"""A payload that holds neither has no key `service`: letters are spelled plainly or as \\u00.. escapes."""
+"""A payload that contains neither has no key `service`: its letters are written plainly or as
+\\u00.. escapes."""
 
 _JSON_SPACE: Final = b" \t\r\n"
 
@@ -21,8 +22,8 @@ _JSON_SPACE: Final = b" \t\r\n"
 def with_service(payloads: pa.BinaryArray, services: pa.StringArray, is_json: Mask | None) -> pa.BinaryArray:
     """The payloads, each with `"service":…` as its last member.
 
-    Unchanged are those without a service, that are not valid JSON, not an object, or have the key already.
-    is_json: which payloads are valid JSON, or None where nobody has looked yet.
+    Payloads stay unchanged if there is no service, or if they are not valid JSON, not an object, or already
+    have the key. is_json: which payloads are valid JSON, or None if not checked yet.
     """
     data, starts, ends = bytes_of(payloads)
     wanted = (ends - starts >= 2) & services.is_valid().to_numpy(zero_copy_only=False)
@@ -77,7 +78,8 @@ def _append(
 
 
 def _simple(raw: bytes, size: int, starts: Positions, ends: Positions) -> tuple[Mask, Mask]:
-    """Which valid JSON values are objects without the key, seen from their text alone; which of them `{}`.
+    """Which valid JSON values are objects without the key, as seen from their text; and which of them are
+    `{}`.
 
     raw: the values are in its first `size` bytes.
     """
@@ -93,7 +95,8 @@ def _simple(raw: bytes, size: int, starts: Positions, ends: Positions) -> tuple[
 
 
 def _holds(data: npt.NDArray[np.uint8], word: bytes, starts: Positions, ends: Positions) -> Mask:
-    """Whether the first four bytes of `word` stand in data[start:end]: more than hold the whole word."""
+    """Whether the first four bytes of `word` occur in data[start:end], which is more often than the whole
+    word."""
     fours = np.ndarray((len(data) - 3,), np.uint32, data, strides=(1,))
     found = np.flatnonzero(fours == np.frombuffer(word[:4], np.uint32)[0])
     mask: Mask = np.searchsorted(found, ends) > np.searchsorted(found, starts)
@@ -101,7 +104,7 @@ def _holds(data: npt.NDArray[np.uint8], word: bytes, starts: Positions, ends: Po
 
 
 def _rewrite(payload: bytes, member: bytes) -> bytes:
-    """One payload, by a look at its keys."""
+    """One payload, by examining its keys."""
     try:
         keys = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, RecursionError):

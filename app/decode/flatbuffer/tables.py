@@ -1,6 +1,7 @@
-"""Reads FlatBuffer tables and vectors, all tables of one level in one pass, and lets no offset out of bounds.
+"""Reads FlatBuffer tables and vectors, all tables of one level in one pass, and checks that every offset is
+within bounds.
 
-Only bounds are checked. Alignment, sharing, overlap and the order in memory are the encoder's own affair.
+Only bounds are checked. Alignment, sharing, overlap and the order in memory are up to the encoder.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ _MIN_VTABLE_BYTES = 4
 
 
 class Faults:
-    """Why submissions are refused whole: the first reason that was found for each."""
+    """Why submissions are refused entirely: the first reason found for each."""
 
     def __init__(self) -> None:
         self.errors: dict[int, RequestError] = {}
@@ -26,18 +27,18 @@ class Faults:
 
 
 class Field(NamedTuple):
-    """A field of a table: its number, and what it is called."""
+    """A field of a table: its number and its name."""
 
     slot: int
     name: str
 
 
 class Regions(NamedTuple):
-    """Where the tables of one level may lie, one entry per table.
+    """The allowed regions of the tables of one level, one entry per table.
 
     lo, hi: positions; everything that belongs to table i lies in [lo[i], hi[i]).
     owner: the submission's number.
-    row: the row's 1-based number in its batch, or None where the level is not one of rows.
+    row: the row's 1-based number in its batch, or None if the tables of the level are not rows.
     """
 
     lo: Positions
@@ -48,7 +49,7 @@ class Regions(NamedTuple):
 
 
 class Spans(NamedTuple):
-    """Vectors or strings: position of the first byte, number of items, and whether the field is there."""
+    """Vectors or strings: position of the first byte, number of items, and whether the field is present."""
 
     start: Positions
     length: Positions
@@ -62,8 +63,8 @@ class Tables:
     """One table per region, read through its vtable.
 
     vtable_bytes: size of each table's vtable. offsets: shape (n, slots), where in its table each field lies,
-    0 for a field that is absent. A table that is out of bounds is a fault of its owner and reads as if all
-    its fields were absent.
+    0 for a field that is absent. A table that is out of bounds is recorded as a fault of its owner and reads
+    as if all its fields were absent.
     """
 
     def __init__(
@@ -92,12 +93,13 @@ class Tables:
         self._roomy = every(self._at + furthest <= hi)
 
     def renumber(self, which: Mask, slots: Sequence[int]) -> None:
-        """For these tables, let slot i of what is read be their slot slots[i]."""
+        """For these tables, map slot i to their slot slots[i]."""
         renumbered = self.offsets[:, slots]
         self.offsets = renumbered if every(which) else np.where(which[:, None], renumbered, self.offsets)
 
     def _refuse(self, outside: Mask, at: Positions, what: str) -> Positions:
-        """Record the owners of what is out of bounds; their positions, made harmless."""
+        """Record the owners of positions out of bounds; returns the positions with those replaced by harmless
+        ones."""
         if not some(outside):
             return at
         regions = self._regions
@@ -110,23 +112,23 @@ class Tables:
                 MalformedBatch(
                     f"{row}{what}, at byte {where} of the body, does not lie within {regions.name} (bytes "
                     f"{int(regions.lo[i] - self._bodies.starts[owner])} to "
-                    f"{int(regions.hi[i] - self._bodies.starts[owner])}); send an intact FlatBuffer"
+                    f"{int(regions.hi[i] - self._bodies.starts[owner])}); send a valid FlatBuffer"
                 ),
             )
         return np.where(outside, self._bodies.void, at)
 
     def u1(self, field: Field) -> npt.NDArray[np.uint8]:
-        """A number of one byte per table, 0 where absent."""
+        """A one-byte number per table, 0 if absent."""
         at, _ = self._place(field, 1)
         return self._bodies.u1(at)
 
     def u8(self, field: Field) -> npt.NDArray[np.uint64]:
-        """A number of eight bytes per table, 0 where absent."""
+        """An eight-byte number per table, 0 if absent."""
         at, _ = self._place(field, 8)
         return self._bodies.u8(at)
 
     def vector(self, field: Field, item_bytes: int = 1) -> Spans:
-        """Absent vectors, and those out of bounds, are empty and lie at bodies.void."""
+        """Absent vectors, and those out of bounds, are empty and located at bodies.void."""
         void = self._bodies.void
         at, present = self._place(field, 4)
         if not some(present):
@@ -142,7 +144,8 @@ class Tables:
         return Spans(np.where(outside, void, start), np.where(outside, 0, length), present & ~outside)
 
     def _place(self, field: Field, size: int) -> tuple[Positions, Mask]:
-        """Where the field's `size` inline bytes are, and whether it is there; absent ones read as 0."""
+        """The position of the field's `size` inline bytes, and whether it is present; absent fields read as
+        0."""
         offset = self.offsets[:, field.slot]
         present = offset > 0
         at = self._at + offset

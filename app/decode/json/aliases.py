@@ -1,7 +1,7 @@
-"""What other people's loggers call the keys of a log: where a row lacks one, the first alias explains it.
+"""Aliases of the keys of a log: if a row lacks a key, the first alias that other loggers use is taken for it.
 
-Only rows with keys that the protocol does not know are looked at, and only values that make sense as what
-they stand for are taken out of them; all others stay in the payload. docs/json.md has the table.
+Only rows with unknown keys are examined, and only values that are valid for the key are used; all others stay
+in the payload. docs/json.md has the table.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,11 +14,11 @@ from msgspec import Raw
 
 from app.decode.json.columns import Column, Others
 from app.decode.json.levels import level_of
+from app.decode.json.logger_words import ALIASES, Path
 from app.decode.json.refusals import NULL
 from app.decode.json.timestamps import is_a_time
 
 Members = dict[str, Raw]
-Path = tuple[str, ...]
 
 _members = msgspec.json.Decoder(Members).decode
 _encode = msgspec.json.Encoder().encode
@@ -40,50 +40,27 @@ def _is_a_level(raw: Raw) -> bool:
     return bytes(raw) != b"null"
 
 
-_PATHS: Final[MappingProxyType[str, tuple[Callable[[Raw], bool], tuple[Path, ...]]]] = MappingProxyType(
+_FITS: Final[Mapping[str, Callable[[Raw], bool]]] = MappingProxyType(
     {
-        "message": (
-            _is_text,
-            (
-                ("msg",), ("log",), ("MESSAGE",), ("body",), ("fields", "message"), ("short_message",),
-                ("event",),
-            ),
-        ),
-        "timestamp": (
-            is_a_time,
-            (
-                ("time",), ("ts",), ("@timestamp",), ("date",), ("__REALTIME_TIMESTAMP",), ("asctime",),
-                ("datetime",),
-            ),
-        ),
-        "level": (
-            _is_a_level,
-            (
-                ("severity",), ("lvl",), ("log.level",), ("log", "level"), ("PRIORITY",), ("levelname",),
-                ("log_level",), ("loglevel",), ("severity_text",),
-            ),
-        ),
-        "source": (
-            _is_text,
-            (("host.name",), ("host", "name"), ("hostname",), ("host",), ("_HOSTNAME",), ("HOSTNAME",)),
-        ),
-        "service": (
-            _is_text,
-            (("service.name",), ("service_name",), ("SYSLOG_IDENTIFIER",), ("app",), ("application",)),
-        ),
+        "message": _is_text,
+        "timestamp": is_a_time,
+        "level": _is_a_level,
+        "source": _is_text,
+        "service": _is_text,
     }
-)  # fmt: skip
+)
 _ANY_VALUE: Final = frozenset({"MESSAGE"})
-"""journald writes a message that is no text as the numbers of its bytes."""
+"""journald writes a message that is not text as a list of byte values."""
 
 _NAMED_BESIDE: Final = "hostname"
-"""bunyan and pino write the service as `name`, beside the host; elsewhere a name is anything."""
+"""bunyan and pino write the service as `name`, together with the host name; elsewhere `name` can mean
+anything."""
 
-_KEYS: Final = frozenset(path[0] for _, paths in _PATHS.values() for path in paths)
+_KEYS: Final = frozenset(path[0] for paths in ALIASES.values() for path in paths)
 
 
 def explain(columns: Mapping[str, Column], others: Others) -> None:
-    """Move aliases from `others` to the columns that they stand for; both are changed in place.
+    """Move aliases from `others` to their columns; both are changed in place.
 
     columns: by key of LogRow, the JSON text of each row's value.
     """
@@ -93,7 +70,7 @@ def explain(columns: Mapping[str, Column], others: Others) -> None:
             if members and not _KEYS.isdisjoint(members):
                 others.changed.add(row)
                 _explain_row(columns, members, row)
-        for key in _PATHS:
+        for key in ALIASES:
             columns[key].measured()
     elif divided:
         columns["service"].measured()
@@ -101,8 +78,8 @@ def explain(columns: Mapping[str, Column], others: Others) -> None:
 
 def _explain_row(columns: Mapping[str, list[Raw]], members: Members, row: int) -> None:
     named_beside_host = _NAMED_BESIDE in members
-    for column, (fits, paths) in _PATHS.items():
-        texts = columns[column]
+    for column, paths in ALIASES.items():
+        texts, fits = columns[column], _FITS[column]
         if len(texts[row]) not in (0, 4) or bytes(texts[row]) not in (b"", b"null"):
             continue
         for path in paths:
@@ -115,7 +92,7 @@ def _explain_row(columns: Mapping[str, list[Raw]], members: Members, row: int) -
 
 
 def _take(members: Members, path: Path, fits: Callable[[Raw], bool]) -> Raw | None:
-    """The value at a path, which is taken out, if there is one and it fits."""
+    """Removes and returns the value at a path, if there is one and it fits."""
     key, *rest = path
     raw = members.get(key)
     if raw is None:
@@ -138,7 +115,8 @@ def _take(members: Members, path: Path, fits: Callable[[Raw], bool]) -> Raw | No
 
 
 def _divide_services(services: Column, others: Others) -> bool:
-    """ECS writes `service` as an object; its name is the service, the rest stays. Whether any is one."""
+    """ECS writes `service` as an object; its name is the service, the rest stays. Returns whether any row has
+    one."""
     rows = [row for row, raw in enumerate(services) if bytes(raw).startswith(b"{")]
     for row in rows:
         members = others.of(row)

@@ -1,6 +1,6 @@
-"""The rows of one JSON body: JSON Lines, one array of objects, or one object, told apart by content.
+"""The rows of one JSON body: JSON Lines, one array of objects, or one object, distinguished by content.
 
-A row comes out in one of two shapes, and either way the values are still the client's bytes:
+A row has one of two shapes; in both the values are still the client's bytes:
 - as a `row_type`, one attribute per key of the protocol, when no row of the body has other keys;
 - as a dict of all its keys, when some do.
 """
@@ -22,11 +22,11 @@ Row = msgspec.Struct | dict[str, Raw]
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _FIRST_BYTE: Final = re.compile(rb"[^ \t\r\n]")
-_NO_ROWS: Final = "the body holds no rows: send JSON Lines, a JSON array of objects, or one JSON object"
+_NO_ROWS: Final = "the body contains no rows: send JSON Lines, a JSON array of objects, or one JSON object"
 
 
 class _Nothing(msgspec.Struct, gc=False):
-    """An object of which nothing is kept: counts rows in little memory."""
+    """An object whose contents are not kept: for counting rows with little memory."""
 
 
 _count_lines = msgspec.json.Decoder(_Nothing).decode_lines
@@ -34,12 +34,12 @@ _count_elements = msgspec.json.Decoder(list[_Nothing]).decode
 
 
 class Reading(msgspec.Struct):
-    """What became of one body.
+    """The result of reading one body.
 
     rows: the rows that could be read.
     refused: number and message of those that could not.
     numbers: the 1-based line or element of each of `rows`; None when none is refused: see `row_numbers`.
-    texts: the text of each of `rows`; None when they were read at once.
+    texts: the text of each of `rows`; None if they were read together.
     repaired: by reason, the indexes of those of `rows` that were repaired.
     size: bytes of the texts of `rows`, if nothing but one sign stands between two of them.
     shape: the type of all of `rows`; None where they may differ.
@@ -91,7 +91,7 @@ class BodyReader:
         return reading
 
     def _read_at_once(self, body: bytes, is_array: bool, max_rows: int) -> list[Row] | None:
-        """The rows of a body without a fault, else None."""
+        """The rows of a valid body, else None."""
         if not _is_utf8(body):
             return None
         if _may_hold_more(body, max_rows) and _count(body, is_array, max_rows) is None:
@@ -108,7 +108,7 @@ class BodyReader:
         return None
 
     def _read_divided(self, body: bytes, is_array: bool, max_rows: int) -> Reading:
-        """The rows of a body with a fault: it is repaired, or the row that has it is refused."""
+        """The rows of a body with a fault: it is repaired, or its row is refused."""
         if not is_array and (reading := self._read_repaired(body, max_rows)) is not None:
             return reading
         numbers: list[int] = []
@@ -130,7 +130,7 @@ class BodyReader:
         return reading
 
     def _read_repaired(self, body: bytes, max_rows: int) -> Reading | None:
-        """The rows of a body of objects all of whose faults can be repaired, else None."""
+        """The rows of a body of objects whose faults can all be repaired, else None."""
         right, reason = repaired(body)
         if not reason or (rows := self._read_at_once(right, False, max_rows)) is None:
             return None
@@ -148,7 +148,7 @@ class BodyReader:
         return reading
 
     def _read_part(self, numbers: Sequence[int], texts: Sequence[bytes], reading: Reading) -> None:
-        """Read rows together where that can be done, else each half of them."""
+        """Read rows together if possible, else each half of them."""
         if (rows := self._read_texts(texts)) is not None:
             reading.rows += rows
             reading.numbers += numbers  # type: ignore[operator]
@@ -199,7 +199,7 @@ def _is_utf8(body: bytes) -> bool:
 
 def _check_count(count: int, max_rows: int) -> None:
     if count > max_rows:
-        raise BodyTooLarge(f"more than {max_rows:,} rows in one batch: send it in smaller batches")
+        raise BodyTooLarge(f"more than {max_rows:,} rows in one batch: send smaller batches")
 
 
 def _may_hold_more(body: bytes, max_rows: int) -> bool:

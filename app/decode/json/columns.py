@@ -1,4 +1,4 @@
-"""Rows of JSON bodies, turned by 90 degrees: per key the texts of all rows."""
+"""Rows of JSON bodies in columnar form: per key the texts of all rows."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby, repeat
@@ -16,7 +16,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Column(list[Raw]):
-    """The JSON text of one key's value in each row, and `default` where a row lacks the key.
+    """The JSON text of one key's value in each row, or `default` if a row lacks the key.
 
     array: all of them as one JSON array, if none is absent, so that one call can read them all; empty if
         all are absent.
@@ -48,12 +48,12 @@ def joined(texts: Sequence[Raw]) -> bytes:
 
 
 class Others(msgspec.Struct):
-    """What rows have beside the keys of the protocol.
+    """The members of rows other than the keys of the protocol.
 
     members: per row the members that the protocol does not know; None for none.
     texts: per row the same as JSON; empty for none. Rows in `changed` are not what `members` says any more.
     some: whether any row has any.
-    repeated: by row, the earlier values of keys that stand in it more than once.
+    repeated: by row, the earlier values of keys that occur in it more than once.
     """
 
     members: list[dict[str, Raw] | None]
@@ -98,7 +98,8 @@ class ColumnTaker:
         self._defaults: Final = row_type.__struct_defaults__
 
     def take(self, readings: Iterable[Reading]) -> Texts:
-        """The texts of all rows. Rows that are dicts lose their known keys, and stand in `others`."""
+        """The texts of all rows. Known keys are removed from rows that are dicts, and the rest goes to
+        `others`."""
         columns = {key: Column((), default) for key, default in zip(self._keys, self._defaults, strict=True)}
         members: list[dict[str, Raw] | None] = []
         for shape, rows in _runs(readings):

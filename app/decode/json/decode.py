@@ -13,7 +13,7 @@ from app.decode.json.bodies import BodyReader, Reading, row_numbers
 from app.decode.json.columns import ColumnTaker
 from app.decode.json.events import EventRow, event_columns
 from app.decode.json.logs import LogRow, log_columns
-from app.decode.json.refusals import Refusals
+from app.decode.json.refusals import JsonRefusals
 from app.decode.json.repeated import find_repeated
 from app.decode.json.snapshots import SnapshotRow, snapshot_columns
 from app.errors import BodyTooLarge, RequestError
@@ -22,11 +22,11 @@ from app.schema import SCHEMAS
 from app.submission import Decoded, DecodedRows, DecodePolicy, Messages, RowRefusal, Submission, Verdict
 
 PIECE_BYTES: Final = 256 << 10
-"""Bodies that are decoded together: enough to share the cost of a call, and little enough that their rows
+"""Bytes of bodies that are decoded together: enough to share the cost of a call, few enough that their rows
 are still in the processor's cache when they are turned into columns."""
 
 _LONGEST_DEFAULTS_BYTES: Final = 64
-"""More than what a row holds beside what its body says: default words, braces of payloads."""
+"""More than a row can hold besides the contents of its body: default words, braces of payloads."""
 
 
 class _KindReader:
@@ -50,10 +50,10 @@ _READERS: Final = MappingProxyType(
 def decode_json(submissions: Sequence[Submission], policy: DecodePolicy) -> Decoded:
     """The rows of JSON submissions, each of which says its `kind`.
 
-    A row that cannot be read, or has a wrong value, is refused alone, by its line (JSON Lines, blank lines
-    counted) or element (array). A body that cannot be read as a whole gets a MalformedBatch, one with more
-    than the policy allows a BodyTooLarge, as its verdict's error; no other submission is affected by either.
-    Never raises for what a body holds.
+    A row that cannot be read, or has a wrong value, is refused by itself, identified by its line (JSON Lines,
+    blank lines counted) or element (array). A body that cannot be read as a whole gets a MalformedBatch, one
+    with more than the policy allows a BodyTooLarge, as its verdict's error; no other submission is affected
+    by either. Never raises because of the contents of a body.
     """
     verdicts = [Verdict(kind=submission.kind, batch_id=submission.batch_id) for submission in submissions]
     groups = []
@@ -73,9 +73,9 @@ def decode_json(submissions: Sequence[Submission], policy: DecodePolicy) -> Deco
 
 
 def _number_messages(verdict: Verdict, messages: Messages) -> None:
-    """Refusals by the numbers of the client's messages, with those that never became rows.
+    """Refusals by the numbers of the client's messages, including those that never became rows.
 
-    All of them are named: some protocols have an answer for each message.
+    All of them are listed, since some protocols answer for each message.
     """
     if messages.ids:
         verdict.message_ids = _without(messages.ids, {refusal.row - 1 for refusal in verdict.refusals})
@@ -154,9 +154,9 @@ class _Piece:
         """Fill in the verdicts, and return the accepted rows, or None if there are none."""
         sizes = [len(reading.rows) for reading in self._readings.values()]
         if not (total := sum(sizes)):
-            self._account(sizes, Refusals())
+            self._account(sizes, JsonRefusals())
             return None
-        refusals = Refusals()
+        refusals = JsonRefusals()
         self._note_repairs(sizes, refusals)
         rows = self._record_batch(np.array(sizes), refusals)
         keep = np.ones(total, bool)
@@ -168,14 +168,14 @@ class _Piece:
         accepted = {owner: count for owner, count in zip(self._readings, counts, strict=True) if count}
         return DecodedRows(self._kind, rows, list(accepted), list(accepted.values())) if accepted else None
 
-    def _note_repairs(self, sizes: list[int], refusals: Refusals) -> None:
+    def _note_repairs(self, sizes: list[int], refusals: JsonRefusals) -> None:
         first = 0
         for reading, size in zip(self._readings.values(), sizes, strict=True):
             for reason, rows in reading.repaired.items():
                 refusals.repaired(reason, "", [first + row for row in rows])
             first += size
 
-    def _record_batch(self, sizes: np.ndarray, refusals: Refusals) -> pa.RecordBatch:
+    def _record_batch(self, sizes: np.ndarray, refusals: JsonRefusals) -> pa.RecordBatch:
         """All rows that could be read, those with wrong values too: these are named in `refusals`."""
         readings = list(self._readings.values())
         texts = self._reader.take(readings)
@@ -202,11 +202,13 @@ class _Piece:
             if len(self._submissions[owner].body) + _LONGEST_DEFAULTS_BYTES * size <= limit:
                 continue
             if (expanded := _bytes_of(rows.slice(start, size).filter(pa.array(keep[start:end])))) > limit:
-                message = f"the rows hold {expanded:,} bytes of text and payload, and may hold {limit:,}"
+                message = (
+                    f"the rows hold {expanded:,} bytes of text and payload, at most {limit:,} are allowed"
+                )
                 self._verdicts[owner].error = BodyTooLarge(f"{message}: send smaller batches")
                 keep[start:end] = False
 
-    def _account(self, sizes: list[int], refusals: Refusals) -> list[int]:
+    def _account(self, sizes: list[int], refusals: JsonRefusals) -> list[int]:
         """Fill in the verdicts; return the number of accepted rows of each reading."""
         refused_rows = np.array(sorted(refusals), np.int64)
         bounds = np.searchsorted(refused_rows, np.cumsum([0, *sizes]))
@@ -230,7 +232,7 @@ class _Piece:
         self._account_repairs(sizes, refusals)
         return counts
 
-    def _account_repairs(self, sizes: list[int], refusals: Refusals) -> None:
+    def _account_repairs(self, sizes: list[int], refusals: JsonRefusals) -> None:
         if not refusals.repairs:
             return
         verdicts = [self._verdicts[owner] for owner in self._readings]

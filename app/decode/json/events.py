@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from app.decode.json.columns import Column, Others
 from app.decode.json.members import Members, PayloadWriter, Places
-from app.decode.json.refusals import ABSENT, NULL, Refusals
+from app.decode.json.refusals import ABSENT, NULL, JsonRefusals
 from app.decode.json.texts import read_texts, read_words
 from app.decode.json.timestamps import read_timestamps
 from app.decode.json.uuids import Ids, read_ids, with_names
@@ -52,7 +52,7 @@ def event_columns(
     texts: Mapping[str, Column],
     others: Others,
     received_ms: np.ndarray,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     policy: DecodePolicy,
 ) -> dict[str, Any]:
     """The columns that an event's JSON fills, by name; rows in `refusals` hold anything.
@@ -65,7 +65,7 @@ def event_columns(
     if None in names or "" in names:
         for row, name in enumerate(names):
             if not name and types[row] == _TRACK:
-                refusals.refuse(row, "event", "is required for track: the event's name")
+                refusals.refuse(row, "event", "is required for track events: the event's name")
     devices = _devices(texts, others, refusals, policy)
     sessions = read_ids(texts["session_id"], "session_id", refusals, from_names=policy.ids_from_names)
     originals = {"device_id": devices.originals, "session_id": sessions.originals}
@@ -82,10 +82,10 @@ def event_columns(
 def _devices(
     texts: Mapping[str, Column],
     others: Others,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     policy: DecodePolicy,
 ) -> Ids:
-    """Where a row has no device id, its anonymous id is one, else one is made of its user id."""
+    """Fills missing device ids with the anonymous id, else with an id derived from the user id."""
     ids = read_ids(texts["device_id"], "device_id", refusals, from_names=policy.ids_from_names)
     if not ids.column.null_count:
         return ids

@@ -1,4 +1,4 @@
-"""Texts of JSON members, row by row, put together into one object per row without parsing them."""
+"""Joins texts of JSON members into one object per row, without parsing them."""
 
 from collections.abc import Sequence
 from itertools import chain, repeat
@@ -16,8 +16,8 @@ Texts = Sequence[Raw] | Sequence[bytes]
 class Piece(msgspec.Struct, frozen=True):
     """A part of each row's object.
 
-    values: one JSON text per row, empty where the row does not have this part.
-    name: the key of the member whose value it is; None where it is an object whose members are taken.
+    values: one JSON text per row, empty if the row does not have this part. name: the key of the member with
+    this value; None if it is an object whose members are used.
     """
 
     values: Texts
@@ -25,7 +25,7 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 def join_pieces(pieces: Sequence[Piece], rows: int) -> list[bytes]:
-    """One object per row, of all its pieces in order. That no key stands twice is the caller's business."""
+    """One object per row, of all its pieces in order. The caller makes sure that no key occurs twice."""
     if not pieces:
         return [b"{}"] * rows
     if len(pieces) == 1 and pieces[0].name is None:
@@ -42,7 +42,7 @@ def join_pieces(pieces: Sequence[Piece], rows: int) -> list[bytes]:
 
 
 def _join_all(labels: list[bytes], columns: list[Texts]) -> list[bytes]:
-    """The same where no row lacks a piece: no statement runs per row."""
+    """The same if no row lacks a piece, without Python code per row."""
     glue = [b"{" + labels[0], *(b"," + label for label in labels[1:])]
     parts = chain.from_iterable(
         (repeat(before), column) for before, column in zip(glue, columns, strict=True)

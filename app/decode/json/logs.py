@@ -13,7 +13,7 @@ from app.decode.json.aliases import explain
 from app.decode.json.columns import Column, Others
 from app.decode.json.levels import read_levels
 from app.decode.json.members import PayloadWriter, Places
-from app.decode.json.refusals import ABSENT, NULL, Refusals
+from app.decode.json.refusals import ABSENT, NULL, JsonRefusals
 from app.decode.json.texts import read_texts, read_words
 from app.decode.json.timestamps import read_timestamps
 from app.decode.json.uuids import read_ids
@@ -43,7 +43,7 @@ def log_columns(
     texts: Mapping[str, Column],
     others: Others,
     received_ms: np.ndarray,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     policy: DecodePolicy,
 ) -> dict[str, Any]:
     """The columns that a log's JSON fills, by name; rows in `refusals` hold anything.
@@ -51,13 +51,13 @@ def log_columns(
     texts: by key of LogRow, the JSON text of each row's value. A message may be any value but null, since
         shippers send objects too.
     others: the other members of each row. received_ms: int64[rows].
-    What other loggers call a key is moved from `others` to `texts`: both are changed.
+    Keys of other loggers are moved from `others` to `texts`: both are changed.
     """
     explain(texts, others)
     for row, message in enumerate(texts["message"]):
         # Only `null` and `true` have four bytes among the texts that are no number and no string.
         if len(message) in (0, 4) and bytes(message) in (b"", b"null") and not _speaks_without(texts, row):
-            refusals.refuse(row, "message", "is required: what is logged")
+            refusals.refuse(row, "message", "is required: the text of the log")
     sessions = read_ids(texts["session_id"], "session_id", refusals, from_names=policy.ids_from_names)
     return {
         "timestamp": read_timestamps(texts["timestamp"], received_ms, refusals, policy.times),
@@ -71,5 +71,5 @@ def log_columns(
 
 
 def _speaks_without(texts: Mapping[str, Column], row: int) -> bool:
-    """Whether a row has a level and a time: pino writes no message where it was given none."""
+    """Whether a row has a level and a time: pino writes no message if it was given none."""
     return all(bytes(texts[key][row]) not in (b"", b"null") for key in ("level", "timestamp"))

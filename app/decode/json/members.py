@@ -1,10 +1,10 @@
-"""Payloads of JSON rows: one object out of the members that a row holds in several places.
+"""Payloads of JSON rows: one object made of the members that a row has in several places.
 
-The members' values are never parsed: what the client wrote (1.0, 1e400, the order of keys) stays as it is.
-Where two places have the same key, the first keeps it; a later one whose value differs is moved, under its
-place's name, into an object `_shadowed`, so that nothing is lost and no key stands twice. Of a key that
-stands twice in a row the last value counts, and the earlier ones are moved likewise, as `repeated`. (Within
-an object that is copied as it is, a key may stand twice: it is the client's own.)
+The members' values are never parsed: what the client wrote (1.0, 1e400, the order of keys) stays unchanged.
+If two places have the same key, the first keeps it; a later one with a different value is moved, under its
+place's name, into an object `_shadowed`, so that nothing is lost and no key occurs twice. If a key is
+repeated in a row, the last value is used, and the earlier ones are moved likewise, as `repeated`. (Within an
+object that is copied unchanged, a key may be repeated: it is the client's own.)
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,12 +34,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Places(msgspec.Struct, frozen=True):
-    """Where the members of a kind's payload are found, in the order in which they are written.
+    """The places of the members of a kind's payload, in the order in which they are written.
 
     named: keys whose value becomes a member itself.
-    objects: keys whose value is an object, whose members are taken; then come the row's unknown keys.
+    objects: keys whose value is an object, whose members are used; the row's unknown keys follow.
     renamed: key and name of values that become a member of another name.
-    originals: keys whose value has a column, and becomes a member where it was not of the column's form.
+    originals: keys that have a column, but whose value also becomes a member if it did not have the column's
+    form.
     """
 
     named: tuple[str, ...] = ()
@@ -78,7 +79,7 @@ class PayloadWriter:
         texts: by key, the JSON text of each row's value, empty where the row does not have the key.
         others: the members of each row under keys that the protocol does not know.
         originals: by key of Places.originals, as `texts`; None where no row has one.
-        What is no object where an object belongs becomes a member under its own key.
+        A value that is not an object where one is expected becomes a member under its own key.
         """
         places = self._places
         given = {
@@ -105,7 +106,8 @@ class PayloadWriter:
         return payloads
 
     def _check_objects(self, given: dict[str, Column], untaken: "_Untaken") -> set[int]:
-        """Make objects of what is none. Returns the rows in which an object has a taken key."""
+        """Turn other values into objects. Returns the rows in which an object has a key that is already
+        taken."""
         to_merge: set[int] = set()
         for key in self._places.objects:
             if key in given:

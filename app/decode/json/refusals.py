@@ -1,4 +1,4 @@
-"""Rows of a JSON batch that are refused alone, and how the values of one column are read from their text."""
+"""Single refused rows of a JSON batch, and how the values of one column are read from their text."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
@@ -7,20 +7,20 @@ import msgspec
 from msgspec import Raw
 
 ABSENT: Final = Raw(b"")
-"""What stands for a key that a row does not have, where its text is copied."""
+"""Stands for a key that a row does not have, where its text is copied."""
 
 NULL: Final = Raw(b"null")
-"""What stands for a key that a row does not have, where its value is read."""
+"""Stands for a key that a row does not have, where its value is read."""
 
 Value = TypeVar("Value")
 
-TOO_DEEP: Final = "nested too deeply to be read"
+TOO_DEEP: Final = "nested too deeply"
 
 
-class Refusals(dict[int, tuple[str, str]]):
-    """The field and the message by row; of several refusals of one row the first counts.
+class JsonRefusals(dict[int, tuple[str, str]]):
+    """The field and the message by row; of several refusals of one row the first is kept.
 
-    repairs: the rows of which something was repaired, by reason and field.
+    repairs: the rows with repaired values, by reason and field.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class Refusals(dict[int, tuple[str, str]]):
         self.repairs.setdefault((reason, field), []).extend(rows)
 
     def refuse(self, row: int, field: str, message: str) -> None:
-        """Refuse row number `row` (0-based, in the columns being read) for what is in `field`."""
+        """Refuse row number `row` (0-based, in the columns being read) because of `field`."""
         self.setdefault(row, (field, message))
 
 
 ONE_BY_ONE: Final = 8
-"""Values that are read one by one, where they cannot be read together."""
+"""Values are read one by one if they cannot be read together."""
 
 
 def read_in_parts(
@@ -45,16 +45,16 @@ def read_in_parts(
     together: Callable[[Sequence[Raw]], Sequence[Value] | None],
     parse: Callable[[Raw], Value],
     field: str,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     *,
     absent: Value,
     first: int = 0,
 ) -> list[Sequence[Value]]:
-    """A column in parts, in order: as few as can be read `together`, so that one odd value costs little.
+    """A column in as few parts as can be read `together`, in order, so that one unusual value costs little.
 
-    together: the values of some texts, or None where it cannot read one of them.
-    parse: one value; raises ValueError for a row to be refused. absent: stands in rows that are refused.
-    first: the row of the first text.
+    together: returns the values of some texts, or None if it cannot read one of them. parse: returns one
+    value; raises ValueError for a row that must be refused. absent: the value in refused rows. first: the row
+    of the first text.
     """
     if (values := together(texts)) is not None:
         return [values]
@@ -72,7 +72,7 @@ def _one_by_one(
     texts: Sequence[Raw],
     parse: Callable[[Raw], Value],
     field: str,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     absent: Value,
     first: int,
 ) -> list[Value]:
@@ -88,7 +88,7 @@ def _one_by_one(
 
 
 def readable(error: msgspec.DecodeError | RecursionError | UnicodeDecodeError) -> str:
-    """Why a piece of JSON could not be read, in words for the client."""
+    """Why a piece of JSON could not be read, as a message for the client."""
     if isinstance(error, RecursionError):
         return TOO_DEEP
     if isinstance(error, UnicodeDecodeError):

@@ -1,8 +1,7 @@
-"""Keys that stand twice in one row: a reader of JSON keeps the last value, and the earlier ones are not lost.
+"""Repeated keys in one row: the last value is used, and the earlier ones are kept, too.
 
-Whether there are any is seen from sizes alone: the texts of all values, their keys and the signs between
-them add up to the size of the rows. Only where they do not, because of blanks or of repeated keys, the keys
-are counted.
+Sizes show whether there are any: the texts of all values, their keys and the punctuation between them add up
+to the size of the rows. Keys are counted only if they do not, because of blanks or repeated keys.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from app.decode.json.row_texts import after_blanks, end_of_value, texts_of_rows
 from app.submission import Body
 
 _SIGNS: Final = 4
-"""Beside a member's key and value: two quotes, a colon, and a comma or a brace."""
+"""Bytes that a member takes besides its key and value: two quotes, a colon, and a comma or a brace."""
 
 _COUNT_KEYS: Final = JSONDecoder(
     parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=len
@@ -32,7 +31,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def find_repeated(bodies: Sequence[Body], readings: Sequence[Reading], texts: Texts) -> None:
-    """Put the earlier values of repeated keys into `texts.others`; `texts` has the readings' rows."""
+    """Add the earlier values of repeated keys to `texts.others`; `texts` has the readings' rows."""
     rows = len(texts.others.members)
     if _add_up(readings, texts.columns, texts.others, 0, rows):
         return
@@ -64,7 +63,7 @@ def _row_texts(sent: Body, reading: Reading) -> Iterable[bytes]:
 def _add_up(
     readings: Sequence[Reading], columns: Mapping[str, Column], others: Others, start: int, end: int
 ) -> bool:
-    """Whether what was read is as long as the rows; then they hold neither blanks nor more keys."""
+    """Whether the texts read are as long as the rows, which then contain neither blanks nor further keys."""
     size = sum(reading.size for reading in readings)
     texts = others.texts[start:end]
     expected = end - start + sum(map(len, texts)) - (len(texts) if all(texts) else sum(map(bool, texts)))
@@ -90,7 +89,7 @@ def _as_many_keys(
     columns: Mapping[str, Column],
     others: Sequence[bytes],
 ) -> bool:
-    """Whether bodies have as many keys, on all levels, as what was read of them; False if unclear."""
+    """Whether bodies have as many keys, on all levels, as were read from them; False if unclear."""
     pieces = [
         sent if reading.texts is None else b"".join(reading.texts)
         for sent, reading in zip(bodies, readings, strict=True)
@@ -125,7 +124,7 @@ def earlier_values(text: bytes) -> dict[str, Raw]:
 
 
 def members_of(text: Raw) -> tuple[dict[str, Raw], dict[str, Raw]]:
-    """The members of an object, and the earlier values of those that stand in it more than once."""
+    """The members of an object, and the earlier values of repeated ones."""
     members = _members(text)
     if len(_encode(members)) == len(text):
         return members, {}

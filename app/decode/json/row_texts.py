@@ -1,4 +1,4 @@
-"""One JSON body as the texts of its rows, where they must be looked at one by one."""
+"""One JSON body as the texts of its rows, for examining them one by one."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def lines_of(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def elements_of(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and text of each element of an array. Raises MalformedBatch where it cannot be read on."""
+    """Number and text of each element of an array. Raises MalformedBatch if it cannot be read further."""
     text = body.decode("utf-8", "surrogateescape")
     position = after_blanks(text, text.index("[") + 1)
     if text[position : position + 1] == "]":
@@ -40,20 +40,20 @@ def elements_of(body: bytes) -> Iterator[tuple[int, bytes]]:
             position = after_blanks(text, position + 1)
             number += 1
     if text[position : position + 1] != "]":
-        raise MalformedBatch(f"the array is cut off or broken after element {number}: expected ',' or ']'")
+        raise MalformedBatch(f"the array is truncated or invalid after element {number}: expected ',' or ']'")
     if after_blanks(text, position + 1) != len(text):
-        raise MalformedBatch("something follows the end of the array")
+        raise MalformedBatch("there is extra data after the end of the array")
 
 
 def texts_of_rows(body: bytes) -> Iterator[bytes]:
-    """The text of each row of a body without a fault."""
+    """The text of each row of a valid body."""
     if body.lstrip(_BLANKS).startswith(b"["):
         return (text for _, text in elements_of(body))
     return _objects_of(body)
 
 
 def _objects_of(body: bytes) -> Iterator[bytes]:
-    """The text of each object of a body that holds nothing else, one behind the other, in lines or not."""
+    """The text of each object of a body that contains only objects, on separate lines or not."""
     text = body.decode()
     position = after_blanks(text, 0)
     while position < len(text):
@@ -66,7 +66,7 @@ def _end_of_element(text: str, position: int, number: int) -> int:
     try:
         decoded: tuple[Any, int] = _ELEMENT.raw_decode(text, position)
     except JSONDecodeError as error:
-        message = f"the array is cut off or broken in element {number}: {error.msg}"
+        message = f"the array is truncated or invalid in element {number}: {error.msg}"
     except RecursionError:
         message = f"element {number} of the array is {TOO_DEEP}"
     else:
@@ -75,12 +75,12 @@ def _end_of_element(text: str, position: int, number: int) -> int:
 
 
 def end_of_value(text: str, position: int) -> int:
-    """Where the valid value ends that begins at `position`."""
+    """The end of the valid value that begins at `position`."""
     decoded: tuple[Any, int] = _ELEMENT.raw_decode(text, position)
     return decoded[1]
 
 
 def after_blanks(text: str, position: int) -> int:
-    """Where the next sign stands, from `position` on."""
+    """The position of the next non-blank character from `position` on."""
     blanks = _SEPARATOR.match(text, position)
     return blanks.end() if blanks else position

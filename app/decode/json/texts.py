@@ -7,13 +7,13 @@ import msgspec
 from msgspec import Raw
 
 from app.decode.json.columns import joined
-from app.decode.json.refusals import Refusals, read_in_parts
+from app.decode.json.refusals import JsonRefusals, read_in_parts
 
 _texts = msgspec.json.Decoder(list[str | None]).decode
 _text = msgspec.json.Decoder(str | None).decode
 
 
-def read_texts(texts: Sequence[Raw], field: str, refusals: Refusals) -> Sequence[str | None]:
+def read_texts(texts: Sequence[Raw], field: str, refusals: JsonRefusals) -> Sequence[str | None]:
     """The strings of one column, None where the value is null; rows with another type are refused.
 
     texts: the JSON text of each row's value, `null` where the row does not have the key.
@@ -30,24 +30,24 @@ def _together(texts: Sequence[Raw]) -> list[str | None] | None:
     return values
 
 
-def read_required_texts(texts: Sequence[Raw], field: str, refusals: Refusals) -> list[str]:
+def read_required_texts(texts: Sequence[Raw], field: str, refusals: JsonRefusals) -> list[str]:
     """As `read_texts`; rows without the value, or with an empty one, are refused."""
     values = read_texts(texts, field, refusals)
     if None in values or "" in values:
         for row, value in enumerate(values):
             if not value:
-                refusals.refuse(row, field, "is required: a string that is not empty")
+                refusals.refuse(row, field, "is required: a non-empty string")
     return [value or "" for value in values]
 
 
 def read_words(
-    texts: Sequence[Raw], words: Mapping[str | None, str], field: str, refusals: Refusals
+    texts: Sequence[Raw], words: Mapping[str | None, str], field: str, refusals: JsonRefusals
 ) -> list[str]:
-    """The values of a column that knows only certain words, in any case.
+    """The values of a column that allows only certain words, in upper or lower case.
 
-    words: what is stored, by the lower-case word that is sent; under None what is stored where the row does
-        not have the key. Without None the key is required.
-    Returns one stored word per row; rows with an unknown word are refused.
+    words: the stored word by the lower-case word that was sent; under None the word to store if the row does
+    not have the key. Without None the key is required. Returns one stored word per row; rows with an unknown
+    word are refused.
     """
     sent = read_texts(texts, field, refusals)
     known = list(map(words.get, sent))
@@ -57,7 +57,7 @@ def read_words(
 
 
 def _any_case(
-    word: str | None, words: Mapping[str | None, str], row: int, field: str, refusals: Refusals
+    word: str | None, words: Mapping[str | None, str], row: int, field: str, refusals: JsonRefusals
 ) -> str:
     if word is None:
         refusals.refuse(row, field, f"is required: {_alternatives(words)}")

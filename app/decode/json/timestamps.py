@@ -1,7 +1,7 @@
-"""Times as clients write them, in JSON, to milliseconds since the epoch.
+"""Converts times as clients write them in JSON to milliseconds since the epoch.
 
-A number says its unit by its size, since no time of this age is as small in one unit as in the next: below
-10^11 it is seconds, below 10^14 milliseconds, below 10^17 microseconds, else nanoseconds.
+The unit of a number follows from its magnitude, since current times in one unit are much larger than in the
+next: below 10^11 it is seconds, below 10^14 milliseconds, below 10^17 microseconds, else nanoseconds.
 """
 
 import math
@@ -17,7 +17,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from app.decode.json.columns import joined
-from app.decode.json.refusals import Refusals, read_in_parts
+from app.decode.json.refusals import JsonRefusals, read_in_parts
 from app.decode.time_range import TimeRange
 
 Times = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ Times = npt.NDArray[np.int64]
 FIELD: Final = "timestamp"
 
 _BAD: Final = (
-    "must be a number (s, ms, µs or ns since the epoch) or an RFC 3339 time, as 2024-05-01T12:00:00Z"
+    "must be a number (s, ms, µs or ns since the epoch) or an RFC 3339 time such as 2024-05-01T12:00:00Z"
 )
 _INT64: Final = np.iinfo(np.int64)
 _NOW: Final = _INT64.min
@@ -34,10 +34,10 @@ _NOW: Final = _INT64.min
 _SECONDS_END: Final = 10**11
 _MILLISECONDS_END: Final = 10**14
 _MICROSECONDS_END: Final = 10**17
-_BEYOND_ALL_UNITS: Final = "is out of range: no time has so many digits; send milliseconds since the epoch"
+_BEYOND_ALL_UNITS: Final = "is out of range: too many digits for a time; send milliseconds since the epoch"
 
 _OLDEST_OTHERWISE: Final = 10**11
-"""1973, in ms: what has an earlier time under another key than `timestamp` is taken for something else."""
+"""1973, in ms: an earlier value under a key other than `timestamp` is not taken for a time."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -60,12 +60,12 @@ _text = msgspec.json.Decoder(str).decode
 
 
 def read_timestamps(
-    texts: Sequence[Raw], received_ms: Times, refusals: Refusals, allowed: TimeRange
+    texts: Sequence[Raw], received_ms: Times, refusals: JsonRefusals, allowed: TimeRange
 ) -> Times:
     """The column `timestamp`.
 
     texts: the JSON text of each row's value, `null` where the row does not have the key.
-    received_ms: int64[rows], taken where the time is absent, null or the number 0.
+    received_ms: int64[rows], used if the time is absent, null or the number 0.
     Returns int64[rows]; rows whose time cannot be read, or is not in the allowed range, are refused.
     """
     parts = read_in_parts(texts, _read_together, _parse, FIELD, refusals, absent=_NOW)
@@ -81,7 +81,7 @@ def read_timestamps(
 
 
 def _read_together(texts: Sequence[Raw]) -> Sequence[int] | None:
-    """All times of a part that are written in one way, else None."""
+    """All times of a part, if they are written in one form, else None."""
     text = joined(texts)
     quoted = text.startswith(b'["')
     return _read_aware(text) if quoted else _read_integers(text)  # type: ignore[return-value]
@@ -153,7 +153,7 @@ def _parse(raw: Raw) -> int:
 
 
 def is_a_time(raw: Raw) -> bool:
-    """Whether a value that need not be a time can be one: small numbers are durations, and much else."""
+    """Whether a value that need not be a time can be one: small numbers are durations or something else."""
     try:
         time = _parse(raw)
     except ValueError:
@@ -169,7 +169,7 @@ def _number(written: str) -> int | float:
 
 
 def _from_number(number: float) -> int:
-    """Milliseconds of a number of any unit. Raises ValueError for one that no unit explains."""
+    """Milliseconds of a number of any unit. Raises ValueError if no unit fits."""
     if number == 0:
         return _NOW
     size = abs(number)
@@ -204,7 +204,7 @@ def _from_text(text: str) -> int:
 
 
 def _unit_of(raw: Raw) -> str:
-    """As what a time was read, in words for its sender."""
+    """The unit in which a time was read, as text for the sender."""
     written = bytes(raw).decode().strip('"')
     if not _NUMBER.fullmatch(written):
         return "a written time"

@@ -1,4 +1,5 @@
-"""Device and session ids: UUID texts to 16-byte columns, and names that are no UUIDs to ids of their own."""
+"""Device and session ids: converts UUID texts to 16-byte columns, and names that are not UUIDs to ids derived
+from them."""
 
 import re
 from collections.abc import Sequence
@@ -11,11 +12,11 @@ import pyarrow as pa
 from msgspec import Raw
 
 from app.decode.json.columns import joined
-from app.decode.json.refusals import ABSENT, Refusals
+from app.decode.json.refusals import ABSENT, JsonRefusals
 from app.decode.name_based_ids import name_based_id
 from app.kinds import ID_BYTES
 
-_NOT_A_UUID: Final = "must be a UUID: 32 hex digits, with hyphens as 8-4-4-4-12 or without"
+_NOT_A_UUID: Final = "must be a UUID: 32 hex digits, with hyphens (8-4-4-4-12) or without"
 _UUID: Final = re.compile(
     r"(?:urn:uuid:|\{)?([0-9a-f]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?", re.IGNORECASE
 )
@@ -36,21 +37,22 @@ _text = msgspec.json.Decoder(str).decode
 
 
 class Ids(NamedTuple):
-    """column: BINARY(16), null where there is no id.
+    """column: BINARY(16), null if there is no id.
 
-    originals: per row the JSON text of what is no UUID and must be kept, empty elsewhere; None for no row.
+    originals: per row the JSON text of a value that is not a UUID and must be kept, else empty; None if no
+    row has one.
     """
 
     column: pa.Array
     originals: list[Raw] | None = None
 
 
-def read_ids(texts: Sequence[Raw], field: str, refusals: Refusals, *, from_names: bool) -> Ids:
+def read_ids(texts: Sequence[Raw], field: str, refusals: JsonRefusals, *, from_names: bool) -> Ids:
     """The ids of one column.
 
     texts: the JSON text of each row's value; empty where the row does not have the key.
-    from_names: makes a name-based id of a text or a number that is no UUID, and none of any other value;
-        without it, rows with such values are refused. Absent, null and an empty text are null.
+    from_names: derives a name-based id from a text or a number that is not a UUID, and none from any other
+    value; without it, rows with such values are refused. Absent, null and an empty text are null.
     """
     array = joined(texts)
     if len(array) <= len(texts) + 1:
@@ -65,11 +67,11 @@ def read_ids(texts: Sequence[Raw], field: str, refusals: Refusals, *, from_names
         rows = np.zeros((len(present), ID_BYTES), np.uint8)
         rows[present] = np.frombuffer(ids, np.uint8).reshape(-1, ID_BYTES)
         return Ids(_column(rows, present))
-    return _Column(texts).read(field, refusals, from_names)
+    return _IdColumn(texts).read(field, refusals, from_names)
 
 
 def _hyphenated(array: bytes, count: int) -> bytes | None:
-    """The ids of an array of so many in the usual form, or None when a single one differs from it."""
+    """The ids of an array of `count` in the usual form, or None if any of them has another form."""
     if len(array) != count * _STEP + 1:
         return None
     grid = np.frombuffer(array, np.uint8, offset=1).reshape(count, _STEP)
@@ -84,8 +86,9 @@ def _hyphenated(array: bytes, count: int) -> bytes | None:
     return ids if len(digits) == 2 * len(ids) == 2 * ID_BYTES * count else None
 
 
-class _Column:
-    """A column in which not every value has the usual form: the usual ones together, the others singly."""
+class _IdColumn:
+    """A column in which not every value has the usual form: the usual ones are read together, the others one
+    by one."""
 
     def __init__(self, texts: Sequence[Raw]) -> None:
         self._texts = texts
@@ -93,7 +96,7 @@ class _Column:
         self._rows = np.zeros((len(texts), ID_BYTES), np.uint8)
         self._present = np.zeros(len(texts), bool)
 
-    def read(self, field: str, refusals: Refusals, from_names: bool) -> Ids:
+    def read(self, field: str, refusals: JsonRefusals, from_names: bool) -> Ids:
         self._take(_QUOTED_BYTES, _DIGITS, _HYPHENS)
         self._take(_PLAIN_BYTES, list(range(1, 33)), [])
         originals: list[Raw] | None = None
@@ -137,7 +140,7 @@ class _Column:
 
 
 def with_names(ids: Ids, names: Sequence[Raw]) -> Ids:
-    """The ids, with name-based ones where a row has none. names: per row a JSON text, or empty."""
+    """The ids, with name-based ones for rows that have none. names: per row a JSON text, or empty."""
     filled: list[bytes | None] = []
     known: dict[bytes, bytes | None] = {}
     for identity, raw in zip(ids.column.to_pylist(), names, strict=True):
@@ -151,7 +154,7 @@ def with_names(ids: Ids, names: Sequence[Raw]) -> Ids:
 
 
 def _value(raw: Raw) -> str | None:
-    """A text, or what else stands there as it is written; None where that is nothing."""
+    """A text, or another value as it is written; None if there is none."""
     written = bytes(raw)
     if written.startswith(b'"'):
         return _text(raw) or None
@@ -159,7 +162,8 @@ def _value(raw: Raw) -> str | None:
 
 
 def _of_name(written: bytes, value: str) -> bytes | None:
-    """The id of a text or a number; None of what names nobody: true, false, an array, an object."""
+    """The id derived from a text or a number; None for values that are not names: true, false, an array, an
+    object."""
     return None if written[:1] in b"tf[{" else name_based_id(value).bytes
 
 

@@ -1,4 +1,4 @@
-"""What operators are told of the state of files: in the log at a start."""
+"""Messages for operators about the state of files, logged at a start."""
 
 import errno
 import logging
@@ -11,12 +11,12 @@ log = logging.getLogger(__name__)
 
 
 class CannotStart(Exception):
-    """The disk does not let the service start. The message says what to do."""
+    """The service cannot start because of the disk. The message says what to do."""
 
 
 def cannot_start(error: OSError) -> str:
     """One sentence with path and remedy."""
-    path = error.filename2 or error.filename or "a file of the service"
+    path = error.filename2 or error.filename or "one of the service's files"
     remedy = {
         errno.EACCES: "give the service's user the right to write there",
         errno.EPERM: "give the service's user the right to write there",
@@ -24,13 +24,13 @@ def cannot_start(error: OSError) -> str:
         errno.ENOSPC: "free space or inodes on that file system",
         errno.EDQUOT: "raise the user's quota there",
         errno.EXDEV: "put it and its target on one file system, without links between them",
-        errno.ENOTDIR: "a file stands where a directory is needed: move it away",
-    }.get(error.errno or 0, "look at that disk")
+        errno.ENOTDIR: "a file is in the place of a required directory: move it away",
+    }.get(error.errno or 0, "check that disk")
     return f"the service cannot start: {path}: {error.strerror or error}; {remedy}, and start again"
 
 
 def say(report: RecoveryReport) -> None:
-    """One line for each thing that was found, with a count where there are many."""
+    """One line for each finding, with a count if there are many."""
     for broken in report.files.broken:
         log.error("found at the start: %s", _broken(broken))
     for line in _others(report):
@@ -38,16 +38,16 @@ def say(report: RecoveryReport) -> None:
 
 
 def lines(report: RecoveryReport) -> list[str]:
-    """The same, to be printed."""
+    """The same, for printing."""
     return [*map(_broken, report.files.broken), *_others(report)]
 
 
 def _broken(file: DataFile) -> str:
-    what = "gone" if file.state is FileState.REMOVED else "not what was published"
+    what = "gone" if file.state is FileState.REMOVED else "changed since it was published"
     return (
-        f"{file.path} is {what}: {file.lost_rows} rows of it (LSN {file.last_lsn + 1} to "
-        f"{file.lost_through}) are lost unless the journal still has them; it is left as it is, and its "
-        "partition goes on in a new file"
+        f"{file.path} is {what}: {file.lost_rows} of its rows (LSN {file.last_lsn + 1} to "
+        f"{file.lost_through}) are lost unless the journal still has them; the file is left as it is, and "
+        "its partition continues in a new file"
     )
 
 
@@ -55,15 +55,15 @@ def _others(report: RecoveryReport) -> Iterator[str]:
     files = report.files
     if files.adopted:
         yield (
-            f"the manifest did not know {len(files.adopted)} published files, or not all of their rows, the "
-            f"first is {files.adopted[0].path}: what they say of themselves counts"
+            f"the manifest did not list {len(files.adopted)} published files, or not all of their rows, the "
+            f"first is {files.adopted[0].path}: their own metadata is used"
         )
     if files.removed:
         yield f"{len(files.removed)} published files are gone, the first is {files.removed[0].path}"
     if files.unknown:
         yield (
-            f"{len(files.unknown)} files below the data path are not of this service, the first is "
+            f"{len(files.unknown)} files below the data path do not belong to this service, the first is "
             f"{files.unknown[0]}: they are left alone"
         )
     for path in files.incomplete:
-        yield f"{path} is of a publish that was interrupted: its rows come from the journal again"
+        yield f"{path} comes from an interrupted publish: its rows are published again from the journal"

@@ -1,4 +1,4 @@
-"""The workers of one service: what joins the pool of processes to the service that they work for."""
+"""The workers of one service: connects the pool of processes with the service they work for."""
 
 import asyncio
 import socket
@@ -12,26 +12,26 @@ from prometheus_client import CollectorRegistry
 from app.commit.admission import Levels
 from app.commit.group_queue import GroupPolicy
 from app.commit.journal_store import JournalStore
-from app.commit.pipeline import Observer, Pipeline
+from app.commit.pipeline import Pipeline, PipelineObserver
 from app.commit.quota import Excess
-from app.commit.recent_refusals import Refused
+from app.commit.recent_refusals import RecentRefusal
 from app.errors import Overloaded
 from app.metrics import Metrics
 from app.run.local_service import Service
 from app.submission import DecodePolicy, Reply, Submission
 from app.workers.merged_metrics import MergedMetrics
-from app.workers.messages import Failed, Settled
+from app.workers.messages import GroupFailed, GroupStored
 from app.workers.pool import Pool, Spawn
 from app.workers.proposals import ProposedGroups, Waiting, one_lane, payload_bytes
 
 SHUT: Final = "starting"
 
 
-class Crew:
+class Workers:
     """An `Owner` of the pool. Made before the service, which is given to it by `serve`.
 
-    drain_s: how long workers may take to answer what they have. share_bytes: what one workspace may have
-    waiting for its file.
+    drain_s: how long workers may take to answer what they have. share_bytes: how many bytes of one workspace
+    may wait to be written to files.
     """
 
     def __init__(
@@ -51,17 +51,22 @@ class Crew:
         store: JournalStore,
         policy: GroupPolicy,
         decode: DecodePolicy,
-        observer: Observer,
+        observer: PipelineObserver,
         on_fatal: Callable[[BaseException], None],
     ) -> Pipeline[Waiting, ProposedGroups]:
-        """Takes what workers propose. They have waited for more batches already, and count what they do."""
+        """Takes the workers' proposals. Workers have already waited for more batches, and count their own
+        work."""
         at_once = msgspec.structs.replace(policy, lingers_max=0)
         self._pipeline = Pipeline(ProposedGroups, payload_bytes, one_lane, store, at_once, None, on_fatal)
         return self._pipeline
 
     def refuse(self, submission: Submission, reply: Reply) -> None:
-        """Batches come by workers alone."""
-        reply(Overloaded("This process takes no batches; send it to the service's port.", retry_after_s=5))
+        """Batches arrive only through workers."""
+        reply(
+            Overloaded(
+                "This process does not take batches; send them to the service's port.", retry_after_s=5
+            )
+        )
 
     def serve(self, service: Service, metrics: Metrics) -> None:
         self._service = service
@@ -81,7 +86,7 @@ class Crew:
         return self._service.reasons_not_ready() or self._pool.reasons_not_ready()
 
     def merged(self, registry: CollectorRegistry) -> MergedMetrics:
-        """This process's metrics and theirs."""
+        """The metrics of this process and of the workers."""
         return MergedMetrics(registry, self._pool.families)
 
     # --- for the pool -------------------------------------------------------------------------------------
@@ -98,16 +103,16 @@ class Crew:
     def in_excess(self) -> Sequence[Excess]:
         return self._service.accounts.quotas.in_excess()
 
-    def propose(self, waiting: Waiting, reply: Callable[[Settled | Failed], None]) -> None:
+    def propose(self, waiting: Waiting, reply: Callable[[GroupStored | GroupFailed], None]) -> None:
         if self._pipeline is None:
-            reply(Failed(waiting.number, "stopping", SHUT))
+            reply(GroupFailed(waiting.number, "stopping", SHUT))
         else:
             self._pipeline.submit(waiting, reply)
 
     def publish(self, workspace_id: int) -> "Future[bool]":
         return asyncio.run_coroutine_threadsafe(self._service.publish(workspace_id), self._loop)
 
-    def refused(self, refused: Sequence[Refused]) -> None:
+    def refused(self, refused: Sequence[RecentRefusal]) -> None:
         self._service.refusals.note(refused)
 
     def fail(self, error: BaseException) -> None:

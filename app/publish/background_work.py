@@ -1,4 +1,4 @@
-"""Long work beside the writer thread, one piece after the other."""
+"""Runs long tasks on a thread of their own, one after the other."""
 
 import threading
 from collections.abc import Callable
@@ -6,25 +6,26 @@ from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeAlias, TypeVar
 
 Rest: TypeAlias = Callable[[float], None]
-"""Called between steps with the CPU seconds of the last one: leaves the core to others. Raises Stopped."""
+"""Called between steps with the CPU seconds of the last one; sleeps to leave the core to others. Raises
+Stopped."""
 
 T = TypeVar("T")
 
 PAUSE_S_MAX: Final = 10.0
-"""After one step, whatever it took: a clock that jumps must not stop the work."""
+"""The longest pause after a step, however long it took: a clock that jumps must not stop the work."""
 
 STOP_S: Final = 1.0
-"""How long a stop waits for the step under way."""
+"""How long a stop waits for the current step."""
 
 
 class Stopped(Exception):
     """The service is stopping."""
 
 
-class Beside(Generic[T]):
-    """`begin` and `outcome` are for the writer thread. Without `start` all is done within `begin`.
+class BackgroundWork(Generic[T]):
+    """`begin` and `outcome` are for the writer thread. Without `start`, tasks run within `begin`.
 
-    share: of one core, at most. wake: is called when an outcome is there.
+    share: of one core, at most. wake: called when an outcome is available.
     """
 
     def __init__(self, name: str, share: float, wake: Callable[[], None] = lambda: None) -> None:
@@ -42,7 +43,7 @@ class Beside(Generic[T]):
         self._thread.start()
 
     def stop(self) -> None:
-        """What is under way is given up."""
+        """The current task is cancelled."""
         self._ended.set()
         if self._thread is not None:
             self._tasks.put(None)
@@ -56,7 +57,7 @@ class Beside(Generic[T]):
             self._tasks.put(task)
 
     def outcome(self) -> T | None:
-        """Of the task that was begun; None while it is not known. Raises what the task has raised."""
+        """The outcome of the current task; None while it runs. Raises whatever the task has raised."""
         try:
             outcome, error = self._outcomes.get_nowait()
         except Empty:

@@ -1,4 +1,4 @@
-"""Records of one Kafka partition into entries of its commit log and data files. Knows no Kafka client."""
+"""Records of one Kafka partition into data files, and entries of its publication log. Knows no client."""
 
 import logging
 import time
@@ -10,17 +10,17 @@ import msgspec
 import pyarrow as pa
 
 from app.commit.payload import BatchReceipt
-from app.kafka.commit_log import CommitLog, LogState, note
 from app.kafka.encoder import Encoded, Encoder
-from app.kafka.entry import Entry
-from app.kafka.place import Place
+from app.kafka.entry import PublicationEntry
+from app.kafka.publication_log import LogState, PublicationLog, note
 from app.kafka.record import NotOurs, Record, RecordCodec, RowsRecord
+from app.kafka.shared_place import SharedPlace
 from app.kinds import Kind
 from app.parquet.division import split
 from app.parquet.partition import Rotation
 from app.parquet.placing import Placing
 from app.publish.buffer import Buffers
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.rotation import WriterPolicy
 
 log = logging.getLogger(__name__)
@@ -29,22 +29,22 @@ ReadRange = Callable[[int, int], Iterable[Record]]
 """All records from an offset up to (not including) another one. Raises OSError, RecordsLost."""
 
 OPEN_PARTITIONS_MAX: Final = 512
-"""An entry is made when its rows go into so many files."""
+"""An entry is written when its rows go into this many files."""
 
 
 class RecordsLost(Exception):
-    """Kafka does not have records any more that are not in files, or has another topic under this name."""
+    """Kafka has lost records that are not in files yet, or has another topic by this name."""
 
 
 class _Commit(msgspec.Struct):
     """An entry on its way; it is repeated with the same bytes until it is through."""
 
-    entry: Entry
+    entry: PublicationEntry
     encoded: Encoded
     appended: bool = False
 
 
-class Pipeline:
+class PartitionPublisher:
     """open → (take … commit) again and again. A writer that loses the partition throws this away.
 
     writer: a name that no other writer has, ever.
@@ -52,13 +52,13 @@ class Pipeline:
 
     def __init__(
         self,
-        log: CommitLog,
-        place: Place,
+        log: PublicationLog,
+        place: SharedPlace,
         encoder: Encoder,
         policy: WriterPolicy,
         writer: str,
         clock: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
     ) -> None:
         self._log = log
         self._place = place
@@ -115,8 +115,8 @@ class Pipeline:
         state = self._log.load()
         if state.to > high:
             raise RecordsLost(
-                f"{self._log.directory} is published up to offset {state.to}, and Kafka ends at {high}: the "
-                "topic was made anew, or has lost records; use a new topic and a new path"
+                f"{self._log.directory} is published up to offset {state.to}, but Kafka ends at {high}: the "
+                "topic was recreated or has lost records; use a new topic and a new path"
             )
         if state.last is not None:
             self._finish(state.last, read)
@@ -125,7 +125,7 @@ class Pipeline:
         if low > state.to:
             self._note_loss(low, accept_loss)
 
-    def _finish(self, entry: Entry, read: ReadRange) -> None:
+    def _finish(self, entry: PublicationEntry, read: ReadRange) -> None:
         """Place the files of an entry whose writer may have died before it did. The same records, the same
         decisions: the same rows, under the same names."""
         if all(self._place.size(path) is not None for path in entry.paths):
@@ -142,7 +142,9 @@ class Pipeline:
         encoded = self._encoded(entry.number)
         found = {path for path, _ in encoded.placements}
         if found != set(entry.paths):
-            raise RecordsLost(f"{self._log.directory}: the records of entry {entry.number} make other files")
+            raise RecordsLost(
+                f"{self._log.directory}: the records of entry {entry.number} produce different files"
+            )
         self._place.create_all(encoded.placements)
 
     def _note_loss(self, low: int, accept_loss: bool) -> None:
@@ -153,10 +155,10 @@ class Pipeline:
         )
         if not accept_loss:
             raise RecordsLost(
-                f"{message}: their rows are lost. Lengthen the topic's retention; to go on without them, set "
-                "journal.accept_loss"
+                f"{message}: their rows are lost. Increase the topic's retention; to continue without them, "
+                "set journal.accept_loss"
             )
-        entry = Entry(
+        entry = PublicationEntry(
             number=self.state.number + 1, writer=self._writer, start=self.state.to, to=low, lost=lost
         )
         self._log.append(self.state, entry)
@@ -243,7 +245,7 @@ class Pipeline:
     def _prepare(self) -> _Commit:
         number = self.state.number + 1
         encoded = self._encoded(number)
-        entry = Entry(
+        entry = PublicationEntry(
             number=number,
             writer=self._writer,
             start=self.state.to,
@@ -272,8 +274,8 @@ class Pipeline:
         if encoded.foreign:
             first = encoded.foreign[0]
             log.error(
-                "%d records of %s are not this service's and are kept in its quarantine; the first has "
-                "offset %d: %s",
+                "%d records of %s were not written by this service and are kept in its quarantine; the "
+                "first has offset %d: %s",
                 len(encoded.foreign),
                 self._log.directory,
                 first.offset,
@@ -283,7 +285,7 @@ class Pipeline:
         self._observer.flush_seconds(seconds)
 
 
-def _rotation_of(entry: Entry) -> Rotation:
+def _rotation_of(entry: PublicationEntry) -> Rotation:
     """What it was made with, which may have been configured anew since."""
     partitions = [file.partition for file in entry.files] + [rows.partition for rows in entry.quarantined]
     return partitions[0].rotation if partitions else Rotation.DAILY

@@ -1,4 +1,4 @@
-"""Between threads: one item at a time, and whether those that take are at work."""
+"""Passes items between threads, one at a time, and knows whether the takers are busy."""
 
 import threading
 from typing import Generic, TypeVar
@@ -6,10 +6,10 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Handover(Generic[Item]):
+class SingleSlot(Generic[Item]):
     """At most one item waits while the takers work on others: `give` blocks until there is room for it.
 
-    Once closed, nothing more is taken in; what waits is still taken.
+    Once closed, no more items are accepted; a waiting one is still taken.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Handover(Generic[Item]):
         self._closed = False
 
     def give(self, item: Item) -> bool:
-        """Hands over; False when it was closed, and then the item was not taken."""
+        """Passes an item on; False if it was closed, and then the item was not passed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is None or self._closed)
             if self._closed:
@@ -29,7 +29,7 @@ class Handover(Generic[Item]):
             return True
 
     def take(self) -> Item | None:
-        """The next item; None when there will be none. Says, too, that this thread's last one is done."""
+        """The next item; None if there are no more. Also marks this thread's previous item as done."""
         with self._changed:
             self._at_work.discard(threading.get_ident())
             self._changed.notify_all()
@@ -41,7 +41,7 @@ class Handover(Generic[Item]):
             return item
 
     def wait_until_idle(self) -> None:
-        """Returns when nothing waits and nothing is worked on, or when it was closed."""
+        """Returns when no item waits or is being worked on, or when it was closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or (self._waiting is None and not self._at_work))
 

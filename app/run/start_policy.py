@@ -1,4 +1,4 @@
-"""What the writer is told that only a start knows: whose journal it is, and how its frames are placed."""
+"""What the writer needs to know from the start: the journal's identity, and how its frames are placed."""
 
 import msgspec
 
@@ -6,13 +6,13 @@ from app.disk.durable_fs import DurableFS
 from app.publish.paths import SinkPaths
 from app.publish.placings_file import PlacingsDamaged, settle_placings
 from app.publish.rotation import WriterPolicy
-from app.run.told import CannotStart, cannot_start
+from app.run.start_report import CannotStart, cannot_start
 
 
 def policy_from(
     policy: WriterPolicy, fs: DurableFS, paths: SinkPaths, journal: str, next_lsn: int
 ) -> WriterPolicy:
-    """The configured policy, in force from the frame `next_lsn` on. Raises CannotStart; SyncFailed."""
+    """The configured policy, which applies from the frame `next_lsn` on. Raises CannotStart; SyncFailed."""
     try:
         placings = settle_placings(fs, paths, policy.placings.now, next_lsn)
     except PlacingsDamaged as error:

@@ -6,7 +6,7 @@ from app.clients.ids import uuid_or_named
 from app.clients.lenient_json import Members, is_given, quoted, text_of
 
 
-class EventRow:
+class EventLine:
     """Members are written in the order in which they are added."""
 
     def __init__(self, type_name: str) -> None:
@@ -22,7 +22,8 @@ class EventRow:
             self._pieces.append(b'"timestamp":%d' % milliseconds)
 
     def device(self, *candidates: Raw | None) -> str | None:
-        """The id of the first that says something: a UUID as it is, or a name's. Returns its text."""
+        """The id from the first non-empty value: a UUID as it is, or one derived from a name. Returns its
+        text."""
         for candidate in candidates:
             if (text := text_of(candidate)) is not None:
                 self._pieces.append(b'"device_id":' + uuid_or_named(text))
@@ -34,7 +35,7 @@ class EventRow:
             self._pieces.append(b'"session_id":' + uuid_or_named(text))
 
     def add(self, name: str, value: Raw | None) -> None:
-        """A member beside the properties, where it says something."""
+        """Adds a member next to the properties, unless it is empty."""
         if is_given(value):
             self._pieces.append(b"%b:%b" % (quoted(name), value))
 
