@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from app.api.api_keys import MAX_WORKSPACE_ID, ApiKeys, KeyFileError
 from app.console.admin import add_admin
@@ -25,11 +25,15 @@ from app.console.init import add_init
 from app.console.load import add_load
 from app.console.tail import add_tail
 from app.console.target import CommandFailed
+from app.errors import ConfigurationError
 from app.run.keeping_commands import add_keeping
 from app.run.without_pandas import do_without_pandas
-from app.settings.settings import ConfigurationError, Settings, load
+from app.settings.settings import Settings, load
 from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
+
+if TYPE_CHECKING:
+    from app.settings.plan import Plan
 
 LOST: Final = 4
 
@@ -110,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         help="make this journal the owner of the files in the sink's path, if their own journal is gone",
     )
     adopt.set_defaults(command=_adopt, host=None, port=None)
-    add_keeping(commands, file, _load)
+    add_keeping(commands, file, _plan)
     keys = commands.add_parser(
         "keys", help="list, add, rotate and revoke API keys; a running service picks up the changes"
     )
@@ -178,6 +182,13 @@ def _load(options: argparse.Namespace) -> Settings:
     return load(options.config, os.environ, _flags(options))
 
 
+def _plan(options: argparse.Namespace) -> "Plan":
+    """For commands that do what the service does; what they need of it takes its time to be imported."""
+    from app.settings.planning import plan_of
+
+    return plan_of(_load(options))
+
+
 def _flags(options: argparse.Namespace) -> dict[str, str]:
     given = {"server.host": options.host, "server.port": options.port}
     return {key: text for key, text in given.items() if text is not None}
@@ -186,10 +197,10 @@ def _flags(options: argparse.Namespace) -> dict[str, str]:
 def _serve(options: argparse.Namespace) -> int:
     do_without_pandas()
     # The other commands are quick because they do not import the service.
-    from app.run.reload import Source
     from app.run.serve import serve
+    from app.settings.configuration import ReadConfiguration
 
-    return serve(_load(options), Source(options.config, _flags(options)))
+    return serve(ReadConfiguration(options.config, _flags(options)))
 
 
 def _check_config(options: argparse.Namespace) -> int:
@@ -219,21 +230,22 @@ def _check_config(options: argparse.Namespace) -> int:
 
 def _connect(settings: Settings) -> int:
     from app.run.connect import tried
+    from app.settings.planning import plan_of
 
     failed = 0
-    for what, why_not in tried(settings):
+    for what, why_not in tried(plan_of(settings)):
         print(f"parquet-sink: {what}: {why_not or 'works'}", file=sys.stderr)
         failed += why_not is not None
     return 1 if failed else 0
 
 
 def _kafka_topic(options: argparse.Namespace) -> int:
-    settings = _load(options)
-    if settings.journal.type != "kafka":
-        raise ConfigurationError(['journal.type is not "kafka": there is no topic'])
     from app.kafka.topic import look_at, make_topic
 
-    policy = settings.journal.kafka_policy(settings.server.max_inflight_size)
+    kafka = _plan(options).kafka
+    if kafka is None:
+        raise ConfigurationError(['journal.type is not "kafka": there is no topic'])
+    policy = kafka.policy
     try:
         made = make_topic(policy, options.partitions, options.replicas)
         topic = look_at(policy, patient=made)
@@ -251,20 +263,20 @@ def _repair(options: argparse.Namespace) -> int:
     from app.disk.durable_file import SyncFailed
     from app.disk.durable_fs import DurableFS
     from app.journal.failures import JournalDamaged
-    from app.run.compose import object_store, sink_paths
+    from app.run.compose import object_store
     from app.run.repair import NothingThere, repair_data_directory
-    from app.run.told import lines
+    from app.run.start_report import lines
 
-    settings = _load(options)
-    paths = sink_paths(settings)
+    plan = _plan(options)
+    paths = plan.storage.paths
     refusals = (NothingThere, DataDirectoryInUse, JournalDamaged)
     try:
         done = repair_data_directory(
             DurableFS(),
             paths,
-            object_store(settings),
-            syncs=settings.journal.acknowledge == "fsync",
-            node=settings.server.node_id,
+            object_store(plan.storage),
+            syncs=plan.policies.journal.acknowledge == "fsync",
+            node=plan.policies.writer.node,
         )
     except (*refusals, OSError, SyncFailed) as error:
         print(f"parquet-sink: not repaired: {error}", file=sys.stderr)
@@ -314,15 +326,13 @@ def _query(options: argparse.Namespace) -> int:
 def _ask_directory(options: argparse.Namespace) -> Ask:
     """Queries the configured files and journal; each query sees them as they are when it starts."""
     from app.disk.durable_fs import DurableFS
-    from app.publish.paths import SinkPaths
     from app.query.ask import QueryFailed, answer, connect
     from app.query.data_sets import object_root, open_store
     from app.query.snapshot import CannotAsk, Selection, Snapshot
-    from app.settings.plan import lake_of
 
-    settings = _load(options)
-    selection, lake = Selection(options.workspace, options.since, options.until), lake_of(settings)
-    paths = SinkPaths(Path(lake.data) if lake.data is not None else None, Path(lake.state))
+    plan = _plan(options)
+    selection = Selection(options.workspace, options.since, options.until)
+    lake, paths = plan.query.lake, plan.storage.paths
 
     def ask(sql: str, form: str, output: Path | None) -> None:
         try:
@@ -369,12 +379,12 @@ def _adopt(options: argparse.Namespace) -> int:
     from app.disk.durable_fs import DurableFS
     from app.publish.ownership import TreeRefused
     from app.run.adopt import adopt
-    from app.run.compose import object_store, sink_paths
+    from app.run.compose import object_store
 
-    settings = _load(options)
-    paths, node = sink_paths(settings), settings.server.node_id
+    plan = _plan(options)
+    paths, node = plan.storage.paths, plan.policies.writer.node
     try:
-        identity = adopt(DurableFS(), paths, object_store(settings), node)
+        identity = adopt(DurableFS(), paths, object_store(plan.storage), node)
     except (TreeRefused, DataDirectoryInUse, OSError) as error:
         print(f"parquet-sink: not adopted: {error}", file=sys.stderr)
         return 1
@@ -384,8 +394,9 @@ def _adopt(options: argparse.Namespace) -> int:
 
 def _openapi(options: argparse.Namespace) -> int:
     from app.run.application import create_app
+    from app.settings.planning import plan_of
 
-    document = json.dumps(create_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"
+    document = json.dumps(create_app(plan_of(Settings())).openapi(), indent=2, ensure_ascii=False) + "\n"
     if options.path is None:
         sys.stdout.write(document)
     else:

@@ -1,7 +1,17 @@
-"""The errors of requests, independent of HTTP.
+"""The errors of requests and of the configuration, independent of HTTP.
 
 No status codes here: `api.error_responses` is the only module that maps these to HTTP.
 """
+
+from collections.abc import Sequence
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; `messages` holds one line per mistake."""
+
+    def __init__(self, messages: Sequence[str]) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = tuple(messages)
 
 
 class RequestError(Exception):

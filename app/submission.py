@@ -136,7 +136,7 @@ class DecodePolicy(msgspec.Struct, frozen=True):
 
     payload_must_be_json: bool = True
     max_rows: int = 100_000
-    max_expanded_bytes: int = 64 << 20
+    max_expanded_bytes: int = 64_000_000
     max_reported_refusals: int = 100
     times: TimeRange = TimeRange()
     ids_from_names: bool = True

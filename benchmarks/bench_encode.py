@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,9 +84,7 @@ def encoding(rows: pa.Table) -> Figures:
     count = rows.num_rows
     for codec in CODECS:
         size = encode_row_group(rows, Kind.EVENTS, Layout(codec=codec), len(MAGIC)).size
-        seconds = best_s(
-            lambda codec=codec: encode_row_group(rows, Kind.EVENTS, Layout(codec=codec), len(MAGIC))
-        )
+        seconds = best_s(partial(encode_row_group, rows, Kind.EVENTS, Layout(codec=codec), len(MAGIC)))
         figures[f"row_group_{codec}_us_per_row"] = seconds / count * 1e6
         figures[f"row_group_{codec}_bytes_per_row"] = size / count
 

@@ -7,12 +7,13 @@ import argparse
 import json
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.service import BenchmarkedService, RowsLost
 
-NOTHING_FLUSHED = {
+NOTHING_FLUSHED: Mapping[str, Mapping[str, Any]] = {
     "sinks.parquet": {"flush_interval": "3600s", "max_buffered_size": "2GB", "max_file_size": "2GB"},
     "server": {"workspace_share": 1.0},
 }

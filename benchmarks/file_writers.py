@@ -126,10 +126,12 @@ def duckdb_copy(directory: Path, codec: str, hours: list[pa.RecordBatch]) -> flo
 def polars_write(directory: Path, codec: str, hours: list[pa.RecordBatch]) -> float:
     frames: dict[Path, pl.DataFrame] = {}
     for path, table in _tables(directory, hours):
-        frames[path] = pl.from_arrow(table)
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        frames[path] = frame
     started = time.process_time()
     for path, frame in frames.items():
-        frame.write_parquet(path, compression=codec)
+        frame.write_parquet(path, compression=codec)  # type: ignore[arg-type]  # one of its names
     return time.process_time() - started
 
 

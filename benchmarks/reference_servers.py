@@ -119,7 +119,7 @@ def main() -> None:
     options = parser.parse_args()
     app = http_limit if options.server == "http-limit" else RowAtATime(options.directory)
     uvicorn.run(
-        app,  # type: ignore[arg-type]
+        app,
         port=options.port,
         loop="uvloop",
         http="httptools",

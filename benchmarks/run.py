@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from app.kinds import Kind
 from benchmarks import (
     bench_disk_limit,
     bench_encode_limit,
@@ -55,7 +56,7 @@ def connections(rows: int) -> int:
 
 def scenarios(directory: Path, seconds: float) -> dict[str, Scenario]:
     """What each round runs, in this order; a scenario sees the results of those before it."""
-    table = bench_encode_limit.decoded_rows(bench_encode_limit.Kind.EVENTS, bench_encode_limit.TABLE_ROWS)
+    table = bench_encode_limit.decoded_rows(Kind.EVENTS, bench_encode_limit.TABLE_ROWS)
     group_bytes = 500_000
 
     def service(config: Mapping[str, Any] | None = None, **load: Any) -> Scenario:
@@ -100,8 +101,8 @@ def once(directory: Path, seconds: float, minutes: int) -> dict[str, Mapping[str
         load = {"rows": rows, "connections": connections(rows), "seconds": seconds}
         found[f"flatbuffer {rows}"] = measure(directory, None, **load)
     for rows in (10, 100, 2000):
-        load = {"rows": rows, "connections": connections(rows), "seconds": seconds, "format": "nested-json"}
-        found[f"nested-json {rows}"] = measure(directory, None, **load)
+        load = {"rows": rows, "connections": connections(rows), "seconds": seconds}
+        found[f"nested-json {rows}"] = measure(directory, None, **load, format="nested-json")
     for workspaces in (10, 100):
         found[f"{workspaces} workspaces"] = measure(
             directory, None, rows=500, connections=16, seconds=seconds, workspaces=workspaces

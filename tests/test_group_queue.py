@@ -27,7 +27,7 @@ def queue_of(batches: list[Batch], policy: GroupPolicy) -> GroupQueue[Batch]:
 def known(policy: GroupPolicy, *workspaces: int) -> GroupQueue[Batch]:
     """A queue that has met these workspaces, and found them cheap."""
     queue = queue_of([Batch(each, 0, 1) for each in workspaces], policy)
-    queue.done(queue.gather())
+    queue.done(queue.next_group())
     return queue
 
 
@@ -41,7 +41,7 @@ def everything(queue: GroupQueue[Batch]) -> list[Batch]:
     got: list[Batch] = []
     last = False
     while not last:
-        group = queue.gather()
+        group = queue.next_group()
         last = group.last
         got += [batch for batch, _ in group.batches]
         if group.batches:
@@ -49,8 +49,8 @@ def everything(queue: GroupQueue[Batch]) -> list[Batch]:
     return got
 
 
-def gathered(queue: GroupQueue[Batch]) -> list[Batch]:
-    return [batch for batch, _ in queue.gather().batches]
+def taken(queue: GroupQueue[Batch]) -> list[Batch]:
+    return [batch for batch, _ in queue.next_group().batches]
 
 
 POLICY = GroupPolicy(max_bytes=1000 * KB, turn_bytes=200 * KB, small_bytes=0)
@@ -60,7 +60,7 @@ def test_a_neighbour_is_in_the_next_group_however_much_waits_before_it() -> None
     flood = [Batch(1, number, 100 * KB) for number in range(500)]
     queue = known(POLICY, 1)
     put(queue, [*flood, Batch(2, 0, 1 * KB)])
-    first = gathered(queue)
+    first = taken(queue)
     assert Batch(2, 0, 1 * KB) in first
     assert sum(batch.size for batch in first) <= 1100 * KB
 
@@ -68,55 +68,55 @@ def test_a_neighbour_is_in_the_next_group_however_much_waits_before_it() -> None
 def test_who_is_alone_has_the_whole_group() -> None:
     queue = known(POLICY, 1)
     put(queue, [Batch(1, number, 100 * KB) for number in range(50)])
-    assert len(gathered(queue)) == 10
+    assert len(taken(queue)) == 10
 
 
 def test_who_is_met_for_the_first_time_has_one_turn() -> None:
     queue = queue_of([Batch(1, number, 100 * KB) for number in range(50)], POLICY)
-    first = queue.gather()
+    first = queue.next_group()
     assert len(first.batches) == 2
     queue.done(first, seconds=0.001)
-    assert len(gathered(queue)) == 10
+    assert len(taken(queue)) == 10
 
 
 def test_who_is_dear_has_groups_of_its_own_and_the_others_go_on_meanwhile() -> None:
     queue = known(POLICY, 1, 2)
     put(queue, [*(Batch(1, number, 100 * KB) for number in range(2)), Batch(2, 0, KB)])
-    mixed = queue.gather()
+    mixed = queue.next_group()
     assert {batch.workspace for batch, _ in mixed.batches} == {1, 2}
     queue.done(mixed, seconds=1.0)
 
     put(queue, [*(Batch(1, number, 100 * KB) for number in range(4)), Batch(2, 1, KB)])
     for _ in range(2):
-        alone = queue.gather()
+        alone = queue.next_group()
         (workspace,) = {batch.workspace for batch, _ in alone.batches}
         queue.done(alone, seconds=1.0 if workspace == 1 else 0.001)
 
     put(queue, [Batch(1, number, 100 * KB) for number in range(10, 20)])
     put(queue, [Batch(2, number, KB) for number in range(6, 9)])
-    turns = [queue.gather() for _ in range(2)]
-    assert sorted(each.dear or 0 for each in turns) == [0, 1]
-    assert [len(each.batches) for each in turns if each.dear] == [1], "it would take a slice by itself"
+    turns = [queue.next_group() for _ in range(2)]
+    assert sorted(each.expensive or 0 for each in turns) == [0, 1]
+    assert [len(each.batches) for each in turns if each.expensive] == [1], "it would take a slice by itself"
     put(queue, [Batch(2, 9, KB)])
-    assert gathered(queue) == [Batch(2, 9, KB)], "while the dear one is decoded, nobody waits for it"
+    assert taken(queue) == [Batch(2, 9, KB)], "while the expensive one is decoded, nobody waits for it"
 
 
 def test_who_is_dear_no_more_is_like_the_others_again() -> None:
     queue = queue_of([Batch(1, 0, 100 * KB)], POLICY)
-    queue.done(queue.gather(), seconds=0.2)
+    queue.done(queue.next_group(), seconds=0.2)
     for number in range(20):
         put(queue, [Batch(1, number, 100 * KB)])
-        group = queue.gather()
+        group = queue.next_group()
         queue.done(group, seconds=0.001)
-    assert group.dear is None
+    assert group.expensive is None
 
 
 def test_what_is_put_back_comes_first() -> None:
     queue = known(POLICY, 1)
     put(queue, [Batch(1, number, 100 * KB) for number in range(30)])
-    group = queue.gather()
+    group = queue.next_group()
     queue.done(group, postponed=group.batches[5:])
-    assert [batch.number for batch in gathered(queue)] == list(range(5, 15))
+    assert [batch.number for batch in taken(queue)] == list(range(5, 15))
 
 
 def test_a_closed_queue_still_gives_all_that_waits() -> None:
@@ -127,12 +127,12 @@ def test_a_closed_queue_still_gives_all_that_waits() -> None:
 
 def test_the_last_group_is_not_said_to_be_the_last_while_a_dear_one_may_come_back() -> None:
     queue = queue_of([Batch(1, 0, 100 * KB)], POLICY)
-    queue.done(queue.gather(), seconds=1.0)
+    queue.done(queue.next_group(), seconds=1.0)
     put(queue, [Batch(1, 1, 100 * KB)])
-    dear = queue.gather()
-    assert (dear.dear, dear.last) == (1, False)
+    expensive = queue.next_group()
+    assert (expensive.expensive, expensive.last) == (1, False)
     queue.close()
-    queue.done(dear, 1.0, postponed=dear.batches)
+    queue.done(expensive, 1.0, postponed=expensive.batches)
     assert [batch.number for batch in everything(queue)] == [1]
 
 

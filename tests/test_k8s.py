@@ -11,8 +11,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from app.errors import ConfigurationError
 from app.run.application import create_app
-from app.settings.settings import ConfigurationError, Settings, load
+from app.settings.planning import plan_of
+from app.settings.settings import Settings, load
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 K8S: Final = REPOSITORY / "k8s"
@@ -137,7 +139,7 @@ def test_the_volume_holds_the_largest_journal_and_files_beside_it(tmp_path: Path
 
 
 def test_probes_ask_for_calls_that_exist(tmp_path: Path) -> None:
-    calls = create_app(Settings()).openapi()["paths"]
+    calls = create_app(plan_of(Settings())).openapi()["paths"]
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
 
     assert sorted(probes()) == ["livenessProbe", "readinessProbe", "startupProbe"]

@@ -8,8 +8,8 @@ from app.commit.recent_refusals import (
     SEARCHED_BYTES_MAX,
     TEXT_CHARACTERS_MAX,
     WORKSPACES_MAX,
+    RecentRefusal,
     RecentRefusals,
-    Refused,
     batch_refused,
     rows_refused,
 )
@@ -18,8 +18,8 @@ from app.kinds import Kind
 from app.submission import RowRefusal, Submission, WireFormat
 
 
-def refused(workspace_id: int, at_ms: int) -> Refused:
-    return Refused(at_ms, workspace_id, "events", "invalid_row", 1, "type", "no", "")
+def refused(workspace_id: int, at_ms: int) -> RecentRefusal:
+    return RecentRefusal(at_ms, workspace_id, "events", "invalid_row", 1, "type", "no", "")
 
 
 def submission(body: bytes, wire_format: WireFormat = WireFormat.JSON) -> Submission:

@@ -4,6 +4,7 @@ import ast
 import functools
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -154,10 +155,36 @@ def test_no_module_is_named_after_nothing() -> None:
     assert names.isdisjoint({"util", "utils", "common", "helper", "helpers", "manager", "misc", "core"})
 
 
-def test_only_run_and_the_command_see_settings() -> None:
+def test_no_two_classes_have_one_name() -> None:
+    assert names_that_stand_twice(sources()) == {}
+    planted = {"a": ast.parse("class Place: ...\n"), "b": ast.parse("def f():\n    class Place: ...\n")}
+    assert names_that_stand_twice(planted) == {"Place": ["a", "b"]}
+
+
+def test_only_the_command_sees_settings() -> None:
     seeing = {name for name, tree in sources().items() if within_any(imports(tree), {"app.settings"})}
 
     assert {name for name in seeing if not name.startswith(("run.", "settings."))} == {"cli"}
+
+
+def test_the_running_service_sees_nothing_of_the_settings_but_its_plan() -> None:
+    assert settings_reached(import_graph(sources())) == []
+
+
+def test_settings_would_be_seen_in_the_running_service() -> None:
+    planted = {
+        "run.a": ast.parse("def late():\n    from app.settings.planning import plan_of\n"),
+        "run.b": ast.parse("from app.settings.plan import Plan\n"),
+        "settings.plan": ast.parse("from app.submission import Receipt\n"),
+        "submission": ast.parse("import app.settings.settings\n"),
+        "settings.planning": ast.parse(""),
+        "settings.settings": ast.parse(""),
+    }
+
+    assert settings_reached(import_graph(planted)) == [
+        "run.a → settings.planning",
+        "run.b → settings.plan → submission → settings.settings",
+    ]
 
 
 def test_only_these_modules_are_loose() -> None:
@@ -265,6 +292,16 @@ def test_module_state_would_be_seen() -> None:
     assert [line for line, _ in module_state(ast.parse(hidden + inside))] == [2, 3, 5, 6, 7, 8]
 
 
+def names_that_stand_twice(trees: dict[str, ast.Module]) -> dict[str, list[str]]:
+    """Names of classes, and the modules that have one of that name."""
+    found: dict[str, list[str]] = {}
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(name)
+    return {name: modules for name, modules in found.items() if len(modules) > 1}
+
+
 def import_graph(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
     """By module: the service's own modules that it imports anywhere, in functions and for types too."""
     return {
@@ -273,14 +310,23 @@ def import_graph(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
     }
 
 
+def settings_reached(graph: dict[str, set[str]]) -> list[str]:
+    """Chains of imports that lead from the running service to settings, past the plan that it is given."""
+    return chains_to(graph, "run", lambda name: name.startswith("settings.") and name != "settings.plan")
+
+
 def forbidden_reach(graph: dict[str, set[str]], package: str, forbidden: set[str]) -> list[str]:
     """Chains of imports that lead from a package's modules into a forbidden package, the shortest of each."""
+    return chains_to(graph, package, lambda name: name.split(".")[0] in forbidden)
+
+
+def chains_to(graph: dict[str, set[str]], package: str, is_forbidden: Callable[[str], bool]) -> list[str]:
     found = []
     for start in sorted(name for name in graph if name.startswith(f"{package}.")):
         chains, seen = [[start]], {start}
         while chains:
             chain = chains.pop(0)
-            if chain[-1].split(".")[0] in forbidden:
+            if is_forbidden(chain[-1]):
                 found.append(" → ".join(chain))
                 break
             for following in sorted(graph[chain[-1]] - seen):

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import pytest
 
-from app.settings.plan import policies
-from app.settings.settings import ConfigurationError, Settings, load
+from app.errors import ConfigurationError
+from app.settings.planning import plan_of
+from app.settings.settings import Settings, load
 from app.settings.sources import unmatched_variables
 from app.settings.toml_text import to_toml
 
@@ -347,7 +348,7 @@ def test_a_final_form_that_cannot_be_is_refused(text: str, message: str) -> None
 )
 def test_files_are_laid_again_where_they_may_change(text: str, is_on: bool) -> None:
     settings = load(file(text), {})
-    assert (policies(settings).writer.final is not None) is is_on
+    assert (plan_of(settings).policies.writer.final is not None) is is_on
     assert load(file(to_toml(settings), "printed.toml"), {}) == settings
 
 

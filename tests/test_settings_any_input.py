@@ -9,7 +9,8 @@ from typing import Final
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.settings.settings import ConfigurationError, load
+from app.errors import ConfigurationError
+from app.settings.settings import load
 
 _PART: Final = st.sampled_from(["SERVER", "SINKS", "PARQUET", "PORT", "PATH", "CORS_ORIGINS", "0"]) | st.text(
     st.characters(categories=("L", "N", "P")), max_size=4

@@ -14,7 +14,8 @@ import httpx
 import pytest
 import yaml
 
-from app.settings.settings import ConfigurationError, load
+from app.errors import ConfigurationError
+from app.settings.settings import load
 from tests.support.service import REPOSITORY, free_port
 
 DEPLOY = REPOSITORY / "deploy"

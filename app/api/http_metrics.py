@@ -49,7 +49,7 @@ LOW_RESOLUTION_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1,
 """A batch is durable within milliseconds, so a slow disk shows above 5 ms first."""
 
 
-class Tally(msgspec.Struct):
+class RequestTally(msgspec.Struct):
     """Requests of one path and status since the last `HttpMetrics.flush`."""
 
     handler: str
@@ -70,7 +70,7 @@ class HttpMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._lock = threading.Lock()
-        self._tallies: dict[tuple[str, int], Tally] = {}
+        self._tallies: dict[tuple[str, int], RequestTally] = {}
         registry.register(self)  # before the metrics, so that a scrape finds them up to date
         self._requests = Counter(
             "http_requests_total",
@@ -122,7 +122,7 @@ class HttpMetrics(Collector):
         with self._lock:
             tally = self._tallies.get((handler, status))
             if tally is None:
-                tally = self._tallies[handler, status] = Tally(handler, str(status))
+                tally = self._tallies[handler, status] = RequestTally(handler, str(status))
             tally.note(request_bytes, response_bytes, seconds)
 
     def flush(self) -> None:
@@ -137,7 +137,7 @@ class HttpMetrics(Collector):
         self.flush()
         return iter(())
 
-    def _add(self, tally: Tally) -> None:
+    def _add(self, tally: RequestTally) -> None:
         """Observes many requests at once. The client library has no call for that, so its internal values are
         used."""
         count, total = len(tally.seconds), sum(tally.seconds)

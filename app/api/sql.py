@@ -48,7 +48,7 @@ FORM_MEDIA: Final = b"application/x-www-form-urlencoded"
 Authorise = Callable[[Scope], Access]
 
 
-class Head(Protocol):
+class AnswerSize(Protocol):
     """The head of an answer: how many bytes and rows follow."""
 
     @property
@@ -59,7 +59,7 @@ class Head(Protocol):
 
 Ask = Callable[
     [str, str, int | None, str | None, str | None],
-    AbstractAsyncContextManager[tuple[Head, AsyncIterator[bytes]]],
+    AbstractAsyncContextManager[tuple[AnswerSize, AsyncIterator[bytes]]],
 ]
 """Takes SQL, an output format, a workspace (None for all), and the first and last date of receipt."""
 
@@ -104,7 +104,7 @@ class QueryEndpoint:
         send: Send,
         form: str,
         saved: bool,
-        asked: AbstractAsyncContextManager[tuple[Head, AsyncIterator[bytes]]],
+        asked: AbstractAsyncContextManager[tuple[AnswerSize, AsyncIterator[bytes]]],
     ) -> None:
         async with asked as (head, chunks):
             headers = [

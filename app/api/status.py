@@ -12,7 +12,7 @@ from app import errors
 from app.api.answers import UNCACHED, ReadableJson, Refusal, Refusals, Status
 from app.api.files.routes import Authorise, WorkspaceId
 from app.api.openapi.answers import ADMIN_OR_KEY, answers, json_answer
-from app.commit.recent_refusals import RecentRefusals, Refused
+from app.commit.recent_refusals import RecentRefusal, RecentRefusals
 
 _ROW: Final = {
     "workspace_id": 1,
@@ -86,7 +86,7 @@ def status_router(
     return router
 
 
-def refusal_answer(refused: Refused) -> Refusal:
+def refusal_answer(refused: RecentRefusal) -> Refusal:
     at = datetime.datetime.fromtimestamp(refused.at_ms / 1000, datetime.UTC)
     return Refusal(
         at=at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),

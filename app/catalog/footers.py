@@ -1,7 +1,7 @@
 """The entry of an Iceberg manifest for a data file, made from its Parquet footer without reading rows."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
@@ -12,16 +12,12 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 
-from app.catalog.columns import RECEIVED, WORKSPACE
-
-PARTITION_COLUMNS: Final = (WORKSPACE, RECEIVED)
-
 
 class NotInOnePartition(ValueError):
     """The table is partitioned in a way that puts the rows of one file into several partitions."""
 
 
-class _Column(msgspec.Struct):
+class _ColumnStatistics(msgspec.Struct):
     """Statistics of one column over all row groups. nulls, low, high: None if any row group lacks them."""
 
     bytes: int = 0
@@ -78,10 +74,10 @@ def iceberg_data_file(url: str, size: int, footer: pq.FileMetaData, table: Table
     )
 
 
-def _columns(footer: pq.FileMetaData, schema: Schema) -> dict[int, _Column]:
+def _columns(footer: pq.FileMetaData, schema: Schema) -> dict[int, _ColumnStatistics]:
     names = [footer.schema.column(number).path for number in range(footer.num_columns)]
     fields = [schema.find_field(name).field_id for name in names]
-    columns = {field_id: _Column() for field_id in fields}
+    columns = {field_id: _ColumnStatistics() for field_id in fields}
     for group in range(footer.num_row_groups):
         for number, field_id in enumerate(fields):
             columns[field_id].add(footer.row_group(group).column(number))

@@ -11,7 +11,7 @@ from app.catalog.columns import iceberg_type
 from app.kinds import Kind
 
 
-class LeftOut(msgspec.Struct, frozen=True):
+class UnfitFile(msgspec.Struct, frozen=True):
     """A published file that is not in its table, and why. path: below the sink's path."""
 
     path: str

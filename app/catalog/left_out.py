@@ -11,7 +11,7 @@ from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 
 if TYPE_CHECKING:
-    from app.catalog.judgement import LeftOut
+    from app.catalog.judgement import UnfitFile
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +26,15 @@ class LeftOutFiles:
     def __init__(self, fs: DurableFS, path: Path) -> None:
         self._fs = fs
         self._path = path
-        self._files: dict[str, LeftOut] = {}
+        self._files: dict[str, UnfitFile] = {}
 
     def load(self) -> None:
-        from app.catalog.judgement import LeftOut
+        from app.catalog.judgement import UnfitFile
 
         if not self._fs.exists(self._path):
             return
         try:
-            found = msgspec.json.decode(self._fs.read(self._path), type=list[LeftOut])
+            found = msgspec.json.decode(self._fs.read(self._path), type=list[UnfitFile])
         except msgspec.DecodeError as error:
             log.warning(
                 "%s cannot be read (%s): it is not known which files are missing from tables",
@@ -44,7 +44,7 @@ class LeftOutFiles:
             return
         self._files = {each.path: each for each in found}
 
-    def add(self, files: Sequence["LeftOut"]) -> None:
+    def add(self, files: Sequence["UnfitFile"]) -> None:
         """Raises OSError; then the commit that would leave them out is not made."""
         new = {each.path: each for each in files if each.path not in self._files}
         self._files = {**self._files, **{each.path: each for each in files}}
@@ -57,10 +57,10 @@ class LeftOutFiles:
         self._files = {path: each for path, each in self._files.items() if path not in gone}
         self._save()
 
-    def of(self, kind: Kind) -> list["LeftOut"]:
+    def of(self, kind: Kind) -> list["UnfitFile"]:
         return [each for each in self._files.values() if each.kind is kind]
 
-    def listed(self) -> list["LeftOut"]:
+    def listed(self) -> list["UnfitFile"]:
         return list(self._files.values())[-LISTED_MAX:]
 
     def __len__(self) -> int:

@@ -60,7 +60,7 @@ class Catalog(Protocol):
         ...
 
 
-class Observer(Protocol):
+class RegistrarObserver(Protocol):
     """Callbacks about the registrar's work, on its thread."""
 
     def files_registered(self, files: int) -> None: ...
@@ -95,7 +95,7 @@ class Registrar:
         clock: Callable[[], int],
         *,
         embedded: Path | None,
-        observer: Observer,
+        observer: RegistrarObserver,
         promoted: Known = MappingProxyType({}),
     ) -> None:
         require_client()

@@ -20,7 +20,7 @@ from pyiceberg.types import IcebergType
 from app.catalog.columns import iceberg_schema, iceberg_type, partition_spec
 from app.catalog.expiry import expire
 from app.catalog.footers import iceberg_data_file
-from app.catalog.judgement import LeftOut, judge
+from app.catalog.judgement import UnfitFile, judge
 from app.catalog.policy import COMMIT_FILES_MAX, CONFLICTS_MAX, CatalogPolicy
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
@@ -60,7 +60,7 @@ class KindTable:
         schema: pa.Schema,
         writer: str,
         pause: Callable[[float], None],
-        leave_out: Callable[[Sequence[LeftOut]], None],
+        leave_out: Callable[[Sequence[UnfitFile]], None],
     ) -> None:
         self._catalog = catalog
         self._policy = policy
@@ -140,7 +140,7 @@ class KindTable:
     def _commit(self, table: Table, last_commit: int, files: Sequence[DataFile]) -> None:
         fitting, missing, left = self._judged(table, files)
         if left:
-            self._leave_out([LeftOut(path, self._kind, reason) for path, reason in left.items()])
+            self._leave_out([UnfitFile(path, self._kind, reason) for path, reason in left.items()])
         table.metadata = table.metadata.model_copy(
             update={"properties": {**table.metadata.properties, _NO_RETRIES: "0"}}
         )

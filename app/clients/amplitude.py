@@ -17,7 +17,7 @@ from app.clients.call import (
     refused_text,
     retry_headers,
 )
-from app.clients.event_row import EventRow
+from app.clients.event_line import EventLine
 from app.clients.ids import is_uuid
 from app.clients.lenient_json import Members, is_given, is_object, read_elements, read_object, text_of
 from app.clients.times import moment_ms
@@ -52,7 +52,7 @@ def read(request: ClientRequest) -> Document:
 def _line(event: Members) -> bytes:
     name = event.pop("event_type", None)
     type_name = _TYPES.get(text_of(name) or "", "track")
-    row = EventRow(type_name)
+    row = EventLine(type_name)
     if type_name == "track":
         row.event(name)
     row.timestamp(moment_ms(event.pop("time", None)))

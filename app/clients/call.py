@@ -109,7 +109,6 @@ class ClientAnswer(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
-Unpack = Callable[[bytes, str], bytes]
 Read = Callable[[ClientRequest], Document]
 Answers = Callable[[Outcome, ClientRequest, Document | None], ClientAnswer]
 Fixed = Callable[[ClientRequest], ClientAnswer]

@@ -24,7 +24,7 @@ from app.clients.call import (
     retry_headers,
 )
 from app.clients.lenient_json import Members, is_given, read_elements, read_object, read_stream
-from app.clients.log_objects import LogRow, add_object
+from app.clients.log_objects import LogLine, add_object
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
@@ -90,7 +90,7 @@ def read_wrapped(request: ClientRequest) -> Document:
 
 
 def _line(record: Members) -> bytes:
-    row = LogRow()
+    row = LogLine()
     uri = record.get("ClientRequestURI")
     if uri is not None and "message" not in record:
         record["message"] = Raw(bytes(uri))

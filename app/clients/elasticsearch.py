@@ -20,7 +20,7 @@ from app.clients.call import (
     retry_headers,
 )
 from app.clients.lenient_json import Members, quoted, read_object, repaired, text_of, unreadable
-from app.clients.log_objects import LogRow, add_object, event_line, is_event
+from app.clients.log_objects import LogLine, add_object, event_line, is_event
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
@@ -102,7 +102,7 @@ def _add(document: Document, number: int, item: Item, content: bytes, given: str
             record["_id"] = Raw(quoted(given))
         document.of(Kind.EVENTS).add(number, event_line(record), message_id)
         return
-    row = LogRow()
+    row = LogLine()
     add_object(row, record)
     if item.index:
         row.add("_index", quoted(item.index))

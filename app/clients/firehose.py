@@ -28,7 +28,7 @@ from app.clients.lenient_json import (
     repaired,
     text_of,
 )
-from app.clients.log_objects import LogRow, add_object, event_line, is_event
+from app.clients.log_objects import LogLine, add_object, event_line, is_event
 from app.clients.times import moment_ms
 from app.errors import BodyTooLarge, MalformedBatch
 from app.kinds import Kind
@@ -74,7 +74,7 @@ def _add(document: Document, number: int, content: bytes) -> None:
     if content[:1] not in (b"{", b"["):
         for line in content.splitlines():
             if line.strip():
-                row = LogRow()
+                row = LogLine()
                 row.message(quoted(repaired(line).decode()))
                 document.of(Kind.LOGS).add(number, row.line())
         return
@@ -87,7 +87,7 @@ def _add(document: Document, number: int, content: bytes) -> None:
         elif is_event(record):
             document.of(Kind.EVENTS).add(number, event_line(record))
         else:
-            row = LogRow()
+            row = LogLine()
             add_object(row, record)
             document.of(Kind.LOGS).add(number, row.line())
     for refusal in objects.refused:
@@ -101,7 +101,7 @@ def _add_log_events(document: Document, number: int, record: Members) -> None:
     group, stream = text_of(record.get("logGroup")), text_of(record.get("logStream"))
     events = record.get("logEvents")
     for _, event in read_elements(events if events is not None else Raw(b"[]"), document):
-        row = LogRow()
+        row = LogLine()
         row.message(event.pop("message", None))
         row.timestamp(moment_ms(event.pop("timestamp", None)))
         row.source(stream)

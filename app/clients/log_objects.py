@@ -1,67 +1,41 @@
 """Log records of loggers and agents: JSON objects whose keys have slightly different names in each."""
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from app.clients.lenient_json import Members, is_given, quoted, text_of
 from app.clients.times import moment_ms
-from app.kinds import EVENT_TYPES, LEVELS
+from app.decode.json.logger_words import ALIASES, Path, level_of_word
+from app.kinds import EVENT_TYPES
 
-_MESSAGES: Final = ("message", "msg", "log", "MESSAGE")
-_TIMES: Final = (
-    "@timestamp",
-    "timestamp",
-    "time",
-    "ts",
-    "datetime",
-    "Datetime",
-    "date",
-    "EdgeStartTimestamp",
+_ANY_MESSAGE: Final = frozenset({"message", "msg", "MESSAGE"})
+"""What these hold is the message, whatever it is; the others must be texts."""
+
+_FIRST: Final[Mapping[str, tuple[Path, ...]]] = MappingProxyType(
+    {"timestamp": (("@timestamp",),), "service": (("service", "name"),)}
 )
-_LEVEL_KEYS: Final = ("level", "log_level", "log.level", "severity", "detected_level", "lvl", "levelname")
-_SOURCES: Final = ("source", "host", "hostname", "instance", "host.name")
-_SERVICES: Final = ("service", "service_name", "service.name", "job", "app")
+"""What counts before the key itself: agents write their time beside one that the program has written."""
 
-_NAMED: Final = {
-    **{name: name for name in LEVELS},
-    "emerg": "emergency",
-    "panic": "emergency",
-    "crit": "critical",
-    "fatal": "critical",
-    "err": "error",
-    "severe": "error",
-    "warn": "warning",
-    "information": "info",
-    "informational": "info",
-    "log": "info",
-    "default": "info",
-    "verbose": "debug",
-    "dbg": "debug",
-    "fine": "debug",
-    "silly": "trace",
-    "finest": "trace",
-}
-_PINO: Final = {10: "trace", 20: "debug", 30: "info", 40: "warning", 50: "error", 60: "critical"}
+T = TypeVar("T")
 
 _members = msgspec.json.Decoder(Members).decode
 
 
 def level_of(text: str | None) -> str | None:
     """The level that a client's word or number (pino's, or syslog's) means; None for anything else."""
-    if text is None:
-        return None
-    text = text.strip().lower()
-    if text in _NAMED:
-        return _NAMED[text]
-    if not text.isascii() or not text.isdigit() or len(text) > 3:
-        return None
-    number = int(text)
-    return LEVELS[number] if number < 8 else _PINO.get(number // 10 * 10)
+    return None if text is None else level_of_word(text)
 
 
-class LogRow:
+def names_of(key: str) -> tuple[str, ...]:
+    """A key of the native format and those that stand for it, without those within objects."""
+    return (key, *(path[0] for path in ALIASES[key] if len(path) == 1))
+
+
+class LogLine:
     """Writes one log in the native format."""
 
     def __init__(self) -> None:
@@ -107,27 +81,17 @@ class LogRow:
         return b"{%b}" % b",".join(self._pieces)
 
 
-def add_object(row: LogRow, record: Members) -> None:
+def add_object(row: LogLine, record: Members) -> None:
     """Fills a row from a record: message, level, time, source and service if present, the rest flat.
 
     The record's own source, service and level also stay in the payload if the column cannot represent them
     completely.
     """
-    row.message(_taken(record, _MESSAGES))
-    for name in _LEVEL_KEYS:
-        if name in record and (level := level_of(text_of(record[name]))) is not None:
-            row.level(level)
-            del record[name]
-            break
-    else:
-        row.level(level_of(text_of(_inner(record, "log", "level"))))
-    for name in _TIMES:
-        if name in record and (time := moment_ms(record[name])) is not None:
-            row.timestamp(time)
-            del record[name]
-            break
-    row.source(_named(record, _SOURCES, "host"))
-    row.service(_named(record, _SERVICES, "service"))
+    row.message(_taken(record, "message", _message))
+    row.level(_taken(record, "level", lambda name, value: level_of(text_of(value))))
+    row.timestamp(_taken(record, "timestamp", lambda name, value: moment_ms(value)))
+    row.source(_taken(record, "source", _text))
+    row.service(_taken(record, "service", _text))
     row.add_all(record)
 
 
@@ -145,23 +109,27 @@ def event_line(record: Members) -> bytes:
     return b"{%b}" % b",".join(b"%b:%b" % (quoted(name), value) for name, value in record.items())
 
 
-def _taken(record: Members, names: tuple[str, ...]) -> Raw | None:
-    for name in names:
-        value = record.get(name)
-        if is_given(value) and not (name == "log" and bytes(value)[:1] == b"{"):
-            return record.pop(name)
+def _taken(record: Members, key: str, read: Callable[[str, Raw], T | None]) -> T | None:
+    """What the first of the names for a key says that `read` can read, by name and value.
+
+    It is taken out, but within an object, which stays as it is.
+    """
+    for name, *within in (*_FIRST.get(key, ()), (key,), *ALIASES[key]):
+        value = _inner(record, name, within[0]) if within else record.get(name)
+        if value is not None and (found := read(name, value)) is not None:
+            if not within:
+                del record[name]
+            return found
     return None
 
 
-def _named(record: Members, names: tuple[str, ...], outer: str) -> str | None:
-    """Removes and returns the first of these that is a text; else returns the name within an object, which
-    stays."""
-    for name in names:
-        value = record.get(name)
-        if value is not None and bytes(value)[:1] == b'"' and (text := text_of(value)) is not None:
-            del record[name]
-            return text
-    return text_of(_inner(record, outer, "name"))
+def _message(name: str, value: Raw) -> Raw | None:
+    fits = name in _ANY_MESSAGE or bytes(value)[:1] == b'"'
+    return value if fits and is_given(value) else None
+
+
+def _text(name: str, value: Raw) -> str | None:
+    return text_of(value) if bytes(value)[:1] == b'"' else None
 
 
 def _inner(record: Members, outer: str, name: str) -> Raw | None:

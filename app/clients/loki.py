@@ -19,13 +19,9 @@ from app.clients.call import (
     retry_headers,
 )
 from app.clients.lenient_json import plain, repaired, unreadable
-from app.clients.log_objects import LogRow, level_of
+from app.clients.log_objects import LogLine, level_of, names_of
 from app.errors import MalformedBatch
 from app.kinds import Kind
-
-_LEVELS: Final = ("level", "severity", "detected_level")
-_SOURCES: Final = ("host", "hostname", "instance")
-_SERVICES: Final = ("service", "service_name", "job", "app")
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -83,12 +79,14 @@ def _problem(entry: Any) -> str:
 
 
 def _line(labels: dict[str, Any], entry: Any) -> bytes:
-    row = LogRow()
+    row = LogLine()
     row.message(_encode(plain(entry[1])))
-    row.level(next((level for name in _LEVELS if (level := level_of(_text(labels.get(name))))), None))
+    row.level(
+        next((level for name in names_of("level") if (level := level_of(_text(labels.get(name))))), None)
+    )
     row.timestamp(int(entry[0]) // 1_000_000)
-    row.source(_first(labels, _SOURCES))
-    row.service(_first(labels, _SERVICES))
+    row.source(_first(labels, names_of("source")))
+    row.service(_first(labels, names_of("service")))
     if labels:
         row.add("labels", _encode(plain(labels)))
     if len(entry) > 2 and isinstance(entry[2], dict):

@@ -25,7 +25,7 @@ from app.clients.call import (
 )
 from app.clients.json_map import KEY_OF, JsonMap
 from app.clients.lenient_json import Members, is_given, quoted, read_elements, read_stream
-from app.clients.log_objects import LogRow, add_object
+from app.clients.log_objects import LogLine, add_object
 from app.kinds import Kind
 
 PAYLOAD_OF: Final = {Kind.LOGS: "data", Kind.EVENTS: "properties", Kind.SNAPSHOTS: "metrics"}
@@ -60,7 +60,7 @@ def row_of(mapping: JsonMap, record: Members) -> bytes:
 
 
 def _log(found: Members, record: Members) -> bytes:
-    row = LogRow()
+    row = LogLine()
     session = found.pop("session_id", None)
     time = found.pop("timestamp", None)
     if time is not None:

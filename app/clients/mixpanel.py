@@ -16,7 +16,7 @@ from app.clients.call import (
     refused_text,
     retry_headers,
 )
-from app.clients.event_row import EventRow
+from app.clients.event_line import EventLine
 from app.clients.forms import json_of
 from app.clients.ids import is_uuid
 from app.clients.lenient_json import (
@@ -57,7 +57,7 @@ def read(request: ClientRequest) -> Document:
 
 
 def _event(message: Members, properties: Members) -> bytes:
-    row = EventRow("track")
+    row = EventLine("track")
     row.event(message.pop("event", None))
     row.timestamp(moment_ms(properties.pop("time", None)))
     properties.pop("token", None)
@@ -73,7 +73,7 @@ def _event(message: Members, properties: Members) -> bytes:
 
 
 def _profile(message: Members, type_name: str) -> bytes:
-    row = EventRow(type_name)
+    row = EventLine(type_name)
     message.pop("$token", None)
     row.timestamp(moment_ms(message.pop("$time", None)))
     user = message.pop("$distinct_id", None)

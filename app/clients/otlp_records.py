@@ -18,7 +18,7 @@ _LEVELS: Final = (
 _encode = msgspec.json.Encoder().encode
 
 
-class Origin(msgspec.Struct, frozen=True):
+class OtlpScope(msgspec.Struct, frozen=True):
     """The common fields of the records of one scope. resource, scope: JSON objects for the payload."""
 
     resource: Raw | None
@@ -48,10 +48,10 @@ class _Row(msgspec.Struct, omit_defaults=True, gc=False):
     session_id: str | None = None
 
 
-def origin(resource: dict[str, Any], scope: dict[str, Any]) -> Origin:
+def origin(resource: dict[str, Any], scope: dict[str, Any]) -> OtlpScope:
     source = resource.get("host.name") or resource.get("service.instance.id")
     service = resource.get("service.name")
-    return Origin(
+    return OtlpScope(
         Raw(_encode(resource)) if resource else None,
         Raw(_encode(scope)) if scope else None,
         _text(source),
@@ -68,7 +68,7 @@ class RecordWriter:
 
     def add(
         self,
-        where: Origin,
+        where: OtlpScope,
         time_ns: int,
         severity: int,
         body: Any,

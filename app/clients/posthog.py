@@ -17,7 +17,7 @@ from app.clients.call import (
     refused_text,
     retry_headers,
 )
-from app.clients.event_row import EventRow
+from app.clients.event_line import EventLine
 from app.clients.forms import json_of
 from app.clients.ids import is_uuid
 from app.clients.lenient_json import Members, is_given, is_object, read_elements, read_object, text_of
@@ -70,7 +70,7 @@ def _key(members: Members) -> str | None:
 def _line(message: Members, properties: Members, skew: int) -> bytes:
     event = message.pop("event", None)
     type_name = _TYPES.get(text_of(event) or "", "track")
-    row = EventRow(type_name)
+    row = EventLine(type_name)
     if type_name == "track":
         row.event(event)
     time = moment_ms(message.pop("timestamp", None))
@@ -161,7 +161,6 @@ CALLS: Final = (
     *(Call(f"{path}{end}", POSTHOG) for path in ("/capture", "/e", "/i/v0/e", "/s") for end in ("/", "")),
     *(Call(path, POSTHOG) for path in ("/batch/", "/batch")),
 )
-_FLAGS: Final = ("flags", "decide")
 FIXED: Final = (
     *(
         FixedCall(f"/{name}{end}", flags, ("GET", "POST"))

@@ -18,7 +18,7 @@ from app.clients.call import (
     retry_headers,
 )
 from app.clients.lenient_json import Members, is_object, quoted, read_object, read_stream, repaired, text_of
-from app.clients.log_objects import LogRow, add_object
+from app.clients.log_objects import LogLine, add_object
 from app.clients.times import moment_ms
 from app.errors import MalformedBatch
 from app.kinds import Kind
@@ -44,7 +44,7 @@ def read(request: ClientRequest) -> Document:
 
 
 def _line(event: Members) -> bytes:
-    row = LogRow()
+    row = LogLine()
     content = event.pop("event")
     time = moment_ms(event.pop("time", None))
     row.source(text_of(event.pop("host", None)))
@@ -76,7 +76,7 @@ def read_raw(request: ClientRequest) -> Document:
     rows = document.of(Kind.LOGS)
     text = repaired(request.body).decode()
     for number, line in enumerate((line for line in text.splitlines() if line.strip()), 1):
-        row = LogRow()
+        row = LogLine()
         row.message(quoted(line))
         row.source(request.query.get("host"))
         for name in _KEPT:

@@ -16,14 +16,14 @@ import msgspec
 from app.commit.batch_ids import DeduplicationWindow, digest
 from app.commit.frames import frames_of, only_stored
 from app.commit.payload import RowsFrameCodec
-from app.commit.recent_refusals import PER_GROUP_MAX, Refused, batch_refused, rows_refused
+from app.commit.recent_refusals import PER_GROUP_MAX, RecentRefusal, batch_refused, rows_refused
 from app.commit.refusals import refusal
 from app.commit.settle import (
     NO_BATCH,
     REPEAT_ID,
-    Outcome,
+    BatchOutcome,
     ProposedBatch,
-    Seen,
+    SeenIds,
     SettledFrame,
     answer_of,
     concluded,
@@ -68,10 +68,9 @@ class GroupCounts(msgspec.Struct):
     rejected_fields: Counter[str] = msgspec.field(default_factory=Counter)
     refused_codes: Counter[str] = msgspec.field(default_factory=Counter)
     duplicates: int = 0
-    repeated_messages: int = 0
     refused: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
     repaired: Counter[tuple[int, str, str]] = msgspec.field(default_factory=Counter)
-    notes: list[Refused] = []
+    notes: list[RecentRefusal] = []
 
 
 class Group:
@@ -135,7 +134,7 @@ class Group:
         self._verdicts = list(itertools.compress(self._verdicts, stay))
         self.counts.batches = len(self.replies)
 
-    def rows(self, outcomes: Sequence[Outcome] | None = None) -> Iterator[DecodedRows]:
+    def rows(self, outcomes: Sequence[BatchOutcome] | None = None) -> Iterator[DecodedRows]:
         """The rows of new batches, or of all if there are no outcomes yet; none too large for a frame."""
         for rows in self._decoded:
             if outcomes is not None:
@@ -145,13 +144,13 @@ class Group:
 
     def settle(self, window: DeduplicationWindow, codec: RowsFrameCodec) -> list[SettledFrame]:
         """Answers the batches, and lays out the frames of those that must be stored."""
-        outcomes = judge(self.batches, window, Seen())
+        outcomes = judge(self.batches, window, SeenIds())
         self.conclude(outcomes)
         repeated = repeated_rows(outcomes)
         return [frame_of(rows, self.batches, codec, repeated) for rows in self.rows(outcomes)]
 
     def conclude(
-        self, outcomes: Sequence[Outcome], refused: Mapping[int, RequestError] = MappingProxyType({})
+        self, outcomes: Sequence[BatchOutcome], refused: Mapping[int, RequestError] = MappingProxyType({})
     ) -> None:
         """outcomes: one per batch. refused: by index, batches that the store cannot take."""
         for index, (verdict, outcome) in enumerate(zip(self._verdicts, outcomes, strict=True)):
@@ -167,7 +166,6 @@ class Group:
 
     def _count(self, index: int, verdict: Verdict, answer: Answer, repeated: int) -> None:
         workspace_id = self.submissions[index].workspace_id
-        self.counts.repeated_messages += repeated
         if isinstance(answer, RequestError):
             self.counts.refused_codes[answer.code] += 1
             self.counts.refused[workspace_id, answer.code, ""] += 1

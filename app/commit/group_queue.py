@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 Waiting = tuple[Item, Callable[[Any], None]]
 """A batch, and the function that receives its answer."""
 
-DEAR_SECONDS_A_BYTE: Final = 2e-7
+EXPENSIVE_SECONDS_A_BYTE: Final = 2e-7
 """A group of several lanes that takes longer contains an expensive one: ordinary rows take a third of this at
 most."""
 
@@ -39,7 +39,7 @@ class GroupPolicy(msgspec.Struct, frozen=True):
         more arrive, up to `lingers_max` times: clients that wait for their answers return together.
     """
 
-    max_bytes: int = 8 << 20
+    max_bytes: int = 8_000_000
     max_batches: int = 4_096
     turn_bytes: int = 256 << 10
     slice_s: float = 0.1
@@ -49,27 +49,29 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     lingers_max: int = 3
 
 
-class Gathered(msgspec.Struct, Generic[Item]):
-    """batches: of the next group. dear: the lane of all its batches, if they are expensive to decode.
-    last: whether it is the last group. tells: whether its decoding time shows the cost of a lane."""
+class NextGroup(msgspec.Struct, Generic[Item]):
+    """batches: of the next group. expensive: the lane of all its batches, if they are expensive to decode.
+
+    last: whether it is the last group. tells: whether its decoding time shows the cost of a lane.
+    """
 
     batches: list[Any]
-    dear: int | None
+    expensive: int | None
     last: bool
     tells: bool
 
 
 class _Done(msgspec.Struct):
-    """The outcome of a gathered group."""
+    """The outcome of a group that was taken."""
 
     batches: Sequence[Any]
-    dear: int | None
+    expensive: int | None
     seconds: float
     postponed: Sequence[Any]
 
 
 class GroupQueue(Generic[Item]):
-    """The queue of batches and their replies: any thread puts, one gathers. Bounded by the bytes that
+    """The queue of batches and their replies: any thread puts, one takes groups. Bounded by the bytes that
     admission lets in.
 
     Lanes take turns, so that a burst of one workspace does not delay the others; and while an expensive group
@@ -97,7 +99,7 @@ class GroupQueue(Generic[Item]):
         self._suspects: set[int] = set()
         self._known: set[int] = set()
         self._tells = False
-        self._dear: int | None = None
+        self._expensive: int | None = None
         self._waiting = 0
         self._waiting_bytes = 0
         self._last_batches = 1
@@ -107,13 +109,13 @@ class GroupQueue(Generic[Item]):
         self._queue.put(waiting)
 
     def close(self) -> None:
-        """Closes the queue; batches put before are still gathered."""
+        """Closes the queue; batches put before are still taken."""
         self._queue.put(None)
 
-    def gather(self) -> Gathered[Item]:
+    def next_group(self) -> NextGroup[Item]:
         """Waits for a batch, then takes the waiting ones, within the policy."""
         batches: list[Waiting[Item]] = []
-        dear = None
+        expensive = None
         while not batches:
             if not self._waiting and not self._closed:
                 try:
@@ -123,24 +125,24 @@ class GroupQueue(Generic[Item]):
                     self._line_up(self._queue.get())
             self._take_waiting()
             self._grow()
-            batches, dear = self._by_turns()
-            if self._closed and not self._waiting and self._dear is None:
+            batches, expensive = self._by_turns()
+            if self._closed and not self._waiting and self._expensive is None:
                 break
             if not batches and (self._waiting or self._closed):
-                # What waits is dear, and so is what is being decoded.
+                # What waits is expensive, and so is what is being decoded.
                 self._line_up(self._queue.get())
         self._last_batches = len(batches)
-        self._dear = dear if dear is not None else self._dear
-        last = self._closed and not self._waiting and self._dear is None
-        return Gathered(batches, dear, last, self._tells)
+        self._expensive = expensive if expensive is not None else self._expensive
+        last = self._closed and not self._waiting and self._expensive is None
+        return NextGroup(batches, expensive, last, self._tells)
 
     def done(
-        self, gathered: Gathered[Item], seconds: float = 0.0, postponed: Sequence[Waiting[Item]] = ()
+        self, upcoming: NextGroup[Item], seconds: float = 0.0, postponed: Sequence[Waiting[Item]] = ()
     ) -> None:
         """Notes the decoding time of a group. Any thread. postponed: batches that did not fit; they come
         first in the next group."""
-        if gathered.tells or postponed or seconds > self._policy.slice_s:
-            self._queue.put(_Done(gathered.batches, gathered.dear, seconds, postponed))
+        if upcoming.tells or postponed or seconds > self._policy.slice_s:
+            self._queue.put(_Done(upcoming.batches, upcoming.expensive, seconds, postponed))
 
     def rest(self, wait_s: float) -> list[Waiting[Item]]:
         """The batches still in the queue, and those that arrive until none has for wait_s."""
@@ -190,8 +192,8 @@ class GroupQueue(Generic[Item]):
             self._waiting_bytes += self._size_of(entry[0])
 
     def _conclude(self, done: _Done) -> None:
-        if done.dear is not None:
-            self._dear = None
+        if done.expensive is not None:
+            self._expensive = None
         for waiting in reversed(done.postponed):
             self._lane(waiting).appendleft(waiting)
             self._waiting += 1
@@ -201,7 +203,7 @@ class GroupQueue(Generic[Item]):
         if len(lanes) > 1:
             # Which of them it was shows when each has a group of its own.
             size = sum(self._size_of(item) for item, _ in done.batches)
-            if took_long and done.seconds > size * DEAR_SECONDS_A_BYTE:
+            if took_long and done.seconds > size * EXPENSIVE_SECONDS_A_BYTE:
                 self._suspects |= lanes
             else:
                 self._know(lanes)
@@ -233,29 +235,31 @@ class GroupQueue(Generic[Item]):
         size = 0
         passed: dict[int, deque[Waiting[Item]]] = {}
         served: dict[int, deque[Waiting[Item]]] = {}
-        dear = None
+        expensive = None
         self._tells = False
         while self._has_room(group, size) and (self._lanes or served):
             if not self._lanes:
                 self._lanes, served = served, {}
             number, lane = next(iter(self._lanes.items()))
             del self._lanes[number]
-            is_dear, alone = self._is_dear(number, lane), number in self._suspects
-            if (is_dear and self._dear is not None) or ((is_dear or alone) and group):
+            is_expensive, alone = self._is_expensive(number, lane), number in self._suspects
+            if (is_expensive and self._expensive is not None) or ((is_expensive or alone) and group):
                 passed[number] = lane
                 continue
-            size += self._turn(group, lane, size, limit=self._limit_of(number) if is_dear else None)
-            self._tells |= is_dear or alone or number not in self._known or number in self._seconds_a_byte
+            size += self._turn(group, lane, size, limit=self._limit_of(number) if is_expensive else None)
+            self._tells |= (
+                is_expensive or alone or number not in self._known or number in self._seconds_a_byte
+            )
             if lane:
                 # One turn of an unknown lane: its bodies may be expensive.
                 (served if number in self._known else passed)[number] = lane
-            if is_dear or alone:
-                dear = number if is_dear else None
+            if is_expensive or alone:
+                expensive = number if is_expensive else None
                 break
         self._lanes = {**passed, **self._lanes, **served}
         self._waiting -= len(group)
         self._waiting_bytes -= size
-        return group, dear
+        return group, expensive
 
     def _turn(
         self, group: list[Waiting[Item]], lane: deque[Waiting[Item]], size: int, limit: int | None
@@ -271,7 +275,7 @@ class GroupQueue(Generic[Item]):
     def _has_room(self, group: list[Waiting[Item]], size: int) -> bool:
         return size < self._policy.max_bytes and len(group) < self._policy.max_batches
 
-    def _is_dear(self, number: int, lane: deque[Waiting[Item]]) -> bool:
+    def _is_expensive(self, number: int, lane: deque[Waiting[Item]]) -> bool:
         """Whether the lane's next batch is expected to take a whole slice by itself."""
         cost = self._seconds_a_byte.get(number)
         return cost is not None and cost * self._size_of(lane[0][0]) > self._policy.slice_s

@@ -17,7 +17,7 @@ from app.journal.failures import JournalFull
 from app.kinds import Kind
 
 
-class Appended(Protocol):
+class AppendResult(Protocol):
     """first_lsn: of the first frame appended; the others follow it one by one."""
 
     @property
@@ -26,14 +26,14 @@ class Appended(Protocol):
     def sync_seconds(self) -> float: ...
 
 
-class Journal(Protocol):
+class AppendingJournal(Protocol):
     """The journal, in which a group becomes durable: `append` returns when it is."""
 
-    def append(self, payloads: Sequence[Sequence[bytes | pa.Buffer]]) -> Appended: ...
+    def append(self, payloads: Sequence[Sequence[bytes | pa.Buffer]]) -> AppendResult: ...
     def mark(self) -> None: ...
 
 
-class Writer(Protocol):
+class RowWriter(Protocol):
     """Takes rows that are durable; `put` never blocks. order: held from `append` to `put`."""
 
     @property
@@ -42,7 +42,7 @@ class Writer(Protocol):
     def put(self, lsn: int, kind: Kind, rows: pa.RecordBatch) -> None: ...
 
 
-class Settled(Protocol):
+class SettlingGroup(Protocol):
     """A group whose batch ids can be judged. accepted: rows by workspace and kind, after that."""
 
     @property
@@ -61,8 +61,8 @@ class JournalStore:
 
     def __init__(
         self,
-        journal: Journal,
-        writer: Writer,
+        journal: AppendingJournal,
+        writer: RowWriter,
         window: DeduplicationWindow,
         accepted: AcceptedRows,
         max_delay_s: float,
@@ -85,7 +85,7 @@ class JournalStore:
         """Writes a mark frame, which confirms the last group."""
         self._journal.mark()
 
-    def store(self, group: Settled) -> float:
+    def store(self, group: SettlingGroup) -> float:
         frames = group.settle(self._window, self._codec)
         if not frames:
             return 0.0

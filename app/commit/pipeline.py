@@ -1,13 +1,13 @@
-"""Group commit: gather, decode, store, answer.
+"""Group commit: take what waits, decode, store, answer.
 
 All batches that arrive while the previous group is being made durable form the next one. They are decoded
 together, so that the fixed cost of the vectorised pass is paid once per group, made durable by one sync, and
 answered with one wake-up of the event loop. A bad batch is refused by itself.
 
-Two threads share the work. One gathers and decodes; the other lets the store judge batch ids and make the
-group durable, and answers, group after group in the same order. So a large group is decoded while the disk
-works on the last one. A store that takes several groups at once has a storing thread for each. Batches of a
-workspace that are expensive to decode are decoded by a separate thread.
+Two threads share the work. One takes groups and decodes them; the other lets the store judge batch ids and
+make the group durable, and answers, group after group in the same order. So a large group is decoded while
+the disk works on the last one. A store that takes several groups at once has a storing thread for each.
+Batches of a workspace that are expensive to decode are decoded by a separate thread.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from app.commit.group import GroupCounts
-from app.commit.group_queue import Gathered, GroupPolicy, GroupQueue
-from app.commit.handover import Handover
+from app.commit.group_queue import GroupPolicy, GroupQueue, NextGroup
+from app.commit.single_slot import SingleSlot
 from app.commit.store import NotStored, Store
 from app.commit.to_loop import call_on
 
@@ -32,7 +32,7 @@ STRAGGLERS_S: Final = 1.0
 Item = TypeVar("Item")
 
 
-class Observer(Protocol):
+class PipelineObserver(Protocol):
     """Called once per group, on the storing thread."""
 
     def group_committed(self, counts: GroupCounts, sync_seconds: float) -> None: ...
@@ -75,24 +75,26 @@ class Pipeline(Generic[Item, Grouped]):
         lane_of: Callable[[Item], int],
         store: Store[Grouped],
         policy: GroupPolicy,
-        observer: Observer | None,
+        observer: PipelineObserver | None,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
         self._new_group = new_group
         self._store = store
         self._observer = observer
         self._on_fatal = on_fatal
-        self._decoded: Handover[Grouped] = Handover()
+        self._decoded: SingleSlot[Grouped] = SingleSlot()
         self._queue: GroupQueue[Item] = GroupQueue(
             policy, size_of, lane_of, store.idle, self._decoded.wait_until_idle
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._dear: queue.SimpleQueue[Gathered[Item] | None] = queue.SimpleQueue()
+        self._expensive: queue.SimpleQueue[NextGroup[Item] | None] = queue.SimpleQueue()
         self._held_back_bytes = policy.small_bytes
         self._closed = False
         self._failed = False
         self._threads: list[threading.Thread] = []
-        self._decoding_dear = threading.Thread(target=self._run_decode_dear, name="decode-dear")
+        self._decoding_expensive = threading.Thread(
+            target=self._run_decode_expensive, name="decode-expensive"
+        )
 
     def start(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Replies are called on `loop`, or if there is none on the storing thread."""
@@ -100,7 +102,7 @@ class Pipeline(Generic[Item, Grouped]):
         storing = [("commit", self._run_store)] * self._store.stores_at_once
         for name, run in (*storing, ("decode", self._run_decode)):
             self._threads.append(threading.Thread(target=run, name=name))
-        for thread in (*self._threads, self._decoding_dear):
+        for thread in (*self._threads, self._decoding_expensive):
             thread.start()
 
     def submit(self, item: Item, reply: Callable[[Any], None]) -> None:
@@ -127,16 +129,16 @@ class Pipeline(Generic[Item, Grouped]):
         try:
             last = False
             while not last:
-                gathered = self._queue.gather()
-                last = gathered.last
-                if gathered.dear is not None:
-                    self._dear.put(gathered)
-                elif gathered.batches:
-                    self._decode(gathered)
+                upcoming = self._queue.next_group()
+                last = upcoming.last
+                if upcoming.expensive is not None:
+                    self._expensive.put(upcoming)
+                elif upcoming.batches:
+                    self._decode(upcoming)
         except BaseException as error:
             self._fail(error)
-        self._dear.put(None)
-        self._decoding_dear.join()
+        self._expensive.put(None)
+        self._decoding_expensive.join()
         self._decoded.close()
         if self._failed:
             # Those still in the queue were not written anywhere.
@@ -144,15 +146,15 @@ class Pipeline(Generic[Item, Grouped]):
             if rest:
                 self._refuse(self._new_group(rest), NotStored("stopping"))
 
-    def _run_decode_dear(self) -> None:
+    def _run_decode_expensive(self) -> None:
         try:
-            while (gathered := self._dear.get()) is not None:
-                self._decode(gathered)
+            while (upcoming := self._expensive.get()) is not None:
+                self._decode(upcoming)
         except BaseException as error:
             self._fail(error)
 
-    def _decode(self, gathered: Gathered[Item]) -> None:
-        group = self._new_group(gathered.batches)
+    def _decode(self, upcoming: NextGroup[Item]) -> None:
+        group = self._new_group(upcoming.batches)
         if group.size >= self._held_back_bytes:
             self._store.wait_for_room()
         began = time.perf_counter()
@@ -162,7 +164,7 @@ class Pipeline(Generic[Item, Grouped]):
                 group.decode()
                 postponed = group.postponed
             finally:
-                self._queue.done(gathered, time.perf_counter() - began, postponed)
+                self._queue.done(upcoming, time.perf_counter() - began, postponed)
             taken = self._decoded.give(group)
         except BaseException:
             self._refuse(group, NotStored("stopping"))

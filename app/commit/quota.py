@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from app.commit.quota_policy import Policies, QuotaPolicy
+from app.commit.quota_policy import QuotaPolicies, QuotaPolicy
 from app.commit.usage import DAY_MS, day_of
 from app.errors import QuotaExceeded
 
@@ -43,7 +43,7 @@ class Quotas:
 
     def __init__(
         self,
-        policies: Policies,
+        policies: QuotaPolicies,
         clock_ms: Callable[[], int],
         timer_ms: Callable[[], int],
         bytes_on: Callable[[int, str], int] = lambda workspace_id, day: 0,
@@ -56,7 +56,7 @@ class Quotas:
         self._buckets: dict[int, _Bucket] = {}
         self._charged: set[int] = set()
 
-    def replace(self, policies: Policies) -> None:
+    def replace(self, policies: QuotaPolicies) -> None:
         """Replaces the quotas; rows already used still count, up to the new burst."""
         with self._lock:
             self._policies = policies

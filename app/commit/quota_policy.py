@@ -16,5 +16,5 @@ class QuotaPolicy(msgspec.Struct, frozen=True):
     inflight_share: float | None = None
 
 
-Policies = Mapping[int | None, QuotaPolicy]
+QuotaPolicies = Mapping[int | None, QuotaPolicy]
 """By workspace; None is for workspaces without a quota of their own."""

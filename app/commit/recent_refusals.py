@@ -28,7 +28,7 @@ SEARCHED_BYTES_MAX: Final = 64 << 10
 """Rows of a larger body are not shown: searching for them would delay the commit."""
 
 
-class Refused(msgspec.Struct, frozen=True, array_like=True):
+class RecentRefusal(msgspec.Struct, frozen=True, array_like=True):
     """at_ms: when the batch was received. kind: empty if not known.
 
     reason: a code, or `invalid_row`.
@@ -51,9 +51,9 @@ class RecentRefusals:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._of: dict[int, deque[Refused]] = {}
+        self._of: dict[int, deque[RecentRefusal]] = {}
 
-    def note(self, refused: Sequence[Refused]) -> None:
+    def note(self, refused: Sequence[RecentRefusal]) -> None:
         with self._lock:
             for each in refused:
                 # Taken out and put in again: the first is the one that was quiet for the longest time.
@@ -63,7 +63,7 @@ class RecentRefusals:
                 if len(self._of) > WORKSPACES_MAX:
                     del self._of[next(iter(self._of))]
 
-    def last(self, workspace_id: int | None, count: int = PER_WORKSPACE_MAX) -> list[Refused]:
+    def last(self, workspace_id: int | None, count: int = PER_WORKSPACE_MAX) -> list[RecentRefusal]:
         """The refusals of one workspace, or of all if it is None, newest first."""
         with self._lock:
             if workspace_id is not None:
@@ -73,12 +73,14 @@ class RecentRefusals:
         return found[::-1][:count]
 
 
-def batch_refused(submission: Submission, error: RequestError) -> Refused:
+def batch_refused(submission: Submission, error: RequestError) -> RecentRefusal:
     """A record of a batch that was refused entirely."""
     return _note(submission, error.code, 0, "", error.message, _Texts(submission))
 
 
-def rows_refused(submission: Submission, reason: str, refusals: Sequence[RowRefusal]) -> Iterator[Refused]:
+def rows_refused(
+    submission: Submission, reason: str, refusals: Sequence[RowRefusal]
+) -> Iterator[RecentRefusal]:
     """Records of the first refused rows of a batch."""
     texts = _Texts(submission)
     for each in refusals[:PER_BATCH_MAX]:
@@ -87,8 +89,8 @@ def rows_refused(submission: Submission, reason: str, refusals: Sequence[RowRefu
 
 def _note(
     submission: Submission, reason: str, row: int, field: str, message: str, texts: "_Texts"
-) -> Refused:
-    return Refused(
+) -> RecentRefusal:
+    return RecentRefusal(
         submission.received_ms,
         submission.workspace_id,
         submission.kind.value if submission.kind is not None else "",

@@ -71,7 +71,7 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True):
         return sum(len(frame.payload) for frame in self.frames)
 
 
-class Outcome(msgspec.Struct, frozen=True, array_like=True):
+class BatchOutcome(msgspec.Struct, frozen=True, array_like=True):
     """The outcome of one batch. stored_before: rows of the same batch accepted earlier, None if it is new.
 
     reused: whether its id was used for another payload, and it is not stored.
@@ -100,7 +100,7 @@ def read_proposal(proposal: Proposal) -> ReadProposal:
     return ReadProposal(proposal, [codec.decode(frame.payload) for frame in proposal.frames])
 
 
-class Seen:
+class SeenIds:
     """Ids of batches and messages that are stored together with those being judged."""
 
     def __init__(self) -> None:
@@ -120,11 +120,11 @@ class SettledFrame(msgspec.Struct, frozen=True):
 class Settlement(msgspec.Struct, frozen=True):
     """outcomes: one per batch. frames: those that remain to be stored."""
 
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[BatchOutcome]
     frames: Sequence[SettledFrame]
 
 
-def judge(batches: Sequence[ProposedBatch], window: DeduplicationWindow, seen: Seen) -> list[Outcome]:
+def judge(batches: Sequence[ProposedBatch], window: DeduplicationWindow, seen: SeenIds) -> list[BatchOutcome]:
     """One outcome per batch. Adds to `seen`."""
     return [_outcome(batch, window, seen) for batch in batches]
 
@@ -135,7 +135,7 @@ def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> li
     A batch id that occurs in two of them is stored with the first.
     """
     codec = RowsFrameCodec()
-    seen = Seen()
+    seen = SeenIds()
     settled = []
     for read in proposals:
         proposal = read.proposal
@@ -148,7 +148,7 @@ def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> li
     return settled
 
 
-def repeated_rows(outcomes: Sequence[Outcome]) -> dict[int, Sequence[int]]:
+def repeated_rows(outcomes: Sequence[BatchOutcome]) -> dict[int, Sequence[int]]:
     """By batch, the indices of its rows that are left out."""
     return {index: outcome.repeated for index, outcome in enumerate(outcomes) if outcome.repeated}
 
@@ -182,7 +182,7 @@ def answer_of(verdict: Verdict) -> Answer:
     return Receipt(verdict.kind, verdict.accepted, verdict.rejected, verdict.refusals)
 
 
-def concluded(answer: Answer, outcome: Outcome) -> Answer:
+def concluded(answer: Answer, outcome: BatchOutcome) -> Answer:
     """The answer for a batch, new or not."""
     if not isinstance(answer, Receipt):
         return answer
@@ -197,24 +197,24 @@ def concluded(answer: Answer, outcome: Outcome) -> Answer:
     return Receipt(answer.kind, outcome.stored_before, answer.rejected, answer.refusals, duplicate=True)
 
 
-def _outcome(batch: ProposedBatch, window: DeduplicationWindow, seen: Seen) -> Outcome:
+def _outcome(batch: ProposedBatch, window: DeduplicationWindow, seen: SeenIds) -> BatchOutcome:
     if batch.batch_id:
         key = (batch.workspace_id, batch.batch_id)
         this = RememberedBatch(0, batch.digest, batch.rows)
         before = seen.batches.get(key) or window.find(*key)
         if before is not None and batch.batch_id.startswith(REPEAT_ID):
             if _is_within(window.repeat_window_ms, before.digest, batch.digest):
-                return Outcome(stored_before=before.rows)
+                return BatchOutcome(stored_before=before.rows)
         elif before is not None:
             same = before.digest == batch.digest
-            return Outcome(stored_before=before.rows) if same else Outcome(reused=True)
+            return BatchOutcome(stored_before=before.rows) if same else BatchOutcome(reused=True)
         seen.batches[key] = this
     if batch.message_ids:
         seen_messages = seen.messages[batch.workspace_id]
-        return Outcome(
+        return BatchOutcome(
             repeated=window.messages.repeated(batch.workspace_id, batch.message_ids, seen_messages)
         )
-    return Outcome()
+    return BatchOutcome()
 
 
 def _is_within(window_ms: int, before: bytes, now: bytes) -> bool:
@@ -226,7 +226,7 @@ def _settle_frame(
     frame: ProposedFrame,
     proposed: RowsFrame,
     batches: Sequence[ProposedBatch],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[BatchOutcome],
     codec: RowsFrameCodec,
 ) -> SettledFrame | None:
     rows = DecodedRows(frame.kind, proposed.rows, list(frame.owners), list(frame.counts))

@@ -14,7 +14,7 @@ from app.console.looks import Look, Looks, pattern
 from app.kinds import COLUMNS, ID_BYTES, Kind
 from app.parquet.annotation import Annotation
 from app.parquet.columns import IDS
-from app.query.views import MACROS, Source, view
+from app.query.views import MACROS, RowSource, view
 
 _CLICKHOUSE: Final = MappingProxyType(
     {"int64": "Int64", "uint64": "UInt64", "double": "Float64", "bool": "Bool"}
@@ -33,7 +33,7 @@ def duckdb_text(place: str, looks: Looks, *, payload_is_json: bool) -> str:
     views = []
     for kind, some in looks.items():
         sources = [
-            Source(
+            RowSource(
                 f"read_parquet({_sql_list(look.place)}, union_by_name = true, hive_partitioning = false)",
                 look.promoted,
             )

@@ -14,7 +14,7 @@ from app.kinds import Kind
 
 if TYPE_CHECKING:
     from app.load.connection import Connection
-    from app.load.tally import Tally
+    from app.load.tally import LoadTally
 
 SOME_REFUSED: Final = 4
 INTERRUPTED: Final = 130
@@ -109,7 +109,7 @@ def _load(options: argparse.Namespace) -> int:
     from app.load.loader import Loader
     from app.load.policy import CannotLoad, LoadPolicy
     from app.load.sources import find_sources
-    from app.load.tally import Tally
+    from app.load.tally import LoadTally
 
     kind = Kind(options.kind)
     wishes = Wishes(
@@ -123,7 +123,7 @@ def _load(options: argparse.Namespace) -> int:
     began = time.monotonic()
     try:
         sources = find_sources(options.files)
-        tally = Tally(options.dead_letter)
+        tally = LoadTally(options.dead_letter)
     except CannotLoad as error:
         raise CommandFailed(str(error)) from None
     except OSError as error:
@@ -165,7 +165,7 @@ class Progress:
     """A progress bar on standard error with rows per second and the time left. As a context it gives the
     function that advances it."""
 
-    def __init__(self, size: int, tally: "Tally", *, shown: bool) -> None:
+    def __init__(self, size: int, tally: "LoadTally", *, shown: bool) -> None:
         self._size = size
         self._tally = tally
         self._shown = shown and sys.stderr.isatty()
@@ -200,7 +200,9 @@ class Progress:
             self._bar.stop()
 
 
-def summary(tally: "Tally", files: int, seconds: float, failure: str, *, interrupted: bool) -> dict[str, Any]:
+def summary(
+    tally: "LoadTally", files: int, seconds: float, failure: str, *, interrupted: bool
+) -> dict[str, Any]:
     """The summary of a load, for programs."""
     return {
         "files": files,
@@ -218,7 +220,7 @@ def summary(tally: "Tally", files: int, seconds: float, failure: str, *, interru
     }
 
 
-def _tell(tally: "Tally", seconds: float) -> None:
+def _tell(tally: "LoadTally", seconds: float) -> None:
     rate = (tally.accepted + tally.stored_before) / max(seconds, 0.001)
     print(f"{tally.accepted:,} rows stored in {seconds:.1f} s ({rate:,.0f} per second)")
     if tally.stored_before:

@@ -187,7 +187,7 @@ class DurableFS:
     def stat(self, path: Path) -> FileStat:
         """FileNotFoundError when there is none."""
         s = os.stat(path)
-        return FileStat(s.st_size, s.st_mtime_ns, s.st_dev, s.st_ino, stat.S_ISDIR(s.st_mode))
+        return FileStat(s.st_size, s.st_mtime_ns, s.st_dev, stat.S_ISDIR(s.st_mode))
 
     def exists(self, path: Path) -> bool:
         with contextlib.suppress(FileNotFoundError):

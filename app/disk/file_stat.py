@@ -4,12 +4,11 @@ import msgspec
 
 
 class FileStat(msgspec.Struct, frozen=True):
-    """size: bytes. modified_ns: ns since the epoch. device, inode: what identifies the file."""
+    """size: bytes. modified_ns: ns since the epoch. device: the file system it is on."""
 
     size: int
     modified_ns: int
     device: int
-    inode: int
     is_directory: bool
 
 

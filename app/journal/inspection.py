@@ -10,10 +10,10 @@ from app.disk.durable_fs import DurableFS
 from app.journal.failures import Damage
 from app.journal.losses import LOSSES_NAME, Loss, read_losses
 from app.journal.policy import RESERVED_LSNS_PER_START
-from app.journal.scan import Extent, Head, Scan, guess_salt, read_head, scan_segment
+from app.journal.scan import Extent, Scan, SegmentHead, guess_salt, read_head, scan_segment
 from app.journal.segment import SEGMENT_HEAD_BYTES, Segment, list_segments, segment_path
 from app.journal.segment_reader import SegmentReader
-from app.journal.state import State, read_state, state_path
+from app.journal.state import JournalState, read_state, state_path
 
 
 class Inspection(msgspec.Struct):
@@ -23,7 +23,7 @@ class Inspection(msgspec.Struct):
     known_lsn: an LSN that was in use, whatever the files say.
     """
 
-    state: State
+    state: JournalState
     is_new: bool
     scans: list[Scan]
     leftovers: list[Path]
@@ -49,7 +49,7 @@ class _Candidate(msgspec.Struct):
     first_lsn: int
     path: Path
     file_bytes: int
-    head: Head | None
+    head: SegmentHead | None
 
 
 def losses_of(losses: Sequence[Loss], path: Path) -> dict[int, Loss]:
@@ -78,7 +78,7 @@ def inspect(fs: DurableFS, directory: Path, known_lsn: int = 0) -> Inspection:
         newest = listed[-1][0] if listed else 0
         reason += "; it cannot be told whether segments before or after the present ones are lost"
         damages.append(_unreadable(state_path(directory), reason, newest))
-    state = read if read is not None else _state_from(listed) if reason else State()
+    state = read if read is not None else _state_from(listed) if reason else JournalState()
     found = Inspection(state, read is None and not reason, [], [], [], losses, damages)
     found.leftovers = [path for lsn, path in listed if lsn <= state.trimmed_lsn]
     candidates = [_candidate(fs, lsn, path) for lsn, path in listed if lsn > state.trimmed_lsn]
@@ -96,11 +96,11 @@ def _unreadable(path: Path, reason: str, last_lsn: int | None = None) -> Damage:
     return Damage(path, 0, 0, known + 1, known, reason, open_ended=last_lsn is not None)
 
 
-def _state_from(listed: list[tuple[int, Path]]) -> State:
+def _state_from(listed: list[tuple[int, Path]]) -> JournalState:
     """The best that can be said when `state` is lost: nothing before or after these segments is missed."""
     if not listed:
-        return State()
-    return State(trimmed_lsn=listed[0][0] - 1, newest_lsn=listed[-1][0])
+        return JournalState()
+    return JournalState(trimmed_lsn=listed[0][0] - 1, newest_lsn=listed[-1][0])
 
 
 def _candidate(fs: DurableFS, first_lsn: int, path: Path) -> _Candidate:

@@ -18,9 +18,9 @@ from app.journal.failures import FrameTooLarge, JournalFailed, JournalFull
 from app.journal.frame import FrameType, encode_frame, payload_bytes
 from app.journal.inspection import Inspection, losses_of
 from app.journal.policy import RESERVED_LSNS_PER_START, JournalPolicy
-from app.journal.recovery import RecoveryReport, recover
+from app.journal.recovery import JournalRecovery, recover
 from app.journal.segment import Previous, Segment, SegmentWriter
-from app.journal.segment_reader import Entry, read_entries
+from app.journal.segment_reader import JournalEntry, read_entries
 from app.journal.state import write_state
 
 T = TypeVar("T")
@@ -47,7 +47,12 @@ class Journal:
     """
 
     def __init__(
-        self, fs: DurableFS, directory: Path, policy: JournalPolicy, found: Inspection, report: RecoveryReport
+        self,
+        fs: DurableFS,
+        directory: Path,
+        policy: JournalPolicy,
+        found: Inspection,
+        report: JournalRecovery,
     ) -> None:
         self._fs = fs
         self._directory = directory
@@ -58,7 +63,7 @@ class Journal:
         self._sealed = deque(scan.segment for scan in found.scans)
         self._sealed_bytes = sum(segment.file_bytes for segment in self._sealed)
         self._active: SegmentWriter | None = None
-        self._held: deque[Entry] = deque()
+        self._held: deque[JournalEntry] = deque()
         self._held_bytes = 0
         self._last_lsn = found.last_lsn
         self._first_lsn = found.last_lsn + 1
@@ -177,7 +182,7 @@ class Journal:
         self._datasync()
         self._needs_mark = False
 
-    def read(self, after_lsn: int) -> Iterator[Entry]:
+    def read(self, after_lsn: int) -> Iterator[JournalEntry]:
         """The entries above `after_lsn` that are appended by now, in order, one segment window in memory.
 
         Trim nothing above `after_lsn` meanwhile. Raises JournalDamaged when the disk has lost an entry since.
@@ -188,7 +193,9 @@ class Journal:
             held = list(self._held)
         return self._iterate(segments, held, after_lsn)
 
-    def _iterate(self, segments: list[Segment], held: list[Entry], after_lsn: int) -> Iterator[Entry]:
+    def _iterate(
+        self, segments: list[Segment], held: list[JournalEntry], after_lsn: int
+    ) -> Iterator[JournalEntry]:
         for segment in segments:
             if segment.last_entry_lsn > after_lsn:
                 losses = losses_of(self._losses, segment.path)
@@ -266,7 +273,7 @@ class Journal:
         first = self._last_lsn + 1
         size = 0
         for lsn, payload in enumerate(payloads, first):
-            entry = Entry(lsn, memoryview(b"".join(payload)))
+            entry = JournalEntry(lsn, memoryview(b"".join(payload)))
             size += entry.payload.nbytes
             self._held.append(entry)
         self._held_bytes += size

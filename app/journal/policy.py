@@ -20,7 +20,7 @@ class JournalPolicy(msgspec.Struct, frozen=True):
     """
 
     acknowledge: Literal["fsync", "write", "memory"] = "fsync"
-    segment_bytes: int = 64 << 20
+    segment_bytes: int = 64_000_000
     max_frame_bytes: int = FRAME_BYTES_MAX
 
     def __post_init__(self) -> None:

@@ -9,10 +9,10 @@ from app.journal.failures import JournalDamaged
 from app.journal.inspection import Inspection, inspect
 from app.journal.segment import list_segments
 from app.journal.set_aside import copy_torn_tail, move_aside
-from app.journal.state import State, write_state
+from app.journal.state import JournalState, write_state
 
 
-class RecoveryReport(msgspec.Struct, frozen=True):
+class JournalRecovery(msgspec.Struct, frozen=True):
     """What a start has found.
 
     torn_bytes: dropped behind the last good frame; never acknowledged. torn_copy: where they were copied.
@@ -28,7 +28,7 @@ class RecoveryReport(msgspec.Struct, frozen=True):
 
 def recover(
     fs: DurableFS, directory: Path, known_lsn: int = 0, *, syncs: bool = True
-) -> tuple[Inspection, RecoveryReport]:
+) -> tuple[Inspection, JournalRecovery]:
     """Check the journal (made where there is none); JournalDamaged when acknowledged data is not there.
 
     syncs: whether every append was synced. If not, a journal that ends before known_lsn is what a power cut
@@ -42,7 +42,7 @@ def recover(
     lost_lsns = (found.last_lsn + 1, known_lsn) if found.last_lsn < known_lsn else None
     found.known_lsn = known_lsn
     if found.is_new:
-        write_state(fs, directory, State())
+        write_state(fs, directory, JournalState())
     for path in found.unused:
         move_aside(fs, path, "unused")
     torn_bytes, torn_copy = 0, None
@@ -51,7 +51,7 @@ def recover(
             torn_bytes = scan.torn_bytes
             torn_copy = copy_torn_tail(fs, scan.segment.path, scan.segment.end, torn_bytes)
     entries = sum(scan.entries for scan in found.scans)
-    return found, RecoveryReport(len(found.scans), entries, torn_bytes, torn_copy, lost_lsns)
+    return found, JournalRecovery(len(found.scans), entries, torn_bytes, torn_copy, lost_lsns)
 
 
 def read_from_disk(fs: DurableFS, directory: Path) -> None:

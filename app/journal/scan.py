@@ -13,7 +13,7 @@ from app.journal.segment import SEGMENT_HEAD_BYTES, Previous, Segment, decode_pr
 from app.journal.segment_reader import SegmentReader
 
 
-class Head(msgspec.Struct, frozen=True):
+class SegmentHead(msgspec.Struct, frozen=True):
     """The first frame of a segment."""
 
     lsn: int
@@ -42,14 +42,14 @@ class Extent(msgspec.Struct, frozen=True):
     floor_lsn: int
 
 
-def read_head(fs: DurableFS, path: Path) -> Head | None:
+def read_head(fs: DurableFS, path: Path) -> SegmentHead | None:
     """None when the first frame is damaged."""
     data = memoryview(fs.read(path, 0, SEGMENT_HEAD_BYTES))
     header = decode_header(data)
     if header is None or header.type != FrameType.SEGMENT or not payload_is_valid(header, data):
         return None
     previous = decode_previous(data[HEADER_BYTES:])
-    return Head(header.lsn, header.salt, previous) if previous else None
+    return SegmentHead(header.lsn, header.salt, previous) if previous else None
 
 
 def guess_salt(reader: SegmentReader, first_lsn: int, below_lsn: int, file_bytes: int) -> int:

@@ -24,7 +24,7 @@ WINDOW_BYTES: Final = 4 << 20
 """Bytes read at once; a frame that is larger is read whole."""
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class JournalEntry(msgspec.Struct, frozen=True, gc=False):
     """One appended payload. It keeps alive the window of at least WINDOW_BYTES that it points into."""
 
     lsn: int
@@ -92,7 +92,7 @@ class SegmentReader:
 
 def read_entries(
     fs: DurableFS, segment: Segment, losses: Mapping[int, Loss], after_lsn: int
-) -> Iterator[Entry]:
+) -> Iterator[JournalEntry]:
     """The entries of a segment above `after_lsn`, skipping what a repair gave up (losses by start offset).
 
     Raises JournalDamaged if a frame cannot be read that was valid for recovery or `append`.
@@ -108,5 +108,5 @@ def read_entries(
             reason = "a frame that was valid cannot be read any more"
             raise JournalDamaged([Damage(segment.path, offset, segment.end, lsn, segment.last_lsn, reason)])
         if frame.header.type == FrameType.ENTRY and lsn > after_lsn:
-            yield Entry(lsn, frame.payload)
+            yield JournalEntry(lsn, frame.payload)
         offset, lsn = frame.end, lsn + 1

@@ -14,7 +14,7 @@ _PAYLOAD: Final = struct.Struct("<QQQQ")
 _FILE_BYTES: Final = HEADER_BYTES + _PAYLOAD.size
 
 
-class State(msgspec.Struct, frozen=True):
+class JournalState(msgspec.Struct, frozen=True):
     """trimmed_lsn: every frame up to here was given up by `trim`; always the end of a segment.
     newest_lsn: first LSN of the newest segment that may hold entries; 0 before the first.
     durable_lsn: frames up to here were synced when this was written.
@@ -31,7 +31,7 @@ def state_path(directory: Path) -> Path:
     return directory / STATE_NAME
 
 
-def read_state(fs: DurableFS, directory: Path) -> State | None:
+def read_state(fs: DurableFS, directory: Path) -> JournalState | None:
     """None when there is no state file. ValueError, with the reason, when it is damaged."""
     try:
         data = memoryview(fs.read(state_path(directory), 0, _FILE_BYTES + 1))
@@ -42,10 +42,10 @@ def read_state(fs: DurableFS, directory: Path) -> State | None:
         raise ValueError("no valid frame")
     if not payload_is_valid(header, data):
         raise ValueError("wrong length or checksum")
-    return State(*_PAYLOAD.unpack_from(data, HEADER_BYTES))
+    return JournalState(*_PAYLOAD.unpack_from(data, HEADER_BYTES))
 
 
-def write_state(fs: DurableFS, directory: Path, state: State) -> None:
+def write_state(fs: DurableFS, directory: Path, state: JournalState) -> None:
     """Durable when it returns; a crash leaves the old or the new state."""
     payload = _PAYLOAD.pack(state.trimmed_lsn, state.newest_lsn, state.durable_lsn, state.reserved_lsn)
     frame = encode_frame(FrameType.STATE, 0, 0, 0, [payload], len(payload))

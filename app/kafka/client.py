@@ -56,7 +56,7 @@ def make_reader(policy: KafkaPolicy) -> "Consumer":
     return Consumer(
         {
             **_common(policy),
-            "group.id": policy.group,  # the library wants one
+            "group.id": policy.consumer_group,  # the library wants one
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
             "check.crcs": True,
@@ -75,7 +75,7 @@ def make_member(policy: KafkaPolicy) -> "Consumer":
     return Consumer(
         {
             **_common(policy),
-            "group.id": policy.group,
+            "group.id": policy.consumer_group,
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",
             "partition.assignment.strategy": "cooperative-sticky",

@@ -13,7 +13,7 @@ from app.parquet.filling import Filler, data_file, quarantined
 from app.parquet.layout import Arranger
 from app.parquet.location import relative_path
 from app.publish.buffer import PartitionRows
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.rotation import WriterPolicy
 
 
@@ -35,7 +35,7 @@ class Encoder:
         log_directory: str,
         policy: WriterPolicy,
         clock: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
     ) -> None:
         self._node = f"k{partition}"
         self._log_directory = log_directory

@@ -1,4 +1,4 @@
-"""What the commit log of a partition holds, as JSON."""
+"""What the publication log of a partition holds, as JSON."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ class ForeignRecord(msgspec.Struct, frozen=True):
     error: str
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class PublicationEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that records `start` … `to - 1` have become; made before any of its files is placed.
 
     number: from 1, without gaps. writer: who made it: no two writers make the same bytes.
@@ -62,5 +62,5 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 # Made at import: msgspec fills in what it knows of a class at its first use, and several threads that
 # do so at once crash the process. The partitions of a writer are opened side by side.
-ENTRIES: Final = msgspec.json.Decoder(Entry)
+ENTRIES: Final = msgspec.json.Decoder(PublicationEntry)
 CHECKPOINTS: Final = msgspec.json.Decoder(Checkpoint)

@@ -1,4 +1,4 @@
-"""Flushes: the writers of some partitions are asked to publish, and their commit logs are watched."""
+"""Flushes: the writers of some partitions are asked to publish, and their publication logs are watched."""
 
 import queue
 import threading
@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from app.errors import Overloaded
-from app.kafka.producer import Sender
-from app.kafka.published import Published
+from app.kafka.producer import RecordSender
+from app.kafka.published import PublishedPartitions
 from app.kafka.topic import Topic
 from app.parquet.data_file import DataFile
 from app.publish.intake import FlushResult
@@ -29,7 +29,9 @@ class _Command(msgspec.Struct, eq=False):
 class Flusher:
     """One thread; commands that arrive while it waits are handled together in the next round."""
 
-    def __init__(self, sender: Sender, published: Published, topic: Topic, timeout_s: float) -> None:
+    def __init__(
+        self, sender: RecordSender, published: PublishedPartitions, topic: Topic, timeout_s: float
+    ) -> None:
         self._sender = sender
         self._published = published
         self._topic = topic

@@ -7,24 +7,24 @@ again, find its names taken, and lose its rows.
 import msgspec
 
 from app.kafka.client import KafkaMisconfigured
-from app.kafka.place import COMMITS, Place
+from app.kafka.shared_place import COMMITS, SharedPlace
 
 PATH = f"{COMMITS}/topic.json"
 
 
-class Identity(msgspec.Struct, frozen=True):
+class TopicIdentity(msgspec.Struct, frozen=True):
     """identity: Kafka's id of the topic."""
 
     topic: str
     identity: str
 
 
-def claim(place: Place, topic: str, identity: str) -> None:
+def claim(place: SharedPlace, topic: str, identity: str) -> None:
     """Raises KafkaMisconfigured when the place is another topic's; OSError."""
-    wanted = Identity(topic, identity)
+    wanted = TopicIdentity(topic, identity)
     if place.create(PATH, msgspec.json.encode(wanted)):
         return
-    found = msgspec.json.decode(place.read(PATH), type=Identity)
+    found = msgspec.json.decode(place.read(PATH), type=TopicIdentity)
     if found != wanted:
         raise KafkaMisconfigured(
             f"the destination of the files belongs to topic {found.topic} (id {found.identity}), not to "

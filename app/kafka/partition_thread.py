@@ -9,12 +9,12 @@ from typing import Final
 
 from app.disk.durable_file import SyncFailed
 from app.kafka.client import KafkaUnavailable
-from app.kafka.commit_log import PartitionLost
-from app.kafka.pipeline import Pipeline
+from app.kafka.partition_publisher import PartitionPublisher
 from app.kafka.policy import KafkaPolicy
+from app.kafka.publication_log import PartitionLost
 from app.kafka.reader import PartitionReader
 from app.kinds import Kind
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +36,9 @@ class PartitionThread:
         self,
         partition: int,
         policy: KafkaPolicy,
-        new_pipeline: Callable[[int], Pipeline],
+        new_pipeline: Callable[[int], PartitionPublisher],
         bytes_max: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
         on_published: Callable[[int, int], None],
         on_fatal: Callable[[BaseException], None],
         new_reader: Callable[[KafkaPolicy, int], PartitionReader] = PartitionReader,
@@ -55,7 +55,7 @@ class PartitionThread:
         self._drain_until_s: float | None = None
         self._end_is_known = False
         self._must_seek = False
-        self._pipeline: Pipeline | None = None
+        self._pipeline: PartitionPublisher | None = None
         self._reader: PartitionReader | None = None
         self._thread = threading.Thread(target=self._run, name=f"partition-{partition}", daemon=True)
         self._said: str | None = None
@@ -183,7 +183,7 @@ class PartitionThread:
         for record in reader.read(READ_S):
             pipeline.take(record)
 
-    def _open(self, reader: PartitionReader) -> Pipeline:
+    def _open(self, reader: PartitionReader) -> PartitionPublisher:
         pipeline = self._new_pipeline(self.partition)
         low, high = reader.watermarks()
         pipeline.open(reader.read_range, low, high, accept_loss=self._policy.accept_loss)

@@ -20,7 +20,7 @@ class Role(StrEnum):
 
 
 class KafkaPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """brokers: host:port, separated by commas. topic: it exists. group: of the writers.
+    """brokers: host:port, separated by commas. topic: it exists. consumer_group: of the writers.
 
     send_timeout_s: until a frame is replicated; then its outcome is unknown. queue_bytes: frames that the
     client library holds. fetch_bytes: records read ahead, for each partition. session_timeout_s: a writer
@@ -30,7 +30,7 @@ class KafkaPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     brokers: str
     topic: str
-    group: str = "parquet-sink"
+    consumer_group: str = "parquet-sink"
     send_timeout_s: float = 10.0
     queue_bytes: int = 128_000_000
     fetch_bytes: int = 16_000_000

@@ -24,7 +24,7 @@ class NotReplicated(KafkaUnavailable):
     """Not every record is known to be replicated; those that are not reported may be, or not."""
 
 
-class Sender:
+class RecordSender:
     """Sends groups of records. Safe from several threads.
 
     Contract: `send` returns when the delivery report of every record has come without an error, which Kafka

@@ -1,4 +1,4 @@
-"""The published files according to the commit logs, for listing files or waiting for them."""
+"""The published files according to the publication logs, for listing files or waiting for them."""
 
 import threading
 import time
@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from app.kafka.commit_log import list_log, log_directory, read_checkpoint, read_entry
-from app.kafka.entry import Checkpoint, Entry, ForeignRecord
-from app.kafka.place import Place
+from app.kafka.entry import Checkpoint, ForeignRecord, PublicationEntry
+from app.kafka.publication_log import list_log, log_directory, read_checkpoint, read_entry
+from app.kafka.shared_place import SharedPlace
 from app.kinds import Kind
 from app.parquet.data_file import DataFile, QuarantinedRows
 
@@ -22,7 +22,7 @@ READS_MAX: Final = 10
 class _Follower:
     """One partition's log, as far as it was read. The newest entry waits until its files are there."""
 
-    def __init__(self, place: Place, directory: str) -> None:
+    def __init__(self, place: SharedPlace, directory: str) -> None:
         self._place = place
         self._directory = directory
         self._number = 0
@@ -30,7 +30,7 @@ class _Follower:
         self.files: dict[str, DataFile] = {}
         self.quarantined: dict[str, QuarantinedRows] = {}
         self.foreign: dict[int, ForeignRecord] = {}
-        self._pending: Entry | None = None
+        self._pending: PublicationEntry | None = None
 
     def refresh(self) -> None:
         """Raises OSError."""
@@ -55,7 +55,7 @@ class _Follower:
         if self._pending is not None and self._is_complete(self._pending):
             self._settle()
 
-    def _is_complete(self, entry: Entry) -> bool:
+    def _is_complete(self, entry: PublicationEntry) -> bool:
         return all(self._place.size(path) is not None for path in entry.paths)
 
     def _settle(self) -> None:
@@ -64,7 +64,7 @@ class _Follower:
             self._take(self._pending)
             self._pending = None
 
-    def _take(self, some: Entry | Checkpoint) -> None:
+    def _take(self, some: PublicationEntry | Checkpoint) -> None:
         for file in some.files:
             self.files[file.path] = file
         for rows in some.quarantined:
@@ -75,10 +75,10 @@ class _Follower:
         self._number = max(self._number, some.number)
 
 
-class Published:
+class PublishedPartitions:
     """All partitions of a topic. Safe from any thread. Raises OSError when the place does not answer."""
 
-    def __init__(self, place: Place, topic: str, partitions: int) -> None:
+    def __init__(self, place: SharedPlace, topic: str, partitions: int) -> None:
         self._followers = [_Follower(place, log_directory(topic, each)) for each in range(partitions)]
         self._locks = [threading.Lock() for _ in self._followers]
         self._read_s: list[float | None] = [None] * partitions

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from app.kafka.client import KafkaUnavailable, make_reader
-from app.kafka.pipeline import RecordsLost
+from app.kafka.partition_publisher import RecordsLost
 from app.kafka.policy import KafkaPolicy
 from app.kafka.record import TYPE_HEADER, Record
 

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from app.commit.batch_ids import DeduplicationWindow
 from app.commit.group import Group
-from app.commit.settle import Outcome, ProposedBatch, Seen, judge, repeated_rows
+from app.commit.settle import BatchOutcome, ProposedBatch, SeenIds, judge, repeated_rows
 from app.commit.store import AcceptedRows, NotStored
 from app.errors import Overloaded, RequestError
 from app.kafka.client import KafkaUnavailable
@@ -54,7 +54,7 @@ class RecordStore:
         """Kafka needs no word when nothing comes."""
 
     def store(self, group: Group) -> float:
-        outcomes = judge(group.batches, self._window, Seen())
+        outcomes = judge(group.batches, self._window, SeenIds())
         layout = RecordLayout(
             group.batches,
             self._partition_of,
@@ -83,7 +83,7 @@ class RecordStore:
 
 
 def _refused(
-    batches: Sequence[ProposedBatch], outcomes: Sequence[Outcome], too_large: Mapping[int, RequestError]
+    batches: Sequence[ProposedBatch], outcomes: Sequence[BatchOutcome], too_large: Mapping[int, RequestError]
 ) -> dict[int, RequestError]:
     """Those that were too large, and those of the same group that were taken for their duplicates."""
     refused = dict(too_large)

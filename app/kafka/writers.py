@@ -12,13 +12,13 @@ import msgspec
 
 from app.commit.batch_ids import DeduplicationPolicy
 from app.kafka.client import make_member
-from app.kafka.commit_log import CommitLog
 from app.kafka.encoder import Encoder
+from app.kafka.partition_publisher import PartitionPublisher
 from app.kafka.partition_thread import PartitionThread
-from app.kafka.pipeline import Pipeline
-from app.kafka.place import Place
 from app.kafka.policy import KafkaPolicy
-from app.publish.observer import Observer
+from app.kafka.publication_log import PublicationLog
+from app.kafka.shared_place import SharedPlace
+from app.publish.observer import WriterObserver
 from app.publish.rotation import WriterPolicy
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ class WriterParts(msgspec.Struct, frozen=True):
     """The parts of every partition's thread."""
 
     kafka: KafkaPolicy
-    place: Place
+    place: SharedPlace
     policy: WriterPolicy
     deduplication: DeduplicationPolicy
     clock: Callable[[], int]
-    observer: Observer
+    observer: WriterObserver
 
 
 class Writers:
@@ -160,13 +160,15 @@ class Writers:
         for thread in gone:
             thread.join(REVOKED_S)
 
-    def _new_pipeline(self, partition: int) -> Pipeline:
+    def _new_pipeline(self, partition: int) -> PartitionPublisher:
         parts = self._parts
-        commits = CommitLog(parts.place, parts.kafka.topic, partition, parts.deduplication)
+        commits = PublicationLog(parts.place, parts.kafka.topic, partition, parts.deduplication)
         encoder = Encoder(partition, commits.directory, parts.policy, parts.clock, parts.observer)
         # A name of its own each time: a thread that was given up may still be at work.
         writer = f"{self._name}-{uuid.uuid4().hex[:8]}"
-        return Pipeline(commits, parts.place, encoder, parts.policy, writer, parts.clock, parts.observer)
+        return PartitionPublisher(
+            commits, parts.place, encoder, parts.policy, writer, parts.clock, parts.observer
+        )
 
     def _bytes_max(self) -> int:
         """Half of what may be buffered, shared: the other half is for what is being encoded."""
@@ -176,7 +178,7 @@ class Writers:
         self._published[partition] = offset
 
     def _tell_offsets(self, member: "Consumer") -> None:
-        """Commits offsets for Kafka's own tools, which show lag by them; only the commit log matters."""
+        """Commits offsets for Kafka's own tools, which show lag by them; only the publication log matters."""
         if not self._published:
             return
         from confluent_kafka import KafkaException, TopicPartition

@@ -12,8 +12,8 @@ from app.kinds import Kind
 from app.load.mapping import RowMapping, csv_value, row_mapping
 from app.load.policy import Batch, CannotLoad, LoadPolicy, RefusedRow
 from app.load.sources import (
+    LoadSource,
     OpenedSource,
-    Source,
     arrow_batches,
     arrow_rows,
     csv_rows,
@@ -47,7 +47,7 @@ class Wishes:
         self.encoding = encoding
 
 
-def batches(source: Source, wishes: Wishes, policy: LoadPolicy, rejected: Rejected) -> Iterator[Batch]:
+def batches(source: LoadSource, wishes: Wishes, policy: LoadPolicy, rejected: Rejected) -> Iterator[Batch]:
     """The batches, in the order of the source. rejected: called with rows that cannot even be sent. Raises
     CannotLoad."""
     opened = source.open()
@@ -55,11 +55,11 @@ def batches(source: Source, wishes: Wishes, policy: LoadPolicy, rejected: Reject
         if opened.format == "ndjson":
             yield from _of_json_lines(opened, source, wishes, policy, rejected)
             return
-        gathering = _Gathering(source, policy)
+        under_way = _BatchUnderWay(source, policy)
         for number, line in enumerate(_lines(opened, source, wishes, rejected), start=1):
-            if (batch := gathering.add(number, line)) is not None:
+            if (batch := under_way.add(number, line)) is not None:
                 yield batch
-        if (batch := gathering.rest()) is not None:
+        if (batch := under_way.rest()) is not None:
             yield batch
     except UnicodeDecodeError as error:
         raise CannotLoad(
@@ -71,10 +71,10 @@ def batches(source: Source, wishes: Wishes, policy: LoadPolicy, rejected: Reject
         raise CannotLoad(text if text.startswith(source.label) else f"{source.label}: {text}") from None
 
 
-class _Gathering:
+class _BatchUnderWay:
     """Collects lines into a batch. An empty line stands for a row that is not sent."""
 
-    def __init__(self, source: Source, policy: LoadPolicy) -> None:
+    def __init__(self, source: LoadSource, policy: LoadPolicy) -> None:
         self._source = source
         self._policy = policy
         self._lines: list[bytes] = []
@@ -109,7 +109,7 @@ class _Gathering:
         )
 
 
-def _lines(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Rejected) -> Iterator[bytes]:
+def _lines(opened: OpenedSource, source: LoadSource, wishes: Wishes, rejected: Rejected) -> Iterator[bytes]:
     """One for each row; empty for those that cannot be sent."""
     if opened.format == "json":
         elements = document_lines(opened.stream)
@@ -129,7 +129,7 @@ def _lines(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Rejec
                 yield _written(mapping, row, source, number, rejected)
 
 
-def _of_csv(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Rejected) -> Iterator[bytes]:
+def _of_csv(opened: OpenedSource, source: LoadSource, wishes: Wishes, rejected: Rejected) -> Iterator[bytes]:
     names, records = csv_rows(opened.stream, opened.head, wishes.delimiter, wishes.encoding)
     mapping = _mapping(wishes, source, names, is_table=True)
     for number, record in enumerate(records, start=1):
@@ -146,7 +146,7 @@ def _of_csv(opened: OpenedSource, source: Source, wishes: Wishes, rejected: Reje
 
 
 def _of_json_lines(
-    opened: OpenedSource, source: Source, wishes: Wishes, policy: LoadPolicy, rejected: Rejected
+    opened: OpenedSource, source: LoadSource, wishes: Wishes, policy: LoadPolicy, rejected: Rejected
 ) -> Iterator[Batch]:
     """The lines as they are in the file, if nothing needs to be changed."""
     sample = opened.head.removeprefix(b"\xef\xbb\xbf").split(b"\n")
@@ -206,7 +206,7 @@ def _keys(lines: Sequence[bytes]) -> list[str]:
     return list(keys)
 
 
-def _mapping(wishes: Wishes, source: Source, columns: Sequence[str], *, is_table: bool) -> RowMapping:
+def _mapping(wishes: Wishes, source: LoadSource, columns: Sequence[str], *, is_table: bool) -> RowMapping:
     try:
         return row_mapping(
             wishes.kind, wishes.renamed, wishes.constants, columns, source.name, is_table=is_table
@@ -215,7 +215,7 @@ def _mapping(wishes: Wishes, source: Source, columns: Sequence[str], *, is_table
         raise CannotLoad(f"--map: {error}") from None
 
 
-def _changed(line: bytes, mapping: RowMapping, source: Source, number: int, rejected: Rejected) -> bytes:
+def _changed(line: bytes, mapping: RowMapping, source: LoadSource, number: int, rejected: Rejected) -> bytes:
     """A line of JSON with renamed keys. Lines that are not objects are sent unchanged: the service reports
     the error."""
     if mapping.changes_nothing or not line.strip():
@@ -228,7 +228,7 @@ def _changed(line: bytes, mapping: RowMapping, source: Source, number: int, reje
 
 
 def _written(
-    mapping: RowMapping, row: Mapping[str, Any], source: Source, number: int, rejected: Rejected
+    mapping: RowMapping, row: Mapping[str, Any], source: LoadSource, number: int, rejected: Rejected
 ) -> bytes:
     try:
         return mapping.line(row)

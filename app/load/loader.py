@@ -10,9 +10,9 @@ from app.kinds import Kind
 from app.load.batches import Wishes, batches
 from app.load.connection import Connection
 from app.load.policy import Batch, CannotLoad, LoadPolicy
-from app.load.send import Sender, Stopped
-from app.load.sources import Source
-from app.load.tally import Tally
+from app.load.send import BatchSender, LoadStopped
+from app.load.sources import LoadSource
+from app.load.tally import LoadTally
 
 TICK_S: Final = 0.1
 """How often progress is reported."""
@@ -25,7 +25,7 @@ class Loader:
     """Runs once. connect: makes a connection to the service, for one thread."""
 
     def __init__(
-        self, connect: Callable[[], Connection], kind: Kind, policy: LoadPolicy, tally: Tally
+        self, connect: Callable[[], Connection], kind: Kind, policy: LoadPolicy, tally: LoadTally
     ) -> None:
         self._kind = kind
         self._policy = policy
@@ -38,7 +38,7 @@ class Loader:
             for number in range(policy.parallel)
         ]
 
-    def run(self, sources: Sequence[Source], wishes: Wishes, tick: Callable[[], None]) -> None:
+    def run(self, sources: Sequence[LoadSource], wishes: Wishes, tick: Callable[[], None]) -> None:
         """Returns when each row is stored or refused. Raises CannotLoad, KeyboardInterrupt."""
         for thread in self._threads:
             thread.start()
@@ -79,7 +79,7 @@ class Loader:
             thread.join(max(deadline - time.monotonic(), 0))
 
     def _run(self, connection: Connection) -> None:
-        sender = Sender(connection, self._kind, self._policy, self._tally, self._stop)
+        sender = BatchSender(connection, self._kind, self._policy, self._tally, self._stop)
         try:
             while not self._stop.is_set():
                 try:
@@ -89,7 +89,7 @@ class Loader:
                 if batch is None:
                     return
                 sender.send(batch)
-        except Stopped:
+        except LoadStopped:
             pass
         except CannotLoad as error:
             self._failures.append(error)

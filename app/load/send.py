@@ -12,7 +12,7 @@ from app.decode.json.decode import decode_json
 from app.kinds import ID_BYTES, Kind
 from app.load.connection import Answered, Connection, NotReached
 from app.load.policy import Batch, CannotLoad, LoadPolicy, RefusedRow
-from app.load.tally import Tally
+from app.load.tally import LoadTally
 from app.submission import DecodePolicy, Submission, WireFormat
 
 PAUSE_FIRST_S: Final = 0.2
@@ -23,15 +23,15 @@ AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504, 507})
 NOT_NAMED: Final = "refused; the service gives reasons only for the first refused rows of a batch"
 
 
-class Stopped(Exception):
+class LoadStopped(Exception):
     """The load should stop."""
 
 
-class Sender:
+class BatchSender:
     """Sends batches over one connection. stop: set when the load should stop."""
 
     def __init__(
-        self, connection: Connection, kind: Kind, policy: LoadPolicy, tally: Tally, stop: threading.Event
+        self, connection: Connection, kind: Kind, policy: LoadPolicy, tally: LoadTally, stop: threading.Event
     ) -> None:
         self._connection = connection
         self._kind = kind
@@ -74,7 +74,7 @@ class Sender:
                 raise CannotLoad(f"given up after {self._policy.patience_s:g} seconds: {why}")
             self._stop.wait(pause if wait is None else wait)
             pause = min(2 * pause, PAUSE_MAX_S)
-        raise Stopped
+        raise LoadStopped
 
     def _send_halves(self, batch: Batch, why: str) -> None:
         lines = batch.body.split(b"\n")[: batch.lines]

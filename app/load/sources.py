@@ -29,7 +29,7 @@ _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
 
-class Source:
+class LoadSource:
     """One file. label: its name for people. identity: distinguishes it from other files, the same in the next
     run.
 
@@ -73,7 +73,7 @@ class OpenedSource(msgspec.Struct, frozen=True):
     stream: Any
 
 
-def find_sources(names: Sequence[str]) -> list[Source]:
+def find_sources(names: Sequence[str]) -> list[LoadSource]:
     """The sources named by files, patterns and `-`, in order, each once. Raises CannotLoad."""
     found: dict[str, None] = {}
     for name in names:
@@ -83,7 +83,7 @@ def find_sources(names: Sequence[str]) -> list[Source]:
         found.update(dict.fromkeys(match for match in matches if match == "-" or not os.path.isdir(match)))
     if not found:
         raise CannotLoad(f"{', '.join(names)}: a directory; name the files in it, such as 'data/*.parquet'")
-    return [Source(name) for name in found]
+    return [LoadSource(name) for name in found]
 
 
 class Peekable(io.RawIOBase):
@@ -115,7 +115,7 @@ def read_exactly(stream: Any, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _opened(raw: IO[bytes], source: Source) -> OpenedSource:
+def _opened(raw: IO[bytes], source: LoadSource) -> OpenedSource:
     stream = Peekable(raw)
     packed = stream.head[:4]
     while packed[:2] == _GZIP or packed == _ZSTD:

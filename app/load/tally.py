@@ -18,7 +18,7 @@ OTHER: Final = "other reasons"
 _VALUES: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\d[\d.:TZ+-]*")
 
 
-class Tally:
+class LoadTally:
     """accepted: rows stored by this load; stored_before: by an earlier one. dead_letters: a file, or None."""
 
     def __init__(self, dead_letters: Path | None) -> None:

@@ -27,7 +27,7 @@ class FilePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     layout: Layout = Layout()
-    max_file_bytes: int = 128 << 20
+    max_file_bytes: int = 128_000_000
     row_group_rows: int = 1_000_000
     row_group_bytes: int = 8_000_000
     row_groups_max: int = 300

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app.disk.durable_fs import DurableFS
 from app.publish.intent import IntentDamaged, read_intent
-from app.publish.manifest import Commit, Manifest
+from app.publish.manifest import Manifest, Publication
 from app.publish.paths import SinkPaths
 
 
@@ -23,7 +23,7 @@ def current_manifest(fs: DurableFS, paths: SinkPaths) -> Manifest:
                 file.partition for file in intent.commit.files if _size(root / file.path) != file.bytes
             }
             placed = [file for file in intent.commit.files if file.partition not in missing]
-            manifest.apply(Commit(id=intent.commit.id, files=placed))
+            manifest.apply(Publication(id=intent.commit.id, files=placed))
     return manifest
 
 

@@ -14,13 +14,13 @@ from typing import Protocol
 from app.disk.durable_fs import DurableFS
 from app.parquet.data_file import DataFile, FileState
 from app.parquet.laid_again import ROW_GROUPS_MIN
-from app.publish.beside import Beside
+from app.publish.background_work import BackgroundWork
 from app.publish.final_policy import FinalPolicy
 from app.publish.giving_back import GivingBack
 from app.publish.laid_file import finished
 from app.publish.layer import Laid, Layer, NotLaid, Outcome
 from app.publish.manifest import Manifest
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.paths import SinkPaths
 from app.publish.publisher import CONCERNS_ALL
 from app.publish.rotation import WriterPolicy, is_final
@@ -29,7 +29,7 @@ from app.publish.staging_directory import Placement
 log = logging.getLogger(__name__)
 
 
-class Publishing(Protocol):
+class PublishesFinalForms(Protocol):
     """What makes files durable. Raises SyncFailed."""
 
     @property
@@ -52,10 +52,10 @@ class FinalForms:
         paths: SinkPaths,
         root: Path,
         manifest: Manifest,
-        publisher: Publishing,
+        publisher: PublishesFinalForms,
         clock: Callable[[], int],
         timer: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
         giving_back: GivingBack,
     ) -> None:
         self._policy = policy
@@ -68,7 +68,7 @@ class FinalForms:
         self._observer = observer
         self._giving_back = giving_back
         self._layer = Layer(fs, paths, root, policy, final.laying, "final", final.free_bytes_min)
-        self._beside: Beside[Outcome] = Beside("final-form", final.share)
+        self._beside: BackgroundWork[Outcome] = BackgroundWork("final-form", final.share)
         self._next_ms = timer()
         self._left: set[str] = set()
 

@@ -14,6 +14,6 @@ class FinalPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     laying: LayingPolicy
     share: float = 0.25
-    free_bytes_min: int = 0
+    free_bytes_min: int = 320_000_000
     interval_ms: int = 5_000
     pause_ms: int = 600_000

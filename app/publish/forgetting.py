@@ -21,13 +21,13 @@ from app.disk.durable_fs import DurableFS
 from app.parquet.data_file import DataFile, FileState
 from app.parquet.laid_again import LayingPolicy
 from app.parquet.wanted import Wanted
-from app.publish.beside import Beside
+from app.publish.background_work import BackgroundWork
 from app.publish.calls import Calls
 from app.publish.giving_back import GivingBack
 from app.publish.laid_file import finished
 from app.publish.layer import Laid, Layer, Outcome
 from app.publish.manifest import Manifest
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.paths import SinkPaths
 from app.publish.removed_files import RemovedRows
 from app.publish.rotation import WriterPolicy
@@ -73,7 +73,7 @@ class ForgetCommand(msgspec.Struct, eq=False):
     future: Future[Forgotten]
 
 
-class Publishing(Protocol):
+class PublishesForgotten(Protocol):
     """What makes files durable. Raises SyncFailed."""
 
     @property
@@ -104,9 +104,9 @@ class Forgetting:
         paths: SinkPaths,
         root: Path,
         manifest: Manifest,
-        publisher: Publishing,
+        publisher: PublishesForgotten,
         clock: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
         giving_back: GivingBack,
         calls: Calls,
     ) -> None:
@@ -120,7 +120,7 @@ class Forgetting:
         self._calls = calls
         laying = policy.final.laying if policy.final else LayingPolicy(layout=policy.layout, sort=())
         self._layer = Layer(fs, paths, root, policy, laying, "forget", 0)
-        self._beside: Beside[Outcome | list[DataFile]] = Beside("forget", 1.0, calls.wake)
+        self._beside: BackgroundWork[Outcome | list[DataFile]] = BackgroundWork("forget", 1.0, calls.wake)
         self._commands: SimpleQueue[ForgetCommand] = SimpleQueue()
         self._work: _Work | None = None
         self._ended: BaseException | None = None

@@ -18,7 +18,7 @@ from app.disk.hole import NO_HOLES
 from app.parquet.data_file import DataFile, FileState, FinalForm
 from app.parquet.facts import facts_of
 from app.publish.manifest import Manifest
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ VERIFIED_BYTES: Final = 4 << 20
 """Bytes that are read at a time."""
 
 
-class Publishing(Protocol):
+class PublishesSeals(Protocol):
     """What makes records durable. Raises SyncFailed."""
 
     @property
@@ -53,10 +53,10 @@ class GivingBack:
         fs: DurableFS,
         root: Path,
         manifest: Manifest,
-        publisher: Publishing,
+        publisher: PublishesSeals,
         clock: Callable[[], int],
         timer: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
     ) -> None:
         self._grace_ms = grace_ms
         self._fs = fs

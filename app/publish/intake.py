@@ -38,7 +38,7 @@ class NotPublished(Exception):
     retried."""
 
 
-class RowAccount(msgspec.Struct):
+class RowNumbers(msgspec.Struct):
     """Numbers of rows of one workspace and kind."""
 
     buffered: int = 0
@@ -145,7 +145,7 @@ class Intake:
     def __init__(
         self,
         clock: Callable[[], int],
-        accounts: dict[tuple[int, Kind], RowAccount],
+        accounts: dict[tuple[int, Kind], RowNumbers],
         memory_bytes: int | None = None,
     ) -> None:
         self._clock = clock
@@ -257,7 +257,7 @@ class Intake:
                 self.rows += sum(kept.values()) - item.rows.num_rows
                 self._room.notify_all()
             for key, rows in kept.items():
-                self._accounts.setdefault(key, RowAccount()).buffered += rows
+                self._accounts.setdefault(key, RowNumbers()).buffered += rows
             for key, rows in recovered.items():
                 self._accounts[key].published -= rows
 
@@ -275,7 +275,7 @@ class Intake:
         """So many rows of published files went with the files."""
         key = partition.workspace_id, partition.kind
         with self._ready:
-            account = self._accounts.setdefault(key, RowAccount())
+            account = self._accounts.setdefault(key, RowNumbers())
             account.published -= rows
             account.removed += rows
 
@@ -286,7 +286,7 @@ class Intake:
             self._waiting_bytes = sum(waiting.values())
             self._waiting = waiting
 
-    def account(self) -> dict[tuple[int, Kind], RowAccount]:
+    def account(self) -> dict[tuple[int, Kind], RowNumbers]:
         """The account of all rows, by workspace and kind, at one moment."""
         with self._lock:
             accounts = {key: copy(account) for key, account in self._accounts.items()}
@@ -294,11 +294,11 @@ class Intake:
                 if isinstance(item, RowsLeft):
                     for partition, left in item.partitions.items():
                         key = partition.workspace_id, partition.kind
-                        accounts.setdefault(key, RowAccount()).buffered += left.rows
+                        accounts.setdefault(key, RowNumbers()).buffered += left.rows
             queued = [item for item in self._queue if isinstance(item, PutRows)]
         for put in queued:
             for workspace_id, rows in _rows_by_workspace(put.rows):
-                accounts.setdefault((workspace_id, put.kind), RowAccount()).buffered += rows
+                accounts.setdefault((workspace_id, put.kind), RowNumbers()).buffered += rows
         return accounts
 
     def oldest_queued_ms(self) -> int | None:

@@ -13,7 +13,7 @@ import msgspec
 from app.disk.durable_fs import DurableFS
 from app.publish.destination import Destination
 from app.publish.local_directory import LocalDirectory
-from app.publish.manifest import Commit, Manifest
+from app.publish.manifest import Manifest, Publication
 from app.publish.paths import SinkPaths
 from app.publish.renaming import NewNames, rename_files, rename_placements
 from app.publish.staging_directory import Placement, Staging
@@ -22,7 +22,7 @@ from app.publish.staging_directory import Placement, Staging
 class Intent(msgspec.Struct, frozen=True):
     """A record of what is about to be published. Durable before the first file is placed."""
 
-    commit: Commit
+    commit: Publication
     placements: list[Placement]
 
     def renamed(self, names: NewNames) -> "Intent":

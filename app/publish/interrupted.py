@@ -13,7 +13,7 @@ from app.disk.durable_fs import DurableFS
 from app.publish.destination import Destination, NamesTaken, NotPlaced
 from app.publish.intent import Intent, IntentDamaged, encode_intent, read_intent
 from app.publish.local_directory import LocalDirectory, is_complete, local_destination
-from app.publish.manifest import Commit, Manifest, ManifestDamaged
+from app.publish.manifest import Manifest, ManifestDamaged, Publication
 from app.publish.paths import SinkPaths
 from app.publish.reconcile import Known, Reconciled, reconcile
 from app.publish.renaming import free_names
@@ -35,14 +35,6 @@ class RecoveryReport(msgspec.Struct, kw_only=True):
     staging_removed: int = 0
     set_aside: list[Path] = []
     files: Reconciled = msgspec.field(default_factory=Reconciled)
-
-    @property
-    def unknown_files(self) -> list[str]:
-        return self.files.unknown
-
-    @property
-    def removed_files(self) -> list[str]:
-        return [file.path for file in self.files.removed]
 
 
 def recover(
@@ -188,7 +180,7 @@ class _Recovery:
         removed, carried = intent.commit.removed, intent.commit.carried
         if files or quarantined or removed or carried:
             self._manifest.append(
-                Commit(
+                Publication(
                     id=intent.commit.id,
                     files=files,
                     quarantined=quarantined,
@@ -224,7 +216,7 @@ class _Recovery:
             self._take_away(path)
         if found.changed:
             last = max([self._manifest.last_commit, *(file.commit or 0 for file in found.adopted)])
-            self._manifest.append(Commit(id=last, files=found.changed))
+            self._manifest.append(Publication(id=last, files=found.changed))
 
     def _take_away(self, path: str) -> None:
         """A file of a publish that was not finished: its rows come from the journal again."""

@@ -24,7 +24,7 @@ from app.parquet.facts import FileFacts, facts_of
 from app.parquet.file_policy import FilePolicy
 from app.parquet.laid_again import LaidAgain, LayingPolicy, gains
 from app.parquet.wanted import Wanted, matching
-from app.publish.beside import Rest, Stopped
+from app.publish.background_work import Rest, Stopped
 from app.publish.paths import SinkPaths
 
 log = logging.getLogger(__name__)

@@ -33,8 +33,8 @@ FILES_PER_RECORD: Final = 1000
 _RECORD: Final = re.compile(rb"[0-9a-f]{8} \{")
 
 
-class Commit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What changed together. id: counts commits from 1. files: new or in place of those of the same path.
+class Publication(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What changed together. id: counts them from 1. files: new or in place of those of the same path.
 
     removed: partitions whose files retention has removed, in place of their records before. removed_rows:
     of those of which nothing else is remembered. carried: rows that other frames of the journal have now.
@@ -103,7 +103,7 @@ class Manifest:
         manifest._replay(data)
         return manifest
 
-    def apply(self, commit: Commit) -> None:
+    def apply(self, commit: Publication) -> None:
         """Take a commit as if the log had it; for a manifest that was parsed."""
         with self._lock:
             self._apply(commit)
@@ -223,7 +223,7 @@ class Manifest:
         with self._lock:
             return [self._latest[partition] for partition in self._open]
 
-    def append(self, commit: Commit) -> None:
+    def append(self, commit: Publication) -> None:
         """Make a commit durable and visible: from here on its rows are published.
 
         Raises OSError when the record could not be written; then nothing has changed, and the same commit may
@@ -282,7 +282,7 @@ class Manifest:
                 "torn tail; restore the file from a backup"
             )
 
-    def _apply(self, commit: Commit) -> None:
+    def _apply(self, commit: Publication) -> None:
         self._snapshot = None
         broken: set[Partition] = set()
         self.last_commit = max(self.last_commit, commit.id)
@@ -366,11 +366,11 @@ class Manifest:
         """A log that says no more than what counts now."""
         return b"".join([HEADER, *map(_line, self._summary())])
 
-    def _summary(self) -> Iterable[Commit]:
+    def _summary(self) -> Iterable[Publication]:
         files = list(self._files.values())
         for start in range(0, len(files), FILES_PER_RECORD):
-            yield Commit(id=self.last_commit, files=files[start : start + FILES_PER_RECORD])
-        yield Commit(
+            yield Publication(id=self.last_commit, files=files[start : start + FILES_PER_RECORD])
+        yield Publication(
             id=self.last_commit,
             quarantined=list(self._quarantined.values()),
             removed=self._removed.partitions,
@@ -379,16 +379,16 @@ class Manifest:
         )
 
 
-def _line(commit: Commit) -> bytes:
+def _line(commit: Publication) -> bytes:
     body = msgspec.json.encode(commit)
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
-def _parse(line: bytes) -> Commit | None:
+def _parse(line: bytes) -> Publication | None:
     crc, _, body = line.partition(b" ")
     if crc != b"%08x" % zlib.crc32(body):
         return None
     try:
-        return msgspec.json.decode(body, type=Commit)
+        return msgspec.json.decode(body, type=Publication)
     except msgspec.DecodeError:
         return None

@@ -5,7 +5,7 @@ from typing import Protocol
 from app.kinds import Kind
 
 
-class Observer(Protocol):
+class WriterObserver(Protocol):
     def rows_written(self, kind: Kind, rows: int) -> None:
         """Rows that are in published files now."""
 

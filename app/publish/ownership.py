@@ -31,7 +31,7 @@ class TreeRefused(Exception):
     """Continuing could lose or duplicate rows. The message says what to do."""
 
 
-class Owner(msgspec.Struct, frozen=True):
+class TreeOwner(msgspec.Struct, frozen=True):
     """Which journal a tree belongs to. path, host: where that journal was last, for people."""
 
     journal: str
@@ -39,7 +39,7 @@ class Owner(msgspec.Struct, frozen=True):
     host: str
 
 
-class Identity(msgspec.Struct, frozen=True):
+class JournalIdentity(msgspec.Struct, frozen=True):
     """The journal's own. tree: where its files are. adopted: journals whose files it has taken over;
     adopted_lsn: these have rows up to this LSN, so its own begin above."""
 
@@ -140,7 +140,7 @@ def owner_name(node: str | None) -> str:
 
 def take_tree(
     fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None
-) -> tuple[Identity, FileLock | None]:
+) -> tuple[JournalIdentity, FileLock | None]:
     """Make sure that this journal and this tree belong together; on the first start they do from then on.
 
     Raises TreeRefused; OSError.
@@ -169,14 +169,16 @@ def take_tree(
     return known, lock
 
 
-def new_identity(fs: DurableFS, paths: SinkPaths, tree: Tree) -> Identity:
+def new_identity(fs: DurableFS, paths: SinkPaths, tree: Tree) -> JournalIdentity:
     """The journal gets a name that no other one has. Raises OSError."""
-    identity = Identity(uuid.uuid4().hex, tree.name)
+    identity = JournalIdentity(uuid.uuid4().hex, tree.name)
     fs.write_atomically(paths.identity, msgspec.json.encode(identity) + b"\n")
     return identity
 
 
-def adopt_tree(fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None, last_lsn: int) -> Identity:
+def adopt_tree(
+    fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None, last_lsn: int
+) -> JournalIdentity:
     """Make this journal the owner, whoever was it. last_lsn: the highest LSN of a file in the tree.
 
     Raises TreeRefused when the owner runs; OSError.
@@ -184,7 +186,7 @@ def adopt_tree(fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None, la
     data, before = tree.read_owner(node), tuple[str, ...]()
     if data is not None:
         with contextlib.suppress(msgspec.DecodeError):
-            before = (msgspec.json.decode(data, type=Owner).journal,)
+            before = (msgspec.json.decode(data, type=TreeOwner).journal,)
         try:
             lock = tree.lock_owner(node)
         except LockHeld:
@@ -193,34 +195,34 @@ def adopt_tree(fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None, la
             lock.release()
     known = read_identity(fs, paths)
     adopted = tuple(dict.fromkeys((*(known.adopted if known else ()), *before)))
-    identity = Identity(known.journal if known else uuid.uuid4().hex, tree.name, adopted, last_lsn)
+    identity = JournalIdentity(known.journal if known else uuid.uuid4().hex, tree.name, adopted, last_lsn)
     fs.write_atomically(paths.identity, msgspec.json.encode(identity) + b"\n")
     tree.write_owner(node, _owned_by(identity, paths), replaces=True)
     return identity
 
 
-def read_identity(fs: DurableFS, paths: SinkPaths) -> Identity | None:
+def read_identity(fs: DurableFS, paths: SinkPaths) -> JournalIdentity | None:
     """The journal's identity; None where it has none (yet)."""
     try:
-        return msgspec.json.decode(fs.read(paths.identity), type=Identity)
+        return msgspec.json.decode(fs.read(paths.identity), type=JournalIdentity)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
 
-def _owner(tree: Tree, node: str | None) -> Owner | None:
+def _owner(tree: Tree, node: str | None) -> TreeOwner | None:
     """None where there is none, or none that can be read: a first start that was cut off has left that."""
     data = tree.read_owner(node)
     try:
-        return msgspec.json.decode(data, type=Owner) if data else None
+        return msgspec.json.decode(data, type=TreeOwner) if data else None
     except msgspec.DecodeError:
         return None
 
 
-def _owned_by(identity: Identity, paths: SinkPaths) -> bytes:
-    return msgspec.json.encode(Owner(identity.journal, str(paths.state), socket.gethostname())) + b"\n"
+def _owned_by(identity: JournalIdentity, paths: SinkPaths) -> bytes:
+    return msgspec.json.encode(TreeOwner(identity.journal, str(paths.state), socket.gethostname())) + b"\n"
 
 
-def _refuse_left_behind(fs: DurableFS, known: Identity | None, tree: Tree, node: str | None) -> None:
+def _refuse_left_behind(fs: DurableFS, known: JournalIdentity | None, tree: Tree, node: str | None) -> None:
     """A tree without an owner is new, unless this journal has files elsewhere."""
     if known is None or known.tree == tree.name or "://" in known.tree:
         return
@@ -234,7 +236,7 @@ def _refuse_left_behind(fs: DurableFS, known: Identity | None, tree: Tree, node:
         )
 
 
-def _owned_by_another(tree: Tree, owner: Owner, node: str | None) -> str:
+def _owned_by_another(tree: Tree, owner: TreeOwner, node: str | None) -> str:
     mine = "" if node is None else f" (node {node})"
     return (
         f"the files in {tree.name}{mine} belong to the journal in {owner.path} on {owner.host}, and this is "

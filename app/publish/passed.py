@@ -14,7 +14,7 @@ from app.publish.final_form import FinalForms
 from app.publish.forgetting import ForgetCommand, Forgetting
 from app.publish.giving_back import GivingBack
 from app.publish.manifest import Manifest
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.paths import SinkPaths
 from app.publish.publisher import Publisher
 from app.publish.retention import Retention
@@ -39,7 +39,7 @@ class PassedPartitions:
         publisher: Publisher,
         clock: Callable[[], int],
         timer: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
         calls: Calls,
     ) -> None:
         self._policy = policy

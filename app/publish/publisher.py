@@ -15,8 +15,8 @@ from app.publish.buffer import PartitionRows
 from app.publish.carried import Carried
 from app.publish.destination import Destination, NamesTaken, NotPlaced
 from app.publish.intent import Intent, IntentLog
-from app.publish.manifest import Commit, Manifest
-from app.publish.observer import Observer
+from app.publish.manifest import Manifest, Publication
+from app.publish.observer import WriterObserver
 from app.publish.paths import SinkPaths
 from app.publish.removed_files import RemovedPartition, RemovedRows
 from app.publish.renaming import free_names, rename_files, rename_placements
@@ -33,7 +33,7 @@ CONCERNS_ALL: Final = frozenset(
 """Errors that would affect every partition, not only one."""
 
 
-class Published(msgspec.Struct, frozen=True):
+class PublishedRows(msgspec.Struct, frozen=True):
     """One partition's rows, and the files that hold them now."""
 
     taken: PartitionRows
@@ -44,7 +44,7 @@ class _Pending(msgspec.Struct, frozen=True):
     """A publish whose files are staged but that is not finished yet."""
 
     intent: Intent
-    flushes: list[Published]
+    flushes: list[PublishedRows]
     started_s: float
 
 
@@ -65,7 +65,7 @@ class Publisher:
         policy: WriterPolicy,
         clock: Callable[[], int],
         timer: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
     ) -> None:
         self._timer = timer
         self.set_aside = SetAside(policy, timer)
@@ -109,20 +109,20 @@ class Publisher:
         returned, self._returned = self._returned, []
         return returned
 
-    def commit(self, taken: Sequence[PartitionRows]) -> tuple[list[Published], list[PartitionRows]]:
+    def commit(self, taken: Sequence[PartitionRows]) -> tuple[list[PublishedRows], list[PartitionRows]]:
         """Publish these rows: (what is published, what could not even be staged and is to be put back).
 
         Rows in neither are staged: see `unfinished` and `resume`. Raises SyncFailed.
         """
         started_s = time.perf_counter()
         number = self._manifest.last_commit + 1
-        staged: list[Published] = []
+        staged: list[PublishedRows] = []
         left: list[PartitionRows] = []
         for index, rows in enumerate(taken):
             span = Span(number, rows.first_lsn, rows.last_lsn)
             try:
                 flush = self._stager.stage(rows.partition, rows.table(), span, rows.recovered)
-                staged.append(Published(rows, flush))
+                staged.append(PublishedRows(rows, flush))
             except OSError as error:
                 if error.errno in CONCERNS_ALL:
                     self._failed(error)
@@ -133,7 +133,7 @@ class Publisher:
         if not staged:
             return [], left
         self._staging.sync()
-        commit = Commit(
+        commit = Publication(
             id=number,
             files=[file for each in staged for file in each.flush.files],
             quarantined=[rows for each in staged for rows in each.flush.quarantined],
@@ -142,35 +142,35 @@ class Publisher:
         self._pending = _Pending(Intent(commit, placements), staged, started_s)
         return self._publish(succeeded=self.problem is None or not left), left
 
-    def resume(self) -> list[Published]:
+    def resume(self) -> list[PublishedRows]:
         """Go on with an unfinished commit; return what it has published. Raises SyncFailed."""
         return self._publish(succeeded=True) if self._pending else []
 
     def seal(self, files: list[DataFile]) -> None:
         """Record these files, which do not change, as final. Raises SyncFailed."""
-        commit = Commit(id=self._manifest.last_commit + 1, files=files)
+        commit = Publication(id=self._manifest.last_commit + 1, files=files)
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 
     def replace(self, file: DataFile, placement: Placement, removed: Sequence[RemovedRows] = ()) -> None:
         """Publish a file in place of its version before, less the removed rows. Raises SyncFailed."""
-        commit = Commit(id=self._manifest.last_commit + 1, files=[file], removed_rows=list(removed))
+        commit = Publication(id=self._manifest.last_commit + 1, files=[file], removed_rows=list(removed))
         self._pending = _Pending(Intent(commit, [placement]), [], time.perf_counter())
         self._publish(succeeded=True)
 
     def remove(self, records: list[RemovedPartition]) -> None:
         """Have the manifest give up files. Raises SyncFailed."""
-        commit = Commit(id=self._manifest.last_commit + 1, removed=records)
+        commit = Publication(id=self._manifest.last_commit + 1, removed=records)
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 
     def carry(self, record: Carried) -> None:
         """Note that rows count in other frames of the journal. Raises SyncFailed."""
-        commit = Commit(id=self._manifest.last_commit + 1, carried=[record])
+        commit = Publication(id=self._manifest.last_commit + 1, carried=[record])
         self._pending = _Pending(Intent(commit, []), [], time.perf_counter())
         self._publish(succeeded=True)
 
-    def _publish(self, *, succeeded: bool) -> list[Published]:
+    def _publish(self, *, succeeded: bool) -> list[PublishedRows]:
         pending = self._pending
         if pending is None:
             return []
@@ -216,7 +216,7 @@ class Publisher:
         errors = {owners[path]: error for path, error in failed.errors.items()}
         out = [each for each in pending.intent.placements if owners[each.path] in errors]
         left = Intent(
-            Commit(
+            Publication(
                 id=commit.id,
                 files=[file for file in commit.files if file.partition not in errors],
                 quarantined=[rows for rows in commit.quarantined if rows.partition not in errors],

@@ -34,7 +34,7 @@ class BackReader:
         self._unpublished = unpublished
         self._budget = policy.max_buffered_bytes // 4
         self._worth = max(policy.early_flush_bytes, WORTH_BYTES)
-        self._partitions_max = policy.max_partitions_per_commit
+        self._partitions_max = policy.max_partitions_per_publication
 
     def choose(self, due: Sequence[PartitionRows]) -> list[PartitionRows]:
         """Those that one pass serves, of partitions in the order of their first LSN."""

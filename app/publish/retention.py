@@ -15,7 +15,7 @@ from app.parquet.data_file import DataFile, FileState
 from app.parquet.partition import Partition
 from app.publish.destination import Destination
 from app.publish.manifest import Manifest
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.removed_files import RemovedPartition, nothing_of
 from app.publish.retention_rules import RetentionPolicy, expired
 
@@ -25,7 +25,7 @@ SETTLED_PER_TURN: Final = 5_000
 """Records of removed partitions that are dropped together."""
 
 
-class Publishing(Protocol):
+class PublishesRemovals(Protocol):
     """What makes records durable. Raises SyncFailed."""
 
     @property
@@ -46,10 +46,10 @@ class Retention:
         policy: RetentionPolicy,
         manifest: Manifest,
         destination: Destination,
-        publisher: Publishing,
+        publisher: PublishesRemovals,
         clock: Callable[[], int],
         timer: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
         first_lsn: Callable[[], int],
         on_removed: Callable[[Partition, int], None],
     ) -> None:

@@ -30,7 +30,7 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     settle_ms: how long after its time has passed a partition is flushed: batches under way still arrive.
     seal_after_ms: how long after its time a partition's files are declared final; later rows go to a new
         number.
-    max_partitions_per_commit: partitions published by one intent and one manifest record.
+    max_partitions_per_publication: partitions published by one intent and one manifest record.
     tick_ms: the longest time between two looks at the clock.
     pressure_interval_ms: the shortest time between two flushes for the journal's sake.
     retry_ms_min, retry_ms_max: the pause after a failed publish, of all or of one partition; doubled each
@@ -47,12 +47,12 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
 
     rotation: Rotation = Rotation.DAILY
     flush_interval_ms: int = 60_000
-    max_buffered_bytes: int = 512 << 20
-    early_flush_bytes: int = 0
-    max_journal_bytes: int = 8 << 30
+    max_buffered_bytes: int = 128_000_000
+    early_flush_bytes: int = 1 << 20
+    max_journal_bytes: int = 4_000_000_000
     settle_ms: int = 1_000
     seal_after_ms: int = 60_000
-    max_partitions_per_commit: int = 256
+    max_partitions_per_publication: int = 256
     tick_ms: int = 200
     pressure_interval_ms: int = 1_000
     retry_ms_min: int = 100
@@ -72,8 +72,6 @@ class Due(Enum):
     ROWS = "rows"
     BYTES = "bytes"
     TIME_PASSED = "time passed"
-    PRESSURE = "pressure"
-    FORCED = "forced"
 
 
 class Buffered(msgspec.Struct, frozen=True):

@@ -25,16 +25,16 @@ from app.publish.intake import (
     FlushResult,
     Intake,
     PutRows,
-    RowAccount,
+    RowNumbers,
     RowsLeft,
     WriterStopped,
 )
 from app.publish.local_directory import local_destination
 from app.publish.manifest import Manifest
-from app.publish.observer import Observer, SilentObserver
+from app.publish.observer import SilentObserver, WriterObserver
 from app.publish.passed import PassedPartitions
 from app.publish.paths import SinkPaths
-from app.publish.publisher import Published, Publisher
+from app.publish.publisher import PublishedRows, Publisher
 from app.publish.reading_back import BackReader, ReadBack
 from app.publish.rotation import WriterPolicy, largest
 from app.publish.set_aside import Trouble, describe
@@ -63,7 +63,7 @@ class Writer:
         timer: Callable[[], int],
         on_trim: Callable[[int], None],
         on_fatal: Callable[[BaseException], None],
-        observer: Observer | None = None,
+        observer: WriterObserver | None = None,
         destination: Destination | None = None,
         journal_bytes: Callable[[], int] = lambda: 0,
         read_back: ReadBack | None = None,
@@ -179,7 +179,7 @@ class Writer:
         """Partitions that cannot be published, and why."""
         return self._publisher.set_aside.troubles()
 
-    def account(self) -> dict[tuple[int, Kind], RowAccount]:
+    def account(self) -> dict[tuple[int, Kind], RowNumbers]:
         """The account of all rows, by workspace and kind."""
         return self._intake.account()
 
@@ -320,7 +320,7 @@ class Writer:
     def _publish(self, due: list[PartitionRows]) -> bool:
         """Whether some of them are to be gone on with at once."""
         in_memory = [rows.partition for rows in due if not rows.rows_in_journal]
-        step = self._policy.max_partitions_per_commit
+        step = self._policy.max_partitions_per_publication
         for start in range(0, len(in_memory), step):
             if not self._commit(self._buffers.take(in_memory[start : start + step])):
                 break
@@ -358,7 +358,7 @@ class Writer:
                     command.give_up(trouble.partition, describe(trouble))
         self._commands = [command for command in self._commands if command.waiting]
 
-    def _done(self, published: Iterable[Published]) -> None:
+    def _done(self, published: Iterable[PublishedRows]) -> None:
         for each in published:
             self._intake.published(each.taken, each.flush.rows)
             copied = max((placement.bytes for placement in each.flush.placements), default=0)

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from app.query.policy import Head, Job
+from app.query.policy import AnswerHead, Job
 
 ERROR_CHARACTERS_MAX: Final = 4000
 """The length to which DuckDB's messages are cut, since they repeat the query."""
@@ -83,7 +83,7 @@ def _limit(job: Job) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
 
 
-def _answer(job: Job) -> tuple[Head, list[bytes]]:
+def _answer(job: Job) -> tuple[AnswerHead, list[bytes]]:
     import duckdb
     import pyarrow as pa
 
@@ -106,15 +106,15 @@ def _answer(job: Job) -> tuple[Head, list[bytes]]:
             snapshot, policy, payload_is_json=lake.payload_is_json, promoted=lake.promoted, store=store
         )
         answer = encode(ask_locked(connection, job.sql), job.form, policy.rows_max, policy.result_bytes)
-        return Head(answer.bytes, answer.rows), answer.parts
+        return AnswerHead(answer.bytes, answer.rows), answer.parts
     except AnswerTooLarge as error:
-        return Head(error=str(error), code="answer_too_large", limit=True), []
+        return AnswerHead(error=str(error), code="answer_too_large", limit=True), []
     except (MemoryError, duckdb.OutOfMemoryException, pa.ArrowMemoryError):
         text = f"The query needs more than the {policy.memory_bytes} bytes that query.max_memory allows."
-        return Head(error=text, code="query_memory", limit=True), []
+        return AnswerHead(error=text, code="query_memory", limit=True), []
     except NotAQuestion as error:
-        return Head(error=str(error), code="not_a_question"), []
+        return AnswerHead(error=str(error), code="not_a_question"), []
     except CannotAsk as error:
-        return Head(error=str(error), code="cannot_ask", limit=True), []
+        return AnswerHead(error=str(error), code="cannot_ask", limit=True), []
     except (duckdb.Error, pa.ArrowException, OverflowError, ValueError) as error:
-        return Head(error=str(error)[:ERROR_CHARACTERS_MAX], code="query_failed"), []
+        return AnswerHead(error=str(error)[:ERROR_CHARACTERS_MAX], code="query_failed"), []

@@ -10,7 +10,7 @@ from app.parquet.promotion import Promotion
 from app.query.forms import encode
 from app.query.snapshot import CannotAsk, Snapshot
 from app.query.sources import files_by_name, register_files
-from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date, within
+from app.query.views import DATE_COLUMN, MACROS, RowSource, view, with_date, within
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -45,11 +45,11 @@ def connect(
         files, more, date = snapshot.files[kind], promoted.get(kind, ()), {}
         names = [each.name for each in more] if files else []
         tail = within(tail, snapshot.selection.since, snapshot.selection.until)
-        sources = [Source(tail)]
+        sources = [RowSource(tail)]
         if store is None:
             sources += files_by_name(snapshot, kind)
         elif files:
-            sources, date = [Source(with_date(tail))], {"date": DATE_COLUMN}
+            sources, date = [RowSource(with_date(tail))], {"date": DATE_COLUMN}
             sources += register_files(connection, kind, snapshot, more, store)
         connection.execute(view(kind, sources, payload_is_json=payload_is_json, promoted=names, **date))
     return connection

@@ -13,7 +13,7 @@ from app.parquet.promotion import Promotion
 from app.query.policy import QueryPolicy
 from app.query.snapshot import Snapshot
 from app.query.sources import register_files
-from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date, within
+from app.query.views import DATE_COLUMN, MACROS, RowSource, view, with_date, within
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -57,7 +57,7 @@ def connect_locked(
     for kind in Kind:
         tail, names = f"tail_{kind.value}", [each.name for each in promoted[kind]]
         connection.register(tail, snapshot.tail[kind])
-        sources = [Source(with_date(within(tail, snapshot.selection.since, snapshot.selection.until)))]
+        sources = [RowSource(with_date(within(tail, snapshot.selection.since, snapshot.selection.until)))]
         sources += register_files(connection, kind, snapshot, promoted[kind], store)
         names = names if snapshot.files[kind] else []
         connection.execute(

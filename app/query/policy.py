@@ -56,7 +56,7 @@ class Job(msgspec.Struct, frozen=True):
     policy: QueryPolicy
 
 
-class Head(msgspec.Struct, frozen=True):
+class AnswerHead(msgspec.Struct, frozen=True):
     """Precedes the answer of `size` bytes from that process, or replaces it if there is an error.
 
     limit: whether the error is a limit of the policy.

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from app.errors import Overloaded, QueryLimit, RequestError
-from app.query.policy import Head, Job, Lake, QueryPolicy
+from app.query.policy import AnswerHead, Job, Lake, QueryPolicy
 from app.query.snapshot import Selection
 
 HEAD_BYTES_MAX: Final = 64 << 10
@@ -57,7 +57,7 @@ class Processes:
     @contextlib.asynccontextmanager
     async def ask(
         self, sql: str, form: str, selection: Selection
-    ) -> AsyncIterator[tuple[Head, AsyncIterator[bytes]]]:
+    ) -> AsyncIterator[tuple[AnswerHead, AsyncIterator[bytes]]]:
         """The head of the answer, and its bytes. The process has ended when the context ends.
 
         Raises Overloaded, QueryLimit, RequestError. An incomplete answer raises ConnectionError.
@@ -159,7 +159,7 @@ async def _end_started(starting: "asyncio.Task[asyncio.subprocess.Process]") -> 
         await _end(await starting)
 
 
-async def _head(process: asyncio.subprocess.Process, job: Job) -> Head:
+async def _head(process: asyncio.subprocess.Process, job: Job) -> AnswerHead:
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(ConnectionError):
@@ -173,7 +173,7 @@ async def _head(process: asyncio.subprocess.Process, job: Job) -> Head:
             "allowed. Select less.",
             code="query_ended",
         )
-    head = msgspec.json.decode(line, type=Head)
+    head = msgspec.json.decode(line, type=AnswerHead)
     if head.error is not None:
         raise (QueryLimit if head.limit else RequestError)(head.error, code=head.code)
     return head

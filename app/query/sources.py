@@ -14,21 +14,21 @@ from app.parquet.promotion import Promotion
 from app.query.alike import alike
 from app.query.data_sets import data_set
 from app.query.snapshot import CannotAsk, Snapshot, SnapshotFile
-from app.query.views import Source, read_parquet, with_date, within
+from app.query.views import RowSource, read_parquet, with_date, within
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-def files_by_name(snapshot: Snapshot, kind: Kind) -> list[Source]:
+def files_by_name(snapshot: Snapshot, kind: Kind) -> list[RowSource]:
     """Files in a directory, for DuckDB to open. Raises CannotAsk, OSError."""
     of_one_day, of_more = _divided(snapshot.files[kind])
     selection = snapshot.selection
     try:
-        found = [Source(read_parquet(some.names), some.columns) for some in alike(_names(of_one_day))]
+        found = [RowSource(read_parquet(some.names), some.columns) for some in alike(_names(of_one_day))]
         for some in alike(_names(of_more)):
             rows = within(read_parquet(some.names), selection.since, selection.until)
-            found.append(Source(rows, some.columns))
+            found.append(RowSource(rows, some.columns))
     except pa.ArrowException as error:
         raise CannotAsk(f"a file of {kind.value} cannot be read: {error}") from None
     return found
@@ -40,7 +40,7 @@ def register_files(
     snapshot: Snapshot,
     promotions: Sequence[Promotion],
     store: Any = None,
-) -> list[Source]:
+) -> list[RowSource]:
     """Files as data sets that are passed to DuckDB; all with DATE_COLUMN. store: as in data_set."""
     selection, names = snapshot.selection, [each.name for each in promotions]
     found = []
@@ -51,7 +51,7 @@ def register_files(
         connection.register(table, data_set(kind, files, promotions, store))
         if files[0].date is None:
             table = with_date(within(table, selection.since, selection.until))
-        found.append(Source(table, names))
+        found.append(RowSource(table, names))
     return found
 
 

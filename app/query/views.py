@@ -41,7 +41,7 @@ _COLUMNS: Final = {
 }
 
 
-class Source(NamedTuple):
+class RowSource(NamedTuple):
     """Rows with the columns of one kind's files, of one type each.
 
     text: a table or a `read_parquet(…)` call. promoted: those of its columns that come after the payload.
@@ -65,7 +65,7 @@ def with_date(source: str) -> str:
 
 def view(
     kind: Kind,
-    sources: Sequence[Source],
+    sources: Sequence[RowSource],
     *,
     payload_is_json: bool,
     promoted: Sequence[str] = (),
@@ -77,7 +77,7 @@ def view(
     return f"CREATE VIEW {kind.value} AS {rows};"
 
 
-def _part(kind: Kind, source: Source, payload_is_json: bool, promoted: Sequence[str], date: str) -> str:
+def _part(kind: Kind, source: RowSource, payload_is_json: bool, promoted: Sequence[str], date: str) -> str:
     payload = "CAST(payload_text(payload) AS JSON)" if payload_is_json else "payload_bytes(payload)"
     has = {name.lower() for name in source.promoted}
     more = "".join(f', "{name}"' if name.lower() in has else f', NULL AS "{name}"' for name in promoted)

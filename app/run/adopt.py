@@ -6,11 +6,11 @@ from app.object_store.store import ObjectStore
 from app.publish.bucket import Bucket, BucketTree
 from app.publish.destination import Destination
 from app.publish.local_directory import local_destination
-from app.publish.ownership import Identity, LocalTree, adopt_tree
+from app.publish.ownership import JournalIdentity, LocalTree, adopt_tree
 from app.publish.paths import SinkPaths
 
 
-def adopt(fs: DurableFS, paths: SinkPaths, store: ObjectStore | None, node: str | None) -> Identity:
+def adopt(fs: DurableFS, paths: SinkPaths, store: ObjectStore | None, node: str | None) -> JournalIdentity:
     """Raises DataDirectoryInUse; TreeRefused; OSError."""
     lock = lock_data_directory(fs, paths.state)
     try:

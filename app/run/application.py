@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -31,14 +30,14 @@ from app.api.forget import forget_router
 from app.api.health import health_router
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest import IngestEndpoint
-from app.api.ingest_request import INGEST_CALLS, IngestParts, IngestPolicy
+from app.api.ingest_request import INGEST_CALLS, IngestParts
 from app.api.metrics import metrics_router
 from app.api.openapi.document import openapi_document
 from app.api.pages.history import STEP_S, History
 from app.api.pages.live import live_router
 from app.api.pages.login import login_router, secure_by
 from app.api.pages.overview import PATH as START_PAGE
-from app.api.pages.overview import Sources, overview_router
+from app.api.pages.overview import OverviewSources, overview_router
 from app.api.pages.query import query_page_router
 from app.api.pages.static_files import static_router
 from app.api.sessions import Sessions
@@ -54,49 +53,47 @@ from app.commit.admission import Admission
 from app.metrics import Metrics
 from app.run.asking import Asking
 from app.run.compose import AnyService, build_service
-from app.run.crew import Crew
 from app.run.lifespan import repeatedly, running
 from app.run.local_service import Service
-from app.settings.plan import connection_policy
-from app.settings.settings import Settings
+from app.run.workers import Workers
+from app.settings.plan import AuthPlan, IngestPlan, Plan
 from app.submission import Reply, Submission
 
 
 def create_app(
-    settings: Settings,
+    plan: Plan,
     request_exit: Callable[[], None] = lambda: None,
-    crew: Crew | None = None,
+    workers: Workers | None = None,
     is_ending: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
     """request_exit: asks the server to exit when the service cannot continue (app.state.service.fatal says
         why).
-    crew: the processes that take batches, if this one does not. is_ending: whether the server is about to
+    workers: the processes that take batches, if this one does not. is_ending: whether the server is about to
         exit.
 
     Raises KeyFileError when the key file cannot be used.
     """
-    keys_file = settings.auth.api_keys_file
+    keys_file = plan.auth.api_keys_file
     keys = ApiKeys.load(keys_file) if keys_file else ApiKeys({})
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    asking = Asking(settings)
-    metrics = Metrics(registry, settings.sink.metrics_workspaces)
-    if crew is None:
-        service = build_service(settings, metrics, request_exit, watch=asking.tap.offer)
+    asking = Asking(plan)
+    metrics = Metrics(registry, plan.metrics.workspaces)
+    if workers is None:
+        service = build_service(plan, metrics, request_exit, watch=asking.tap.offer)
     else:
-        service = build_service(settings, metrics, request_exit, crew.new_pipeline, asking.tap.offer)
+        service = build_service(plan, metrics, request_exit, workers.new_pipeline, asking.tap.offer)
         assert isinstance(service, Service), "the settings guarantee this"
-        crew.serve(service, metrics)
+        workers.serve(service, metrics)
     ids = RequestIds()
-    history = History(registry if crew is None else crew.merged(registry), time.monotonic)
+    history = History(registry if workers is None else workers.merged(registry), time.monotonic)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sink = settings.sink
-        interval = sink.metrics_interval if sink.metrics_enabled else None
-        async with running(app, service, keys, interval, crew):
+        interval = plan.metrics.interval_s if plan.metrics.enabled else None
+        async with running(app, service, keys, interval, workers):
             await asyncio.to_thread(history.note)
             noting = asyncio.create_task(repeatedly(STEP_S, history.note))
             yield
@@ -114,32 +111,32 @@ def create_app(
     app.state.service = service
     app.state.keys = keys
     app.state.metrics = metrics
-    submit = service.submit if crew is None else crew.refuse
-    parts = ingest_parts(settings, service.admission, submit, service.publish, keys, ids)
-    if settings.server.role != "writer":
-        add_ingest_calls(app, settings, parts)
-    _add_admin_calls(app, settings, service, keys, ids, registry, crew, asking, is_ending, history)
+    submit = service.submit if workers is None else workers.refuse
+    parts = ingest_parts(plan.ingest, service.admission, submit, service.publish, keys, ids)
+    if plan.ingest.is_taken:
+        add_ingest_calls(app, plan.ingest, parts)
+    _add_admin_calls(app, plan, service, keys, ids, registry, workers, asking, is_ending, history)
     install_error_responses(app, ids)
-    add_late_refusals(app, settings, parts)
+    add_late_refusals(app, plan.auth, parts)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
     app.add_middleware(TolerantPaths, exact=exact, calls=parts.clients, start_page=START_PAGE)
-    access = AccessLog(enabled=settings.server.access_log)
+    access = AccessLog(enabled=plan.log.requests)
     if access.enabled:
         app.add_middleware(AccessLogged, ids=ids, access=access)
-    app.state.fast_lane = FastLane(parts, http_metrics, connection_policy(settings), access)
+    app.state.fast_lane = FastLane(parts, http_metrics, plan.listening.connection, access)
     app.openapi = cache(lambda: openapi_document(app))  # type: ignore[method-assign]
     return app
 
 
-def add_late_refusals(app: FastAPI, settings: Settings, parts: IngestParts) -> None:
-    wrong_keys = WrongKeys(settings.auth.wrong_key_delay_max, time.monotonic)
+def add_late_refusals(app: FastAPI, plan: AuthPlan, parts: IngestParts) -> None:
+    wrong_keys = WrongKeys(plan.wrong_key_delay_max_s, time.monotonic)
     app.add_middleware(LateRefusals, wrong_keys=wrong_keys, addresses=parts.addresses)
 
 
 def ingest_parts(
-    settings: Settings,
+    plan: IngestPlan,
     admission: Admission,
     submit: Callable[[Submission, Reply], None],
     publish: Callable[[int], Awaitable[bool]],
@@ -147,29 +144,23 @@ def ingest_parts(
     ids: RequestIds,
 ) -> IngestParts:
     """State shared by all ingest calls."""
-    server = settings.server
     return IngestParts(
         keys=keys,
         admission=admission,
-        addresses=ClientAddresses(server.trusted_proxies),
+        addresses=ClientAddresses(plan.trusted_proxies),
         request_ids=ids,
         submit=submit,
         publish=publish,
-        policy=IngestPolicy(
-            max_body_bytes=server.max_body_size,
-            body_timeout_s=server.request_timeout,
-            answer_timeout_s=server.request_timeout,
-            knows_repeats=settings.ingest.repeat_window > 0,
-        ),
-        clients=Table([*calls_of([each.mapping for each in settings.ingest.map]), *CALLS]),
+        policy=plan.policy,
+        clients=Table([*calls_of(plan.maps), *CALLS]),
     )
 
 
-def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> None:
+def add_ingest_calls(app: FastAPI, plan: IngestPlan, parts: IngestParts) -> None:
     """The ingest calls as routes, with CORS."""
     cors = Middleware(
         CORSMiddleware,
-        allow_origins=settings.server.cors_origins,
+        allow_origins=plan.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT"],
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "Retry-After"],
@@ -197,54 +188,54 @@ def add_ingest_calls(app: FastAPI, settings: Settings, parts: IngestParts) -> No
 
 def _add_admin_calls(
     app: FastAPI,
-    settings: Settings,
+    plan: Plan,
     service: AnyService,
     keys: ApiKeys,
     ids: RequestIds,
     registry: CollectorRegistry,
-    crew: Crew | None,
+    workers: Workers | None,
     asking: Asking,
     is_ending: Callable[[], bool],
     history: History,
 ) -> None:
-    token = settings.auth.admin_token
+    token, timeout_s = plan.auth.admin_token, plan.listening.request_timeout_s
     sessions = Sessions(time.monotonic)
     auth = AdminAuth(
         keys,
         token.get_secret_value() if token else None,
-        bound_to_loopback=settings.server.on_loopback,
+        bound_to_loopback=plan.listening.on_loopback,
         sessions=sessions,
     )
-    app.include_router(
-        flush_router(service.flush, service.problem, auth.authorise, settings.server.request_timeout)
-    )
-    app.include_router(forget_router(service.forget, auth.authorise_admin, settings.server.request_timeout))
-    app.include_router(files_router(service, _file_opener(settings, service), auth.authorise))
-    questions = QueryEndpoint(asking.ask, asking.absent, auth.authorise, settings.server.request_timeout)
+    app.include_router(flush_router(service.flush, service.problem, auth.authorise, timeout_s))
+    app.include_router(forget_router(service.forget, auth.authorise_admin, timeout_s))
+    app.include_router(files_router(service, _file_opener(plan, service), auth.authorise))
+    questions = QueryEndpoint(asking.ask, asking.absent, auth.authorise, timeout_s)
     app.router.routes.append(Route("/query", questions, methods=["POST"]))
     tail = TailEndpoint(asking.watched, asking.not_watched, auth.authorise, is_ending)
     app.router.routes.append(Route("/tail", tail, methods=["GET"]))
     app.include_router(status_router(service.status, auth.authorise_admin, service.refusals, auth.authorise))
-    knows_bytes = settings.journal.type == "local"
+    knows_bytes = plan.kafka is None
     app.include_router(usage_router(service.accounts.of_days, auth.authorise, knows_bytes=knows_bytes))
-    reasons = service.reasons_not_ready if crew is None else crew.reasons_not_ready
+    reasons = service.reasons_not_ready if workers is None else workers.reasons_not_ready
     app.include_router(health_router(reasons, ids))
-    over_tls = settings.server.tls_certificate is not None
+    over_tls = plan.listening.tls is not None
     app.include_router(static_router())
     app.include_router(login_router(auth, sessions, over_tls=over_tls))
-    sources = Sources(history, service.refusals, service.status, reasons, secure_by(over_tls=over_tls))
+    sources = OverviewSources(
+        history, service.refusals, service.status, reasons, secure_by(over_tls=over_tls)
+    )
     app.include_router(overview_router(sources, auth.authorise))
     app.include_router(query_page_router(asking.ask, asking.absent, auth.authorise))
     app.include_router(live_router(service.refusals, asking.not_watched, auth.authorise))
     app.include_router(docs_router(lambda: app.openapi(), auth.authorise, sources.is_secure))
-    if settings.sink.metrics_enabled:
-        merged = registry if crew is None else crew.merged(registry)
+    if plan.metrics.enabled:
+        merged = registry if workers is None else workers.merged(registry)
         app.include_router(metrics_router(merged, auth.authorise_admin))
 
 
-def _file_opener(settings: Settings, service: AnyService) -> OpenFile:
-    directory, store = settings.sink.directory, service.store
+def _file_opener(plan: Plan, service: AnyService) -> OpenFile:
+    directory, store = plan.storage.paths.data, service.store
     if store is not None:
         return lambda path: OpenedObject.open(store, path)
-    root = (directory or Path()).absolute()
-    return lambda path: OpenedFile.open(root / path)
+    assert directory is not None, "files are in a directory or in a bucket"
+    return lambda path: OpenedFile.open(directory / path)

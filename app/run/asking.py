@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from importlib.util import find_spec
 
-from app.api.sql import Ask, Head
+from app.api.sql import AnswerSize, Ask
 from app.commit.tap import Tap
 from app.query.processes import Processes
 from app.query.snapshot import Selection
-from app.settings.plan import lake_of, query_policy
-from app.settings.settings import Settings
+from app.settings.plan import Plan
 
 NOT_INSTALLED = (
     "SQL over HTTP needs the extra `query`, which is not installed: run pip install 'parquet-sink[query]' "
@@ -30,12 +29,13 @@ class Asking:
     `not_watched`.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.tap = Tap(settings.query.max_listeners)
-        self.not_watched = NOT_HERE if settings.journal.type == "kafka" else ""
+    def __init__(self, plan: Plan) -> None:
+        query = plan.query
+        self.tap = Tap(query.listeners_max)
+        self.not_watched = "" if plan.kafka is None else NOT_HERE
         self.watched = None if self.not_watched else self.tap
-        self.absent = _why_not(settings)
-        self._processes = None if self.absent else Processes(query_policy(settings), lake_of(settings))
+        self.absent = _why_not(plan)
+        self._processes = None if self.absent else Processes(query.policy, query.lake)
 
     @property
     def ask(self) -> Ask | None:
@@ -47,14 +47,14 @@ class Asking:
 
     def _ask(
         self, sql: str, form: str, workspace_id: int | None, since: str | None, until: str | None
-    ) -> AbstractAsyncContextManager[tuple[Head, AsyncIterator[bytes]]]:
+    ) -> AbstractAsyncContextManager[tuple[AnswerSize, AsyncIterator[bytes]]]:
         assert self._processes is not None
         return self._processes.ask(sql, form, Selection(workspace_id, since, until))
 
 
-def _why_not(settings: Settings) -> str:
-    if not settings.query.enabled:
+def _why_not(plan: Plan) -> str:
+    if not plan.query.enabled:
         return SWITCHED_OFF
-    if settings.journal.type == "kafka":
+    if plan.kafka is not None:
         return NO_JOURNAL
     return NOT_INSTALLED if find_spec("duckdb") is None else ""

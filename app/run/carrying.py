@@ -11,7 +11,7 @@ from app.journal.journal import Journal
 from app.parquet.partition import Origin
 from app.publish.carried import Carried
 from app.publish.carrying import Append
-from app.publish.manifest import Commit, Manifest
+from app.publish.manifest import Manifest, Publication
 
 log = logging.getLogger(__name__)
 
@@ -51,4 +51,4 @@ def recall_carried(journal: Journal, manifest: Manifest) -> None:
         log.error(
             "the manifest had lost the new positions of %d sets of rows that were carried over", len(found)
         )
-        manifest.append(Commit(id=manifest.last_commit + 1, carried=list(found.values())))
+        manifest.append(Publication(id=manifest.last_commit + 1, carried=list(found.values())))

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
@@ -12,21 +11,19 @@ from app.catalog.promoted_names import PROMOTED_FILE, Known, load_known, settled
 from app.catalog.registrar import Registrar
 from app.commit.tap import Watch, unwatched
 from app.disk.durable_fs import DurableFS
+from app.errors import ConfigurationError
 from app.kafka.client import KafkaMisconfigured, require_client
-from app.kafka.place import SharedBucket, SharedDirectory
-from app.kafka.policy import Role
+from app.kafka.shared_place import SharedBucket, SharedDirectory, SharedPlace
 from app.metrics import Metrics
 from app.object_store.client import StoreMisconfigured
 from app.object_store.store import ObjectStore
 from app.parquet.layout import Layout
-from app.publish.paths import SinkPaths
 from app.run.gauges import observe_build, observe_kafka_service, observe_service
-from app.run.kafka_service import KafkaPolicies, KafkaService
+from app.run.kafka_service import KafkaService
 from app.run.local_service import Service
 from app.run.observers import CatalogObserver
 from app.run.pipelines import NewPipeline, pipeline_of_batches
-from app.settings.plan import policies
-from app.settings.settings import ConfigurationError, Settings
+from app.settings.plan import KafkaPlan, Plan, StoragePlan
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +42,7 @@ AnyService = Service | KafkaService
 
 
 def build_service(
-    settings: Settings,
+    plan: Plan,
     metrics: Metrics,
     request_exit: Callable[[], None],
     new_pipeline: NewPipeline = pipeline_of_batches,
@@ -56,68 +53,53 @@ def build_service(
     watch: called with accepted rows; never with a Kafka journal.
     """
     observe_build(metrics)
-    if settings.journal.type == "kafka":
-        return _build_kafka_service(settings, metrics, request_exit)
-    plan = policies(settings)
-    layout, promoted = _settled_layout(settings, plan.writer.layout)
-    plan = msgspec.structs.replace(plan, writer=msgspec.structs.replace(plan.writer, layout=layout))
+    if plan.kafka is not None:
+        return _build_kafka_service(plan, plan.kafka, metrics, request_exit)
+    policies, storage = plan.policies, plan.storage
+    layout, promoted = _settled_layout(storage, policies.writer.layout)
+    writer = msgspec.structs.replace(policies.writer, layout=layout)
     service = Service(
         DurableFS(),
-        sink_paths(settings),
-        plan,
+        storage.paths,
+        msgspec.structs.replace(policies, writer=writer),
         metrics,
         now_ms,
         monotonic_ms,
         request_exit,
-        store=(store := object_store(settings)),
-        catalog=table_catalog(settings, store, metrics, layout, promoted),
+        store=object_store(storage),
+        catalog=table_catalog(plan, metrics, layout, promoted),
         new_pipeline=new_pipeline,
         watch=watch,
     )
-    observe_service(metrics, service, plan.admission, settings)
+    observe_service(metrics, service, plan)
     return service
 
 
 def _build_kafka_service(
-    settings: Settings, metrics: Metrics, request_exit: Callable[[], None]
+    plan: Plan, kafka: KafkaPlan, metrics: Metrics, request_exit: Callable[[], None]
 ) -> KafkaService:
-    store, directory = object_store(settings), settings.sink.directory
-    place = SharedBucket(store) if store else SharedDirectory(DurableFS(), (directory or Path()).absolute())
     try:
         require_client()
-        kafka = settings.journal.kafka_policy(settings.server.max_inflight_size)
-    except (KafkaMisconfigured, OSError, ValueError) as error:
+    except KafkaMisconfigured as error:
         raise ConfigurationError([f"journal: {error}"]) from None
-    local = policies(settings)
-    kafka_policies = KafkaPolicies(
-        Role(settings.server.role),
-        kafka,
-        local.admission,
-        local.decode,
-        local.group,
-        local.deduplication,
-        local.writer,
-        local.drain_timeout_s,
-        local.publish_timeout_s,
-        local.quotas,
-    )
-    service = KafkaService(place, kafka_policies, metrics, now_ms, request_exit, store)
-    observe_kafka_service(metrics, service, local.admission, settings)
+    store, directory = object_store(plan.storage), plan.storage.paths.data
+    if store is not None:
+        place: SharedPlace = SharedBucket(store)
+    else:
+        assert directory is not None, "files are in a directory or in a bucket"
+        place = SharedDirectory(DurableFS(), directory)
+    service = KafkaService(place, kafka, plan.policies, metrics, now_ms, request_exit, store)
+    observe_kafka_service(metrics, service, plan)
     return service
 
 
-def sink_paths(settings: Settings) -> SinkPaths:
-    directory = settings.sink.directory
-    return SinkPaths(directory and directory.absolute(), settings.journal.path.absolute())
-
-
-def _settled_layout(settings: Settings, layout: Layout) -> tuple[Layout, Known]:
+def _settled_layout(storage: StoragePlan, layout: Layout) -> tuple[Layout, Known]:
     """Promotions under the names they have with tables, where a changed type requires another name. Raises
     ConfigurationError."""
     if not layout.for_tables:
         return layout, {}
     try:
-        known = load_known(DurableFS(), sink_paths(settings).state)
+        known = load_known(DurableFS(), storage.paths.state)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigurationError(
             [f"journal.path: the file {PROMOTED_FILE} in it cannot be read: {error}"]
@@ -133,21 +115,18 @@ def _settled_layout(settings: Settings, layout: Layout) -> tuple[Layout, Known]:
     return msgspec.structs.replace(layout, promotions=promotions), promoted
 
 
-def table_catalog(
-    settings: Settings, store: ObjectStore | None, metrics: Metrics, layout: Layout, promoted: Known
-) -> Registrar | None:
+def table_catalog(plan: Plan, metrics: Metrics, layout: Layout, promoted: Known) -> Registrar | None:
     """The registrar of published files in tables, if one is configured. Raises ConfigurationError."""
-    catalog, place = settings.catalog, settings.sink.directory if store is None else store.policy
-    if not catalog.enabled or place is None:
+    if plan.catalog is None:
         return None
     try:
         registrar = Registrar(
-            catalog.policy(place, settings.server.node_id),
+            plan.catalog.policy,
             layout,
             DurableFS(),
-            sink_paths(settings).state,
+            plan.storage.paths.state,
             now_ms,
-            embedded=catalog.embedded,
+            embedded=plan.catalog.embedded,
             observer=CatalogObserver(metrics),
             promoted=promoted,
         )
@@ -176,12 +155,11 @@ def table_catalog(
     return registrar
 
 
-def object_store(settings: Settings) -> ObjectStore | None:
+def object_store(storage: StoragePlan) -> ObjectStore | None:
     """The object store for files, if they do not go to a directory. Raises ConfigurationError."""
-    sink = settings.sink
-    if sink.url is None:
+    if storage.store is None:
         return None
     try:
-        return ObjectStore(sink.store.policy(sink.url))
+        return ObjectStore(storage.store)
     except StoreMisconfigured as error:
-        raise ConfigurationError([f"sinks.{next(iter(settings.sinks))}.path: {error}"]) from None
+        raise ConfigurationError([f"{storage.key}: {error}"]) from None

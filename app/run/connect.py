@@ -10,43 +10,45 @@ from typing import Final
 
 from app.catalog.client import open_catalog
 from app.disk.durable_fs import DurableFS
+from app.errors import ConfigurationError
 from app.kafka.client import KafkaMisconfigured
 from app.kafka.topic import look_at
 from app.object_store.store import ObjectStore
-from app.run.compose import object_store, sink_paths
-from app.settings.settings import Settings
-from app.settings.sources import ConfigurationError
+from app.run.compose import object_store
+from app.settings.plan import KafkaPlan, Plan, StoragePlan
 
 PROBE: Final = "parquet-sink-probe-"
 
 
-def tried(settings: Settings) -> Iterator[tuple[str, str | None]]:
+def tried(plan: Plan) -> Iterator[tuple[str, str | None]]:
     """Each thing tried, with the reason why it does not work, or None if it does. Leaves nothing behind."""
-    yield from _each("the journal's directory", lambda: _write_to(sink_paths(settings).state))
-    store: ObjectStore | None = None
-    if settings.sink.url is not None:
-        try:
-            store = object_store(settings)
-        except ConfigurationError as error:
-            yield f"the bucket {settings.sink.path}", str(error)
-        if store is not None:
-            found = store
-            yield from _each(f"the bucket {settings.sink.path}", lambda: _upload(found))
-    elif settings.sink.directory is not None:
-        directory = settings.sink.directory
-        yield from _each(f"the directory {directory}", lambda: _write_to(directory))
-    if settings.journal.type == "kafka":
-        yield from _topic(settings)
-    if settings.catalog.enabled:
-        place = settings.sink.directory if store is None else store.policy
-        if place is not None:
-            policy = settings.catalog.policy(place, settings.server.node_id)
+    storage = plan.storage
+    yield from _each("the journal's directory", lambda: _write_to(storage.paths.state))
+    directory = storage.paths.data
+    if directory is not None:
+        yield from _each(f"the directory {storage.shown}", lambda: _write_to(directory))
+    else:
+        yield from _bucket(storage)
+    if plan.kafka is not None:
+        yield from _topic(plan.kafka)
+    if plan.catalog is not None:
+        policy = plan.catalog.policy
 
-            def ask() -> None:
-                with contextlib.closing(open_catalog(policy)) as catalog:
-                    catalog.list_namespaces()
+        def ask() -> None:
+            with contextlib.closing(open_catalog(policy)) as catalog:
+                catalog.list_namespaces()
 
-            yield from _each(f"the {settings.catalog.type} catalog", ask)
+        yield from _each("the iceberg catalog", ask)
+
+
+def _bucket(storage: StoragePlan) -> Iterator[tuple[str, str | None]]:
+    try:
+        store = object_store(storage)
+    except ConfigurationError as error:
+        yield f"the bucket {storage.shown}", str(error)
+        return
+    assert store is not None, "files are in a directory or in a bucket"
+    yield from _each(f"the bucket {storage.shown}", lambda: _upload(store))
 
 
 def _each(name: str, act: Callable[[], None]) -> Iterator[tuple[str, str | None]]:
@@ -91,10 +93,10 @@ def _upload(store: ObjectStore) -> None:
         store.remove(path)
 
 
-def _topic(settings: Settings) -> Iterator[tuple[str, str | None]]:
-    name = f"the topic {settings.journal.topic} at {settings.journal.brokers}"
+def _topic(plan: KafkaPlan) -> Iterator[tuple[str, str | None]]:
+    name = f"the topic {plan.policy.topic} at {plan.policy.brokers}"
     try:
-        topic = look_at(settings.journal.kafka_policy(settings.server.max_inflight_size))
+        topic = look_at(plan.policy)
     except (OSError, ValueError, KafkaMisconfigured) as error:
         yield name, f"{error}; parquet-sink kafka-topic creates it"
         return

@@ -3,12 +3,11 @@
 import platform
 from importlib.metadata import version
 
-from app.commit.admission import AdmissionPolicy
 from app.metrics import Metrics
 from app.run.kafka_service import KafkaService
 from app.run.local_service import Service
 from app.run.tls import ReloadedTls
-from app.settings.settings import Settings
+from app.settings.plan import Plan
 
 
 def observe_build(metrics: Metrics) -> None:
@@ -29,28 +28,28 @@ def observe_certificate(metrics: Metrics, tls: ReloadedTls) -> None:
     )
 
 
-def observe_admission(metrics: Metrics, policy: AdmissionPolicy, settings: Settings) -> None:
+def observe_admission(metrics: Metrics, plan: Plan) -> None:
     metrics.state(
         "inflight_limit_bytes",
         "Bytes of request bodies that may be in flight; above this, requests are refused "
         "(server.max_inflight_size).",
-        policy.max_inflight_bytes,
+        plan.policies.admission.max_inflight_bytes,
     )
     metrics.state(
         "connections_limit",
         "Connections that may be open; above this, requests are answered 503 (server.max_connections).",
-        settings.server.max_connections,
+        plan.listening.max_connections,
     )
 
 
-def observe_service(metrics: Metrics, service: Service, policy: AdmissionPolicy, settings: Settings) -> None:
+def observe_service(metrics: Metrics, service: Service, plan: Plan) -> None:
     """Gauges of a service with a journal of its own."""
     observe, state = metrics.observe, metrics.state
     observe("journal_bytes", "Size of the journal on disk.", lambda: service.levels().journal_bytes)
     state(
         "journal_limit_bytes",
         "Size of the journal above which batches are refused (journal.max_size).",
-        policy.max_journal_bytes,
+        plan.policies.admission.max_journal_bytes,
     )
     observe(
         "buffered_bytes",
@@ -60,7 +59,7 @@ def observe_service(metrics: Metrics, service: Service, policy: AdmissionPolicy,
     state(
         "buffered_limit_bytes",
         "Memory available for rows that are not in files yet (max_buffered_size of the sink).",
-        settings.sink.max_buffered_size,
+        plan.policies.writer.max_buffered_bytes,
     )
     observe(
         "missing_files",
@@ -100,19 +99,17 @@ def observe_service(metrics: Metrics, service: Service, policy: AdmissionPolicy,
     state(
         "free_limit_bytes",
         "Free space below which batches are refused with 507 (journal.min_free_space).",
-        policy.min_free_bytes,
+        plan.policies.admission.min_free_bytes,
     )
     observe(
         "ready",
         "1 while batches are taken, 0 while they are refused. GET /ready says why.",
         lambda: 0 if service.reasons_not_ready() else 1,
     )
-    observe_admission(metrics, policy, settings)
+    observe_admission(metrics, plan)
 
 
-def observe_kafka_service(
-    metrics: Metrics, service: KafkaService, policy: AdmissionPolicy, settings: Settings
-) -> None:
+def observe_kafka_service(metrics: Metrics, service: KafkaService, plan: Plan) -> None:
     """Gauges of a service whose journal is Kafka."""
     observe = metrics.observe
     observe(
@@ -144,4 +141,4 @@ def observe_kafka_service(
         "1 while batches are taken, 0 while they are refused. GET /ready says why.",
         lambda: 0 if service.reasons_not_ready() else 1,
     )
-    observe_admission(metrics, policy, settings)
+    observe_admission(metrics, plan)

@@ -23,26 +23,24 @@ from app.api.answers import (
     RowAccount,
     Status,
 )
-from app.commit.admission import Admission, AdmissionPolicy, Levels
-from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
+from app.commit.admission import Admission, Levels
+from app.commit.batch_ids import DeduplicationWindow
 from app.commit.group import Group
-from app.commit.group_queue import GroupPolicy
 from app.commit.pipeline import Pipeline
 from app.commit.quota import Quotas
-from app.commit.quota_policy import QuotaPolicy
 from app.commit.recent_refusals import RecentRefusals
 from app.commit.store import AcceptedRows
 from app.errors import Overloaded, RequestError
 from app.kafka.client import KafkaMisconfigured, KafkaUnavailable
-from app.kafka.commit_log import CommitLogDamaged
 from app.kafka.flusher import Flusher
 from app.kafka.identity import claim
-from app.kafka.pipeline import RecordsLost
-from app.kafka.place import Place
-from app.kafka.policy import KafkaPolicy, Role
-from app.kafka.producer import Sender
-from app.kafka.published import Account, Published
+from app.kafka.partition_publisher import RecordsLost
+from app.kafka.policy import Role
+from app.kafka.producer import RecordSender
+from app.kafka.publication_log import PublicationLogDamaged
+from app.kafka.published import Account, PublishedPartitions
 from app.kafka.record_store import RecordStore
+from app.kafka.shared_place import SharedPlace
 from app.kafka.topic import Topic, look_at
 from app.kafka.writers import WriterParts, Writers
 from app.kinds import Kind
@@ -51,14 +49,14 @@ from app.object_store.store import ObjectStore
 from app.parquet.data_file import DataFile
 from app.parquet.wanted import Wanted
 from app.publish.intake import FlushResult
-from app.publish.rotation import WriterPolicy
 from app.run.gate import STARTING, Gate
 from app.run.kafka_accounts import KafkaAccounts
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.pipelines import pipeline_of_batches
 from app.run.start_patience import StartStopped
 from app.run.summary import Summary
-from app.submission import DecodePolicy, Reply, Submission
+from app.settings.plan import KafkaPlan, Policies
+from app.submission import Reply, Submission
 
 log = logging.getLogger(__name__)
 
@@ -70,32 +68,17 @@ ROOM = 1 << 62
 FOREIGN_LISTED_MAX = 20
 """Records of a partition that GET /status names one by one."""
 
-REFUSALS = (KafkaMisconfigured, RecordsLost, CommitLogDamaged)
+REFUSALS = (KafkaMisconfigured, RecordsLost, PublicationLogDamaged)
 """Errors whose messages tell an operator what to do."""
 
 
-class KafkaPolicies(msgspec.Struct, frozen=True):
-    """The policy of each part; see there."""
-
-    role: Role
-    kafka: KafkaPolicy
-    admission: AdmissionPolicy
-    decode: DecodePolicy
-    group: GroupPolicy
-    deduplication: DeduplicationPolicy
-    writer: WriterPolicy
-    drain_timeout_s: float
-    publish_timeout_s: float
-    quotas: Mapping[int | None, QuotaPolicy] = {}
-
-
-class Parts(msgspec.Struct, frozen=True):
+class KafkaParts(msgspec.Struct, frozen=True):
     """The parts that exist once Kafka has responded. pipeline: None for the role writer. writers: None for
     ingest."""
 
     topic: Topic
-    sender: Sender
-    published: Published
+    sender: RecordSender
+    published: PublishedPartitions
     flusher: Flusher
     pipeline: Pipeline[Submission, Group] | None
     writers: Writers | None
@@ -108,8 +91,9 @@ class KafkaService:
 
     def __init__(
         self,
-        place: Place,
-        policies: KafkaPolicies,
+        place: SharedPlace,
+        plan: KafkaPlan,
+        policies: Policies,
         metrics: Metrics,
         clock_ms: Callable[[], int],
         on_fatal: Callable[[], None],
@@ -118,11 +102,13 @@ class KafkaService:
         self.store = store
         self.refusals = RecentRefusals()
         self._place = place
+        self._role = plan.role
+        self._kafka = plan.policy
         self._policies = policies
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._summary = Summary()
-        self._parts: Parts | None = None
+        self._parts: KafkaParts | None = None
         self._stop = threading.Event()
         self.accounts = KafkaAccounts(Quotas(policies.quotas, clock_ms, clock_ms), self._published_files)
         self.admission = Admission(
@@ -147,25 +133,25 @@ class KafkaService:
         topic = self._until_there()
         for warning in topic.warnings:
             log.warning("the topic: %s", warning)
-        policies, kafka = self._policies, self._policies.kafka
-        published = Published(self._place, kafka.topic, topic.partitions)
-        sender = Sender(kafka, topic.message_bytes_max)
+        policies, kafka = self._policies, self._kafka
+        published = PublishedPartitions(self._place, kafka.topic, topic.partitions)
+        sender = RecordSender(kafka, topic.message_bytes_max)
         flusher = Flusher(sender, published, topic, policies.publish_timeout_s)
         flusher.start()
-        writers = self._start_writers() if policies.role is not Role.INGEST else None
+        writers = self._start_writers() if self._role is not Role.INGEST else None
         window, accepted = DeduplicationWindow(policies.deduplication), AcceptedRows()
         pipeline = None
-        if policies.role is not Role.WRITER:
+        if self._role is not Role.WRITER:
             pipeline = self._start_pipeline(sender, topic, window, accepted, loop)
-        self._parts = Parts(topic, sender, published, flusher, pipeline, writers, window, accepted)
+        self._parts = KafkaParts(topic, sender, published, flusher, pipeline, writers, window, accepted)
         self.gate.open()
-        log.info("ready: topic %s with %d partitions, role %s", kafka.topic, topic.partitions, policies.role)
+        log.info("ready: topic %s with %d partitions, role %s", kafka.topic, topic.partitions, self._role)
 
     def _until_there(self) -> Topic:
         while True:
             try:
-                topic = look_at(self._policies.kafka)
-                claim(self._place, self._policies.kafka.topic, topic.identity)
+                topic = look_at(self._kafka)
+                claim(self._place, self._kafka.topic, topic.identity)
                 self._place.tidy(self._clock_ms())
                 return topic
             except OSError as error:
@@ -177,7 +163,7 @@ class KafkaService:
     def _start_writers(self) -> Writers:
         policies = self._policies
         parts = WriterParts(
-            policies.kafka,
+            self._kafka,
             self._place,
             policies.writer,
             policies.deduplication,
@@ -190,7 +176,7 @@ class KafkaService:
 
     def _start_pipeline(
         self,
-        sender: Sender,
+        sender: RecordSender,
         topic: Topic,
         window: DeduplicationWindow,
         accepted: AcceptedRows,
@@ -317,7 +303,7 @@ class KafkaService:
                 )
             )
         return Status(
-            role=self._policies.role.value,
+            role=self._role.value,
             rows=rows,
             partitions=[
                 KafkaPartition(
@@ -384,7 +370,7 @@ class KafkaService:
     def check_space(self) -> None:
         """There are no disks to check."""
 
-    def _open_parts(self) -> Parts:
+    def _open_parts(self) -> KafkaParts:
         if self._parts is None:
             raise Overloaded("The service is starting; try again.", retry_after_s=2)
         return self._parts

@@ -1,4 +1,4 @@
-"""The composition root: turns settings into running parts, and runs periodic tasks."""
+"""The life of a composed service: what is started, done at regular times, and ended in which order."""
 
 import asyncio
 import logging
@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from app.api.api_keys import ApiKeys
 from app.run.collector import look_less_often
 from app.run.compose import AnyService
-from app.run.crew import Crew
 from app.run.listening import tell_manager
 from app.run.start_patience import StartStopped
+from app.run.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +24,18 @@ WATCH_INTERVAL_S: Final = 0.5
 
 @asynccontextmanager
 async def running(
-    app: FastAPI, service: AnyService, keys: ApiKeys, summary_interval_s: float | None, crew: Crew | None
+    app: FastAPI,
+    service: AnyService,
+    keys: ApiKeys,
+    summary_interval_s: float | None,
+    workers: Workers | None,
 ) -> AsyncIterator[None]:
     """Recovers in the background, serves, drains. The data directory is locked (Service.lock) before that.
 
     summary_interval_s: how often a summary line is logged; None for never.
     """
-    if crew is not None:
-        crew.start(asyncio.get_running_loop())
+    if workers is not None:
+        workers.start(asyncio.get_running_loop())
     tasks = [
         asyncio.create_task(_open(service)),
         asyncio.create_task(repeatedly(SPACE_INTERVAL_S, service.check_space)),
@@ -53,8 +57,8 @@ async def running(
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        if crew is not None:
-            await asyncio.to_thread(crew.stop)
+        if workers is not None:
+            await asyncio.to_thread(workers.stop)
         await asyncio.to_thread(service.close)
 
 

@@ -6,13 +6,14 @@ import socket
 from collections.abc import MutableMapping
 from typing import Final
 
-from app.settings.settings import ConfigurationError, Settings
+from app.errors import ConfigurationError
+from app.settings.plan import ListeningPlan
 
 FIRST_PASSED: Final = 3
 """Where systemd puts the first socket it passes (sd_listen_fds(3))."""
 
 
-def listen(settings: Settings, environ: MutableMapping[str, str] = os.environ) -> socket.socket:
+def listen(plan: ListeningPlan, environ: MutableMapping[str, str] = os.environ) -> socket.socket:
     """Raises ConfigurationError.
 
     A passed socket outlives this process: during a restart, connections wait in the kernel.
@@ -20,10 +21,10 @@ def listen(settings: Settings, environ: MutableMapping[str, str] = os.environ) -
     passed = passed_socket(environ)
     if passed is not None:
         return passed
-    host, port = settings.server.host, settings.server.port
+    host, port = plan.host, plan.port
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=settings.server.backlog)
+        return socket.create_server((host, port), family=family, backlog=plan.backlog)
     except OSError as error:
         raise ConfigurationError(
             [f"server.host, server.port: cannot listen on {host} port {port}: {error.strerror}"]

@@ -37,7 +37,7 @@ from app.publish.interrupted import RecoveryReport, recover
 from app.publish.local_directory import local_destination
 from app.publish.manifest import Manifest
 from app.publish.ownership import (
-    Identity,
+    JournalIdentity,
     LocalTree,
     Tree,
     TreeRefused,
@@ -57,11 +57,11 @@ from app.run.missing_files import MissingFiles
 from app.run.observers import CommitObserver, PublishObserver
 from app.run.parts import Parts, status_of
 from app.run.pipelines import NewPipeline, pipeline_of_batches
-from app.run.placed import policy_from
 from app.run.replay import read_back, replay
 from app.run.start_patience import StartPatience
+from app.run.start_policy import policy_from
+from app.run.start_report import CannotStart, cannot_start, say
 from app.run.summary import Summary
-from app.run.told import CannotStart, cannot_start, say
 from app.run.window_file import load_window
 from app.settings.plan import Policies
 from app.submission import Reply, Submission
@@ -113,7 +113,7 @@ class Service:
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._timer_ms = timer_ms
-        self._identity: Identity | None = None
+        self._identity: JournalIdentity | None = None
         self._tree_lock: FileLock | None = None
         self._parts: Parts | None = None
         self._summary = Summary()

@@ -10,8 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from app.settings.log import LogSettings
-from app.settings.settings import Settings
+from app.settings.plan import LogPlan, Plan
 
 FIELDS: Final = (
     "request_id",
@@ -36,30 +35,30 @@ QUIET: Final[Mapping[str, int]] = {"uvicorn": logging.WARNING}
 """Loggers of libraries whose lines the service replaces by its own."""
 
 
-def formatter_of(settings: LogSettings) -> logging.Formatter:
-    return JsonLines() if settings.format == "json" else ConsoleLines()
+def formatter_of(plan: LogPlan) -> logging.Formatter:
+    return JsonLines() if plan.format == "json" else ConsoleLines()
 
 
-def set_levels(settings: LogSettings, before: LogSettings | None = None) -> None:
+def set_levels(plan: LogPlan, before: LogPlan | None = None) -> None:
     """before: the previous settings, whose levels no longer apply."""
-    logging.getLogger().setLevel(LEVELS[settings.level])
+    logging.getLogger().setLevel(LEVELS[plan.level])
     for name in before.levels if before is not None else ():
         logging.getLogger(name).setLevel(logging.NOTSET)
     for name, number in QUIET.items():
         logging.getLogger(name).setLevel(number)
-    for name, level in settings.levels.items():
+    for name, level in plan.levels.items():
         logging.getLogger(name).setLevel(LEVELS[level])
 
 
 class LevelsInForce:
-    """Replaces the current levels by those of other settings."""
+    """Replaces the current levels by those of another plan."""
 
-    def __init__(self, settings: LogSettings) -> None:
-        self._settings = settings
+    def __init__(self, plan: LogPlan) -> None:
+        self._plan = plan
 
-    def __call__(self, settings: Settings) -> None:
-        set_levels(settings.log, self._settings)
-        self._settings = settings.log
+    def __call__(self, plan: Plan) -> None:
+        set_levels(plan.log, self._plan)
+        self._plan = plan.log
 
 
 class ConsoleLines(logging.Formatter):

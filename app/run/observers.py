@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from app.commit.group import GroupCounts
-from app.commit.recent_refusals import Refused
+from app.commit.recent_refusals import RecentRefusal
 from app.kinds import Kind
 from app.metrics import Metrics
 from app.schema import SCHEMAS
@@ -29,7 +29,7 @@ class CommitObserver:
         self,
         metrics: Metrics,
         on_rows: Callable[[int, int], None] = lambda workspace_id, rows: None,
-        on_refused: Callable[[Sequence[Refused]], None] = lambda refused: None,
+        on_refused: Callable[[Sequence[RecentRefusal]], None] = lambda refused: None,
     ) -> None:
         self._metrics = metrics
         self._on_refused = on_refused

@@ -15,11 +15,11 @@ import uvicorn
 from prometheus_client import disable_created_metrics
 
 from app.api.connection.fast_lane import FastLane
+from app.errors import ConfigurationError
 from app.run.log_lines import formatter_of, set_levels
 from app.run.log_output import StandardError
-from app.run.tls import ReloadedTls, TlsFiles
-from app.settings.log import LogSettings
-from app.settings.settings import ConfigurationError, Settings
+from app.run.tls import ReloadedTls
+from app.settings.plan import ListeningPlan, LogPlan
 
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long one thread may keep another from the interpreter. The event loop's turns are short; the commit
@@ -35,9 +35,9 @@ POOL_VARIABLE: Final = "ARROW_DEFAULT_MEMORY_POOL"
 """Arrow's own variable for its allocator; if an operator has set it, that is respected."""
 
 
-def prepare_process(settings: Settings) -> None:
+def prepare_process(plan: LogPlan) -> None:
     """Sets up a process of the service."""
-    _log_to_stderr(settings.log)
+    _log_to_stderr(plan)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     _raise_descriptor_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -79,30 +79,29 @@ def _choose_memory_pool() -> None:
         pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
-def tls_of(settings: Settings) -> ReloadedTls | None:
+def tls_of(plan: ListeningPlan) -> ReloadedTls | None:
     """None without TLS. Raises ConfigurationError."""
-    server = settings.server
-    if server.tls_certificate is None or server.tls_key is None:
+    files = plan.tls
+    if files is None:
         return None
-    for path in filter(None, (server.tls_certificate, server.tls_key, server.tls_client_ca)):
+    for path in filter(None, (files.certificate, files.key, files.client_ca)):
         if not path.is_file():
             raise ConfigurationError(
                 [f"server.tls_certificate, server.tls_key, server.tls_client_ca: {path} is not a file"]
             )
     try:
-        return ReloadedTls(TlsFiles(server.tls_certificate, server.tls_key, server.tls_client_ca))
+        return ReloadedTls(files)
     except (ssl.SSLError, OSError) as error:
         names = "server.tls_certificate, server.tls_key" + (
-            ", server.tls_client_ca" if server.tls_client_ca is not None else ""
+            ", server.tls_client_ca" if files.client_ca is not None else ""
         )
         raise ConfigurationError([f"{names}: {error}"]) from None
 
 
 def uvicorn_config(
-    app: Callable[..., Any], lane: FastLane, settings: Settings, tls: ReloadedTls | None
+    app: Callable[..., Any], lane: FastLane, plan: ListeningPlan, tls: ReloadedTls | None
 ) -> uvicorn.Config:
     """tls: also None for requests that a worker has accepted and decrypted."""
-    server = settings.server
     return uvicorn.Config(
         app,
         loop="uvloop",
@@ -113,16 +112,16 @@ def uvicorn_config(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        backlog=server.backlog,
-        limit_concurrency=connections_of(server.max_connections),
-        timeout_keep_alive=math.ceil(server.keep_alive_timeout),
-        timeout_graceful_shutdown=math.ceil(server.drain_timeout),
+        backlog=plan.backlog,
+        limit_concurrency=connections_of(plan.max_connections),
+        timeout_keep_alive=math.ceil(plan.connection.keep_alive_s),
+        timeout_graceful_shutdown=math.ceil(plan.drain_timeout_s),
         ssl_context_factory=None if tls is None else lambda config, default: tls.context,
     )
 
 
-def _log_to_stderr(settings: LogSettings) -> None:
+def _log_to_stderr(plan: LogPlan) -> None:
     handler = StandardError()
-    handler.setFormatter(formatter_of(settings))
+    handler.setFormatter(formatter_of(plan))
     logging.basicConfig(handlers=[handler])
-    set_levels(settings)
+    set_levels(plan)

@@ -5,30 +5,30 @@ import logging
 import multiprocessing
 import secrets
 import socket
-from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvicorn
 
 from app.api.api_keys import ApiKeys
 from app.disk.data_directory_lock import DataDirectoryInUse
+from app.errors import ConfigurationError
 from app.publish.ownership import TreeRefused
 from app.run.application import create_app
-from app.run.crew import Crew
 from app.run.development_key import development_key
 from app.run.gauges import observe_certificate
 from app.run.listening import listen
 from app.run.log_lines import LevelsInForce
 from app.run.process import prepare_process, tls_of, uvicorn_config
-from app.run.reload import Apply, Reload, Source
+from app.run.reload import Reload
 from app.run.signals import handle_signals
+from app.run.start_report import cannot_start
 from app.run.tls import ReloadedTls
-from app.run.told import cannot_start
 from app.run.worker_entry import run_worker
-from app.settings.plan import policies
-from app.settings.settings import ConfigurationError, Settings
+from app.run.workers import Workers
+from app.settings.plan import Configuration, Plan
 
 STOPPED: Final = 0
 DID_NOT_START: Final = 1
@@ -43,51 +43,44 @@ STOPPING_S: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-def serve(settings: Settings, source: Source) -> int:
+def serve(configuration: Configuration) -> int:
     """Serves until SIGTERM or SIGINT, or until the service stops itself; returns the exit code.
 
-    source: where `settings` were read from, for reloading.
-
-    Raises ConfigurationError and KeyFileError for errors found before it serves.
+    Raises ConfigurationError and KeyFileError for what is found wrong before it serves.
     """
-    prepare_process(settings)
-    configured = settings
-    settings, key = _with_keys(settings)
-    tls = tls_of(settings)
-    listener = listen(settings)
-    url = _url(settings, listener)
+    prepare_process(configuration.plan.log)
+    plan, key = _with_keys(configuration.plan)
+    tls = tls_of(plan.listening)
+    listener = listen(plan.listening)
+    url = _url(plan, listener)
+    paths = plan.storage.paths
     log.info(
         "listening on %s, journal in %s (acknowledge = %s), files in %s",
         url,
-        settings.journal.path.resolve(),
-        settings.journal.acknowledge,
-        settings.sink.directory.resolve() if settings.sink.directory else settings.sink.path,
+        paths.state.resolve(),
+        plan.policies.journal.acknowledge,
+        plan.storage.shown if paths.data is None else paths.data.resolve(),
     )
     if key is not None:
         for handler in logging.getLogger().handlers:
             handler.flush()  # so that the lines stand in their order where both go to one terminal
-        print(_first_steps(url, key, settings.auth.api_keys_file), flush=True)
-    return _run(settings, listener, tls, lambda apply: Reload(source, configured, apply), source)
+        print(_first_steps(url, key, plan.auth.api_keys_file), flush=True)
+    return _run(plan, listener, tls, configuration)
 
 
-def _run(
-    settings: Settings,
-    listener: socket.socket,
-    tls: ReloadedTls | None,
-    new_reload: Callable[[Sequence[Apply]], Reload],
-    source: Source,
-) -> int:
+def _run(plan: Plan, listener: socket.socket, tls: ReloadedTls | None, configuration: Configuration) -> int:
     def request_exit() -> None:
         server.should_exit = True
 
-    crew = inner = None
-    if settings.server.workers > 1:
+    workers = inner = None
+    if plan.listening.workers > 1:
         inner = _inner_socket()
-        crew = _crew(settings, listener, inner, source)
-    app = create_app(settings, request_exit, crew, lambda: server.should_exit)
+        workers = _workers(plan, listener, inner, configuration)
+    app = create_app(plan, request_exit, workers, lambda: server.should_exit)
     service, keys = app.state.service, app.state.keys
-    reload = new_reload(
-        [LevelsInForce(settings.log), lambda new: service.accounts.quotas.replace(policies(new).quotas)]
+    reload = Reload(
+        configuration,
+        [LevelsInForce(plan.log), lambda new: service.accounts.quotas.replace(new.policies.quotas)],
     )
     watched = [keys.reload_if_changed, reload.if_changed]
     if tls is not None:
@@ -103,7 +96,7 @@ def _run(
         raise ConfigurationError([str(error)]) from None
     except OSError as error:
         raise ConfigurationError([cannot_start(error)]) from None
-    config = uvicorn_config(app, app.state.fast_lane, settings, None if inner is not None else tls)
+    config = uvicorn_config(app, app.state.fast_lane, plan.listening, None if inner is not None else tls)
     server = uvicorn.Server(config)
     # uvicorn has handlers of its own while it serves. It raises the signal once more when it has stopped:
     # without a handler that would kill the process, with uvicorn's it would look like being told twice.
@@ -130,19 +123,23 @@ def _run(
     return STOPPED
 
 
-def _crew(settings: Settings, listener: socket.socket, inner: socket.socket, source: Source) -> Crew:
+def _workers(
+    plan: Plan, listener: socket.socket, inner: socket.socket, configuration: Configuration
+) -> Workers:
     """Worker processes that accept on `listener`, and forward all calls but batches to `inner`."""
     context = multiprocessing.get_context("spawn")
 
     def spawn(index: int, connection: socket.socket) -> BaseProcess:
-        arguments = (settings, connection, inner.getsockname(), source)
+        # What was reloaded since the start counts for a worker that takes the place of another, too.
+        in_force = msgspec.structs.replace(configuration.plan, auth=plan.auth)
+        arguments = (in_force, connection, inner.getsockname(), configuration)
         process = context.Process(target=run_worker, args=arguments, name=f"worker-{index}", daemon=True)
         process.start()
         return process
 
-    server = settings.server
-    share_bytes = int(settings.journal.max_size * server.workspace_share)
-    return Crew(server.workers, listener, spawn, server.drain_timeout + STOPPING_S, share_bytes)
+    drain_s = plan.listening.drain_timeout_s + STOPPING_S
+    share_bytes = plan.policies.admission.max_workspace_journal_bytes
+    return Workers(plan.listening.workers, listener, spawn, drain_s, share_bytes)
 
 
 def _inner_socket() -> socket.socket:
@@ -153,26 +150,27 @@ def _inner_socket() -> socket.socket:
     return inner
 
 
-def _with_keys(settings: Settings) -> tuple[Settings, str | None]:
-    """Settings with a readable key file; and the development key if that was used."""
-    if settings.auth.api_keys_file is not None:
-        if not ApiKeys.load(settings.auth.api_keys_file):
-            raise ConfigurationError([f"auth.api_keys_file: {settings.auth.api_keys_file} contains no keys"])
-        return settings, None
-    directory = settings.journal.path.resolve().parent
+def _with_keys(plan: Plan) -> tuple[Plan, str | None]:
+    """A plan with a readable key file; and the development key if that was used."""
+    keys_file = plan.auth.api_keys_file
+    if keys_file is not None:
+        if not ApiKeys.load(keys_file):
+            raise ConfigurationError([f"auth.api_keys_file: {keys_file} contains no keys"])
+        return plan, None
+    directory = plan.storage.paths.state.resolve().parent
     try:
         path, key = development_key(directory)
     except OSError as error:
         raise ConfigurationError(
             [f"cannot store a development key in {directory} ({error.strerror}); set auth.api_keys_file"]
         ) from None
-    auth = settings.auth.model_copy(update={"api_keys_file": path})
-    return settings.model_copy(update={"auth": auth}), key
+    auth = msgspec.structs.replace(plan.auth, api_keys_file=path)
+    return msgspec.structs.replace(plan, auth=auth), key
 
 
-def _url(settings: Settings, listener: socket.socket) -> str:
+def _url(plan: Plan, listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    scheme = "http" if settings.server.tls_certificate is None else "https"
+    scheme = "http" if plan.listening.tls is None else "https"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 

@@ -2,32 +2,23 @@
 
 import logging
 import ssl
-from pathlib import Path
-
-import msgspec
 
 from app.run.certificate_end import certificate_end
 from app.run.watched_files import WatchedFiles
+from app.settings.plan import TlsFiles
 
 log = logging.getLogger(__name__)
 
 
-class TlsFiles(msgspec.Struct, frozen=True):
-    """PEM files. client_ca: the CA of required client certificates; None: none are required."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """Raises ssl.SSLError, OSError."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.certificate, self.key)
-        if self.client_ca is not None:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(self.client_ca)
-        return context
+def context_of(files: TlsFiles) -> ssl.SSLContext:
+    """Raises ssl.SSLError, OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(files.certificate, files.key)
+    if files.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(files.client_ca)
+    return context
 
 
 class ReloadedTls:
@@ -40,9 +31,9 @@ class ReloadedTls:
         """Raises ssl.SSLError, OSError."""
         self._files = files
         self._watched = WatchedFiles([files.certificate, files.key, files.client_ca])
-        self._newest = files.context()
+        self._newest = context_of(files)
         self.end_s = self._end()
-        self.context = files.context()
+        self.context = context_of(files)
         self.context.sni_callback = self._take_newest
 
     def reload_if_changed(self) -> None:
@@ -52,7 +43,7 @@ class ReloadedTls:
 
     def reload(self) -> None:
         try:
-            self._newest = self._files.context()
+            self._newest = context_of(self._files)
             self.end_s = self._end()
         except (ssl.SSLError, OSError) as error:
             log.error("the certificate was not reloaded, the old one stays in use: %s", error)

@@ -33,14 +33,13 @@ from app.run.log_lines import LevelsInForce
 from app.run.observers import CommitObserver
 from app.run.pipelines import pipeline_of_batches
 from app.run.process import prepare_process, tls_of, uvicorn_config
-from app.run.reload import Reload, Source
+from app.run.reload import Reload
 from app.run.signals import handle_signals
 from app.run.tls import ReloadedTls
-from app.run.told_quotas import ToldQuotas
-from app.settings.plan import connection_policy, policies
-from app.settings.settings import Settings
+from app.run.worker_quotas import WorkerQuotas
+from app.settings.plan import Configuration, Plan
 from app.workers.merged_metrics import families_of
-from app.workers.messages import Channel, Hello, State, ToWorker
+from app.workers.messages import AdmissionState, Channel, Hello, ToWorker
 from app.workers.remote_store import RemoteStore
 
 LOST: Final = 1
@@ -48,14 +47,15 @@ LOST: Final = 1
 
 
 def serve_worker(
-    settings: Settings, connection: socket.socket, admin_address: str | bytes, source: Source
+    plan: Plan, connection: socket.socket, admin_address: str | bytes, configuration: Configuration
 ) -> None:
     """Serves until SIGTERM; exits immediately when the other end of `connection` is closed."""
-    prepare_process(settings)
-    tls = tls_of(settings)
-    worker = _Worker(settings, Channel(connection, ToWorker), admin_address, source, tls)
-    config = uvicorn_config(worker, worker.fast_lane, settings, tls)
-    config.limit_concurrency = max(settings.server.max_connections // settings.server.workers, 1)
+    prepare_process(plan.log)
+    listening = plan.listening
+    tls = tls_of(listening)
+    worker = _Worker(plan, Channel(connection, ToWorker), admin_address, configuration, tls)
+    config = uvicorn_config(worker, worker.fast_lane, listening, tls)
+    config.limit_concurrency = max(listening.max_connections // listening.workers, 1)
     server = uvicorn.Server(config)
     # Until uvicorn has its own, while nothing is accepted; and uvicorn repeats them when all is done.
     handle_signals(lambda: os._exit(0), worker.reload)
@@ -67,31 +67,30 @@ class _Worker:
 
     def __init__(
         self,
-        settings: Settings,
+        plan: Plan,
         channel: Channel,
         admin_address: str | bytes,
-        source: Source,
+        configuration: Configuration,
         tls: ReloadedTls | None,
     ) -> None:
-        assert settings.auth.api_keys_file is not None, "the service guarantees this"
-        self._keys = ApiKeys.load(settings.auth.api_keys_file)
+        assert plan.auth.api_keys_file is not None, "the service guarantees this"
+        self._keys = ApiKeys.load(plan.auth.api_keys_file)
         self._channel = channel
         self.listeners: list[socket.socket] = []
         self._told = threading.Event()
         self._levels = Levels(0, 1 << 62, 1 << 62)
         self._crowded: frozenset[int] = frozenset()
         registry = CollectorRegistry()
-        metrics = Metrics(registry, settings.sink.metrics_workspaces)
-        every = policies(settings)
-        self._quotas = ToldQuotas(every.quotas)
+        metrics = Metrics(registry, plan.metrics.workspaces)
+        policies = plan.policies
+        self._quotas = WorkerQuotas(policies.quotas)
         # The main process says what changed.
-        self._reload = Reload(
-            source, source.load(), [LevelsInForce(settings.log), self._quotas.replace], says=False
-        )
+        self._reload = Reload(configuration, [LevelsInForce(plan.log), self._quotas.replace], says=False)
+        self._reload.now()  # for what was written while this process came to be
         self._watched = [self._keys.reload_if_changed, self._reload.if_changed]
         if tls is not None:
             self._watched.append(tls.reload_if_changed)
-        share = _share(every.admission, settings.server.workers, settings.server.max_body_size)
+        share = _share(policies.admission, plan.listening.workers, plan.ingest.policy.max_body_bytes)
         self.admission = Admission(
             share,
             lambda: self._levels,
@@ -108,28 +107,28 @@ class _Worker:
         self._store = RemoteStore(channel, self._note, lambda: families_of(registry), lambda: os._exit(LOST))
         self._pipeline = pipeline_of_batches(
             self._store,
-            every.group,
-            every.decode,
+            policies.group,
+            policies.decode,
             CommitObserver(metrics, on_refused=self._store.note),
             self._fail,
         )
         ids = RequestIds()
         parts = ingest_parts(
-            settings, self.admission, self._pipeline.submit, self._store.publish, self._keys, ids
+            plan.ingest, self.admission, self._pipeline.submit, self._store.publish, self._keys, ids
         )
         self._app = FastAPI(lifespan=self._running, docs_url=None, redoc_url=None, openapi_url=None)
-        add_ingest_calls(self._app, settings, parts)
+        add_ingest_calls(self._app, plan.ingest, parts)
         install_error_responses(self._app, ids)
-        add_late_refusals(self._app, settings, parts)
+        add_late_refusals(self._app, plan.auth, parts)
         http_metrics = HttpMetrics(registry)
         Instrumentator(registry=registry).add(http_metrics.count).instrument(self._app)
         self._paths = frozenset(call.path for call in INGEST_CALLS)
         self._clients = parts.clients
         self._app.add_middleware(TolerantPaths, exact=(), calls=self._clients)
-        access = AccessLog(enabled=settings.server.access_log)
+        access = AccessLog(enabled=plan.log.requests)
         if access.enabled:
             self._app.add_middleware(AccessLogged, ids=ids, access=access)
-        self.fast_lane = FastLane(parts, http_metrics, connection_policy(settings), access)
+        self.fast_lane = FastLane(parts, http_metrics, plan.listening.connection, access)
         self._forward = Forwarder(admin_address, ids)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,7 +141,7 @@ class _Worker:
         for reload in self._watched:
             reload()
 
-    def _note(self, state: State) -> None:
+    def _note(self, state: AdmissionState) -> None:
         self._levels = state.levels
         self._crowded = frozenset(state.crowded)
         self._quotas.told(state.in_excess)

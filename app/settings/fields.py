@@ -58,7 +58,7 @@ def _network(value: object) -> object:
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 
 
-Place = Annotated[Path | str, BeforeValidator(_place)]
+DirectoryOrUrl = Annotated[Path | str, BeforeValidator(_place)]
 
 
 NamedPath = Annotated[Path, BeforeValidator(_path)]

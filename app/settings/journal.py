@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    ByteSize,
     Field,
     model_validator,
 )
 
 from app.settings.fields import AtLeastOne, NamedPath, Section
 from app.settings.kafka import KafkaSettings
-from app.settings.quantities import SizeText, parse_size
+from app.settings.quantities import AtLeast, parse_size
 
 
 class JournalSettings(KafkaSettings, Section):
@@ -23,29 +24,29 @@ class JournalSettings(KafkaSettings, Section):
         default="fsync",
         description="what a 202 survives: fsync: a power cut; write: a killed process; memory: nothing",
     )
-    segment_size: Annotated[int, SizeText("4KiB")] = Field(
+    segment_size: Annotated[ByteSize, AtLeast("4KiB")] = Field(
         default=parse_size("64MB"), description="size of one segment file"
     )
-    max_size: Annotated[int, SizeText("8KiB")] = Field(
+    max_size: Annotated[ByteSize, AtLeast("8KiB")] = Field(
         default=parse_size("4GB"),
         description="total size of all segments; above it batches are refused with 503 until files are "
         "written",
     )
-    max_group_size: Annotated[int, SizeText("1B")] = Field(
+    max_group_size: Annotated[ByteSize, AtLeast("1B")] = Field(
         default=parse_size("8MB"),
         description="bytes of request bodies made durable by one sync (a single batch always fits)",
     )
     max_group_batches: AtLeastOne = Field(
         default=4096, description="number of batches made durable by one sync"
     )
-    min_free_space: Annotated[int, SizeText("0B")] = Field(
+    min_free_space: Annotated[ByteSize, AtLeast("0B")] = Field(
         default=parse_size("256MB"),
         description="below this much free disk space, batches are refused with 507",
     )
-    resume_free_space: Annotated[int, SizeText("0B")] = Field(
+    resume_free_space: Annotated[ByteSize, AtLeast("0B")] = Field(
         default=parse_size("320MB"), description="above this much free disk space, batches are accepted again"
     )
-    reserve_size: Annotated[int, SizeText("0B")] = Field(
+    reserve_size: Annotated[ByteSize, AtLeast("0B")] = Field(
         default=parse_size("32MB"),
         description="size of a reserve file, deleted when the disk is full so that buffered rows can be "
         "written",

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ByteSize, Field
 
 from app.kafka.policy import KafkaPolicy
-from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
+from app.settings.quantities import AtLeast, DurationText, parse_duration, parse_size
 
 
 class KafkaSettings(BaseModel):
@@ -33,7 +33,7 @@ class KafkaSettings(BaseModel):
         description="kafka: a writer that sends no heartbeat for this long loses its partitions to other "
         "writers",
     )
-    fetch_size: Annotated[int, SizeText("64KB")] = Field(
+    fetch_size: Annotated[ByteSize, AtLeast("64KB")] = Field(
         default=parse_size("16MB"),
         description="kafka: bytes of records read ahead, for each partition of a writer",
     )
@@ -50,10 +50,10 @@ class KafkaSettings(BaseModel):
         return KafkaPolicy(
             brokers=self.brokers or "",
             topic=self.topic or "",
-            group=self.group,
+            consumer_group=self.group,
             send_timeout_s=self.send_timeout,
             queue_bytes=queue_bytes,
-            fetch_bytes=self.fetch_size,
+            fetch_bytes=int(self.fetch_size),
             session_timeout_s=self.session_timeout,
             accept_loss=self.accept_loss,
             properties=_properties(self.properties_file) if self.properties_file else {},

@@ -1,42 +1,142 @@
-"""Turns the settings into the policies, paths and limits that the parts of a service are built from."""
+"""The plan of a running service: every policy, path and limit that its parts are built from.
 
-from collections.abc import Mapping
-from importlib.metadata import version
-from typing import Final
+`app.settings.planning` makes it from the settings. `app.run` sees this module and no other of this package.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
 
 import msgspec
+from pydantic import SecretStr
 
+from app.api.client_address import Network
 from app.api.connection.guarded_protocol import ConnectionPolicy
+from app.api.ingest_request import IngestPolicy
+from app.catalog.policy import CatalogPolicy
+from app.clients.json_map import JsonMap
 from app.commit.admission import AdmissionPolicy
 from app.commit.batch_ids import DeduplicationPolicy
 from app.commit.group_queue import GroupPolicy
 from app.commit.quota_policy import QuotaPolicy
-from app.decode.time_range import TimeRange
 from app.journal.policy import JournalPolicy
-from app.parquet.laid_again import LayingPolicy
-from app.parquet.layout import Layout
-from app.parquet.location import Folders
-from app.parquet.partition import Rotation
-from app.parquet.placing import Placing, Placings
-from app.publish.final_policy import FinalPolicy
+from app.kafka.policy import KafkaPolicy, Role
+from app.object_store.policy import StorePolicy
+from app.publish.paths import SinkPaths
 from app.publish.rotation import WriterPolicy
 from app.query.policy import Lake, QueryPolicy
-from app.settings.ingest import parse_date
-from app.settings.quota import quota_policies
-from app.settings.retention import retention_policy
-from app.settings.settings import Settings
 from app.submission import DecodePolicy
 
-EARLY_FLUSH_DIRECTORY: Final = 1 << 20
-"""To save memory, a file in a directory is grown early only by rows that use at least this many bytes; fewer
-are left to the journal."""
 
-EARLY_FLUSH_BUCKET: Final = 32 << 20
-"""The same in a bucket, where each flush makes an object that never grows."""
+class TlsFiles(msgspec.Struct, frozen=True):
+    """PEM files. client_ca: the CA of required client certificates; None: none are required."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class ListeningPlan(msgspec.Struct, frozen=True):
+    """Where connections are accepted, and how many. port: 0 for any free one. tls: None for plain HTTP.
+
+    on_loopback: whether only this machine can reach `host`. workers: the number of processes that take
+    batches; with 1 it is this process. drain_timeout_s: at a stop, for requests in progress.
+    """
+
+    host: str
+    port: int
+    backlog: int
+    on_loopback: bool
+    tls: TlsFiles | None
+    workers: int
+    max_connections: int
+    connection: ConnectionPolicy
+    drain_timeout_s: float
+
+    @property
+    def request_timeout_s(self) -> float:
+        return self.connection.request_timeout_s
+
+
+class IngestPlan(msgspec.Struct, frozen=True):
+    """How batches are received. is_taken: whether this process takes batches.
+
+    trusted_proxies: networks that may name the address of a client. cors_origins: web origins whose pages
+    may send batches. maps: the custom JSON formats.
+    """
+
+    is_taken: bool
+    policy: IngestPolicy
+    trusted_proxies: Sequence[Network]
+    cors_origins: Sequence[str]
+    maps: Sequence[JsonMap]
+
+
+class AuthPlan(msgspec.Struct, frozen=True):
+    """api_keys_file, admin_token: None if not configured. wrong_key_delay_max_s: longest delay of a 401."""
+
+    api_keys_file: Path | None
+    admin_token: SecretStr | None
+    wrong_key_delay_max_s: float
+
+
+class LogPlan(msgspec.Struct, frozen=True):
+    """level: lines below it are not written. levels: by logger. requests: whether each request is logged."""
+
+    format: Literal["console", "json"]
+    level: str
+    levels: Mapping[str, str]
+    requests: bool
+
+
+class MetricsPlan(msgspec.Struct, frozen=True):
+    """enabled: GET /metrics, and a log line every interval_s. workspaces: how many have their own series."""
+
+    enabled: bool
+    interval_s: float
+    workspaces: int
+
+
+class StoragePlan(msgspec.Struct, frozen=True):
+    """Where the journal and the files are. store: None if files are written to a directory.
+
+    shown: that directory, or the bucket's URL, as configured. key: the key it is configured by.
+    """
+
+    paths: SinkPaths
+    store: StorePolicy | None
+    shown: str
+    key: str
+
+
+class CatalogPlan(msgspec.Struct, frozen=True):
+    """embedded: the directory of the embedded catalog; None for other catalogs."""
+
+    policy: CatalogPolicy
+    embedded: Path | None
+
+
+class KafkaPlan(msgspec.Struct, frozen=True):
+    """Kafka as the journal. role: the role of this process."""
+
+    role: Role
+    policy: KafkaPolicy
+
+
+class QueryPlan(msgspec.Struct, frozen=True):
+    """enabled: whether POST /query is answered. listeners_max: concurrent clients of GET /tail."""
+
+    enabled: bool
+    policy: QueryPolicy
+    lake: Lake
+    listeners_max: int
 
 
 class Policies(msgspec.Struct, frozen=True):
-    """The policy of each part; each is documented with its class. max_delay_s: for JournalStore."""
+    """The policies for batches and files; each is documented with its class. max_delay_s: for JournalStore.
+
+    quotas: by workspace; None for all workspaces without a quota of their own.
+    """
 
     admission: AdmissionPolicy
     decode: DecodePolicy
@@ -51,134 +151,45 @@ class Policies(msgspec.Struct, frozen=True):
     quotas: Mapping[int | None, QuotaPolicy] = {}
 
 
-def policies(settings: Settings) -> Policies:
-    """The policies that follow from the settings."""
-    server, journal, sink = settings.server, settings.journal, settings.sink
-    return Policies(
-        admission=AdmissionPolicy(
-            max_inflight_bytes=server.max_inflight_size,
-            max_workspace_inflight_bytes=max(
-                int(server.max_inflight_size * server.workspace_share), server.max_body_size
-            ),
-            max_journal_bytes=journal.max_size,
-            max_workspace_journal_bytes=int(journal.max_size * server.workspace_share),
-            min_free_bytes=journal.min_free_space,
-            resume_free_bytes=journal.resume_free_space,
-            min_free_inodes=journal.min_free_inodes,
-        ),
-        decode=DecodePolicy(
-            payload_must_be_json=sink.data_format == "json",
-            max_rows=server.max_rows_per_request,
-            max_expanded_bytes=server.max_expanded_size,
-            times=TimeRange(
-                parse_date(settings.ingest.timestamp_min), int(settings.ingest.timestamp_ahead * 1000)
-            ),
-            ids_from_names=settings.ingest.ids == "name-based",
-        ),
-        group=GroupPolicy(
-            max_bytes=journal.max_group_size,
-            max_batches=journal.max_group_batches,
-        ),
-        max_delay_s=server.max_delay,
-        deduplication=DeduplicationPolicy(
-            max_batches=journal.deduplication_batches,
-            max_messages=journal.deduplication_messages,
-            repeat_window_ms=int(settings.ingest.repeat_window * 1000),
-        ),
-        journal=JournalPolicy(acknowledge=journal.acknowledge, segment_bytes=journal.segment_size),
-        writer=WriterPolicy(
-            rotation=Rotation(sink.rotation),
-            layout=layout_of(settings),
-            flush_interval_ms=int(sink.flush_interval * 1000),
-            max_file_bytes=sink.max_file_size,
-            row_group_rows=sink.row_group_rows,
-            row_group_bytes=sink.row_group_size,
-            max_buffered_bytes=sink.max_buffered_size,
-            early_flush_bytes=EARLY_FLUSH_BUCKET if sink.url is not None else EARLY_FLUSH_DIRECTORY,
-            max_journal_bytes=journal.max_size,
-            node=server.node_id,
-            folders=Folders(sink.layout),
-            placings=Placings().changed(placing_of(settings), 0),
-            retention=retention_policy(settings.retention),
-            final=final_policy(settings),
-            grace_ms=int(sink.final.grace * 1000),
-            writer_version=f"parquet-sink {version('parquet-sink')}",
-        ),
-        reserve_bytes=journal.reserve_size,
-        drain_timeout_s=server.drain_timeout,
-        publish_timeout_s=server.request_timeout,
-        quotas=quota_policies(settings.quota),
-    )
+class Plan(msgspec.Struct, frozen=True):
+    """The whole plan. catalog: None without tables. kafka: None with a local journal."""
+
+    listening: ListeningPlan
+    ingest: IngestPlan
+    auth: AuthPlan
+    log: LogPlan
+    metrics: MetricsPlan
+    storage: StoragePlan
+    catalog: CatalogPlan | None
+    kafka: KafkaPlan | None
+    query: QueryPlan
+    policies: Policies
 
 
-def placing_of(settings: Settings) -> Placing:
-    sink = settings.sink
-    return Placing(int(sink.late_window * 1000) if sink.partition_by == "happened" else None)
+class Reread(msgspec.Struct, frozen=True):
+    """The result of reading the configuration again. plan: of the configuration as it is now.
+
+    at_once: changed keys that take effect without a restart. waiting: changed keys that take effect at the
+    next start.
+    """
+
+    plan: Plan
+    at_once: Sequence[str]
+    waiting: Sequence[str]
 
 
-def layout_of(settings: Settings) -> Layout:
-    sink = settings.sink
-    return Layout(
-        codec=sink.compression,
-        level=sink.compression_level,
-        annotations=sink.annotations,
-        ids_as_binary=sink.ids_as == "binary",
-        promotions=tuple(each.promotion for each in sink.promote),
-        for_tables=settings.catalog.enabled,
-    )
+class Configuration(Protocol):
+    """The source of the plan. It can be passed to other processes, with its state."""
 
+    @property
+    def plan(self) -> Plan:
+        """The current plan: that of the start, with the changes since that take effect without a restart."""
+        ...
 
-def final_policy(settings: Settings) -> FinalPolicy | None:
-    """None if files are not compacted: it is switched off, or published files may not change."""
-    sink = settings.sink
-    can = sink.directory is not None and settings.journal.type == "local" and not settings.catalog.enabled
-    if not can or sink.final.enabled is False:
-        return None
-    layout = layout_of(settings)
-    if sink.final.compression is not None:
-        codec, level = sink.final.compression, sink.final.compression_level
-        layout = msgspec.structs.replace(layout, codec=codec, level=level)
-    return FinalPolicy(
-        laying=LayingPolicy(layout=layout, sort=tuple(sink.final.sort)),
-        share=sink.final.share,
-        free_bytes_min=settings.journal.resume_free_space,
-    )
+    def file(self) -> Path | None:
+        """The file to watch for changes, whether or not it exists."""
+        ...
 
-
-def query_policy(settings: Settings) -> QueryPolicy:
-    """What a query at POST /query may cost."""
-    query = settings.query
-    return QueryPolicy(
-        timeout_s=query.timeout,
-        memory_bytes=query.max_memory,
-        rows_max=query.max_rows,
-        result_bytes=query.max_result_size,
-        threads=query.threads,
-        concurrent=query.max_concurrent,
-        waiting=query.max_waiting,
-        wait_s=query.wait,
-        nice=query.nice,
-    )
-
-
-def lake_of(settings: Settings) -> Lake:
-    """The files and the journal that queries read."""
-    sink = settings.sink
-    return Lake(
-        data=str(sink.directory.absolute()) if sink.directory else None,
-        state=str(settings.journal.path.absolute()),
-        payload_is_json=sink.data_format == "json",
-        promotions=tuple(each.promotion for each in sink.promote),
-        store=sink.store.policy(sink.url) if sink.url is not None else None,
-    )
-
-
-def connection_policy(settings: Settings) -> ConnectionPolicy:
-    """The limits of one connection."""
-    server = settings.server
-    return ConnectionPolicy(
-        server.max_header_size,
-        server.request_timeout,
-        server.keep_alive_timeout,
-        max(server.max_connections_per_address // server.workers, 1),
-    )
+    def read_again(self) -> Reread:
+        """Applies the changes that need no restart. Raises ConfigurationError, and then changes nothing."""
+        ...

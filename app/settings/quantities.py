@@ -8,21 +8,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import ByteSize, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-SIZE_UNITS: Final = {
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-    "TIB": 2**40,
-}
-"""Bytes by unit: MB is decimal, MiB is binary, as in the SI and IEC standards."""
+SIZE_UNITS: Final = ("B", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB")
+"""Those of pydantic's ByteSize that are read, in any case: MB is decimal, MiB is binary, as in the SI and IEC
+standards. Its bits are not among them, nor its single letters, which mean either to people."""
 
 DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 """Seconds by unit."""
@@ -41,20 +32,31 @@ def _split(text: str) -> tuple[Decimal, str]:
     return Decimal(match[1]), match[2]
 
 
-def parse_size(value: object) -> int:
-    """Bytes of "10MB", "64MiB", "512B" or a whole number of bytes. Raises ValueError."""
+def parse_size(value: object) -> ByteSize:
+    """Bytes of "10MB", "64MiB", "512B" or a whole number of bytes. Raises ValueError.
+
+    ByteSize itself would cut fractions ("2.3MB" is 2,299,999 bytes then), read "10 M B" as "10M", and take
+    1.5 and true for one byte; it is given the number of bytes.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and value <= SIZE_MAX:
-        return value
+        return ByteSize(value)
     if isinstance(value, str):
-        with suppress(ValueError, KeyError):
+        with suppress(ValueError):
             number, unit = _split(value)
-            size = number * SIZE_UNITS[unit.upper() or "B"]
+            size = number * _bytes_of(unit)
             if size <= SIZE_MAX:
-                return round(size)
+                return ByteSize(round(size))
     raise ValueError(
         f"{json.dumps(value, default=str)} is not a size; write bytes with a unit: "
         'B, KB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024), as "10MB"'
     )
+
+
+def _bytes_of(unit: str) -> int:
+    """Raises ValueError."""
+    if unit and unit.upper() not in {known.upper() for known in SIZE_UNITS}:
+        raise ValueError("not a unit of bytes")
+    return int(ByteSize.byte_sizes[unit.lower() or "b"])
 
 
 def parse_duration(value: object) -> float:
@@ -72,10 +74,10 @@ def parse_duration(value: object) -> float:
 
 
 def format_size(size: int) -> str:
-    """The shortest exact text that parse_size reads."""
-    fitting = [(size // factor, unit) for unit, factor in SIZE_UNITS.items() if size % factor == 0 and size]
+    """The shortest exact text that parse_size reads; ByteSize's own is rounded."""
+    fitting = [(size // _bytes_of(unit), unit) for unit in SIZE_UNITS if size and size % _bytes_of(unit) == 0]
     number, unit = min(fitting, default=(size, "B"))
-    return f"{number}{unit.replace('I', 'i')}"
+    return f"{number}{unit}"
 
 
 def format_duration(seconds: float) -> str:
@@ -91,38 +93,35 @@ def format_duration(seconds: float) -> str:
 
 
 @dataclass(frozen=True)
-class _QuantityText:
-    """Makes pydantic read a quantity, bounded, and write it as people do."""
+class AtLeast:
+    """`Annotated[ByteSize, AtLeast("1KB")]`: a size in bytes, read and written as people do."""
 
-    at_least: str
-
-    def _schema(
-        self,
-        parse: Callable[[object], int | float],
-        serialize: Callable[[Any], str],
-        number: CoreSchema,
-    ) -> CoreSchema:
-        lowest = parse(self.at_least)
-
-        def read(value: object) -> int | float:
-            quantity = parse(value)
-            if quantity < lowest:
-                raise ValueError(f'"{value}" is too small; the least is "{self.at_least}"')
-            return quantity
-
-        written = core_schema.plain_serializer_function_ser_schema(serialize, when_used="json")
-        return core_schema.no_info_before_validator_function(read, number, serialization=written)
-
-
-class SizeText(_QuantityText):
-    """`Annotated[int, SizeText(at_least="1KB")]`: a size in bytes."""
+    least: str
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return self._schema(parse_size, format_size, handler(source))
+        return _bounded(self.least, parse_size, format_size, handler(source))
 
 
-class DurationText(_QuantityText):
-    """`Annotated[float, DurationText(at_least="1ms")]`: a duration in seconds."""
+@dataclass(frozen=True)
+class DurationText:
+    """`Annotated[float, DurationText("1ms")]`: a duration in seconds, read and written as people do."""
+
+    least: str
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return self._schema(parse_duration, format_duration, handler(source))
+        return _bounded(self.least, parse_duration, format_duration, handler(source))
+
+
+def _bounded(
+    least: str, parse: Callable[[object], int | float], write: Callable[[Any], str], number: CoreSchema
+) -> CoreSchema:
+    lowest = parse(least)
+
+    def read(value: object) -> int | float:
+        quantity = parse(value)
+        if quantity < lowest:
+            raise ValueError(f'"{value}" is too small; the least is "{least}"')
+        return quantity
+
+    written = core_schema.plain_serializer_function_ser_schema(write, when_used="json")
+    return core_schema.no_info_before_validator_function(read, number, serialization=written)

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ByteSize, Field
 
 from app.settings.fields import AtLeastOne, Section
-from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
+from app.settings.quantities import AtLeast, DurationText, parse_duration, parse_size
 
 
 class QuerySettings(Section):
@@ -16,13 +16,13 @@ class QuerySettings(Section):
         default=parse_duration("30s"),
         description="time limit for one query including its answer; after that it is stopped",
     )
-    max_memory: Annotated[int, SizeText("64MB")] = Field(
+    max_memory: Annotated[ByteSize, AtLeast("64MB")] = Field(
         default=parse_size("512MB"), description="memory that DuckDB may use for one query"
     )
     max_rows: AtLeastOne = Field(
         default=100_000, description="rows in one answer; a larger answer is an error, it is not truncated"
     )
-    max_result_size: Annotated[int, SizeText("1KB")] = Field(
+    max_result_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("64MB"), description="bytes in one answer"
     )
     max_concurrent: int = Field(

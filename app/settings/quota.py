@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, model_validator
 
 from app.api.api_keys import MAX_WORKSPACE_ID
 from app.commit.quota_policy import QuotaPolicy
 from app.settings.fields import Section
-from app.settings.quantities import SizeText
+from app.settings.quantities import AtLeast
 
 BURST_S = 10
 """The default burst, as seconds of the rate."""
@@ -29,7 +29,7 @@ class QuotaSettings(Section):
         le=1e15,
         description=f"rows accepted at once; default: {BURST_S} seconds of rows_per_second",
     )
-    bytes_per_day: Annotated[int, SizeText("1KB")] | None = Field(
+    bytes_per_day: Annotated[ByteSize, AtLeast("1KB")] | None = Field(
         default=None, description="bytes of texts and payloads accepted per UTC day, before compression"
     )
     inflight_share: float | None = Field(
@@ -51,7 +51,8 @@ class QuotaSettings(Section):
     def policy(self) -> QuotaPolicy:
         rate = self.rows_per_second
         burst = self.burst if self.burst is not None else max((rate or 0) * BURST_S, 1)
-        return QuotaPolicy(rate, burst, self.bytes_per_day, self.inflight_share)
+        bytes_per_day = None if self.bytes_per_day is None else int(self.bytes_per_day)
+        return QuotaPolicy(rate, burst, bytes_per_day, self.inflight_share)
 
 
 def quota_policies(quotas: Sequence[QuotaSettings]) -> Mapping[int | None, QuotaPolicy]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ByteSize,
     Field,
     SecretStr,
     model_validator,
@@ -13,7 +14,7 @@ from pydantic import (
 
 from app.parquet.location import checked_node_id
 from app.settings.fields import AtLeastOne, NamedPath, Network, Section, checked_token, comma_list
-from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
+from app.settings.quantities import AtLeast, DurationText, parse_duration, parse_size
 
 
 class ServerSettings(Section):
@@ -30,19 +31,19 @@ class ServerSettings(Section):
         default=None, description="PEM file of a CA; if set, clients must present a certificate signed by it"
     )
     access_log: bool = Field(default=False, description="log a line for each request")
-    max_body_size: Annotated[int, SizeText("1KB")] = Field(
+    max_body_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("10MB"),
         description="size of one request body, both as sent and after decompression",
     )
-    max_expanded_size: Annotated[int, SizeText("1KB")] = Field(
+    max_expanded_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("64MB"),
         description="size of the rows of one batch in memory (rows may share bytes in the body)",
     )
     max_rows_per_request: AtLeastOne = Field(default=100_000, description="rows in one batch")
-    max_header_size: Annotated[int, SizeText("1KB")] = Field(
+    max_header_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("32KiB"), description="size of the request line and headers"
     )
-    max_inflight_size: Annotated[int, SizeText("1KB")] = Field(
+    max_inflight_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("128MB"),
         description="total size of the bodies being received or waiting for their answer",
     )

@@ -1,6 +1,6 @@
 """What an operator can set: typed and documented; unknown keys are refused.
 
-Only `run/` and `cli.py` see it; every other part is given a small policy of its own.
+Only the commands see it; `planning.py` turns it into the Plan that the running service is given.
 """
 
 import os
@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from app.errors import ConfigurationError
 from app.settings.catalog import WithCatalog
 from app.settings.complaints import complaints
 from app.settings.fields import Section
@@ -26,9 +27,7 @@ from app.settings.quota import QuotaSettings, refuse_second_quotas
 from app.settings.retention import RETENTIONS_MAX, RetentionSettings, refuse_second_retentions
 from app.settings.server import AuthSettings, ServerSettings
 from app.settings.sink import ParquetSinkSettings
-from app.settings.sources import ConfigurationError, Sources, read_sources
-
-__all__ = ["ConfigurationError", "Settings", "load"]
+from app.settings.sources import Sources, read_sources
 
 DEFAULT_SINK_PATH = "parquet/"
 

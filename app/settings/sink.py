@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    ByteSize,
     Field,
     field_validator,
     model_validator,
@@ -21,9 +22,9 @@ from app.parquet.promotion import (
     refuse_conflicts,
 )
 from app.settings.columns import ColumnSettings
-from app.settings.fields import AtLeastOne, Place, Section
+from app.settings.fields import AtLeastOne, DirectoryOrUrl, Section
 from app.settings.final import FinalSettings
-from app.settings.quantities import DurationText, SizeText, parse_duration, parse_size
+from app.settings.quantities import AtLeast, DurationText, parse_duration, parse_size
 from app.settings.store import StoreSettings
 
 STORE_FLUSH_INTERVAL = "10m"
@@ -59,7 +60,7 @@ class ParquetSinkSettings(ColumnSettings):
     """`[sinks.<name>]` with `type = "parquet"`: where the files go and what they look like."""
 
     type: Literal["parquet"] = Field(default="parquet", description="the kind of sink")
-    path: Place = Field(
+    path: DirectoryOrUrl = Field(
         description="directory for the files, or `s3://bucket/prefix`, `gs://…`, `az://…`; required in a "
         "`[sinks.<name>]` section"
     )
@@ -110,15 +111,15 @@ class ParquetSinkSettings(ColumnSettings):
         description="how far a file may lag behind: at most this, or 1/16 of its partition's age if that is "
         "longer; default 10m if `path` is a URL",
     )
-    max_file_size: Annotated[int, SizeText("1KB")] = Field(
+    max_file_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("128MB"),
         description="size of a file; a file that would exceed it is sealed, and a new one is started",
     )
     row_group_rows: AtLeastOne = Field(default=1_000_000, description="maximum rows in a row group")
-    row_group_size: Annotated[int, SizeText("1KB")] = Field(
+    row_group_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("8MB"), description="approximate maximum of encoded bytes in a row group"
     )
-    max_buffered_size: Annotated[int, SizeText("1KB")] = Field(
+    max_buffered_size: Annotated[ByteSize, AtLeast("1KB")] = Field(
         default=parse_size("128MB"),
         description="memory for rows that wait to be written; all others wait in the journal only",
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from app.errors import ConfigurationError
+
 DEFAULT_FILE: Final = "parquet-sink.toml"
 FILE_VARIABLE: Final = "PARQUET_SINK_CONFIG"
 VARIABLE_PREFIX: Final = "PARQUET_SINK__"
@@ -21,14 +23,6 @@ _OF_KUBERNETES: Final = re.compile(r"PARQUET_SINK(_\w+)?_(SERVICE_(HOST|PORT)(_\
 """Variables that Kubernetes sets for each Service whose name begins with parquet-sink."""
 
 Key = tuple[str | int, ...]
-
-
-class ConfigurationError(Exception):
-    """The configuration cannot be used; `messages` holds one line per mistake."""
-
-    def __init__(self, messages: Sequence[str]) -> None:
-        super().__init__("\n".join(messages))
-        self.messages = tuple(messages)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import msgspec
 
 from app.commit.admission import Levels
 from app.commit.quota import Excess
-from app.commit.recent_refusals import Refused
-from app.commit.settle import Outcome, Proposal
+from app.commit.recent_refusals import RecentRefusal
+from app.commit.settle import BatchOutcome, Proposal
 from app.commit.store import WhyNot
 
 MESSAGE_BYTES_MAX: Final = 1 << 30
@@ -52,7 +52,7 @@ class Publish(msgspec.Struct, frozen=True, array_like=True, tag=True):
     workspace_id: int
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class StateSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """State `version` counts from now on."""
 
     version: int
@@ -72,18 +72,18 @@ class Measured(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class Noted(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The worker's latest refusals."""
 
-    refused: Sequence[Refused]
+    refused: Sequence[RecentRefusal]
 
 
-class Settled(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class GroupStored(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The group is durable. outcomes: one per batch. sync_seconds: what that took the disk."""
 
     number: int
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[BatchOutcome]
     sync_seconds: float
 
 
-class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class GroupFailed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Nothing of the group counts as accepted. why, text: of NotStored."""
 
     number: int
@@ -91,12 +91,12 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     text: str
 
 
-class Published(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class PublishDone(msgspec.Struct, frozen=True, array_like=True, tag=True):
     number: int
     published: bool
 
 
-class State(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class AdmissionState(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """What admission goes by. closed: why nothing is taken, or None. crowded: workspaces over their share of
     the buffer. in_excess: workspaces that have used up their quota. version: rises when `closed` changes."""
 
@@ -113,8 +113,8 @@ class Measure(msgspec.Struct, frozen=True, array_like=True, tag=True):
     number: int
 
 
-FromWorker = Hello | Propose | Publish | Seen | Measured | Noted
-ToWorker = Settled | Failed | Published | State | Measure
+FromWorker = Hello | Propose | Publish | StateSeen | Measured | Noted
+ToWorker = GroupStored | GroupFailed | PublishDone | AdmissionState | Measure
 
 
 class Stuck(Exception):

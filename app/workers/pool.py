@@ -14,10 +14,11 @@ from typing import Any, Final, Protocol
 
 from app.commit.admission import Levels
 from app.commit.quota import Excess
-from app.commit.recent_refusals import Refused
+from app.commit.recent_refusals import RecentRefusal
 from app.commit.settle import read_proposal
 from app.workers.merged_metrics import added, counted
 from app.workers.messages import (
+    AdmissionState,
     Channel,
     Family,
     FromWorker,
@@ -27,9 +28,8 @@ from app.workers.messages import (
     Noted,
     Propose,
     Publish,
-    Published,
-    Seen,
-    State,
+    PublishDone,
+    StateSeen,
     Stuck,
     ToWorker,
 )
@@ -58,7 +58,7 @@ class WorkersFailed(Exception):
     """No worker comes up."""
 
 
-class Owner(Protocol):
+class PoolOwner(Protocol):
     """What the pool asks of the service."""
 
     def closed(self) -> str | None: ...
@@ -67,7 +67,7 @@ class Owner(Protocol):
     def in_excess(self) -> Sequence[Excess]: ...
     def propose(self, waiting: Waiting, reply: Callable[[Any], None]) -> None: ...
     def publish(self, workspace_id: int) -> "Future[bool]": ...
-    def refused(self, refused: Sequence[Refused]) -> None: ...
+    def refused(self, refused: Sequence[RecentRefusal]) -> None: ...
     def fail(self, error: BaseException) -> None: ...
 
 
@@ -113,7 +113,7 @@ class Pool:
     listener: on which they accept. restarts: how many were replaced.
     """
 
-    def __init__(self, count: int, listener: socket.socket, spawn: Spawn, owner: Owner) -> None:
+    def __init__(self, count: int, listener: socket.socket, spawn: Spawn, owner: PoolOwner) -> None:
         self._listener = listener
         self._count = count
         self._spawn = spawn
@@ -211,7 +211,7 @@ class Pool:
                 self._owner.propose(Waiting(message.number, read), worker.tell)
             case Publish():
                 self._publish(worker, message)
-            case Seen():
+            case StateSeen():
                 worker.version = message.version
             case Measured():
                 worker.families = message.families
@@ -226,13 +226,15 @@ class Pool:
 
     def _publish(self, worker: Worker, message: Publish) -> None:
         def tell(done: "Future[bool]") -> None:
-            worker.tell(Published(message.number, not done.exception() and done.result()))
+            worker.tell(PublishDone(message.number, not done.exception() and done.result()))
 
         self._owner.publish(message.workspace_id).add_done_callback(tell)
 
-    def _state(self) -> State:
+    def _state(self) -> AdmissionState:
         owner = self._owner
-        return State(self._version, self._closed_before, owner.levels(), owner.crowded(), owner.in_excess())
+        return AdmissionState(
+            self._version, self._closed_before, owner.levels(), owner.crowded(), owner.in_excess()
+        )
 
     def tell_state(self) -> None:
         """What admission goes by, to all of them."""

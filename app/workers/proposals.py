@@ -14,7 +14,7 @@ from app.commit.payload import RowsFrameCodec
 from app.commit.settle import ReadProposal, SettledFrame, Settlement, settle
 from app.commit.store import NotStored
 from app.kinds import Kind
-from app.workers.messages import Failed, Settled
+from app.workers.messages import GroupFailed, GroupStored
 
 
 class Waiting(NamedTuple):
@@ -25,9 +25,9 @@ class Waiting(NamedTuple):
 
 
 class ProposedGroups:
-    """Groups of several workers that are committed together; each is answered Settled or Failed."""
+    """Groups of several workers that are committed together; each is answered GroupStored or GroupFailed."""
 
-    def __init__(self, pending: list[tuple[Waiting, Callable[[Settled | Failed], None]]]) -> None:
+    def __init__(self, pending: list[tuple[Waiting, Callable[[GroupStored | GroupFailed], None]]]) -> None:
         self._waiting = [waiting for waiting, _ in pending]
         self.replies = [reply for _, reply in pending]
         self.size = sum(map(payload_bytes, self._waiting))
@@ -48,14 +48,14 @@ class ProposedGroups:
                     self.accepted[batches[owner].workspace_id, frame.rows.kind] += count
         return [frame for settlement in self._settlements for frame in settlement.frames]
 
-    def answers(self, sync_seconds: float) -> list[Settled]:
+    def answers(self, sync_seconds: float) -> list[GroupStored]:
         return [
-            Settled(waiting.number, settlement.outcomes, sync_seconds)
+            GroupStored(waiting.number, settlement.outcomes, sync_seconds)
             for waiting, settlement in zip(self._waiting, self._settlements, strict=True)
         ]
 
-    def refused(self, why: NotStored) -> list[Failed]:
-        return [Failed(waiting.number, why.why, str(why)) for waiting in self._waiting]
+    def refused(self, why: NotStored) -> list[GroupFailed]:
+        return [GroupFailed(waiting.number, why.why, str(why)) for waiting in self._waiting]
 
 
 def payload_bytes(waiting: Waiting) -> int:

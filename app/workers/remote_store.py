@@ -15,22 +15,22 @@ from typing import Final
 
 from app.commit.group import Group
 from app.commit.payload import RowsFrameCodec
-from app.commit.recent_refusals import Refused
-from app.commit.settle import Outcome, Proposal, ProposedFrame, frame_of
+from app.commit.recent_refusals import RecentRefusal
+from app.commit.settle import BatchOutcome, Proposal, ProposedFrame, frame_of
 from app.commit.store import NotStored
 from app.workers.messages import (
+    AdmissionState,
     Channel,
-    Failed,
     Family,
+    GroupFailed,
+    GroupStored,
     Measure,
     Measured,
     Noted,
     Propose,
     Publish,
-    Published,
-    Seen,
-    Settled,
-    State,
+    PublishDone,
+    StateSeen,
     ToWorker,
 )
 
@@ -50,7 +50,7 @@ class RemoteStore:
     def __init__(
         self,
         channel: Channel,
-        on_state: Callable[[State], None],
+        on_state: Callable[[AdmissionState], None],
         measure: Callable[[], Sequence[Family]],
         on_lost: Callable[[], None],
     ) -> None:
@@ -61,7 +61,7 @@ class RemoteStore:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._is_lost = False
-        self._under_way: dict[int, Future[Settled | Failed]] = {}
+        self._under_way: dict[int, Future[GroupStored | GroupFailed]] = {}
         self._publishing: dict[int, Future[bool]] = {}
         self._receiving = threading.Thread(target=self._run_receive, name="answers", daemon=True)
 
@@ -77,10 +77,10 @@ class RemoteStore:
     def store(self, group: Group) -> float:
         proposal = proposal_of(group)
         if not proposal.frames:
-            group.conclude([Outcome()] * len(group.batches))
+            group.conclude([BatchOutcome()] * len(group.batches))
             return 0.0
         said = self._propose(proposal).result()
-        if isinstance(said, Failed):
+        if isinstance(said, GroupFailed):
             raise NotStored(said.why, said.text)
         group.conclude(said.outcomes)
         return said.sync_seconds
@@ -93,12 +93,12 @@ class RemoteStore:
         await asyncio.to_thread(self._channel.send, Publish(number, workspace_id))
         return await asyncio.wrap_future(done)
 
-    def note(self, refused: Sequence[Refused]) -> None:
+    def note(self, refused: Sequence[RecentRefusal]) -> None:
         """What this worker has refused, for whoever asks the owner of the journal."""
         self._say(Noted(refused))
 
-    def _propose(self, proposal: Proposal) -> "Future[Settled | Failed]":
-        said: Future[Settled | Failed] = Future()
+    def _propose(self, proposal: Proposal) -> "Future[GroupStored | GroupFailed]":
+        said: Future[GroupStored | GroupFailed] = Future()
         number = next(self._numbers)
         with self._lock:
             self._under_way[number] = said
@@ -118,7 +118,7 @@ class RemoteStore:
             self._is_lost = True
             under_way, self._under_way = self._under_way, {}
         for number, said in under_way.items():
-            said.set_result(Failed(number, "outcome_unknown", ""))
+            said.set_result(GroupFailed(number, "outcome_unknown", ""))
 
     def _run_receive(self) -> None:
         try:
@@ -131,19 +131,19 @@ class RemoteStore:
 
     def _take(self, message: ToWorker) -> None:
         match message:
-            case Settled() | Failed():
+            case GroupStored() | GroupFailed():
                 with self._lock:
                     said = self._under_way.pop(message.number)
                 said.set_result(message)
-            case Published():
+            case PublishDone():
                 self._publishing.pop(message.number).set_result(message.published)
-            case State():
+            case AdmissionState():
                 self._on_state(message)
-                self._say(Seen(message.version))
+                self._say(StateSeen(message.version))
             case Measure():
                 self._say(Measured(message.number, self._measure()))
 
-    def _say(self, message: Seen | Measured | Noted) -> None:
+    def _say(self, message: StateSeen | Measured | Noted) -> None:
         with contextlib.suppress(OSError):  # receiving ends then, too
             self._channel.send(message)
 

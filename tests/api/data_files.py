@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
-from app.publish.manifest import Commit, Manifest
+from app.publish.manifest import Manifest, Publication
 
 DATE = "2026-11-22"
 
@@ -58,5 +58,5 @@ class Published:
         content = staged.read_bytes()
         staged.rename(place)
         self._commits += 1
-        self.manifest.append(Commit(id=self._commits, files=[file]))
+        self.manifest.append(Publication(id=self._commits, files=[file]))
         return content

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from app.api.openapi.page import render_docs_page
 from app.run.application import create_app
+from app.settings.planning import plan_of
 from app.settings.settings import Settings
 from tests.support.described import check_answer
 from tests.support.service import ADMIN_TOKEN, KEYS, Service
@@ -24,7 +25,7 @@ PAGES = {("/query", "get")}
 
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
-    return create_app(Settings())
+    return create_app(plan_of(Settings()))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings.settings import ConfigurationError, Settings, load
+from app.errors import ConfigurationError
+from app.settings.settings import Settings, load
 
 REFUSED = [
     (

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from app.run.application import create_app
+from app.settings.planning import plan_of
 from app.settings.settings import Settings
 from tests.clients.bodies import FAMILIES, Family
 from tests.support.service import KEYS, START_SECONDS_MAX, Service, running_service
@@ -142,7 +143,7 @@ def test_starting_and_stopping(tmp_path: Path, family: Family) -> None:
     """The application before its life begins takes nothing, as after its end."""
     keys = tmp_path / "keys.txt"
     keys.write_text(f"{KEYS[1]}:1\n")
-    app = create_app(Settings.model_validate({"auth": {"api_keys_file": str(keys)}}))
+    app = create_app(plan_of(Settings.model_validate({"auth": {"api_keys_file": str(keys)}})))
 
     async def sent() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sink") as http:

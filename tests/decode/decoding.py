@@ -49,7 +49,10 @@ def rows_of(decoded: Decoded, index: int) -> list[dict[str, Any]]:
     for group in decoded.groups:
         if index in group.owners:
             at = group.owners.index(index)
-            return group.rows.slice(sum(group.counts[:at]), group.counts[at]).to_pylist()
+            found: list[dict[str, Any]] = group.rows.slice(
+                sum(group.counts[:at]), group.counts[at]
+            ).to_pylist()
+            return found
     return []
 
 

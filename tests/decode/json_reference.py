@@ -32,10 +32,10 @@ WORDS = {name: name for name in LEVELS} | {
 SYSLOG = ["emergency", "alert", "critical", "error", "warning", "notice", "info", "debug"]
 ALIASES = {
     "message": "msg log MESSAGE body fields.message short_message event",
-    "timestamp": "time ts @timestamp date __REALTIME_TIMESTAMP asctime datetime",
-    "level": "severity lvl log.level PRIORITY levelname log_level loglevel severity_text",
-    "source": "host.name hostname host _HOSTNAME HOSTNAME",
-    "service": "service.name service_name SYSLOG_IDENTIFIER app application",
+    "timestamp": "time ts @timestamp date __REALTIME_TIMESTAMP asctime datetime Datetime EdgeStartTimestamp",
+    "level": "severity lvl log.level PRIORITY levelname log_level loglevel severity_text detected_level",
+    "source": "host.name hostname host _HOSTNAME HOSTNAME instance",
+    "service": "service.name service_name SYSLOG_IDENTIFIER app application job",
 }
 NAMESPACE = uuid.UUID("0c5c03da-d4fc-53a2-9719-256c2d2e172f")
 AHEAD_MS = 366 * 24 * 3600 * 1000

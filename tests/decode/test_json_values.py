@@ -7,7 +7,7 @@ import pytest
 from msgspec import Raw
 
 from app.decode.json.levels import read_levels
-from app.decode.json.refusals import ABSENT, NULL, Refusals
+from app.decode.json.refusals import ABSENT, NULL, JsonRefusals
 from app.decode.json.timestamps import read_timestamps
 from app.decode.json.uuids import read_ids
 from app.decode.name_based_ids import NAMESPACE
@@ -19,8 +19,8 @@ ID = "0190a7d6-7c2b-4f4e-9d6b-2f8a5e1c3b47"
 ID_BYTES = bytes.fromhex(ID.replace("-", ""))
 
 
-def times(*texts: str) -> tuple[list[int], Refusals]:
-    refusals = Refusals()
+def times(*texts: str) -> tuple[list[int], JsonRefusals]:
+    refusals = JsonRefusals()
     raws = [Raw(text.encode()) for text in texts]
     read = read_timestamps(raws, np.full(len(texts), NOW), refusals, TimeRange())
     return read.tolist(), refusals
@@ -106,8 +106,8 @@ def test_what_is_no_time_is_refused_alone(text: str, message: str) -> None:
 
 def uuids(
     *texts: Raw | str, from_names: bool = True
-) -> tuple[list[bytes | None], Refusals, list[Raw] | None]:
-    refusals = Refusals()
+) -> tuple[list[bytes | None], JsonRefusals, list[Raw] | None]:
+    refusals = JsonRefusals()
     raws = [Raw(f'"{text}"'.encode()) if isinstance(text, str) else text for text in texts]
     ids = read_ids(raws, "id", refusals, from_names=from_names)
     ids.column.validate(full=True)
@@ -186,7 +186,7 @@ def test_the_namespace_is_the_one_of_published_files() -> None:
     ],
 )
 def test_a_level_is_known_by_its_name_and_its_aliases_in_any_case(word: str, level: str) -> None:
-    refusals = Refusals()
+    refusals = JsonRefusals()
     assert read_levels([Raw(f'"{word}"'.encode())], refusals).to_pylist() == [level]
     assert not refusals
 
@@ -208,7 +208,7 @@ def test_a_level_is_known_by_its_name_and_its_aliases_in_any_case(word: str, lev
     ],
 )
 def test_numbers_of_syslog_and_pino_are_levels(number: str, level: str) -> None:
-    refusals = Refusals()
+    refusals = JsonRefusals()
     read = read_levels([Raw(number.encode()), NULL, Raw(b'"error"')], refusals)
     assert read.to_pylist() == [level, "info", "error"]
     assert read_levels([Raw(number.encode())] * 20, refusals).to_pylist() == [level] * 20
@@ -217,7 +217,7 @@ def test_numbers_of_syslog_and_pino_are_levels(number: str, level: str) -> None:
 
 @pytest.mark.parametrize("level", ["8", "-1", "100", '"loud"', "true", "1e400", '""'])
 def test_an_unknown_level_is_refused_alone(level: str) -> None:
-    refusals = Refusals()
+    refusals = JsonRefusals()
     read_levels([NULL, Raw(level.encode())], refusals)
     assert list(refusals) == [1]
     assert "pino" in refusals[1][1]

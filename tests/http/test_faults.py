@@ -160,7 +160,7 @@ def test_a_file_that_is_gone_or_shorter_at_a_start_harms_itself_alone(
 
     own_service.start()
     assert (
-        f"ERROR app.run.told found at the start: {path.relative_to(own_service.parquet)} is"
+        f"ERROR app.run.start_report found at the start: {path.relative_to(own_service.parquet)} is"
         in own_service.stderr
     )
     post(own_service, 2)

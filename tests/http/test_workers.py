@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 import uuid
 from collections.abc import Iterator
@@ -99,6 +100,27 @@ def test_counters_do_not_fall_when_a_worker_is_replaced(service: WorkersService)
     for _ in range(2):
         kill_a_worker(service)
         assert counted(service, rows) == counted(service, requests) == 40
+
+
+def test_a_worker_that_replaces_another_goes_on_with_what_is_in_force(service: WorkersService) -> None:
+    """What was reloaded since the start, although the file cannot be read any more."""
+    service.configure({**CONFIG, "log": {"level": "debug"}})
+    service.wait_until(lambda: "the configuration was reloaded: log.level" in service.stderr, SECONDS_MAX)
+    service.configure({**CONFIG, "server": {"prot": 1}})
+    service.wait_until(lambda: "did you mean port?" in service.stderr, SECONDS_MAX)
+    for _ in range(2):
+        kill_a_worker(service)
+    service.wait_until(lambda: service.http.get("/ready").status_code == 200, SECONDS_MAX)
+    head = f"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEYS[1]}\r\nTransfer-Encoding: chunked\r\n"
+
+    def is_said() -> bool:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS_MAX) as client:
+            client.sendall(f"{head}X-Request-ID: left-early\r\n\r\n5\r\nab".encode())
+        return "request_id=left-early" in service.stderr
+
+    service.wait_until(is_said, SECONDS_MAX)
+    assert service.post("events", json.dumps(event(1))).status_code == 202
+    assert counted(service, "parquet_sink_worker_restarts") == 2
 
 
 def test_workers_end_with_the_process_that_they_work_for(service: WorkersService) -> None:

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from app.commit.batch_ids import DeduplicationPolicy
 from app.commit.payload import BatchReceipt
 from app.disk.durable_file import Buffer
-from app.kafka.commit_log import CommitLog, PartitionLost
 from app.kafka.encoder import Encoder
-from app.kafka.pipeline import Pipeline
-from app.kafka.place import Place
+from app.kafka.partition_publisher import PartitionPublisher
+from app.kafka.publication_log import PartitionLost, PublicationLog
 from app.kafka.record import Record, RecordCodec, RecordHeader
+from app.kafka.shared_place import SharedPlace
 from app.kinds import Kind
 from app.parquet.annotation import Annotation
 from app.parquet.layout import Layout
@@ -37,7 +37,11 @@ class Interposed:
     """A place at whose call number `at` something happens, before it or after it has been done."""
 
     def __init__(
-        self, place: Place, at: int | None = None, before: bool = True, act: Callable[[], None] = lambda: None
+        self,
+        place: SharedPlace,
+        at: int | None = None,
+        before: bool = True,
+        act: Callable[[], None] = lambda: None,
     ) -> None:
         self._place = place
         self._at = at
@@ -87,7 +91,7 @@ class Interposed:
 
 
 class Memory:
-    """A `Place` that outlives the writers."""
+    """A `SharedPlace` that outlives the writers."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -185,10 +189,10 @@ class Partition:
     def read(self, start: int, to: int) -> Iterator[Record]:
         return (record for record in self.records if start <= record.offset < to)
 
-    def pipeline(self, place: Place) -> Pipeline:
+    def pipeline(self, place: SharedPlace) -> PartitionPublisher:
         """Each writer is configured in another way than the one before it."""
         self.writers += 1
-        log = CommitLog(place, "topic", 3, DeduplicationPolicy(), CHECKPOINT_ENTRIES)
+        log = PublicationLog(place, "topic", 3, DeduplicationPolicy(), CHECKPOINT_ENTRIES)
         rotations = (Rotation.DAILY, Rotation.MONTHLY, Rotation.HOURLY)
         annotations = frozenset(Annotation) if self.writers % 2 else frozenset[Annotation]()
         policy = WriterPolicy(
@@ -196,9 +200,9 @@ class Partition:
         )
         encoder = Encoder(3, log.directory, policy, lambda: NOON_MS, SilentObserver())
         name = f"writer-{self.writers}"
-        return Pipeline(log, place, encoder, policy, name, lambda: NOON_MS, SilentObserver())
+        return PartitionPublisher(log, place, encoder, policy, name, lambda: NOON_MS, SilentObserver())
 
-    def run(self, place: Place, rng: random.Random) -> None:
+    def run(self, place: SharedPlace, rng: random.Random) -> None:
         """One writer from its start until everything is published, or until it has lost the partition."""
         pipeline = self.pipeline(place)
         try:
@@ -233,7 +237,7 @@ class Partition:
         return wrong + [f"nobody sent row {row}" for row in found.keys() - self.expected]
 
 
-def commit(pipeline: Pipeline) -> None:
+def commit(pipeline: PartitionPublisher) -> None:
     """As the thread of a partition does: until it is through."""
     for _ in range(3):
         try:

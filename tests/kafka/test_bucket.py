@@ -1,4 +1,4 @@
-"""Kafka as the journal, files and commit logs in a bucket: no process keeps anything."""
+"""Kafka as the journal, files and publication logs in a bucket: no process keeps anything."""
 
 import io
 from pathlib import Path

@@ -11,8 +11,8 @@ FIRST_USE: Final = """
 import sys, threading
 import msgspec
 from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
-from app.kafka.commit_log import read_checkpoint, read_entry
-from app.kafka.entry import Checkpoint, Entry
+from app.kafka.publication_log import read_checkpoint, read_entry
+from app.kafka.entry import Checkpoint, PublicationEntry
 
 class Place:
     def read(self, path):

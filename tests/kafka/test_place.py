@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 
 from app.disk.durable_fs import DurableFS
-from app.kafka.place import TEMPORARY, Place, SharedBucket, SharedDirectory
+from app.kafka.shared_place import TEMPORARY, SharedBucket, SharedDirectory, SharedPlace
 from tests.support.simulated_disk import SimulatedDisk, SimulatedFS
 from tests.support.simulated_store import SimulatedStore
 
 ROOT = Path("/lake")
 
 
-def directory() -> Place:
+def directory() -> SharedPlace:
     return SharedDirectory(SimulatedDisk().mount(), ROOT)
 
 
-def bucket() -> Place:
+def bucket() -> SharedPlace:
     return SharedBucket(SimulatedStore({}, SimulatedDisk().mount()))
 
 
 @pytest.mark.parametrize("place", [directory(), bucket()], ids=["directory", "bucket"])
-def test_the_first_one_gets_the_name(place: Place) -> None:
+def test_the_first_one_gets_the_name(place: SharedPlace) -> None:
     assert place.size("a/b") is None
     assert place.create("a/b", b"first")
     assert place.create("a/b", b"first"), "the answer was lost, perhaps"

@@ -114,4 +114,4 @@ def test_a_node_id_stands_in_the_names_of_local_files_too(tmp_path: Path) -> Non
     assert names[:2] == ["events-first.parquet", "events-second-0001.parquet"]
     assert all_timestamps(bench.data) == list(range(120))
     bench.manifest.close()
-    assert bench.start().unknown_files == []
+    assert bench.start().files.unknown == []

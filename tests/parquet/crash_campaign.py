@@ -40,7 +40,7 @@ from tests.parquet.rows import DAY_MS, NOON_MS, event_rows, over_days, snapshot_
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk, SimulatedFS, faults_of
 from tests.support.simulated_store import SimulatedStore
 
-POLICY = WriterPolicy(row_group_rows=60, max_file_bytes=16 << 10, max_partitions_per_commit=3)
+POLICY = WriterPolicy(row_group_rows=60, max_file_bytes=16 << 10, max_partitions_per_publication=3)
 EXPIRING = 8
 """A workspace whose files are removed two days after their day is over, where files expire."""
 
@@ -48,7 +48,12 @@ EXPIRED_MS = NOON_MS + 4 * DAY_MS
 RETENTION = RetentionPolicy((RetentionRule(EXPIRING, None, 2 * DAY_MS),), interval_ms=0, files_per_turn=1)
 
 OVER_MS = NOON_MS + 2 * DAY_MS
-FINAL = FinalPolicy(laying=LayingPolicy(layout=Layout(), section_bytes=30_000), interval_ms=0, pause_ms=1_000)
+FINAL = FinalPolicy(
+    laying=LayingPolicy(layout=Layout(), section_bytes=30_000),
+    interval_ms=0,
+    pause_ms=1_000,
+    free_bytes_min=0,
+)
 LAYING_POLICY = msgspec.structs.replace(
     POLICY, row_group_rows=1_000, max_file_bytes=1 << 20, final=FINAL, grace_ms=60_000
 )
@@ -360,8 +365,8 @@ def _violations(world: World, bench: Bench) -> Iterator[str]:
         yield from _not_final(world, bench)
     if found != world.sent:
         yield f"lost {dict(world.sent - found)}, too many {dict(found - world.sent)}"[:300]
-    if bench.report.unknown_files:
-        yield f"unknown {bench.report.unknown_files}"
+    if bench.report.files.unknown:
+        yield f"unknown {bench.report.files.unknown}"
     if bench.journal or bench.writer.buffered_rows or bench.writer.buffered_bytes:
         yield f"not trimmed: {sorted(bench.journal)}, {bench.writer.buffered_rows} rows buffered"
 

@@ -33,7 +33,8 @@ ROWS: Final = 40
 
 GRACE_MS: Final = 3_600_000
 POLICY: Final = WriterPolicy(
-    final=FinalPolicy(laying=LayingPolicy(layout=Layout()), interval_ms=0), grace_ms=GRACE_MS
+    final=FinalPolicy(laying=LayingPolicy(layout=Layout()), interval_ms=0, free_bytes_min=0),
+    grace_ms=GRACE_MS,
 )
 
 Answer = tuple[int, int, int]

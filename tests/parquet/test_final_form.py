@@ -47,7 +47,7 @@ ANNOTATED = Layout(annotations=frozenset(Annotation))
 
 def policy(layout: Layout = PLAIN, final: Layout | None = None, **changes: Any) -> WriterPolicy:
     laying = LayingPolicy(layout=final or layout, sort=("timestamp", "device_id"))
-    final_policy = FinalPolicy(laying=laying, interval_ms=0)
+    final_policy = FinalPolicy(laying=laying, interval_ms=0, free_bytes_min=0)
     rules = WriterPolicy(layout=layout, final=final_policy, grace_ms=GRACE_MS)
     return msgspec.structs.replace(rules, **changes)
 
@@ -131,7 +131,7 @@ def test_a_restart_knows_what_is_still_to_be_given_back(tmp_path: Path) -> None:
     over(bench)
     laid_ms = bench.now_ms
     report = bench.start()
-    assert (report.files.changed, report.unknown_files) == ([], [])
+    assert (report.files.changed, report.files.unknown) == ([], [])
     bench.turn_at(laid_ms + GRACE_MS - 1_000)
     (file,) = bench.manifest.files()
     assert file.final is not None
@@ -173,7 +173,7 @@ def test_what_was_laid_again_is_known_by_its_footer(tmp_path: Path, lost: str) -
     else:
         bench.paths.manifest.write_bytes(manifest)
     report = bench.start()
-    assert (report.unknown_files, report.files.incomplete, report.files.broken) == ([], [], [])
+    assert (report.files.unknown, report.files.incomplete, report.files.broken) == ([], [], [])
     again = [file for file in bench.manifest.files() if file.final is not None]
     assert [file.path for file in again] == laid
     assert all(file.sealed for file in again)
@@ -198,7 +198,7 @@ def test_a_file_that_begins_within_a_commit_is_known_by_its_footer(tmp_path: Pat
     assert all(file.final is not None for file in files)
     bench.paths.manifest.write_bytes(manifest)
     report = bench.start()
-    assert (report.unknown_files, report.files.incomplete, report.files.broken) == ([], [], [])
+    assert (report.files.unknown, report.files.incomplete, report.files.broken) == ([], [], [])
     assert all(file.final is not None for file in bench.manifest.files())
     assert all_timestamps(bench.data) == list(range(900))
 
@@ -352,7 +352,7 @@ def test_a_file_that_is_too_old_goes_while_it_is_laid_again(tmp_path: Path) -> N
     line = bench.writer.account()[7, Kind.EVENTS]
     assert (line.published, line.removed) == (0, ROWS * FLUSHES)
     bench.start()
-    assert bench.report.unknown_files == []
+    assert bench.report.files.unknown == []
 
 
 def test_a_file_that_was_laid_again_is_removed_when_it_is_too_old(tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ def test_killed_in_between_a_start_goes_on(tmp_path: Path, call: str, name: str)
         four_graces(bench, OVER_MS)
     assert died
     again = Bench(tmp_path, policy=policy())
-    assert again.report.unknown_files == []
+    assert again.report.files.unknown == []
     four_graces(again, OVER_MS + 4 * GRACE_MS)
     assert published(again.data) == {PATH: list(range(ROWS * FLUSHES))}
     (file,) = again.manifest.files()

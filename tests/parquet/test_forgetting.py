@@ -132,7 +132,7 @@ def test_a_restart_knows_what_was_forgotten(tmp_path: Path) -> None:
     forget(bench)
     for _ in range(2):
         report = bench.start()
-        assert (report.unknown_files, report.files.changed) == ([], [])
+        assert (report.files.unknown, report.files.changed) == ([], [])
         line = bench.writer.account()[7, Kind.EVENTS]
         assert (line.accepted, line.published, line.removed) == (240, 216, 24)
     bench.turn_at(bench.now_ms + 2 * GRACE_MS)
@@ -226,7 +226,7 @@ def test_killed_in_between_the_same_request_finds_the_rest(tmp_path: Path, call:
         forget(bench, now=True)
     again = Bench(tmp_path, policy=policy())
     again.now_ms = bench.now_ms
-    assert again.report.unknown_files == []
+    assert again.report.files.unknown == []
     assert forget(again, now=True).left == []
     again.turn_at(again.now_ms + 2 * GRACE_MS)
     assert traces(tmp_path) == []

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.kinds import Kind
-from app.publish.intake import NotPublished, RowAccount
+from app.publish.intake import NotPublished, RowNumbers
 from app.publish.reading_back import RowsMissing
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import Bench
@@ -50,7 +50,7 @@ def test_what_waits_is_more_than_memory_holds_and_is_published_once(tmp_path: Pa
     assert (published(bench.data), bench.trimmed) == ({}, 0)
     assert bench.writer.buffered_rows == 5_000
     assert bench.writer.account() == {
-        (workspace, Kind.EVENTS): RowAccount(buffered=rows)
+        (workspace, Kind.EVENTS): RowNumbers(buffered=rows)
         for workspace, rows in ((0, 1660), (1, 1670), (2, 1670))
     }
     future = bench.writer.flush()
@@ -155,7 +155,9 @@ steps = st.lists(
 def test_whatever_comes_each_row_is_published_once(steps: list[Any], memory: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         fs = MoodyFS(full=never)
-        policy = WriterPolicy(max_buffered_bytes=memory, early_flush_bytes=3_000, max_partitions_per_commit=2)
+        policy = WriterPolicy(
+            max_buffered_bytes=memory, early_flush_bytes=3_000, max_partitions_per_publication=2
+        )
         bench = Bench(Path(directory), fs, policy=policy)
         lsn, put = 0, Counter[int]()
         for step in steps:

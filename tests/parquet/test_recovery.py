@@ -9,7 +9,7 @@ from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.publish.intent import read_intent
 from app.publish.interrupted import recover
-from app.publish.manifest import HEADER, Commit, Manifest, ManifestDamaged
+from app.publish.manifest import HEADER, Manifest, ManifestDamaged, Publication
 from app.publish.rotation import WriterPolicy
 from tests.parquet.bench import JOURNALS, Bench
 from tests.parquet.moody_fs import MoodyFS
@@ -104,7 +104,7 @@ def test_a_new_file_of_a_publish_that_nobody_knows_of_any_more_is_taken_away(tmp
 def test_a_grown_file_of_an_undone_partition_is_cut_back_to_its_old_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dies(manifest: Manifest, commit: Commit) -> None:
+    def dies(manifest: Manifest, commit: Publication) -> None:
         if commit.id > 1:
             raise Crash("before the manifest")
 
@@ -132,7 +132,7 @@ def test_unknown_files_are_reported_and_left_alone(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     (bench.data / "notes.txt").write_text("mine")
     (bench.data / ".staging").mkdir()
-    assert bench.start().unknown_files == ["notes.txt"]
+    assert bench.start().files.unknown == ["notes.txt"]
     assert (bench.data / "notes.txt").read_text() == "mine"
 
 
@@ -257,7 +257,7 @@ def test_a_file_of_another_journal_is_left_alone(tmp_path: Path) -> None:
     copied = FILE.replace("events", "events-0007")
     (bench.data / copied).write_bytes((other.data / FILE).read_bytes())
 
-    assert bench.start().unknown_files == [copied]
+    assert bench.start().files.unknown == [copied]
     bench.put(2, event_rows(10, 10))
     bench.flush()
     assert published(bench.data)[FILE] == list(range(20))
@@ -330,7 +330,7 @@ def test_a_record_that_could_not_be_written_is_cut_before_it_is_written_again(ki
     assert done.result(timeout=0).flushed_rows == 10
     manifest, report = recover(disk.mount(), bench.paths)
     assert [file.rows for file in manifest.files()] == [10]
-    assert (report.completed, report.unknown_files) == (0, [])
+    assert (report.completed, report.files.unknown) == (0, [])
 
 
 def test_a_long_log_is_rewritten_and_says_the_same() -> None:
@@ -341,7 +341,7 @@ def test_a_long_log_is_rewritten_and_says_the_same() -> None:
     lengths = []
     for number in range(6000):
         grown = msgspec.structs.replace(file, rows=10 + number)
-        manifest.append(Commit(id=2 + number, files=[grown]))
+        manifest.append(Publication(id=2 + number, files=[grown]))
         lengths.append(bench.fs.stat(bench.paths.manifest).size)
     assert max(lengths) < (1 << 20) + 1000
     assert lengths[-1] < max(lengths)

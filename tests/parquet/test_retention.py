@@ -57,7 +57,7 @@ def test_a_restart_knows_what_was_removed(tmp_path: Path) -> None:
     bench = two_workspaces(tmp_path)
     expire(bench)
     report = bench.start()
-    assert (report.removed_files, report.unknown_files, bench.manifest.lost()) == ([], [], [])
+    assert (report.files.removed, report.files.unknown, bench.manifest.lost()) == ([], [], [])
     assert account(bench) == (10, 0, 10)
 
 
@@ -119,7 +119,7 @@ def test_killed_in_between_a_start_goes_on(tmp_path: Path, call: str, name: str)
         expire(bench)
     assert died
     bench = Bench(tmp_path, policy=POLICY)
-    assert bench.report.unknown_files == []
+    assert bench.report.files.unknown == []
     expire(bench)
     assert list(published(bench.data)) == [KEPT]
     assert account(bench) == (10, 0, 10)

@@ -20,6 +20,7 @@ POLICY = WriterPolicy(
     row_group_bytes=120,
     row_groups_max=9,
     max_buffered_bytes=800,
+    early_flush_bytes=0,
     max_journal_bytes=1000,
 )
 FRESH = Buffered(opened_ms=0, oldest_ms=0, end_ms=86_400_000, rows=1, bytes=10, first_lsn=1)

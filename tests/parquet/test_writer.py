@@ -9,7 +9,7 @@ from app.disk.durable_file import SyncFailed
 from app.kinds import Kind
 from app.parquet.partition import Partition, Rotation
 from app.parquet.quarantine import ERROR_KEY
-from app.publish.intake import RowAccount, WriterStopped
+from app.publish.intake import RowNumbers, WriterStopped
 from app.publish.rotation import WriterPolicy
 from app.schema import SCHEMAS
 from tests.parquet.bench import Bench
@@ -213,13 +213,13 @@ def test_a_changed_rotation_does_not_publish_rows_again(
 def test_accounts_cover_rows_from_the_moment_they_are_put(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.put(1, event_rows(0, 5))
-    assert bench.writer.account() == {(7, EVENTS): RowAccount(buffered=5)}
+    assert bench.writer.account() == {(7, EVENTS): RowNumbers(buffered=5)}
     bench.writer.turn()
-    assert bench.writer.account() == {(7, EVENTS): RowAccount(buffered=5)}
+    assert bench.writer.account() == {(7, EVENTS): RowNumbers(buffered=5)}
     bench.flush()
-    assert bench.writer.account() == {(7, EVENTS): RowAccount(published=5)}
+    assert bench.writer.account() == {(7, EVENTS): RowNumbers(published=5)}
     bench.start()
-    assert bench.writer.account() == {(7, EVENTS): RowAccount(published=5)}
+    assert bench.writer.account() == {(7, EVENTS): RowNumbers(published=5)}
 
 
 def test_many_small_batches_are_joined(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_row_that_cannot_be_encoded_is_set_aside_and_the_others_are_published(
     bench.put(2, event_rows(10, 5))
     assert bench.flush().flushed_rows == 13
     assert all_timestamps(bench.data) == [n for n in range(15) if n not in (2, 6)]
-    assert bench.writer.account() == {(7, EVENTS): RowAccount(published=13, quarantined=2)}
+    assert bench.writer.account() == {(7, EVENTS): RowNumbers(published=13, quarantined=2)}
     assert bench.trimmed == 2
     kept = {}
     for record in bench.manifest.quarantined():
@@ -261,7 +261,7 @@ def test_a_row_that_cannot_be_encoded_is_set_aside_and_the_others_are_published(
         kept[record.error] = table["timestamp"].to_pylist()
     assert sorted(kept.values()) == [[2], [6]]
     bench.start()
-    assert bench.writer.account() == {(7, EVENTS): RowAccount(published=13, quarantined=2)}
+    assert bench.writer.account() == {(7, EVENTS): RowNumbers(published=13, quarantined=2)}
 
 
 def test_a_flush_of_nothing_but_bad_rows_comes_to_an_end(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_flush_of_nothing_but_bad_rows_comes_to_an_end(tmp_path: Path) -> None
 
 
 def test_memory_pressure_publishes_the_largest_partitions_first(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, policy=WriterPolicy(max_buffered_bytes=200_000))
+    bench = Bench(tmp_path, policy=WriterPolicy(max_buffered_bytes=200_000, early_flush_bytes=0))
     bench.put(1, event_rows(0, 10))
     bench.put(2, event_rows(0, 700, workspace_id=8))
     bench.writer.turn()
@@ -363,7 +363,7 @@ def test_a_foreign_file_is_never_overwritten(tmp_path: Path) -> None:
     foreign.parent.mkdir(parents=True)
     pq.write_table(pa.table({"timestamp": [1]}), foreign)
     before = foreign.read_bytes()
-    assert bench.start().unknown_files == ["7/2026-01-01/events.parquet"]
+    assert bench.start().files.unknown == ["7/2026-01-01/events.parquet"]
     bench.put(1, event_rows(0, 3))
     bench.flush()
     assert foreign.read_bytes() == before

@@ -16,7 +16,7 @@ from app.kinds import Kind
 from app.parquet.layout import Layout
 from app.parquet.row_group import MAGIC, RowGroup, encode_row_group
 from app.parquet.writer_options import BLOOM_ROWS_MIN, BLOOM_VALUES_MAX, distinct_values, writer_options
-from app.publish.manifest import Commit
+from app.publish.manifest import Publication
 from app.publish.rotation import WriterPolicy
 from app.schema import SCHEMAS
 from tests.parquet.bench import Bench
@@ -112,7 +112,7 @@ def test_a_file_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     [file] = bench.manifest.files()
     pq.write_table(pa.Table.from_batches([event_rows(0, 10)]), bench.data / FILE, write_page_index=True)
     old = (bench.data / FILE).read_bytes()
-    bench.manifest.append(Commit(id=2, files=[msgspec.structs.replace(file, bytes=len(old))]))
+    bench.manifest.append(Publication(id=2, files=[msgspec.structs.replace(file, bytes=len(old))]))
     bench.put(2, event_rows(10, 10))
     bench.flush()
     assert published(bench.data) == {FILE: list(range(20))}

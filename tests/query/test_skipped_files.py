@@ -11,7 +11,7 @@ import pytest
 from app.kinds import Kind
 from app.query.data_sets import data_set
 from app.query.snapshot import SnapshotFile
-from app.query.views import DATE_COLUMN, MACROS, Source, view, with_date
+from app.query.views import DATE_COLUMN, MACROS, RowSource, view, with_date
 from app.schema import SCHEMAS
 
 NOON_MS = int(datetime.datetime(2024, 1, 1, 12, tzinfo=datetime.UTC).timestamp() * 1000)
@@ -59,7 +59,7 @@ def test_a_question_opens_what_it_is_about(tmp_path: Path, where: str, found: in
         connection.execute(
             view(
                 Kind.EVENTS,
-                [Source(with_date("tail")), Source("files")],
+                [RowSource(with_date("tail")), RowSource("files")],
                 payload_is_json=True,
                 date=DATE_COLUMN,
             )

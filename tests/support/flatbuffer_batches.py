@@ -153,7 +153,7 @@ def hand_laid(
     number = SCHEMA_TYPES[kind] if schema_type is None else schema_type
     data = _hand_laid_data(kind, rows, layout)
     out = bytearray(4)
-    fields = [api_key, _U1(number), _U1(version), batch_id or None, data, source_ip]
+    fields: list[int | bytes | None] = [api_key, _U1(number), _U1(version), batch_id or None, data, source_ip]
     struct.pack_into("<I", out, 0, _lay_table(out, fields, shift=shift))
     return bytes(out)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stub does not export it
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 JARS: Final = Path(os.environ.get("KAFKA_JARS", REPOSITORY / ".kafka" / "jars"))

@@ -361,7 +361,7 @@ class SimulatedFS(DurableFS):
         def act() -> FileStat:
             node = self.disk.node(path)
             size = len(node.cached) if isinstance(node, SimFile) else 0
-            return FileStat(size, 0, 1, id(node), isinstance(node, SimDirectory))
+            return FileStat(size, 0, 1, isinstance(node, SimDirectory))
 
         return self.step("stat", path, act)
 

@@ -179,7 +179,8 @@ def rows_by_duckdb(lake: Path) -> Counter[tuple[str, int, int]]:
     for kind in Kind:
         if any(lake.glob(f"*/*/{kind.value}*.parquet")):
             files = f"{lake}/*/*/{kind.value}*.parquet"
-            rows = duckdb.sql(f"SELECT workspace_id, payload FROM read_parquet('{files}')").fetchall()
+            select = f"SELECT workspace_id, payload FROM read_parquet('{files}')"
+            rows = duckdb.execute(select).fetchall()
             found.update((kind.value, workspace, json.loads(payload)[MARK]) for workspace, payload in rows)
     return found
 
@@ -269,7 +270,7 @@ def _send_again(site: Site, ledger: Ledger, result: Result) -> None:
             result.resent_batches += 1
             if not post(connection, ledger, batch, flatbuffer=bool(batch.flatbuffer)):
                 connection.close()
-            if batch.outcome is not Outcome.ACCEPTED:
+            if not batch.is_accepted:
                 result.violations.append(f"batch {batch.first} was sent again, and answered {batch.status}")
 
 

@@ -278,7 +278,7 @@ def _send_again(service: Service, ledger: Ledger, result: Result) -> None:
             post(connection, ledger, batch, flatbuffer=False)
             if batch.status == 409:
                 post(connection, ledger, batch, flatbuffer=True)
-            if batch.outcome is not Outcome.ACCEPTED:
+            if not batch.is_accepted:
                 result.violations.append(f"batch {batch.first} was sent again, and answered {batch.status}")
 
 

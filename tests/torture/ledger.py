@@ -42,6 +42,10 @@ class Batch(msgspec.Struct):
     flatbuffer: bool | None = None
 
     @property
+    def is_accepted(self) -> bool:
+        return self.outcome is Outcome.ACCEPTED
+
+    @property
     def numbers(self) -> range:
         return range(self.first, self.first + self.rows)
 

@@ -28,7 +28,8 @@ from app.settings.plan import Policies
 from app.submission import Answer, DecodePolicy, Submission
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk
 
-PATHS: Final = SinkPaths(Path("/node/data"), Path("/node/state"))
+DATA: Final = Path("/node/data")
+PATHS: Final = SinkPaths(DATA, Path("/node/state"))
 ANSWER_SECONDS_MAX: Final = 30.0
 MENDED_AFTER: Final = 2
 STEPS_MAX: Final = 40
@@ -46,8 +47,9 @@ SMALL: Final = Policies(
     writer=WriterPolicy(
         row_group_rows=60,
         max_file_bytes=12 << 10,
-        max_partitions_per_commit=3,
+        max_partitions_per_publication=3,
         max_buffered_bytes=20_000,
+        early_flush_bytes=0,
         max_journal_bytes=16_000,
     ),
     reserve_bytes=1_000,
@@ -101,7 +103,7 @@ class Process:
 
     def open(self) -> None:
         self.do(self.service.lock)
-        self.do(lambda: self.service.open(None))  # type: ignore[arg-type]
+        self.do(lambda: self.service.open(None))
 
     def send(self, submission: Submission) -> Answer:
         """The answer to a batch. Raises Ended when there is nobody to give one."""
@@ -167,15 +169,19 @@ class _SteppedWriter(Writer):
         self._waits = 0
         process._writer = self
         self._carry_over = self.carrier._carry
-        self.carrier._carry = self._carry  # type: ignore[method-assign]
+        self.carrier._carry = self._carry  # type: ignore[method-assign, assignment]
 
     def start(self) -> None:
         pass
 
     def flush(
-        self, workspace_id: int | None = None, partitions: Collection[Partition] | None = None
+        self,
+        workspace_id: int | None = None,
+        partitions: Collection[Partition] | None = None,
+        *,
+        hastens: bool = False,
     ) -> Future[FlushResult]:
-        future = super().flush(workspace_id, partitions)
+        future = super().flush(workspace_id, partitions, hastens=hastens)
         self._until(future.done)
         return future
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tests.support.simulated_disk import SimulatedDisk
 from tests.torture.oracle import compare, rows_in_file
-from tests.torture.stepped_service import PATHS, Process
+from tests.torture.stepped_service import DATA, Process
 from tests.torture.world import WORKSPACES, World, account
 
 
@@ -70,7 +70,7 @@ def _start_and_flush(world: World, disk: SimulatedDisk) -> tuple[list[str], list
 
 def data_files(disk: SimulatedDisk) -> dict[Path, bytes]:
     return {
-        path.relative_to(PATHS.data): bytes(file.cached)
+        path.relative_to(DATA): bytes(file.cached)
         for path, file in disk.files().items()
-        if path.is_relative_to(PATHS.data) and not path.name.startswith(".")
+        if path.is_relative_to(DATA) and not path.name.startswith(".")
     }

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from tests.support.simulated_disk import Fault, faults_of
 from tests.torture.parts import WHOLE, Part, Result, in_processes
-from tests.torture.stepped_service import PATHS, Ended, Process
+from tests.torture.stepped_service import DATA, Ended, Process
 from tests.torture.verdict import PowerCuts, check
 from tests.torture.world import WEIGHTS, WITHOUT_ENDS, WORKSPACES, World
 
@@ -57,7 +57,7 @@ def _life(seed: str, faults: dict[int, Fault] | None = None) -> World:
 def _blocked_life(seed: str, faults: dict[int, Fault] | None = None) -> World:
     """The same, while nothing of one workspace can be published, for longer than the journal has room."""
     world = World(seed)
-    world.disk.blocked = PATHS.data / str(WORKSPACES[0])
+    world.disk.blocked = DATA / str(WORKSPACES[0])
     return _lived(world, STEPS_WHILE_BLOCKED, faults)
 
 

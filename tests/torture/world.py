@@ -21,7 +21,7 @@ from tests.support.service import KEYS
 from tests.support.simulated_disk import Fault, SimulatedDisk
 from tests.torture.kill_campaign import encode
 from tests.torture.ledger import Batch, Outcome
-from tests.torture.stepped_service import PATHS, Ended, Process
+from tests.torture.stepped_service import DATA, Ended, Process
 
 WORKSPACES: Final = (1, 2, 3)
 OPERATIONS: Final = (
@@ -130,7 +130,7 @@ class World:
                 self._process = None
                 self.disk = self.disk.after_power_loss(self.random) if operation == "power" else self.disk
             case "block":
-                folder = PATHS.data / str(self.random.choice(WORKSPACES))
+                folder = DATA / str(self.random.choice(WORKSPACES))
                 self.disk.blocked = folder if self.disk.blocked is None else None
             case "fault":
                 kind = self.random.choice(("crash_before", "crash_after", "EIO"))

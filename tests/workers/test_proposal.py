@@ -6,7 +6,7 @@ import pyarrow as pa
 from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
 from app.commit.payload import BatchReceipt, RowsFrameCodec, RowsHeader
 from app.commit.settle import (
-    Outcome,
+    BatchOutcome,
     Proposal,
     ProposedBatch,
     ProposedFrame,
@@ -59,7 +59,7 @@ def journalled(settlement: Settlement) -> list[tuple[RowsHeader, list[int]]]:
 def test_a_frame_of_new_batches_is_journalled_as_it_came() -> None:
     sent = proposal((b"a", b"1", [1, 2]), (b"", b"", [3]))
     (settled,) = settle([read_proposal(sent)], window())
-    assert settled.outcomes == [Outcome(), Outcome()]
+    assert settled.outcomes == [BatchOutcome(), BatchOutcome()]
     assert settled.frames[0].payload == [sent.frames[0].payload]
     assert journalled(settled)[0][1] == [1, 2, 3]
 
@@ -70,7 +70,7 @@ def test_the_same_id_from_two_workers_is_stored_once() -> None:
         window(),
     )
     assert journalled(first)[0][1] == [1, 2]
-    assert second.outcomes == [Outcome(), Outcome(stored_before=2), Outcome()]
+    assert second.outcomes == [BatchOutcome(), BatchOutcome(stored_before=2), BatchOutcome()]
     header, values = journalled(second)[0]
     assert values == [7, 8]
     assert header.receipts == [BatchReceipt(1, b"b", b"2", 1)]
@@ -80,14 +80,14 @@ def test_a_batch_of_the_window_leaves_no_empty_frame() -> None:
     known = window()
     known.remember(5, [BatchReceipt(1, b"a", b"1", 2)])
     (settled,) = settle([read((b"a", b"1", [1, 2]))], known)
-    assert settled == Settlement([Outcome(stored_before=2)], [])
+    assert settled == Settlement([BatchOutcome(stored_before=2)], [])
 
 
 def test_an_id_with_another_payload_is_refused_and_not_stored() -> None:
     known = window()
     known.remember(5, [BatchReceipt(1, b"a", b"1", 2)])
     (settled,) = settle([read((b"a", b"other", [9]), (b"", b"", [3]))], known)
-    assert settled.outcomes == [Outcome(reused=True), Outcome()]
+    assert settled.outcomes == [BatchOutcome(reused=True), BatchOutcome()]
     assert journalled(settled)[0][1] == [3]
 
 

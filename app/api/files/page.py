@@ -10,7 +10,7 @@ import msgspec
 from app.api.files.folders import Folder
 from app.api.files.listing import FileFilter, FilePage
 from app.api.pages.shell import Viewer, render_page
-from app.api.pages.tables import Column, render_table
+from app.api.pages.tables import TableColumn, render_table
 from app.api.pages.words import counted, human_size, plain_time, utc_time
 from app.kinds import Kind
 from app.parquet.data_file import DataFile
@@ -127,14 +127,14 @@ def _folders(folders: Sequence[Folder], wanted: FileFilter) -> str:
         return ""
     is_days = wanted.workspace_id is not None
     columns = (
-        Column("Day" if is_days else "Workspace"),
-        Column("Files", NUMBER),
-        Column("Rows", NUMBER),
-        Column("Size", NUMBER),
-        Column("Rows from", TIME),
-        Column("to (UTC)", TIME),
-        Column("State"),
-        Column("Updated (UTC)", TIME),
+        TableColumn("Day" if is_days else "Workspace"),
+        TableColumn("Files", NUMBER),
+        TableColumn("Rows", NUMBER),
+        TableColumn("Size", NUMBER),
+        TableColumn("Rows from", TIME),
+        TableColumn("to (UTC)", TIME),
+        TableColumn("State"),
+        TableColumn("Updated (UTC)", TIME),
     )
     table = render_table(columns, map(_folder, folders[:FOLDERS_SHOWN_MAX]), "")
     more = len(folders) - FOLDERS_SHOWN_MAX
@@ -168,16 +168,16 @@ def _state(*, is_sealed: bool) -> str:
 
 def _files(page: FilePage) -> str:
     columns = (
-        Column("File", "path"),
-        Column("Workspace", NUMBER),
-        Column("Kind"),
-        Column("Rows", NUMBER),
-        Column("Size", NUMBER),
-        Column("Rows from", TIME),
-        Column("to (UTC)", TIME),
-        Column("State"),
-        Column("Updated (UTC)", TIME),
-        Column("Get"),
+        TableColumn("File", "path"),
+        TableColumn("Workspace", NUMBER),
+        TableColumn("Kind"),
+        TableColumn("Rows", NUMBER),
+        TableColumn("Size", NUMBER),
+        TableColumn("Rows from", TIME),
+        TableColumn("to (UTC)", TIME),
+        TableColumn("State"),
+        TableColumn("Updated (UTC)", TIME),
+        TableColumn("Get"),
     )
     return render_table(columns, map(_file, page.files), NO_FILE)
 

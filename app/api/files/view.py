@@ -15,7 +15,7 @@ from app.api.files.page import NUMBER, TIME, files_url
 from app.api.files.response import Opened
 from app.api.pages.cells import cell, stored_text
 from app.api.pages.shell import Viewer, render_page
-from app.api.pages.tables import Column, render_table
+from app.api.pages.tables import TableColumn, render_table
 from app.api.pages.words import counted, human_size, plain_time, utc_time
 from app.errors import Overloaded
 from app.parquet.data_file import DataFile
@@ -179,12 +179,12 @@ def render_file_page(file: DataFile, inside: Inside, viewer: Viewer) -> str:
     all_bytes = sum(column.bytes for column in inside.columns) or 1
     columns = render_table(
         (
-            Column("Column"),
-            Column("Type"),
-            Column("Meaning"),
-            Column("Size", NUMBER),
-            Column("Share", NUMBER),
-            Column("Uncompressed", NUMBER),
+            TableColumn("Column"),
+            TableColumn("Type"),
+            TableColumn("Meaning"),
+            TableColumn("Size", NUMBER),
+            TableColumn("Share", NUMBER),
+            TableColumn("Uncompressed", NUMBER),
         ),
         (
             (
@@ -231,11 +231,11 @@ def _first_rows(inside: Inside) -> str:
 def _row_groups(groups: Sequence[RowGroupFacts]) -> str:
     table = render_table(
         (
-            Column("Number", NUMBER),
-            Column("Rows", NUMBER),
-            Column("Size", NUMBER),
-            Column("Rows from", TIME),
-            Column("to (UTC)", TIME),
+            TableColumn("Number", NUMBER),
+            TableColumn("Rows", NUMBER),
+            TableColumn("Size", NUMBER),
+            TableColumn("Rows from", TIME),
+            TableColumn("to (UTC)", TIME),
         ),
         (
             (

@@ -10,7 +10,6 @@ from app.api.openapi.rows import JsonObject, row_examples
 from app.kinds import Kind
 
 _ENCODINGS = ("gzip", "zstd", "deflate", "br", "snappy")
-_LINES_FIRST = ("application/json", "application/x-ndjson")
 
 _KEYS: list[JsonObject] = [{"bearerKey": []}, {"headerKey": []}, {"basicKey": []}, {"queryKey": []}]
 

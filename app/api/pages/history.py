@@ -35,7 +35,7 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
     refused: float = 0.0
 
 
-class Reading(msgspec.Struct, frozen=True):
+class MetricsReading(msgspec.Struct, frozen=True):
     """at_s: of the clock. all: of all workspaces together. of: by workspace, as the metrics label it.
 
     refusals: by workspace, reason and field. told_to_come_again: requests, by reason.
@@ -62,17 +62,17 @@ class History:
         self._collector = collector
         self._clock_s = clock_s
         self._lock = threading.Lock()
-        self._readings: deque[Reading] = deque(maxlen=READINGS_MAX)
+        self._readings: deque[MetricsReading] = deque(maxlen=READINGS_MAX)
 
     def note(self) -> None:
         """Called every STEP_S."""
         reading = self.read()
         largest = sorted(reading.of.items(), key=lambda pair: pair[1].rows, reverse=True)[:WORKSPACES_MAX]
-        kept = Reading(reading.at_s, reading.all, dict(largest), reading.journal_bytes)
+        kept = MetricsReading(reading.at_s, reading.all, dict(largest), reading.journal_bytes)
         with self._lock:
             self._readings.append(kept)
 
-    def read(self) -> Reading:
+    def read(self) -> MetricsReading:
         """The current counts."""
         families = {family.name: family.samples for family in self._collector.collect()}
         by_workspace: dict[str, list[float]] = {}
@@ -84,7 +84,7 @@ class History:
             labels = sample.labels
             refusals[labels["workspace"], labels["reason"], labels["field"]] = sample.value
             by_workspace.setdefault(labels["workspace"], [0.0, 0.0, 0.0])[2] += sample.value
-        return Reading(
+        return MetricsReading(
             self._clock_s(),
             Counts(
                 sum(sample.value for sample in _totals(families, "rows_accepted")),
@@ -99,7 +99,7 @@ class History:
             {sample.labels["reason"]: sample.value for sample in _totals(families, "backpressure_refusals")},
         )
 
-    def until(self, reading: Reading) -> "Hour":
+    def until(self, reading: MetricsReading) -> "Hour":
         """The hour that ends with a reading."""
         with self._lock:
             return Hour([*self._readings, reading])
@@ -108,7 +108,7 @@ class History:
 class Hour:
     """readings: oldest first, at least one."""
 
-    def __init__(self, readings: Sequence[Reading]) -> None:
+    def __init__(self, readings: Sequence[MetricsReading]) -> None:
         self._readings = readings
 
     def rows_per_second(self, workspace: str | None) -> float:
@@ -119,7 +119,7 @@ class Hour:
         )
         return _rate(first, last, lambda each: each.counts(workspace).rows)
 
-    def rates(self, value: Callable[[Reading], float]) -> list[Point]:
+    def rates(self, value: Callable[[MetricsReading], float]) -> list[Point]:
         """The rate of a count, per second."""
         end = self._readings[-1].at_s
         return [
@@ -128,12 +128,12 @@ class Hour:
             if after.at_s - before.at_s >= SHORTEST_S
         ]
 
-    def levels(self, value: Callable[[Reading], float]) -> list[Point]:
+    def levels(self, value: Callable[[MetricsReading], float]) -> list[Point]:
         end = self._readings[-1].at_s
         return [(each.at_s - end, value(each)) for each in self._readings]
 
 
-def _rate(before: Reading, after: Reading, value: Callable[[Reading], float]) -> float:
+def _rate(before: MetricsReading, after: MetricsReading, value: Callable[[MetricsReading], float]) -> float:
     seconds = after.at_s - before.at_s
     return max(value(after) - value(before), 0.0) / seconds if seconds > 0 else 0.0
 

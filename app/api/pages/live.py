@@ -12,11 +12,11 @@ from starlette.types import Scope
 from app.api.admin_auth import Access
 from app.api.pages.refused_rows import refused_table
 from app.api.pages.shell import Viewer, page_response, render_page, viewer_of
-from app.api.pages.tables import Column, render_table
+from app.api.pages.tables import TableColumn, render_table
 from app.api.query import query_values
 from app.api.sql import workspace_of
 from app.api.watched_rows import parse_filter
-from app.commit.recent_refusals import RecentRefusals, Refused
+from app.commit.recent_refusals import RecentRefusal, RecentRefusals
 from app.kinds import Kind
 
 REFRESH_S: Final = 3
@@ -25,11 +25,11 @@ FILTERS: Final = ("kind", "event_name", "level", "service", "contains")
 """The filters of GET /tail that the page has a field for."""
 
 COLUMNS: Final = (
-    Column("Received (UTC)", "time"),
-    Column("Workspace", "number"),
-    Column("Kind"),
-    Column("Row", "path"),
-    Column("Payload", "path"),
+    TableColumn("Received (UTC)", "time"),
+    TableColumn("Workspace", "number"),
+    TableColumn("Kind"),
+    TableColumn("Row", "path"),
+    TableColumn("Payload", "path"),
 )
 
 NO_MATCH: Final = "No matching refusals since the service was started."
@@ -69,7 +69,7 @@ def _given(wanted: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if value}
 
 
-def _passing(refused: list[Refused], wanted: dict[str, str]) -> list[Refused]:
+def _passing(refused: list[RecentRefusal], wanted: dict[str, str]) -> list[RecentRefusal]:
     """Refused rows can be filtered only by kind and by their beginning."""
     words = [wanted[name] for name in FILTERS[1:] if wanted[name]]
     return [
@@ -81,7 +81,7 @@ def _passing(refused: list[Refused], wanted: dict[str, str]) -> list[Refused]:
 
 
 def render_live_page(
-    refused: list[Refused],
+    refused: list[RecentRefusal],
     wanted: dict[str, str],
     workspace_id: int | None,
     not_watched: str,

@@ -14,11 +14,11 @@ from starlette.types import Scope
 from app.api.admin_auth import Access
 from app.api.answers import RowAccount, Status
 from app.api.headers import header
-from app.api.pages.history import History, Hour, Reading
+from app.api.pages.history import History, Hour, MetricsReading
 from app.api.pages.plots import line_plot
 from app.api.pages.refused_rows import refused_table
 from app.api.pages.shell import Viewer, page_response, render_page, viewer_of
-from app.api.pages.tables import Column, render_table
+from app.api.pages.tables import TableColumn, render_table
 from app.api.pages.words import human_count, human_seconds, human_size
 from app.commit.recent_refusals import RecentRefusals
 from app.errors import Overloaded
@@ -34,7 +34,7 @@ REFUSED_SHOWN_MAX: Final = 10
 _HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 
 
-class Sources(msgspec.Struct, frozen=True):
+class OverviewSources(msgspec.Struct, frozen=True):
     """account: as in GET /status. reasons: why batches are refused. is_secure: whether the browser uses
     TLS."""
 
@@ -45,7 +45,7 @@ class Sources(msgspec.Struct, frozen=True):
     is_secure: Callable[[Scope], bool]
 
 
-def overview_router(sources: Sources, authorise: Callable[[Scope], Access]) -> APIRouter:
+def overview_router(sources: OverviewSources, authorise: Callable[[Scope], Access]) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get(PATH, include_in_schema=False)
@@ -65,7 +65,7 @@ def base_url(scope: Scope, is_secure: Callable[[Scope], bool]) -> str:
     )
 
 
-def render_overview(sources: Sources, viewer: Viewer, base: str) -> str:
+def render_overview(sources: OverviewSources, viewer: Viewer, base: str) -> str:
     workspace = None if viewer.workspace_id is None else str(viewer.workspace_id)
     reading = sources.history.read()
     hour = sources.history.until(reading)
@@ -95,7 +95,7 @@ Rows are counted once they are durable.</p>
     return render_page("Overview", body, viewer, "/", refresh_s=REFRESH_S)
 
 
-def _problems(sources: Sources, account: Status | None, viewer: Viewer) -> str:
+def _problems(sources: OverviewSources, account: Status | None, viewer: Viewer) -> str:
     said = [f"Batches are refused now: {reason}." for reason in sources.reasons()]
     if viewer.workspace_id is None and account is not None:
         if account.problem:
@@ -114,7 +114,7 @@ def _rows_of(account: Status | None, workspace_id: int | None) -> list[RowAccoun
 
 
 def _figures(
-    reading: Reading, hour: Hour, account: Status | None, viewer: Viewer, workspace: str | None
+    reading: MetricsReading, hour: Hour, account: Status | None, viewer: Viewer, workspace: str | None
 ) -> str:
     lines = _rows_of(account, viewer.workspace_id)
     counts = reading.counts(workspace)
@@ -159,7 +159,7 @@ def _plot(points: Sequence[tuple[float, float]], words: Callable[[float], str], 
     return line_plot(points, (f"{human_seconds(-points[0][0])} ago", "now"), words, label)
 
 
-def _workspaces(reading: Reading, hour: Hour, account: Status | None, viewer: Viewer) -> str:
+def _workspaces(reading: MetricsReading, hour: Hour, account: Status | None, viewer: Viewer) -> str:
     if viewer.workspace_id is not None:
         return ""
     totals: dict[int, list[int]] = {}
@@ -172,9 +172,9 @@ def _workspaces(reading: Reading, hour: Hour, account: Status | None, viewer: Vi
             totals.setdefault(int(label), [0, 0, 0])
     ordered = sorted(totals.items(), key=lambda pair: (-pair[1][0], pair[0]))
     columns = [
-        Column("Workspace"),
+        TableColumn("Workspace"),
         *(
-            Column(label, "number")
+            TableColumn(label, "number")
             for label in ("Rows per second", "All rows", "In files", "Waiting", "Refused")
         ),
     ]
@@ -193,7 +193,7 @@ def _workspaces(reading: Reading, hour: Hour, account: Status | None, viewer: Vi
     return f"<h2>Workspaces</h2>{table}{behind}"
 
 
-def _reasons(reading: Reading, workspace: str | None) -> str:
+def _reasons(reading: MetricsReading, workspace: str | None) -> str:
     of_all = workspace is None
     found = [
         (of, reason, field, count)
@@ -203,7 +203,12 @@ def _reasons(reading: Reading, workspace: str | None) -> str:
     if of_all:
         found += [("", reason, "", count) for reason, count in reading.told_to_come_again.items() if count]
     found.sort(key=lambda line: -line[3])
-    columns = (Column("Reason"), Column("Field"), Column("Workspace", "number"), Column("Refused", "number"))
+    columns = (
+        TableColumn("Reason"),
+        TableColumn("Field"),
+        TableColumn("Workspace", "number"),
+        TableColumn("Refused", "number"),
+    )
     rows = [
         (
             f"<code>{escape(reason)}</code>",

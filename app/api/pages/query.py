@@ -21,7 +21,7 @@ from app.api.pages.chart import chart
 from app.api.pages.shell import Viewer, page_response, render_page, viewer_of
 from app.api.pages.words import counted
 from app.api.query import query_values
-from app.api.sql import FORMS, SQL_BYTES_MAX, Ask, Head, date_of, workspace_of
+from app.api.sql import FORMS, SQL_BYTES_MAX, AnswerSize, Ask, date_of, workspace_of
 from app.errors import BodyTooLarge, RequestError
 
 ROWS_SHOWN_MAX: Final = 500
@@ -118,7 +118,9 @@ async def _answer(ask: Ask, question: Question) -> str:
     return render_result(question, result)
 
 
-async def _read(asked: AbstractAsyncContextManager[tuple[Head, AsyncIterator[bytes]]]) -> tuple[int, bytes]:
+async def _read(
+    asked: AbstractAsyncContextManager[tuple[AnswerSize, AsyncIterator[bytes]]],
+) -> tuple[int, bytes]:
     data = bytearray()
     async with asked as (head, chunks):
         async for chunk in chunks:

@@ -3,26 +3,26 @@
 from collections.abc import Sequence
 from html import escape
 
-from app.api.pages.tables import Column, render_table
+from app.api.pages.tables import TableColumn, render_table
 from app.api.pages.words import utc_time
-from app.commit.recent_refusals import Refused
+from app.commit.recent_refusals import RecentRefusal
 
 NOTHING = "Nothing has been refused since the service was started."
 
 
-def refused_table(refused: Sequence[Refused], empty: str = NOTHING) -> str:
+def refused_table(refused: Sequence[RecentRefusal], empty: str = NOTHING) -> str:
     columns = (
-        Column("Time (UTC)", "time"),
-        Column("Workspace", "number"),
-        Column("Kind"),
-        Column("Row", "number"),
-        Column("Why", "path"),
-        Column("Beginning of the row", "path"),
+        TableColumn("Time (UTC)", "time"),
+        TableColumn("Workspace", "number"),
+        TableColumn("Kind"),
+        TableColumn("Row", "number"),
+        TableColumn("Why", "path"),
+        TableColumn("Beginning of the row", "path"),
     )
     return render_table(columns, map(_cells, refused), escape(empty), "Latest refusals")
 
 
-def _cells(each: Refused) -> Sequence[str]:
+def _cells(each: RecentRefusal) -> Sequence[str]:
     field = f"<b>{escape(each.field)}</b>: " if each.field else ""
     return (
         utc_time(each.at_ms),

@@ -5,7 +5,7 @@ from html import escape
 from typing import NamedTuple
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """label: in the header and, on a phone, in each cell. name: CSS classes of its cells."""
 
     label: str
@@ -13,7 +13,7 @@ class Column(NamedTuple):
 
 
 def render_table(
-    columns: Sequence[Column], rows: Iterable[Sequence[str]], empty: str, caption: str = ""
+    columns: Sequence[TableColumn], rows: Iterable[Sequence[str]], empty: str, caption: str = ""
 ) -> str:
     """rows: cells as HTML. empty: HTML shown if there are no rows.
 
@@ -34,5 +34,5 @@ def render_table(
     return f'<table class="cards"{said}><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>'
 
 
-def _class(column: Column) -> str:
+def _class(column: TableColumn) -> str:
     return f' class="{column.name}"' if column.name else ""

@@ -18,7 +18,7 @@ import pyarrow as pa
 from app.decode.flatbuffer.batch import Batches, read_batches
 from app.decode.flatbuffer.columns import fixed_column
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every
-from app.decode.flatbuffer.refusals import Refusals
+from app.decode.flatbuffer.refusals import FlatBufferRefusals
 from app.decode.flatbuffer.rows import FoundRows, build_columns, check_times, find_rows, refusal_text
 from app.decode.flatbuffer.tables import Faults, Regions
 from app.decode.group_room import GroupRoom
@@ -93,7 +93,7 @@ class _Group:
         counts = self._batches.rows.length[members]
         member_of = np.repeat(np.arange(len(members)), counts)
         regions, at = self._row_tables(members, counts)
-        refusals = Refusals(len(at))
+        refusals = FlatBufferRefusals(len(at))
         found = find_rows(kind, self._bodies, regions, at, self._faults, refusals)
         received_ms = self._received(members)[member_of]
         check_times(found, received_ms, self._policy.times, refusals)
@@ -180,7 +180,7 @@ class _Group:
         }
 
     def _refuse_late(
-        self, right: dict[str, Mask], built: Positions, found: FoundRows, refusals: Refusals
+        self, right: dict[str, Mask], built: Positions, found: FoundRows, refusals: FlatBufferRefusals
     ) -> None:
         """Refuse rows whose faults were found only when the columns were built; `built`: the indexes of the
         rows in them."""
@@ -198,7 +198,7 @@ class _Group:
                 verdict.repaired = {**verdict.repaired, (reason, "payload"): count}
 
     def _conclude(
-        self, members: list[int], counts: list[int], accepted: list[int], refusals: Refusals
+        self, members: list[int], counts: list[int], accepted: list[int], refusals: FlatBufferRefusals
     ) -> None:
         first = 0
         for member, count, good in zip(members, counts, accepted, strict=True):

@@ -17,7 +17,7 @@ class Enum(NamedTuple):
     lowest: int = 0
 
 
-class Layout(NamedTuple):
+class SlotLayout(NamedTuple):
     """The slots of one kind of row.
 
     Fields are named after their columns. slots: how many there are. ids: of 16 bytes. texts: UTF-8.
@@ -48,7 +48,7 @@ _ENTITY: Final = Field(2, "entity")
 
 LAYOUTS: Final = MappingProxyType(
     {
-        Kind.EVENTS: Layout(
+        Kind.EVENTS: SlotLayout(
             slots=7,
             timestamp=Field(1, "timestamp"),
             payload=Field(6, "payload"),
@@ -57,7 +57,7 @@ LAYOUTS: Final = MappingProxyType(
             texts=(Field(5, "event_name"),),
             service=Field(2, "service"),
         ),
-        Kind.LOGS: Layout(
+        Kind.LOGS: SlotLayout(
             slots=7,
             timestamp=Field(3, "timestamp"),
             payload=Field(6, "payload"),
@@ -70,7 +70,7 @@ LAYOUTS: Final = MappingProxyType(
             # A log's payload may be a bare line of text.
             payload_is_json=False,
         ),
-        Kind.SNAPSHOTS: Layout(
+        Kind.SNAPSHOTS: SlotLayout(
             slots=4,
             timestamp=Field(0, "timestamp"),
             payload=Field(3, "payload"),

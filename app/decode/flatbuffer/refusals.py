@@ -8,7 +8,7 @@ from app.decode.flatbuffer.joined_bodies import Mask, Positions
 from app.submission import RowRefusal
 
 
-class Refusals:
+class FlatBufferRefusals:
     """For each of `rows` rows the first reason found, if any. Rows are identified by index, from 0."""
 
     def __init__(self, rows: int) -> None:

@@ -11,7 +11,7 @@ from app.decode.flatbuffer.columns import gather, id_column, name_column, text_c
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every, some
 from app.decode.flatbuffer.json_payload import repair_json, valid_json, why_not_json
 from app.decode.flatbuffer.layouts import LAYOUTS, PLAIN_SLOTS, SERVICE_VTABLE_BYTES, Enum
-from app.decode.flatbuffer.refusals import Refusals
+from app.decode.flatbuffer.refusals import FlatBufferRefusals
 from app.decode.flatbuffer.service import with_service
 from app.decode.flatbuffer.tables import Faults, Regions, Spans, Tables
 from app.decode.time_range import TimeRange
@@ -57,7 +57,12 @@ class FoundRows(NamedTuple):
 
 
 def find_rows(
-    kind: Kind, bodies: JoinedBodies, regions: Regions, at: Positions, faults: Faults, refusals: Refusals
+    kind: Kind,
+    bodies: JoinedBodies,
+    regions: Regions,
+    at: Positions,
+    faults: Faults,
+    refusals: FlatBufferRefusals,
 ) -> FoundRows:
     """Read the tables at `at`. Fields out of bounds are added to `faults`, wrong values to `refusals`.
 
@@ -82,7 +87,9 @@ def find_rows(
     return found
 
 
-def check_times(found: FoundRows, received_ms: Positions, allowed: TimeRange, refusals: Refusals) -> None:
+def check_times(
+    found: FoundRows, received_ms: Positions, allowed: TimeRange, refusals: FlatBufferRefusals
+) -> None:
     """Refuse the rows whose time is not allowed; 0 is none. received_ms: int64[rows]."""
     stamps = found.timestamps
     if stamps.size and allowed.all_inside(int(stamps.min()), int(stamps.max()), received_ms):
@@ -101,7 +108,7 @@ def check_times(found: FoundRows, received_ms: Positions, allowed: TimeRange, re
         )
 
 
-def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: Refusals) -> None:
+def _check_values(kind: Kind, found: FoundRows, bodies: JoinedBodies, refusals: FlatBufferRefusals) -> None:
     layout = LAYOUTS[kind]
     for enum in layout.enums:
         numbers = found.enums[enum.field.name]

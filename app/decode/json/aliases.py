@@ -1,4 +1,4 @@
-"""The names that other loggers use for the keys of a log: if a row lacks a key, its first alias is used.
+"""Aliases of the keys of a log: if a row lacks a key, the first alias that other loggers use is taken for it.
 
 Only rows with unknown keys are examined, and only values that are valid for the key are used; all others stay
 in the payload. docs/json.md has the table.
@@ -14,11 +14,11 @@ from msgspec import Raw
 
 from app.decode.json.columns import Column, Others
 from app.decode.json.levels import level_of
+from app.decode.json.logger_words import ALIASES, Path
 from app.decode.json.refusals import NULL
 from app.decode.json.timestamps import is_a_time
 
 Members = dict[str, Raw]
-Path = tuple[str, ...]
 
 _members = msgspec.json.Decoder(Members).decode
 _encode = msgspec.json.Encoder().encode
@@ -40,39 +40,15 @@ def _is_a_level(raw: Raw) -> bool:
     return bytes(raw) != b"null"
 
 
-_PATHS: Final[MappingProxyType[str, tuple[Callable[[Raw], bool], tuple[Path, ...]]]] = MappingProxyType(
+_FITS: Final[Mapping[str, Callable[[Raw], bool]]] = MappingProxyType(
     {
-        "message": (
-            _is_text,
-            (
-                ("msg",), ("log",), ("MESSAGE",), ("body",), ("fields", "message"), ("short_message",),
-                ("event",),
-            ),
-        ),
-        "timestamp": (
-            is_a_time,
-            (
-                ("time",), ("ts",), ("@timestamp",), ("date",), ("__REALTIME_TIMESTAMP",), ("asctime",),
-                ("datetime",),
-            ),
-        ),
-        "level": (
-            _is_a_level,
-            (
-                ("severity",), ("lvl",), ("log.level",), ("log", "level"), ("PRIORITY",), ("levelname",),
-                ("log_level",), ("loglevel",), ("severity_text",),
-            ),
-        ),
-        "source": (
-            _is_text,
-            (("host.name",), ("host", "name"), ("hostname",), ("host",), ("_HOSTNAME",), ("HOSTNAME",)),
-        ),
-        "service": (
-            _is_text,
-            (("service.name",), ("service_name",), ("SYSLOG_IDENTIFIER",), ("app",), ("application",)),
-        ),
+        "message": _is_text,
+        "timestamp": is_a_time,
+        "level": _is_a_level,
+        "source": _is_text,
+        "service": _is_text,
     }
-)  # fmt: skip
+)
 _ANY_VALUE: Final = frozenset({"MESSAGE"})
 """journald writes a message that is not text as a list of byte values."""
 
@@ -80,7 +56,7 @@ _NAMED_BESIDE: Final = "hostname"
 """bunyan and pino write the service as `name`, together with the host name; elsewhere `name` can mean
 anything."""
 
-_KEYS: Final = frozenset(path[0] for _, paths in _PATHS.values() for path in paths)
+_KEYS: Final = frozenset(path[0] for paths in ALIASES.values() for path in paths)
 
 
 def explain(columns: Mapping[str, Column], others: Others) -> None:
@@ -94,7 +70,7 @@ def explain(columns: Mapping[str, Column], others: Others) -> None:
             if members and not _KEYS.isdisjoint(members):
                 others.changed.add(row)
                 _explain_row(columns, members, row)
-        for key in _PATHS:
+        for key in ALIASES:
             columns[key].measured()
     elif divided:
         columns["service"].measured()
@@ -102,8 +78,8 @@ def explain(columns: Mapping[str, Column], others: Others) -> None:
 
 def _explain_row(columns: Mapping[str, list[Raw]], members: Members, row: int) -> None:
     named_beside_host = _NAMED_BESIDE in members
-    for column, (fits, paths) in _PATHS.items():
-        texts = columns[column]
+    for column, paths in ALIASES.items():
+        texts, fits = columns[column], _FITS[column]
         if len(texts[row]) not in (0, 4) or bytes(texts[row]) not in (b"", b"null"):
             continue
         for path in paths:

@@ -13,7 +13,7 @@ from app.decode.json.bodies import BodyReader, Reading, row_numbers
 from app.decode.json.columns import ColumnTaker
 from app.decode.json.events import EventRow, event_columns
 from app.decode.json.logs import LogRow, log_columns
-from app.decode.json.refusals import Refusals
+from app.decode.json.refusals import JsonRefusals
 from app.decode.json.repeated import find_repeated
 from app.decode.json.snapshots import SnapshotRow, snapshot_columns
 from app.errors import BodyTooLarge, RequestError
@@ -154,9 +154,9 @@ class _Piece:
         """Fill in the verdicts, and return the accepted rows, or None if there are none."""
         sizes = [len(reading.rows) for reading in self._readings.values()]
         if not (total := sum(sizes)):
-            self._account(sizes, Refusals())
+            self._account(sizes, JsonRefusals())
             return None
-        refusals = Refusals()
+        refusals = JsonRefusals()
         self._note_repairs(sizes, refusals)
         rows = self._record_batch(np.array(sizes), refusals)
         keep = np.ones(total, bool)
@@ -168,14 +168,14 @@ class _Piece:
         accepted = {owner: count for owner, count in zip(self._readings, counts, strict=True) if count}
         return DecodedRows(self._kind, rows, list(accepted), list(accepted.values())) if accepted else None
 
-    def _note_repairs(self, sizes: list[int], refusals: Refusals) -> None:
+    def _note_repairs(self, sizes: list[int], refusals: JsonRefusals) -> None:
         first = 0
         for reading, size in zip(self._readings.values(), sizes, strict=True):
             for reason, rows in reading.repaired.items():
                 refusals.repaired(reason, "", [first + row for row in rows])
             first += size
 
-    def _record_batch(self, sizes: np.ndarray, refusals: Refusals) -> pa.RecordBatch:
+    def _record_batch(self, sizes: np.ndarray, refusals: JsonRefusals) -> pa.RecordBatch:
         """All rows that could be read, those with wrong values too: these are named in `refusals`."""
         readings = list(self._readings.values())
         texts = self._reader.take(readings)
@@ -208,7 +208,7 @@ class _Piece:
                 self._verdicts[owner].error = BodyTooLarge(f"{message}: send smaller batches")
                 keep[start:end] = False
 
-    def _account(self, sizes: list[int], refusals: Refusals) -> list[int]:
+    def _account(self, sizes: list[int], refusals: JsonRefusals) -> list[int]:
         """Fill in the verdicts; return the number of accepted rows of each reading."""
         refused_rows = np.array(sorted(refusals), np.int64)
         bounds = np.searchsorted(refused_rows, np.cumsum([0, *sizes]))
@@ -232,7 +232,7 @@ class _Piece:
         self._account_repairs(sizes, refusals)
         return counts
 
-    def _account_repairs(self, sizes: list[int], refusals: Refusals) -> None:
+    def _account_repairs(self, sizes: list[int], refusals: JsonRefusals) -> None:
         if not refusals.repairs:
             return
         verdicts = [self._verdicts[owner] for owner in self._readings]

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from app.decode.json.columns import Column, Others
 from app.decode.json.members import Members, PayloadWriter, Places
-from app.decode.json.refusals import ABSENT, NULL, Refusals
+from app.decode.json.refusals import ABSENT, NULL, JsonRefusals
 from app.decode.json.texts import read_texts, read_words
 from app.decode.json.timestamps import read_timestamps
 from app.decode.json.uuids import Ids, read_ids, with_names
@@ -52,7 +52,7 @@ def event_columns(
     texts: Mapping[str, Column],
     others: Others,
     received_ms: np.ndarray,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     policy: DecodePolicy,
 ) -> dict[str, Any]:
     """The columns that an event's JSON fills, by name; rows in `refusals` hold anything.
@@ -82,7 +82,7 @@ def event_columns(
 def _devices(
     texts: Mapping[str, Column],
     others: Others,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     policy: DecodePolicy,
 ) -> Ids:
     """Fills missing device ids with the anonymous id, else with an id derived from the user id."""

@@ -13,7 +13,7 @@ from app.decode.json.aliases import explain
 from app.decode.json.columns import Column, Others
 from app.decode.json.levels import read_levels
 from app.decode.json.members import PayloadWriter, Places
-from app.decode.json.refusals import ABSENT, NULL, Refusals
+from app.decode.json.refusals import ABSENT, NULL, JsonRefusals
 from app.decode.json.texts import read_texts, read_words
 from app.decode.json.timestamps import read_timestamps
 from app.decode.json.uuids import read_ids
@@ -43,7 +43,7 @@ def log_columns(
     texts: Mapping[str, Column],
     others: Others,
     received_ms: np.ndarray,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     policy: DecodePolicy,
 ) -> dict[str, Any]:
     """The columns that a log's JSON fills, by name; rows in `refusals` hold anything.

@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 TOO_DEEP: Final = "nested too deeply"
 
 
-class Refusals(dict[int, tuple[str, str]]):
+class JsonRefusals(dict[int, tuple[str, str]]):
     """The field and the message by row; of several refusals of one row the first is kept.
 
     repairs: the rows with repaired values, by reason and field.
@@ -45,7 +45,7 @@ def read_in_parts(
     together: Callable[[Sequence[Raw]], Sequence[Value] | None],
     parse: Callable[[Raw], Value],
     field: str,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     *,
     absent: Value,
     first: int = 0,
@@ -73,7 +73,7 @@ def _one_by_one(
     texts: Sequence[Raw],
     parse: Callable[[Raw], Value],
     field: str,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     absent: Value,
     first: int,
 ) -> list[Value]:

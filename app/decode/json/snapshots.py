@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from app.decode.json.columns import Column, Others
 from app.decode.json.members import PayloadWriter, Places
-from app.decode.json.refusals import ABSENT, NULL, Refusals
+from app.decode.json.refusals import ABSENT, NULL, JsonRefusals
 from app.decode.json.texts import read_required_texts
 from app.decode.json.timestamps import read_timestamps
 from app.submission import DecodePolicy
@@ -32,7 +32,7 @@ def snapshot_columns(
     texts: Mapping[str, Column],
     others: Others,
     received_ms: np.ndarray,
-    refusals: Refusals,
+    refusals: JsonRefusals,
     policy: DecodePolicy,
 ) -> dict[str, Any]:
     """The columns that a snapshot's JSON fills, by name; rows in `refusals` hold anything.

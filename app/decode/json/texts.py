@@ -7,13 +7,13 @@ import msgspec
 from msgspec import Raw
 
 from app.decode.json.columns import joined
-from app.decode.json.refusals import Refusals, read_in_parts
+from app.decode.json.refusals import JsonRefusals, read_in_parts
 
 _texts = msgspec.json.Decoder(list[str | None]).decode
 _text = msgspec.json.Decoder(str | None).decode
 
 
-def read_texts(texts: Sequence[Raw], field: str, refusals: Refusals) -> Sequence[str | None]:
+def read_texts(texts: Sequence[Raw], field: str, refusals: JsonRefusals) -> Sequence[str | None]:
     """The strings of one column, None where the value is null; rows with another type are refused.
 
     texts: the JSON text of each row's value, `null` where the row does not have the key.
@@ -30,7 +30,7 @@ def _together(texts: Sequence[Raw]) -> list[str | None] | None:
     return values
 
 
-def read_required_texts(texts: Sequence[Raw], field: str, refusals: Refusals) -> list[str]:
+def read_required_texts(texts: Sequence[Raw], field: str, refusals: JsonRefusals) -> list[str]:
     """As `read_texts`; rows without the value, or with an empty one, are refused."""
     values = read_texts(texts, field, refusals)
     if None in values or "" in values:
@@ -41,7 +41,7 @@ def read_required_texts(texts: Sequence[Raw], field: str, refusals: Refusals) ->
 
 
 def read_words(
-    texts: Sequence[Raw], words: Mapping[str | None, str], field: str, refusals: Refusals
+    texts: Sequence[Raw], words: Mapping[str | None, str], field: str, refusals: JsonRefusals
 ) -> list[str]:
     """The values of a column that allows only certain words, in upper or lower case.
 
@@ -57,7 +57,7 @@ def read_words(
 
 
 def _any_case(
-    word: str | None, words: Mapping[str | None, str], row: int, field: str, refusals: Refusals
+    word: str | None, words: Mapping[str | None, str], row: int, field: str, refusals: JsonRefusals
 ) -> str:
     if word is None:
         refusals.refuse(row, field, f"is required: {_alternatives(words)}")

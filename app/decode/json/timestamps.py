@@ -17,7 +17,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from app.decode.json.columns import joined
-from app.decode.json.refusals import Refusals, read_in_parts
+from app.decode.json.refusals import JsonRefusals, read_in_parts
 from app.decode.time_range import TimeRange
 
 Times = npt.NDArray[np.int64]
@@ -60,7 +60,7 @@ _text = msgspec.json.Decoder(str).decode
 
 
 def read_timestamps(
-    texts: Sequence[Raw], received_ms: Times, refusals: Refusals, allowed: TimeRange
+    texts: Sequence[Raw], received_ms: Times, refusals: JsonRefusals, allowed: TimeRange
 ) -> Times:
     """The column `timestamp`.
 

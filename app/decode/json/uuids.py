@@ -12,7 +12,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from app.decode.json.columns import joined
-from app.decode.json.refusals import ABSENT, Refusals
+from app.decode.json.refusals import ABSENT, JsonRefusals
 from app.decode.name_based_ids import name_based_id
 from app.kinds import ID_BYTES
 
@@ -47,7 +47,7 @@ class Ids(NamedTuple):
     originals: list[Raw] | None = None
 
 
-def read_ids(texts: Sequence[Raw], field: str, refusals: Refusals, *, from_names: bool) -> Ids:
+def read_ids(texts: Sequence[Raw], field: str, refusals: JsonRefusals, *, from_names: bool) -> Ids:
     """The ids of one column.
 
     texts: the JSON text of each row's value; empty where the row does not have the key.
@@ -67,7 +67,7 @@ def read_ids(texts: Sequence[Raw], field: str, refusals: Refusals, *, from_names
         rows = np.zeros((len(present), ID_BYTES), np.uint8)
         rows[present] = np.frombuffer(ids, np.uint8).reshape(-1, ID_BYTES)
         return Ids(_column(rows, present))
-    return _Column(texts).read(field, refusals, from_names)
+    return _IdColumn(texts).read(field, refusals, from_names)
 
 
 def _hyphenated(array: bytes, count: int) -> bytes | None:
@@ -86,7 +86,7 @@ def _hyphenated(array: bytes, count: int) -> bytes | None:
     return ids if len(digits) == 2 * len(ids) == 2 * ID_BYTES * count else None
 
 
-class _Column:
+class _IdColumn:
     """A column in which not every value has the usual form: the usual ones are read together, the others one
     by one."""
 
@@ -96,7 +96,7 @@ class _Column:
         self._rows = np.zeros((len(texts), ID_BYTES), np.uint8)
         self._present = np.zeros(len(texts), bool)
 
-    def read(self, field: str, refusals: Refusals, from_names: bool) -> Ids:
+    def read(self, field: str, refusals: JsonRefusals, from_names: bool) -> Ids:
         self._take(_QUOTED_BYTES, _DIGITS, _HYPHENS)
         self._take(_PLAIN_BYTES, list(range(1, 33)), [])
         originals: list[Raw] | None = None

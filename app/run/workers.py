@@ -12,22 +12,22 @@ from prometheus_client import CollectorRegistry
 from app.commit.admission import Levels
 from app.commit.group_queue import GroupPolicy
 from app.commit.journal_store import JournalStore
-from app.commit.pipeline import Observer, Pipeline
+from app.commit.pipeline import Pipeline, PipelineObserver
 from app.commit.quota import Excess
-from app.commit.recent_refusals import Refused
+from app.commit.recent_refusals import RecentRefusal
 from app.errors import Overloaded
 from app.metrics import Metrics
 from app.run.local_service import Service
 from app.submission import DecodePolicy, Reply, Submission
 from app.workers.merged_metrics import MergedMetrics
-from app.workers.messages import Failed, Settled
+from app.workers.messages import GroupFailed, GroupStored
 from app.workers.pool import Pool, Spawn
 from app.workers.proposals import ProposedGroups, Waiting, one_lane, payload_bytes
 
 SHUT: Final = "starting"
 
 
-class Crew:
+class Workers:
     """An `Owner` of the pool. Made before the service, which is given to it by `serve`.
 
     drain_s: how long workers may take to answer what they have. share_bytes: how many bytes of one workspace
@@ -51,7 +51,7 @@ class Crew:
         store: JournalStore,
         policy: GroupPolicy,
         decode: DecodePolicy,
-        observer: Observer,
+        observer: PipelineObserver,
         on_fatal: Callable[[BaseException], None],
     ) -> Pipeline[Waiting, ProposedGroups]:
         """Takes the workers' proposals. Workers have already waited for more batches, and count their own
@@ -103,16 +103,16 @@ class Crew:
     def in_excess(self) -> Sequence[Excess]:
         return self._service.accounts.quotas.in_excess()
 
-    def propose(self, waiting: Waiting, reply: Callable[[Settled | Failed], None]) -> None:
+    def propose(self, waiting: Waiting, reply: Callable[[GroupStored | GroupFailed], None]) -> None:
         if self._pipeline is None:
-            reply(Failed(waiting.number, "stopping", SHUT))
+            reply(GroupFailed(waiting.number, "stopping", SHUT))
         else:
             self._pipeline.submit(waiting, reply)
 
     def publish(self, workspace_id: int) -> "Future[bool]":
         return asyncio.run_coroutine_threadsafe(self._service.publish(workspace_id), self._loop)
 
-    def refused(self, refused: Sequence[Refused]) -> None:
+    def refused(self, refused: Sequence[RecentRefusal]) -> None:
         self._service.refusals.note(refused)
 
     def fail(self, error: BaseException) -> None:

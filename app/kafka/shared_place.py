@@ -1,4 +1,4 @@
-"""The common place of data files and commit logs: everything is created once, atomically, and never changed.
+"""The common place of data files and publication logs: all is created once, atomically, and never changed.
 
 Several processes may create the same name at the same moment: one of them succeeds. That is all the agreement
 that writers need. Everything raises OSError when it may be tried again.
@@ -27,7 +27,7 @@ LEFT_BEHIND_MS: Final = 3_600_000
 """A temporary file lives only as long as one publish; one of this age is abandoned."""
 
 
-class Place(Protocol):
+class SharedPlace(Protocol):
     """Paths are posix, below the sink's path."""
 
     def create(self, path: str, content: Buffer) -> bool:
@@ -60,7 +60,7 @@ class Place(Protocol):
 
 
 class SharedDirectory:
-    """A `Place` on a file system that all writers see. A name is given by link(2), which replaces nothing."""
+    """On a file system that all writers see. A name is given by link(2), which replaces nothing."""
 
     def __init__(self, fs: DurableFS, root: Path) -> None:
         self._fs = fs
@@ -147,7 +147,7 @@ class SharedDirectory:
 
 
 class SharedBucket:
-    """A `Place` on an object store that refuses to create an object that is there (If-None-Match)."""
+    """A `SharedPlace` on an object store that refuses to create an object that is there (If-None-Match)."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store

@@ -22,7 +22,7 @@ class Stopped(Exception):
     """The service is stopping."""
 
 
-class Beside(Generic[T]):
+class BackgroundWork(Generic[T]):
     """`begin` and `outcome` are for the writer thread. Without `start`, tasks run within `begin`.
 
     share: of one core, at most. wake: called when an outcome is available.

@@ -2,76 +2,76 @@
 
 import threading
 
-from app.commit.handover import Handover
+from app.commit.single_slot import SingleSlot
 
 WAIT_S = 10.0
 
 
 def test_everything_given_is_taken_in_order() -> None:
-    handover: Handover[int] = Handover()
+    slot: SingleSlot[int] = SingleSlot()
     taken: list[int] = []
 
     def take_all() -> None:
-        while (item := handover.take()) is not None:
+        while (item := slot.take()) is not None:
             taken.append(item)
 
     taker = threading.Thread(target=take_all)
     taker.start()
-    assert all(handover.give(item) for item in range(1, 1001))
-    handover.close()
+    assert all(slot.give(item) for item in range(1, 1001))
+    slot.close()
     taker.join(WAIT_S)
     assert taken == list(range(1, 1001))
 
 
 def test_what_waits_when_it_is_closed_is_still_taken() -> None:
-    handover: Handover[str] = Handover()
-    assert handover.give("waits")
-    handover.close()
-    assert not handover.give("comes too late")
-    assert handover.take() == "waits"
-    assert handover.take() is None
+    slot: SingleSlot[str] = SingleSlot()
+    assert slot.give("waits")
+    slot.close()
+    assert not slot.give("comes too late")
+    assert slot.take() == "waits"
+    assert slot.take() is None
 
 
 def test_a_second_item_is_not_given_while_one_waits() -> None:
-    handover: Handover[str] = Handover()
-    handover.give("first")
+    slot: SingleSlot[str] = SingleSlot()
+    slot.give("first")
     outcomes: list[bool] = []
-    giver = threading.Thread(target=lambda: outcomes.append(handover.give("second")))
+    giver = threading.Thread(target=lambda: outcomes.append(slot.give("second")))
     giver.start()
     assert outcomes == []
-    assert handover.take() == "first"
+    assert slot.take() == "first"
     giver.join(WAIT_S)
     assert outcomes == [True]
-    assert handover.take() == "second"
+    assert slot.take() == "second"
 
 
 def test_whoever_waits_to_give_is_let_go_when_it_is_closed() -> None:
-    handover: Handover[str] = Handover()
-    handover.give("first")
+    slot: SingleSlot[str] = SingleSlot()
+    slot.give("first")
     outcomes: list[bool] = []
-    giver = threading.Thread(target=lambda: outcomes.append(handover.give("second")))
+    giver = threading.Thread(target=lambda: outcomes.append(slot.give("second")))
     giver.start()
-    handover.close()
+    slot.close()
     giver.join(WAIT_S)
     assert outcomes == [False]
 
 
 def test_it_is_idle_only_when_the_work_on_the_last_item_is_done() -> None:
-    handover: Handover[str] = Handover()
-    handover.wait_until_idle()
-    handover.give("item")
+    slot: SingleSlot[str] = SingleSlot()
+    slot.wait_until_idle()
+    slot.give("item")
     reached = threading.Event()
     at_work = threading.Event()
     done = threading.Event()
 
     def work() -> None:
-        handover.take()
+        slot.take()
         at_work.set()
         assert done.wait(WAIT_S)
-        handover.take()
+        slot.take()
 
     def wait() -> None:
-        handover.wait_until_idle()
+        slot.wait_until_idle()
         reached.set()
 
     threads = [threading.Thread(target=work), threading.Thread(target=wait)]
@@ -81,6 +81,6 @@ def test_it_is_idle_only_when_the_work_on_the_last_item_is_done() -> None:
     assert not reached.is_set()
     done.set()
     assert reached.wait(WAIT_S)
-    handover.close()
+    slot.close()
     for thread in threads:
         thread.join(WAIT_S)

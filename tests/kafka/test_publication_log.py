@@ -8,10 +8,10 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from app.kafka.commit_log import CommitLogDamaged, PartitionLost, log_directory
-from app.kafka.entry import Entry
-from app.kafka.pipeline import RecordsLost
-from app.kafka.published import Published
+from app.kafka.entry import PublicationEntry
+from app.kafka.partition_publisher import RecordsLost
+from app.kafka.publication_log import PartitionLost, PublicationLogDamaged, log_directory
+from app.kafka.published import PublishedPartitions
 from tests.kafka.simulated_partition import Died, Interposed, Memory, Partition, commit
 
 SEEDS = (1, 2)
@@ -132,10 +132,10 @@ def test_a_gap_in_the_log_stops_the_writer() -> None:
     newest = max(entries)
     number = int(newest.removeprefix(f"{directory}/").removesuffix(".json"))
     content = partition.memory.files[newest]
-    moved = msgspec.structs.replace(msgspec.json.decode(content, type=Entry), number=number + 2)
+    moved = msgspec.structs.replace(msgspec.json.decode(content, type=PublicationEntry), number=number + 2)
     partition.memory.files[f"{directory}/{number + 2:020}.json"] = msgspec.json.encode(moved)
 
-    with pytest.raises(CommitLogDamaged, match=f"entry {number + 1} is missing"):
+    with pytest.raises(PublicationLogDamaged, match=f"entry {number + 1} is missing"):
         partition.pipeline(partition.memory).open(partition.read, 0, partition.high)
 
 
@@ -143,7 +143,7 @@ def test_a_gap_in_the_log_stops_the_writer() -> None:
 def test_what_is_listed_is_what_is_there(seed: int) -> None:
     """Followed while it grows, and read at once at the end."""
     partition = Partition.of(seed, 40)
-    following = Published(partition.memory, "topic", 4)
+    following = PublishedPartitions(partition.memory, "topic", 4)
     writer = partition.pipeline(partition.memory)
     writer.open(partition.read, 0, partition.high)
     for record in partition.records:
@@ -156,7 +156,7 @@ def test_what_is_listed_is_what_is_there(seed: int) -> None:
     assert following.to(3, stale_s=0) == partition.high
     paths = {path for path in partition.memory.files if path.endswith(".parquet")}
     assert {file.path for file in following.files()} == paths
-    assert {file.path for file in Published(partition.memory, "topic", 4).files()} == paths
+    assert {file.path for file in PublishedPartitions(partition.memory, "topic", 4).files()} == paths
     assert sum(file.rows for file in following.files()) == len(partition.expected)
 
 
@@ -171,7 +171,7 @@ def test_a_file_is_listed_when_it_is_in_its_place() -> None:
     commit(writer)
     (path, *_) = [name for name in memory.files if name.endswith(".parquet")]
     content = memory.files.pop(path)
-    published = Published(memory, "topic", 4)
+    published = PublishedPartitions(memory, "topic", 4)
 
     assert published.to(3, stale_s=0) == 0
     memory.files[path] = content

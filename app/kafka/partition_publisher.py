@@ -1,4 +1,4 @@
-"""Records of one Kafka partition into entries of its commit log and data files. Knows no Kafka client."""
+"""Records of one Kafka partition into data files, and entries of its publication log. Knows no client."""
 
 import logging
 import time
@@ -10,17 +10,17 @@ import msgspec
 import pyarrow as pa
 
 from app.commit.payload import BatchReceipt
-from app.kafka.commit_log import CommitLog, LogState, note
 from app.kafka.encoder import Encoded, Encoder
-from app.kafka.entry import Entry
-from app.kafka.place import Place
+from app.kafka.entry import PublicationEntry
+from app.kafka.publication_log import LogState, PublicationLog, note
 from app.kafka.record import NotOurs, Record, RecordCodec, RowsRecord
+from app.kafka.shared_place import SharedPlace
 from app.kinds import Kind
 from app.parquet.division import split
 from app.parquet.partition import Rotation
 from app.parquet.placing import Placing
 from app.publish.buffer import Buffers
-from app.publish.observer import Observer
+from app.publish.observer import WriterObserver
 from app.publish.rotation import WriterPolicy
 
 log = logging.getLogger(__name__)
@@ -39,12 +39,12 @@ class RecordsLost(Exception):
 class _Commit(msgspec.Struct):
     """An entry on its way; it is repeated with the same bytes until it is through."""
 
-    entry: Entry
+    entry: PublicationEntry
     encoded: Encoded
     appended: bool = False
 
 
-class Pipeline:
+class PartitionPublisher:
     """open → (take … commit) again and again. A writer that loses the partition throws this away.
 
     writer: a name that no other writer has, ever.
@@ -52,13 +52,13 @@ class Pipeline:
 
     def __init__(
         self,
-        log: CommitLog,
-        place: Place,
+        log: PublicationLog,
+        place: SharedPlace,
         encoder: Encoder,
         policy: WriterPolicy,
         writer: str,
         clock: Callable[[], int],
-        observer: Observer,
+        observer: WriterObserver,
     ) -> None:
         self._log = log
         self._place = place
@@ -125,7 +125,7 @@ class Pipeline:
         if low > state.to:
             self._note_loss(low, accept_loss)
 
-    def _finish(self, entry: Entry, read: ReadRange) -> None:
+    def _finish(self, entry: PublicationEntry, read: ReadRange) -> None:
         """Place the files of an entry whose writer may have died before it did. The same records, the same
         decisions: the same rows, under the same names."""
         if all(self._place.size(path) is not None for path in entry.paths):
@@ -158,7 +158,7 @@ class Pipeline:
                 f"{message}: their rows are lost. Increase the topic's retention; to continue without them, "
                 "set journal.accept_loss"
             )
-        entry = Entry(
+        entry = PublicationEntry(
             number=self.state.number + 1, writer=self._writer, start=self.state.to, to=low, lost=lost
         )
         self._log.append(self.state, entry)
@@ -245,7 +245,7 @@ class Pipeline:
     def _prepare(self) -> _Commit:
         number = self.state.number + 1
         encoded = self._encoded(number)
-        entry = Entry(
+        entry = PublicationEntry(
             number=number,
             writer=self._writer,
             start=self.state.to,
@@ -285,7 +285,7 @@ class Pipeline:
         self._observer.flush_seconds(seconds)
 
 
-def _rotation_of(entry: Entry) -> Rotation:
+def _rotation_of(entry: PublicationEntry) -> Rotation:
     """What it was made with, which may have been configured anew since."""
     partitions = [file.partition for file in entry.files] + [rows.partition for rows in entry.quarantined]
     return partitions[0].rotation if partitions else Rotation.DAILY

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Handover(Generic[Item]):
+class SingleSlot(Generic[Item]):
     """At most one item waits while the takers work on others: `give` blocks until there is room for it.
 
     Once closed, no more items are accepted; a waiting one is still taken.

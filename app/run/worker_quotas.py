@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from app.commit.quota import Excess
 from app.commit.quota_policy import QuotaPolicy
-from app.settings.plan import policies
-from app.settings.settings import Settings
+from app.settings.plan import Plan
 
 
-class ToldQuotas:
+class WorkerQuotas:
     """Used on the event loop; `told` and `replace` from any thread."""
 
     def __init__(self, quotas: Mapping[int | None, QuotaPolicy]) -> None:
@@ -19,8 +18,8 @@ class ToldQuotas:
     def told(self, in_excess: Sequence[Excess]) -> None:
         self._in_excess = {each.workspace_id: each for each in in_excess}
 
-    def replace(self, settings: Settings) -> None:
-        self._quotas = policies(settings).quotas
+    def replace(self, plan: Plan) -> None:
+        self._quotas = plan.policies.quotas
 
     def excess(self, workspace_id: int) -> Excess | None:
         return self._in_excess.get(workspace_id)

@@ -6,7 +6,7 @@ from app.disk.durable_fs import DurableFS
 from app.publish.paths import SinkPaths
 from app.publish.placings_file import PlacingsDamaged, settle_placings
 from app.publish.rotation import WriterPolicy
-from app.run.told import CannotStart, cannot_start
+from app.run.start_report import CannotStart, cannot_start
 
 
 def policy_from(

@@ -6,7 +6,7 @@ from app.clients.ids import uuid_or_named
 from app.clients.lenient_json import Members, is_given, quoted, text_of
 
 
-class EventRow:
+class EventLine:
     """Members are written in the order in which they are added."""
 
     def __init__(self, type_name: str) -> None:

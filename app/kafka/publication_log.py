@@ -1,4 +1,4 @@
-"""The commit log of one Kafka partition: what has been published, in the place where the files are.
+"""The publication log of one Kafka partition: what has been published, in the place where the files are.
 
     _commits/{topic}-{p}/{n}.json               entry n, created only if absent
     _commits/{topic}-{p}/checkpoints/{n}.json   stands for the entries up to n, which may be gone
@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from app.commit.batch_ids import DeduplicationPolicy, DeduplicationWindow
-from app.kafka.entry import CHECKPOINTS, ENTRIES, FIRST_NUMBER, Checkpoint, Entry
-from app.kafka.place import COMMITS, Place
+from app.kafka.entry import CHECKPOINTS, ENTRIES, FIRST_NUMBER, Checkpoint, PublicationEntry
+from app.kafka.shared_place import COMMITS, SharedPlace
 
 CHECKPOINT_ENTRIES: Final = 100
 LOADS_MAX: Final = 10
@@ -29,7 +29,7 @@ class PartitionLost(Exception):
     """Another writer has published this partition further; what is buffered here is void."""
 
 
-class CommitLogDamaged(Exception):
+class PublicationLogDamaged(Exception):
     """The log has a gap, or cannot be read. Nothing is published until an operator has examined it."""
 
 
@@ -50,17 +50,17 @@ class LogState(msgspec.Struct):
     window: DeduplicationWindow
     number: int = FIRST_NUMBER - 1
     to: int = 0
-    last: Entry | None = None
+    last: PublicationEntry | None = None
     checkpoint: int = FIRST_NUMBER - 1
-    since: list[Entry] = []
+    since: list[PublicationEntry] = []
 
 
-class CommitLog:
+class PublicationLog:
     """Used by the thread of its partition alone."""
 
     def __init__(
         self,
-        place: Place,
+        place: SharedPlace,
         topic: str,
         partition: int,
         policy: DeduplicationPolicy,
@@ -77,11 +77,11 @@ class CommitLog:
         for _ in range(LOADS_MAX):
             try:
                 return self._load()
-            except (FileNotFoundError, CommitLogDamaged) as error:
+            except (FileNotFoundError, PublicationLogDamaged) as error:
                 problem = str(error)
             except msgspec.DecodeError as error:
-                raise CommitLogDamaged(f"{self.directory}: {error}") from None
-        raise CommitLogDamaged(problem)
+                raise PublicationLogDamaged(f"{self.directory}: {error}") from None
+        raise PublicationLogDamaged(problem)
 
     def _load(self) -> LogState:
         names = list_log(self._place, self.directory)
@@ -96,12 +96,12 @@ class CommitLog:
             if number <= state.checkpoint:
                 continue
             if number != state.number + 1:
-                raise CommitLogDamaged(f"{self.directory}: entry {state.number + 1} is missing")
+                raise PublicationLogDamaged(f"{self.directory}: entry {state.number + 1} is missing")
             entry = read_entry(self._place, self.directory, number)
             note(state, entry)
         return state
 
-    def append(self, state: LogState, entry: Entry) -> None:
+    def append(self, state: LogState, entry: PublicationEntry) -> None:
         """Publish. Raises PartitionLost; OSError, and then it may have been done: try again.
 
         `state` is not changed.
@@ -139,7 +139,7 @@ class CommitLog:
                 self._place.remove(_window(self.directory, number))
 
 
-def note(state: LogState, entry: Entry) -> None:
+def note(state: LogState, entry: PublicationEntry) -> None:
     """The entry is in the log."""
     state.window.remember(entry.to, entry.batches)
     state.number, state.to, state.last = entry.number, entry.to, entry
@@ -150,7 +150,7 @@ def log_directory(topic: str, partition: int) -> str:
     return f"{COMMITS}/{topic}-{partition}"
 
 
-def list_log(place: Place, directory: str) -> Names:
+def list_log(place: SharedPlace, directory: str) -> Names:
     found: dict[str, list[int]] = {"": [], "checkpoints/": [], "windows/": []}
     for name in place.names(directory):
         match = _NAME.fullmatch(name)
@@ -159,11 +159,11 @@ def list_log(place: Place, directory: str) -> Names:
     return Names(*(sorted(numbers) for numbers in found.values()))
 
 
-def read_entry(place: Place, directory: str, number: int) -> Entry:
+def read_entry(place: SharedPlace, directory: str, number: int) -> PublicationEntry:
     return ENTRIES.decode(place.read(_entry(directory, number)))
 
 
-def read_checkpoint(place: Place, directory: str, number: int) -> Checkpoint:
+def read_checkpoint(place: SharedPlace, directory: str, number: int) -> Checkpoint:
     return CHECKPOINTS.decode(place.read(_checkpoint(directory, number)))
 
 
