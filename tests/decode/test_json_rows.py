@@ -251,11 +251,12 @@ def test_a_body_without_rows_is_malformed(body: str) -> None:
     [
         ("[", "element 1"),
         (f"[{json.dumps(EVENT)},", "element 2"),
-        (f"[{json.dumps(EVENT)}", "after element 1"),
+        (f"[{json.dumps(EVENT)}", "element 1"),
         (f"[{json.dumps(EVENT)}] x", "extra data"),
         (f"[{json.dumps(EVENT)}][]", "extra data"),
-        (f'[{json.dumps(EVENT)},{{"a":}}]', "element 2"),
-        (f"[{json.dumps(EVENT)},]", "element 2"),
+        (f'[{json.dumps(EVENT)},{{"a":]', "element 2"),
+        (f'[{{"a":}}, {json.dumps(EVENT)}}}, 1]', "element 2"),
+        (f'[{{"a": "b"c"}}, {json.dumps(EVENT)}]', "element 1"),
         ("[" + "[" * 100_000, "element 1 of the array is nested too deeply"),
     ],
 )
@@ -264,6 +265,33 @@ def test_an_array_that_cannot_be_read_to_its_end_is_malformed(body: str, where: 
     assert isinstance(verdict.error, MalformedBatch)
     assert where in verdict.error.message
     assert not rows
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        '{"a":}',
+        '{"a": "\t"}',
+        r'{"a": "\x"}',
+        '{"a": 01}',
+        '{"a": [1,]}',
+        '{"a" 1}',
+        "{} {}",
+        "",
+        "x",
+        "[1, {]}",
+    ],
+)
+@pytest.mark.parametrize("shape", ["[%s, %s,%s]", "[%s,%s ,%s,]", "[%s\n,%s\n,%s\n,\n]\n"])
+def test_an_element_that_is_not_valid_json_is_refused_alone(shape: str, fault: str) -> None:
+    good = [json.dumps(EVENT | {"event": name, "at": ['"]},{', {"b": [2]}]}) for name in ("one", "two")]
+    verdict, rows = decode(shape % (good[0], fault, good[1]))
+    if fault == "[1, {]}":  # brackets that are not in pairs: nobody knows where this element ends
+        assert isinstance(verdict.error, MalformedBatch)
+        return
+    assert [row["event_name"] for row in rows] == ["one", "two"]
+    assert [refusal.row for refusal in verdict.refusals] == [2]
+    assert "not valid JSON" in verdict.refusals[0].message
 
 
 @pytest.mark.parametrize("shape", [b"%b\n%b", b"[%b,%b]"])

@@ -46,6 +46,18 @@ def test_almost_json_is_stored_beside_its_neighbours(
     assert {"n": 2} in rows
 
 
+@pytest.mark.parametrize("fault", ['"a\tb"', "undefined", "[1,]", "01", "'x'", '"a" "b"'])
+@pytest.mark.parametrize("shape", ["[%s,%s,%s]", "%s\n%s\n%s\n"])
+def test_a_row_that_is_no_json_costs_no_neighbour(
+    service: Service, workspace: int, fault: str, shape: str
+) -> None:
+    body = shape % (odd(n=1), odd()[:-1] + f', "a": {fault}}}', odd(n=2))
+    response = service.post("events", body, workspace=workspace)
+    assert response.status_code == 207
+    assert [each["line"] for each in response.json()["errors"]] == [2]
+    assert [json.loads(row["payload"]) for row in stored(service, workspace)] == [{"n": 1}, {"n": 2}]
+
+
 def test_what_a_repair_says_is_counted(service: Service, workspace: int) -> None:
     body = "\n".join([odd(), odd()[:-1] + ',"a":NaN}', odd(device_id="anna"), "{}"])
     assert service.post("events", body, workspace=workspace).json()["accepted"] == 3
