@@ -35,6 +35,14 @@ _lists = msgspec.json.Decoder(list[Members]).decode
 _text = msgspec.json.Decoder(str).decode
 
 
+def _finite(number: str) -> float | Raw:
+    value = float(number)
+    return value if value - value == 0 else Raw(number.encode())
+
+
+_values_of = msgspec.json.Decoder(float_hook=_finite).decode
+
+
 def read_object(body: bytes) -> Members:
     """The members of a body that is one object. Raises MalformedBatch."""
     try:
@@ -109,6 +117,54 @@ def elements(array: bytes) -> list[bytes]:
     if not array.startswith(b"["):
         raise MalformedBatch("expected a JSON array of messages")
     return [array[start:end] for start, end in _parts(array, 0)]
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """Stands for an element of an array that is not valid JSON."""
+
+    reason: str
+
+
+def read_levels(body: bytes, levels: int) -> Any:
+    """The values of a body, however it is nested. Where it is not valid JSON, a fault in the outer `levels`
+    arrays and objects costs the one element or member that it is in: the element is `Unreadable`, and the
+    member has its text for a value. Numbers beyond a double stay as they are written. Raises MalformedBatch
+    if the body is no array or object, or has no end."""
+    try:
+        return _values_of(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        text = repaired(body).strip()
+    value = _read_level(text, levels)
+    if isinstance(value, Unreadable):
+        raise MalformedBatch(f"the body is {value.reason}")
+    return value
+
+
+def _read_level(text: bytes, levels: int) -> Any:
+    try:
+        return _values_of(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        if not levels or text[:1] not in (b"{", b"["):
+            return Unreadable(unreadable(error))
+    if text.startswith(b"["):
+        return [_read_inside(element, levels - 1) for element in elements(text)]
+    members: dict[str, Any] = {}
+    for name, member in _object_of(text, "the body").items():
+        value = _read_inside(bytes(member), levels - 1)
+        members[name] = bytes(member).decode() if isinstance(value, Unreadable) else value
+    return members
+
+
+def _read_inside(text: bytes, levels: int) -> Any:
+    try:
+        return _read_level(text, levels)
+    except MalformedBatch:
+        return Unreadable("not valid JSON")
+
+
+def no_object(value: Any, what: str) -> str:
+    """Why a value that is no object is refused."""
+    return value.reason if isinstance(value, Unreadable) else f"{what} must be one JSON object"
 
 
 def text_of(value: Raw | None) -> str | None:

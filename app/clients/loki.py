@@ -1,5 +1,6 @@
 """Loki's push: streams of lines with labels, as JSON or as a snappy protocol buffer."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -18,10 +19,13 @@ from app.clients.call import (
     refused_text,
     retry_headers,
 )
-from app.clients.lenient_json import plain, repaired, unreadable
+from app.clients.lenient_json import Unreadable, no_object, plain, read_levels
 from app.clients.log_objects import LogLine, level_of, names_of
 from app.errors import MalformedBatch
 from app.kinds import Kind
+
+_LEVELS: Final = 4
+"""Objects and arrays around an entry."""
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -35,40 +39,42 @@ def read(request: ClientRequest) -> Document:
     for labels, entries in _streams(request):
         for entry in entries:
             number += 1
-            problem = _problem(entry)
-            if problem:
+            if isinstance(labels, str):
+                document.refuse(number, "streams", labels)
+            elif problem := _problem(entry):
                 document.refuse(number, "values", problem)
             else:
                 rows.add(number, _line(labels, entry))
     return document
 
 
-def _streams(request: ClientRequest) -> list[tuple[dict[str, Any], list[Any]]]:
+def _streams(request: ClientRequest) -> Sequence[tuple[dict[str, Any] | str, list[Any]]]:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if "protobuf" in content_type:
         return loki_protobuf.streams(request)
     try:
         parsed = _decode(request.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        try:
-            parsed = _decode(repaired(request.body))
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise MalformedBatch(f"the body is {unreadable(error)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        parsed = read_levels(request.body, _LEVELS)
     streams = parsed.get("streams") if isinstance(parsed, dict) else None
     if not isinstance(streams, list):
         raise MalformedBatch("the body must be one JSON object with `streams`, an array")
-    found = []
-    for stream in streams:
-        if not isinstance(stream, dict):
-            raise MalformedBatch("a stream must be one JSON object")
-        labels, values = stream.get("stream", {}), stream.get("values", [])
-        if not isinstance(labels, dict) or not isinstance(values, list):
-            raise MalformedBatch("a stream must have `stream`, an object, and `values`, an array")
-        found.append((labels, values))
-    return found
+    return [_stream(stream) for stream in streams]
+
+
+def _stream(stream: Any) -> tuple[dict[str, Any] | str, list[Any]]:
+    """Its labels and entries; instead of the labels why they are none."""
+    if not isinstance(stream, dict):
+        return no_object(stream, "a stream"), [stream]
+    labels, entries = stream.get("stream") or {}, stream.get("values") or []
+    if not isinstance(entries, list):
+        return "`values` must be an array", [entries]
+    return labels if isinstance(labels, dict) else "`stream` must be an object", entries
 
 
 def _problem(entry: Any) -> str:
+    if isinstance(entry, Unreadable):
+        return entry.reason
     if not isinstance(entry, list | tuple) or len(entry) < 2:
         return "must be [nanoseconds, line]"
     try:
@@ -100,6 +106,8 @@ def _first(labels: dict[str, Any], names: tuple[str, ...]) -> str | None:
 
 
 def _text(value: Any) -> str | None:
+    if isinstance(value, msgspec.Raw):
+        return bytes(value).decode()
     return value if isinstance(value, str) else None if value is None else str(value)
 
 

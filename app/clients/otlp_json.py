@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from app.clients.call import Document
-from app.clients.lenient_json import repaired, unreadable
+from app.clients.lenient_json import no_object, read_levels
 from app.clients.otlp_records import RecordWriter, origin
 from app.errors import MalformedBatch
 
@@ -20,6 +20,9 @@ _SEVERITIES: Final = {
 }
 _DEPTH_MAX: Final = 100
 """Nesting depth of one value, the same limit as in protocol buffers."""
+
+_LEVELS: Final = 6
+"""Objects and arrays around a record."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -34,7 +37,7 @@ def read(body: bytes) -> Document:
             where = origin(resource, _scope(_member(scope_logs, "scope")))
             for record in _listed(scope_logs, "logRecords", "log_records"):
                 if not isinstance(record, dict):
-                    writer.refuse(document, "", "a log record must be one JSON object")
+                    writer.refuse(document, "", no_object(record, "a log record"))
                     continue
                 time_ns = _integer(record.get("timeUnixNano")) or _integer(record.get("observedTimeUnixNano"))
                 writer.add(
@@ -51,11 +54,8 @@ def read(body: bytes) -> Document:
 def _parsed(body: bytes) -> dict[str, Any]:
     try:
         parsed = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        try:
-            parsed = _decode(repaired(body))
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise MalformedBatch(f"the body is {unreadable(error)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        parsed = read_levels(body, _LEVELS)
     if not isinstance(parsed, dict):
         raise MalformedBatch("the body must be one JSON object with resourceLogs")
     return parsed

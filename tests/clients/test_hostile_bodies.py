@@ -70,6 +70,58 @@ def test_members_of_any_type_are_no_defect(service: Service, family: Family) -> 
             assert response.status_code < 500, (name, value, response.text)
 
 
+NOT_JSON: Final = ("1e400", "9" * 5_000, '"a\tb"', "[1,]", "01", "undefined")
+ODD: Final = "the-odd-one"
+
+
+@pytest.mark.parametrize(
+    "family",
+    [family for family in FAMILIES if family.name not in ("otlp-protobuf", "firehose")],
+    ids=lambda family: family.name,
+)
+def test_a_value_that_cannot_be_read_costs_no_other_message(service: Service, family: Family) -> None:
+    workspace = 1_060 + FAMILIES.index(family)
+    for number, value in enumerate(NOT_JSON):
+        odd = family.message(ODD)
+        if isinstance(odd, list):
+            odd[1] = ODD
+        else:
+            odd["any"] = ODD
+        messages = [family.message(f"{number} before"), odd, family.message(f"{number} after")]
+        body = family.wrap(messages, KEYS[workspace])
+        body = body.replace(f'"{ODD}"'.encode(), value.encode())
+        response = send(service.http, family, body, KEYS[workspace])
+        assert response.status_code < 300, (value, response.text)
+    service.flush(workspace)
+    rows = [str(row) for row in service.table(family.kind, workspace).to_pylist()]
+    for number in range(len(NOT_JSON)):
+        for place in ("before", "after"):
+            assert len([row for row in rows if f"{number} {place}" in row]) == 1, (NOT_JSON[number], place)
+
+
+@pytest.mark.parametrize(
+    ("stream", "stored"),
+    [
+        (7, 0),
+        (None, 0),
+        ({"stream": 5, "values": [["1772600767890000000", "odd"]]}, 0),
+        ({"stream": None, "values": [["1772600767890000000", "odd"]]}, 1),
+        ({"stream": {"a": "b"}, "values": None}, 0),
+        ({"stream": {"a": "b"}, "values": 7}, 0),
+        ({"stream": {"a": [1]}, "values": [[], None, ["1772600767890000000", "odd"]]}, 1),
+    ],
+)
+def test_a_stream_that_is_none_costs_no_other_stream(service: Service, stream: Any, stored: int) -> None:
+    before = service.table("logs", 1_050).num_rows
+    good = {"stream": {"app": "a"}, "values": [["1772600767890000001", "good"]]}
+    headers = {"content-type": "application/json", "authorization": f"Bearer {KEYS[1_050]}"}
+    body = {"streams": [good, stream, {**good, "stream": {"app": "b"}}]}
+    response = service.http.post("/loki/api/v1/push", json=body, headers=headers)
+    assert response.status_code == 204, response.text
+    service.flush(1_050)
+    assert service.table("logs", 1_050).num_rows - before == 2 + stored
+
+
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"[]", b"null", b"7", NESTED, b"[" * 50_000, b'{"batch":[' + NESTED], ids=range(8)
