@@ -107,6 +107,8 @@ class ClientEndpoint:
             answer = fixed.answer(request)
         elif request.method == "HEAD":
             answer = ClientAnswer(200)
+        elif request.method == "OPTIONS":  # not a preflight: those are answered before
+            answer = ClientAnswer(200, headers={"allow": ", ".join((*self._path.methods, "OPTIONS"))})
         else:
             answer = await self._answer(_Exchange(request, scope, request_id), receive)
         await send_answer(send, _http(answer, request_id))

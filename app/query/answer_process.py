@@ -116,5 +116,8 @@ def _answer(job: Job) -> tuple[AnswerHead, list[bytes]]:
         return AnswerHead(error=str(error), code="not_a_question"), []
     except CannotAsk as error:
         return AnswerHead(error=str(error), code="cannot_ask", limit=True), []
+    except OSError as error:
+        text = f"a file cannot be read: {error.strerror or error}; the service's log tells why"
+        return AnswerHead(error=text, code="cannot_ask", limit=True), []
     except (duckdb.Error, pa.ArrowException, OverflowError, ValueError) as error:
         return AnswerHead(error=str(error)[:ERROR_CHARACTERS_MAX], code="query_failed"), []

@@ -8,6 +8,7 @@ is opened in the version that the manifest names; if it is newer, the manifest i
 import contextlib
 import datetime
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,19 +258,27 @@ def _open(
         if file.state is not FileState.PUBLISHED or not selection.takes(file, spread_ms):
             continue
         path = root / file.path
-        if file.sealed or len(pinned) >= PINNED_FILES_MAX:
-            if path.exists():
-                names[file.kind].append(_as_found(str(path), file, spread_ms))
-            continue
         try:
+            if file.sealed or len(pinned) >= PINNED_FILES_MAX:
+                if _is_whole(path.stat(), file):
+                    names[file.kind].append(_as_found(str(path), file, spread_ms))
+                continue
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue  # it was removed from outside
         pinned.append(descriptor)
-        if os.fstat(descriptor).st_size != file.bytes:
+        found = os.fstat(descriptor)
+        if not _is_whole(found, file):
+            continue
+        if found.st_size != file.bytes:
             raise _NotYet
         names[file.kind].append(_as_found(f"/proc/self/fd/{descriptor}", file, spread_ms))
     return names
+
+
+def _is_whole(found: os.stat_result, file: DataFile) -> bool:
+    """Whether it is a file that was not cut from outside: the service's own versions never become shorter."""
+    return stat.S_ISREG(found.st_mode) and found.st_size >= file.bytes
 
 
 def _close(descriptors: list[int]) -> None:

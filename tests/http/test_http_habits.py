@@ -100,6 +100,27 @@ def test_probes_of_an_ingest_call_store_nothing(service: Service, workspace: int
     assert stored(service, workspace) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/_bulk", "POST"),
+        ("/v1/batch", "POST"),
+        ("/batch/", "POST"),
+        ("/services/collector", "POST"),
+        ("/services/collector/health", "GET"),
+        ("/v1/projects/any/settings", "GET"),
+        ("/flags/", "POST"),
+        ("/", "GET"),
+    ],
+)
+def test_options_of_a_clients_path_are_no_call(service: Service, path: str, allowed: str) -> None:
+    headers = {"X-API-Key": KEYS[1], "Content-Type": "application/json"}
+    for content in (b"", b'{"batch": [{"type": "track", "event": "e", "userId": "u"}]}'):
+        response = service.http.request("OPTIONS", path, content=content, headers=headers)
+        assert (response.status_code, response.content) == (200, b"")
+        assert {allowed, "OPTIONS"} <= set(response.headers["allow"].split(", "))
+
+
 def test_the_bare_address_leads_to_a_page(service: Service) -> None:
     response = service.http.get("/", follow_redirects=True)
     assert response.status_code == 200

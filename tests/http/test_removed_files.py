@@ -6,6 +6,12 @@ from tests.support.service import Service
 CONFIG = {"sinks.parquet": {"max_file_size": "4KB"}}
 
 
+def count(service: Service, kind: str) -> int:
+    response = service.admin("POST", "/query", content=f"SELECT count(*) AS n FROM {kind}")
+    assert response.status_code == 200, response.text
+    return int(response.json()[0]["n"])
+
+
 def test_rows_go_on_in_the_next_file_when_the_newest_was_removed(own_service: Service) -> None:
     service = own_service.start() if not own_service.running else own_service
     service.post_json("events", [event(1)])
@@ -57,8 +63,34 @@ def test_a_file_that_is_taken_away_while_the_service_runs_is_shown_and_said_once
     with path.open("r+b") as file:
         file.truncate(10)
     service.wait_until(lambda: states() == ["changed", "published"], 30)
+    # A query reads what is left: of that workspace, of its other kinds, and of all workspaces.
+    service.post_json("logs", [{"message": "of the same day"}], wait="file")
+    assert count(service, "events") == 1
+    assert count(service, "logs") == 1
     line = "published files are missing or have been changed"
     service.wait_until(lambda: service.stderr.count(line) == 2, 30)
     service.post_json("events", [event(2)], wait="file")
     service.post_json("events", [event(2)], wait="file", workspace=2)
     assert service.status()["problem"] is None
+
+
+def test_a_query_reads_what_is_left_when_a_file_stands_in_a_folders_place(own_service: Service) -> None:
+    service = own_service.start() if not own_service.running else own_service
+    for workspace in (1, 2):
+        service.post_json("events", [event(1)], wait="file", workspace=workspace)
+    (service.parquet / "2").rename(service.directory / "away")
+    (service.parquet / "2").write_text("in the way")
+    assert count(service, "events") == 1
+
+
+def test_a_query_says_that_a_file_cannot_be_read(own_service: Service) -> None:
+    service = own_service.start() if not own_service.running else own_service
+    service.post_json("events", [event(1)], wait="file")
+    (path,) = service.data_files()
+    path.unlink()
+    path.symlink_to(path)
+    response = service.admin("POST", "/query", content="SELECT count(*) FROM events")
+    assert (response.status_code, response.json()["code"]) == (422, "cannot_ask")
+    assert "cannot be read" in response.json()["message"]
+    path.unlink()
+    assert count(service, "events") == 0
