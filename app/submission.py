@@ -53,13 +53,17 @@ class Messages(msgspec.Struct, frozen=True, gc=False):
 class Submission(msgspec.Struct, frozen=True, gc=False):
     """One batch as a client posted it, with what the HTTP layer knows about the request.
 
-    wire_format: the format of `body`. kind: the kind of the rows according to the call; None for a
-    FlatBuffer, which itself names it. body: the batch, already decompressed. api_key: the 16 bytes that
-    authenticated the request; a FlatBuffer must carry the same. workspace_id: the workspace of that key.
-    source_ip: 16 bytes in network order, IPv4 in its IPv4-mapped form. received_ms: when the request arrived,
-    ms since the epoch, UTC. trusted_forwarder: whether the sender may set `source_ip` in the batch. batch_id:
-    the client's id for this batch (header Idempotency-Key), empty if there is none. messages: the messages
-    that the rows were made from, if `body` was made from a document of another protocol.
+    wire_format: the format of `body`.
+    kind: the kind of the rows according to the call; None for a FlatBuffer, which itself names it.
+    body: the batch, already decompressed.
+    api_key: the 16 bytes that authenticated the request; a FlatBuffer must carry the same.
+    workspace_id: the workspace of that key.
+    source_ip: 16 bytes in network order, IPv4 in its IPv4-mapped form.
+    received_ms: when the request arrived, ms since the epoch, UTC.
+    trusted_forwarder: whether the sender may set `source_ip` in the batch.
+    batch_id: the client's id for this batch (header Idempotency-Key), empty if there is none.
+    messages: the messages that the rows were made from, if `body` was made from a document of another
+        protocol.
     """
 
     wire_format: WireFormat
@@ -81,9 +85,9 @@ class Verdict(msgspec.Struct):
     accepted, rejected: numbers of rows.
     refusals: one per rejected row, the first DecodePolicy.max_reported_refusals of them.
     error: why the whole batch was refused (then no row of it is accepted), or None.
-    batch_id: the FlatBuffer's own batch id, else the submission's; empty if there is none. message_ids: of
-    the accepted rows, in order, in the form of app.commit.message_ids; empty for none. repaired: accepted
-    rows with repaired values, by reason and field.
+    batch_id: the FlatBuffer's own batch id, else the submission's; empty if there is none.
+    message_ids: of the accepted rows, in order, in the form of app.commit.message_ids; empty for none.
+    repaired: accepted rows with repaired values, by reason and field.
     """
 
     kind: Kind | None = None
@@ -100,7 +104,8 @@ class DecodedRows(msgspec.Struct):
     """The accepted rows of several submissions of one kind.
 
     rows: columns as in schema.SCHEMAS[kind]; the rows of one submission are adjacent, submissions are in the
-    given order. owners: for each submission with rows here, in order: its index in the decoded sequence.
+        given order.
+    owners: for each submission with rows here, in order: its index in the decoded sequence.
     counts: the number of rows of each owner, aligned with `owners`; they add up to rows.num_rows.
     """
 
@@ -123,8 +128,9 @@ class DecodePolicy(msgspec.Struct, frozen=True):
     payload_must_be_json: refuse rows whose payload is not valid JSON (`data_format = "json"`).
     max_rows: rows in one batch; a larger one is refused (BodyTooLarge).
     max_expanded_bytes: sum of all strings and payloads of one batch as rows hold them; a hostile buffer can
-    let a thousand rows share one payload. A larger one is refused (BodyTooLarge). max_reported_refusals:
-    refused rows that an answer names; the others are only counted. times: which times rows may have.
+        let a thousand rows share one payload. A larger one is refused (BodyTooLarge).
+    max_reported_refusals: refused rows that an answer names; the others are only counted.
+    times: which times rows may have.
     ids_from_names: derive name-based ids from ids that are not UUIDs; else refuse the row (JSON).
     """
 

@@ -143,7 +143,7 @@ def test_openapi_goes_to_a_file_or_to_standard_output(tmp_path: Path) -> None:
         ('[server]\nhost = "0.0.0.0"\n', "there are no API keys"),
         ('[auth]\napi_keys_file = "missing"\n', "missing: cannot be read"),
         ('[auth]\napi_keys_file = "empty"\n', "empty contains no keys"),
-        ('[auth]\napi_keys_file = "placeholder"\n', "placeholder, line 1: the key must be exactly 32 hex"),
+        ('[auth]\napi_keys_file = "placeholder"\n', "placeholder, line 1: the key must have exactly 32 hex"),
         ('[server]\ntls_certificate = "missing"\ntls_key = "empty"\n', "missing is not a file"),
         (
             '[server]\ntls_certificate = "empty"\ntls_key = "empty"\n',

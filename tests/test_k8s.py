@@ -88,7 +88,7 @@ def test_the_configuration_is_valid_and_asks_for_keys(tmp_path: Path) -> None:
 def test_the_placeholders_of_the_secret_do_not_start_the_service(tmp_path: Path) -> None:
     secret = manifest("secret")["stringData"]
 
-    with pytest.raises(ConfigurationError, match=r"auth\.admin_token: this is the placeholder"):
+    with pytest.raises(ConfigurationError, match=r"auth\.admin_token: this is a placeholder"):
         settings(tmp_path, PARQUET_SINK__AUTH__ADMIN_TOKEN=secret["admin-token"])
     (key,) = [line for line in secret["api-keys.txt"].splitlines() if not line.startswith("#")]
     assert "REPLACE-ME" in key.partition(":")[0]

@@ -58,8 +58,8 @@ Wait = Literal["journal", "file"]
 
 class IngestPolicy(msgspec.Struct, frozen=True):
     """max_body_bytes: of one body, as sent and decompressed. body_timeout_s: for it to arrive.
-    answer_timeout_s: for its group to become durable. knows_repeats: whether repeated batches of tell-js are
-    recognised by their bytes.
+    answer_timeout_s: for its group to become durable.
+    knows_repeats: whether repeated batches of tell-js are recognised by their bytes.
     """
 
     max_body_bytes: int = 10_000_000

@@ -26,9 +26,11 @@ class CatalogPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """properties: for pyiceberg's catalog and file access, in the form of its `load_catalog`.
 
     root: the prefix of every path of a data file, with a trailing slash: `file:///var/lib/lake/`,
-    `s3://b/p/`. namespace: of the tables, one per kind. node: in the summary of a snapshot, for people.
+        `s3://b/p/`.
+    namespace: of the tables, one per kind. node: in the summary of a snapshot, for people.
     commit_interval_s: how often new files are registered. stop_timeout_s: how long a stop waits for the last
-    registration. snapshots_max, snapshot_age_s: how many snapshots a table keeps, and for how long.
+        registration.
+    snapshots_max, snapshot_age_s: how many snapshots a table keeps, and for how long.
     """
 
     properties: Mapping[str, str]

@@ -13,9 +13,10 @@ class ClientRequest(msgspec.Struct, frozen=True):
     """A request with its decompressed body.
 
     parameters: matches of the path's pattern. query, headers: the last value of each name; header names in
-    lower case. received_ms: ms since the epoch. unpack: removes the content encoding of this name, or if it
-    is empty the compression recognised by the bytes; within the limit for one body. Raises BodyTooLarge,
-    MalformedBatch.
+        lower case.
+    received_ms: ms since the epoch.
+    unpack: removes the content encoding of this name, or if it is empty the compression recognised by the
+        bytes; within the limit for one body. Raises BodyTooLarge, MalformedBatch.
     """
 
     method: str
@@ -31,8 +32,8 @@ class ClientRequest(msgspec.Struct, frozen=True):
 class Rows(msgspec.Struct):
     """Messages of one kind as rows in the native JSON format.
 
-    lines: one JSON object each. numbers: for each row, the 1-based number of its message. ids: for each row,
-    the client's own id for the message; empty if it has none.
+    lines: one JSON object each. numbers: for each row, the 1-based number of its message.
+    ids: for each row, the client's own id for the message; empty if it has none.
     """
 
     kind: Kind
@@ -50,8 +51,9 @@ class Document(msgspec.Struct):
     """The contents of one request body.
 
     rows: at most one per kind. refused: messages that are refused by themselves, before they become rows.
-    key: the API key in the body, None if the protocol has it elsewhere. batch_id: the client's id for the
-    whole request; empty if it has none. notes: data needed for the family's answer.
+    key: the API key in the body, None if the protocol has it elsewhere.
+    batch_id: the client's id for the whole request; empty if it has none.
+    notes: data needed for the family's answer.
     """
 
     rows: list[Rows] = []
@@ -76,7 +78,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """The outcome of a request, before the family turns it into its own answer.
 
     status: as the native calls answer: 202, 207, 400 for all refused, or the status of an error.
-    code, message: of the error; empty if there is none. refusals: of single messages, by their number.
+    code, message: of the error; empty if there is none.
+    refusals: of single messages, by their number.
     """
 
     status: int

@@ -20,7 +20,8 @@ class AdmissionPolicy(msgspec.Struct, frozen=True):
     max_journal_bytes: the journal on disk, where rows wait to be written to files.
     max_workspace_journal_bytes: the part of it used by rows of one workspace.
     min_free_bytes: free space of the journal's or the files' disk below which batches are refused; they are
-    accepted again above resume_free_bytes. min_free_inodes: the same for inodes.
+        accepted again above resume_free_bytes.
+    min_free_inodes: the same for inodes.
     """
 
     max_inflight_bytes: int = 128_000_000

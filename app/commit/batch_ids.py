@@ -32,9 +32,9 @@ class WindowDamaged(Exception):
 
 class DeduplicationPolicy(msgspec.Struct, frozen=True):
     """max_batches: remembered ids, shared by the workspaces that have any: one with more than its share loses
-    ids first. max_lsn_distance: how many frames back they may be. max_messages: remembered message ids of one
-    workspace; MESSAGES_SHARE times as many in total. repeat_window_ms: how long a batch without an id is
-    recognised as a repetition by its bytes.
+        ids first. max_lsn_distance: how many frames back they may be.
+    max_messages: remembered message ids of one workspace; MESSAGES_SHARE times as many in total.
+    repeat_window_ms: how long a batch without an id is recognised as a repetition by its bytes.
     """
 
     max_batches: int = 100_000

@@ -31,11 +31,12 @@ class GroupPolicy(msgspec.Struct, frozen=True):
     max_bytes: bodies beyond the first. max_batches: batches.
     turn_bytes: of one lane (a workspace) beyond its first batch, before the others get their turn.
     slice_s: how long decoding a group should take at most. A lane whose bodies take longer gets groups of its
-    own, which are decoded separately. idle_mark_s: after this time without a batch, a mark frame confirms
-    that the last group is durable. small_bytes: a group with less is small. While the previous group is being
-    made durable it waits for more batches, which then share the group's fixed cost; a larger one is decoded
-    meanwhile. linger_s: a small group with fewer batches than the last one waits this long for more, and
-    again while more arrive, up to `lingers_max` times: clients that wait for their answers return together.
+        own, which are decoded separately.
+    idle_mark_s: after this time without a batch, a mark frame confirms that the last group is durable.
+    small_bytes: a group with less is small. While the previous group is being made durable it waits for more
+        batches, which then share the group's fixed cost; a larger one is decoded meanwhile.
+    linger_s: a small group with fewer batches than the last one waits this long for more, and again while
+        more arrive, up to `lingers_max` times: clients that wait for their answers return together.
     """
 
     max_bytes: int = 8_000_000

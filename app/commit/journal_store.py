@@ -51,10 +51,10 @@ class SettlingGroup(Protocol):
 
 
 class JournalStore:
-    """Durable when `journal.append` has returned; rows are passed to the writer after that. max_delay_s: how
-    long a group is delayed while the writer is behind. So clients that wait for their answers are slowed to
-    the writer's pace; rows that arrive faster wait in the journal. watch: called with rows once they are
-    durable; must not block.
+    """Durable when `journal.append` has returned; rows are passed to the writer after that.
+    max_delay_s: how long a group is delayed while the writer is behind. So clients that wait for their
+        answers are slowed to the writer's pace; rows that arrive faster wait in the journal.
+    watch: called with rows once they are durable; must not block.
     """
 
     stores_at_once: Final = 1

@@ -116,7 +116,7 @@ class Quotas:
         if level > 0:
             return None
         wait_s = min(max(math.ceil(-level / rate), 1), RETRY_AFTER_S_MAX)
-        message = f"This workspace may send {rate:g} rows a second and has sent more; send the batch again."
+        message = f"This workspace may send {rate:g} rows per second and has sent more; send the batch again."
         return Excess(workspace_id, wait_s, message)
 
     def _of_bytes(self, workspace_id: int, policy: QuotaPolicy) -> Excess | None:

@@ -74,8 +74,8 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True):
 class BatchOutcome(msgspec.Struct, frozen=True, array_like=True):
     """The outcome of one batch. stored_before: rows of the same batch accepted earlier, None if it is new.
 
-    reused: whether its id was used for another payload, and it is not stored. repeated: indices of accepted
-    rows that are already stored and are left out.
+    reused: whether its id was used for another payload, and it is not stored.
+    repeated: indices of accepted rows that are already stored and are left out.
     """
 
     stored_before: int | None = None

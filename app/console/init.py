@@ -107,8 +107,8 @@ api_keys_file = "{keys}"
 admin_token = "{token}"                # for /status, /metrics, and all workspaces; keep it secret
 
 [journal]
-path = "/var/lib/parquet-sink/journal" # rows that are not in objects yet: use a disk that outlives the
-machine max_size = "8GB" # limit for rows that wait while the store is down
+path = "/var/lib/parquet-sink/journal" # rows not in objects yet: a disk that outlives the machine
+max_size = "8GB"                       # limit for rows that wait while the store is down
 
 [sinks.parquet]
 path = "s3://your-bucket/parquet"      # your bucket here; also gs:// and az://

@@ -1,4 +1,4 @@
-"""What a repair has found to be lost: one JSON object a line, for operators and for the reader to skip."""
+"""What a repair has found to be lost: one JSON object per line, for operators and for the reader to skip."""
 
 from pathlib import Path
 from typing import Final

@@ -35,14 +35,14 @@ class WriterPolicy(FilePolicy, frozen=True, kw_only=True):
     pressure_interval_ms: the shortest time between two flushes for the journal's sake.
     retry_ms_min, retry_ms_max: the pause after a failed publish, of all or of one partition; doubled each
         time.
-    copy_bytes_per_s: requests that wait for a file hasten its flush, and each flush copies the file where
-        the file system cannot share blocks. They are published together, at most this much a second.
+    copy_bytes_per_s: requests that wait for a file hasten its flush, and each flush copies the file where the
+        file system cannot share blocks. They are published together, at most this much a second.
     open_partitions_max: files that may still grow; beyond it those whose time passed first are declared
         final, and later rows of theirs go to a new number.
     placings: how rows are placed, and so how long after its time a partition still gets some.
     retention: how long files are kept.
-    final: how files of a partition that is over are compacted; None if they are not. grace_ms: how long old
-    bytes of a compacted file stay readable, for queries that are already running.
+    final: how files of a partition that is over are compacted; None if they are not.
+    grace_ms: how long old bytes of a compacted file stay readable, for queries that are already running.
     """
 
     rotation: Rotation = Rotation.DAILY

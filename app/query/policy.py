@@ -14,8 +14,8 @@ class QueryPolicy(msgspec.Struct, frozen=True):
     """Limits of one query and its process. timeout_s: until its answer is complete, once it is its turn.
 
     memory_bytes: what DuckDB may use. rows_max, result_bytes: of an answer. threads: of one process.
-    concurrent: processes at a time. waiting: queries that may wait for their turn, each at most wait_s. nice:
-    added to the service's niceness, up to 19.
+    concurrent: processes at a time. waiting: queries that may wait for their turn, each at most wait_s.
+    nice: added to the service's niceness, up to 19.
     """
 
     timeout_s: float

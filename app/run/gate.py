@@ -16,8 +16,8 @@ FAILED: Final = "stopping after a failure"
 class Gate:
     """fatal: the error that made the service stop itself; the process must exit non-zero then.
 
-    admission: consulted for every batch. said: errors whose message is sufficient for an operator. on_fatal:
-    asks the server to exit.
+    admission: consulted for every batch. said: errors whose message is sufficient for an operator.
+    on_fatal: asks the server to exit.
     """
 
     def __init__(

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 class CommitObserver:
     """Counts group commits; called on the commit thread, once per group.
 
-    on_rows(workspace, rows): called for the rows of each workspace, if nothing else counts them. on_refused:
-    called with the latest refusals.
+    on_rows(workspace, rows): called for the rows of each workspace, if nothing else counts them.
+    on_refused: called with the latest refusals.
     """
 
     def __init__(

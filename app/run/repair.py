@@ -22,8 +22,8 @@ class NothingThere(Exception):
 
 
 class Repair(msgspec.Struct, frozen=True):
-    """damages: what was discarded, empty if the journal was intact. losses: the file that records it. report:
-    the result of comparing manifest and files."""
+    """damages: what was discarded, empty if the journal was intact. losses: the file that records it.
+    report: the result of comparing manifest and files."""
 
     damages: list[Damage]
     losses: Path

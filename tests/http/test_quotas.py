@@ -39,7 +39,7 @@ def test_rows_a_second(service: Service) -> None:
 
     assert response.status_code == 429
     assert response.json()["error"] == "quota_exceeded"
-    assert "0.5 rows a second" in response.json()["message"]
+    assert "0.5 rows per second" in response.json()["message"]
     assert 150 <= int(response.headers["Retry-After"]) <= 200
     assert service.post("events", rows(1), workspace=3).status_code == 202
     refused = service.metrics()['parquet_sink_backpressure_refusals_total{reason="quota_exceeded"}']

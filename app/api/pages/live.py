@@ -96,11 +96,11 @@ def render_live_page(
     return render_page(
         "Live",
         f"""<h1>Live</h1>
-<p class="soft">What comes in now, and what was refused and why. A row that is in neither table
+<p class="soft">Rows that arrive now, and refusals with their reasons. A row that is in neither table
 has not arrived here: check the client, its key and its host.</p>
 {_form(wanted, workspace_id, viewer)}
-<h2>Refused last</h2>
-<div class="box" tabindex="0" role="region" aria-label="Refused last">
+<h2>Latest refusals</h2>
+<div class="box" tabindex="0" role="region" aria-label="Latest refusals">
 <div id="refused" data-live>{refused_table(refused, NO_MATCH)}</div></div>
 <h2>Accepted</h2>
 <p class="small"><span id="tail-state" role="status">{state}</span>

@@ -30,7 +30,7 @@ def login_page(viewer: Viewer, following: str, message: str = "") -> str:
     return render_page(
         "Log in",
         f"""<div class="login"><h1>Log in</h1>
-<p>With the API key of a workspace, which shows that workspace alone, or with the admin token.</p>
+<p>Use the API key of a workspace to see only that workspace, or the admin token to see all.</p>
 {notice}
 <form action="/login" method="post">
 <input type="hidden" name="next" value="{escape(safe_path(following))}">
@@ -38,8 +38,9 @@ def login_page(viewer: Viewer, following: str, message: str = "") -> str:
   required autofocus></label>
 <button class="first">Log in</button>
 </form>
-<p class="soft small">A cookie keeps you logged in for up to twelve hours. It opens these pages, and no call
-that sends rows. <code>parquet-sink keys add --workspace 1</code> creates a key.</p></div>""",
+<p class="soft small">A cookie keeps you logged in for up to twelve hours. It is accepted for these pages,
+but not for calls that send rows.
+<code>parquet-sink keys add --workspace 1</code> creates a key.</p></div>""",
         viewer,
     )
 

@@ -76,7 +76,7 @@ def render_overview(sources: OverviewSources, viewer: Viewer, base: str) -> str:
     refused = sources.refusals.last(viewer.workspace_id, REFUSED_SHOWN_MAX)
     scope = "all workspaces" if workspace is None else f"workspace {workspace}"
     body = f"""<h1>Overview</h1>
-<p class="soft">Rows of {scope}, from the moment this service was started.
+<p class="soft">Rows of {scope} since this service was started.
 Rows are counted once they are durable.</p>
 <div id="problems" data-live>{_problems(sources, account, viewer)}</div>
 <dl class="figures" id="figures" data-live>{_figures(reading, hour, account, viewer, workspace)}</dl>
@@ -86,9 +86,9 @@ Rows are counted once they are durable.</p>
 {_workspaces(reading, hour, account, viewer)}
 <h2>Refused, by reason</h2>
 {_reasons(reading, workspace)}
-<h2>Refused last</h2>
+<h2>Latest refusals</h2>
 {refused_table(refused)}
-<p class="small"><a href="/live">More of these, and rows as they come</a></p>
+<p class="small"><a href="/live">More of these, and rows as they arrive</a></p>
 </div>
 <h2>Send, query, fetch</h2>
 {_lines(base)}"""
@@ -119,7 +119,7 @@ def _figures(
     lines = _rows_of(account, viewer.workspace_id)
     counts = reading.counts(workspace)
     figures = [
-        ("rows-per-second", "Rows a second", human_count(hour.rows_per_second(workspace))),
+        ("rows-per-second", "Rows per second", human_count(hour.rows_per_second(workspace))),
         ("rows-accepted", "Rows accepted", f"{counts.rows:,.0f}"),
         ("bytes-accepted", "Bytes accepted", human_size(counts.bytes)),
         ("refused", "Refused", f"{counts.refused:,.0f}"),
@@ -141,9 +141,9 @@ def _figures(
 
 def _plots(hour: Hour, workspace: str | None) -> str:
     plots = [
-        ("Rows a second", hour.rates(lambda each: each.counts(workspace).rows), human_count),
-        ("Bytes a second", hour.rates(lambda each: each.counts(workspace).bytes), human_size),
-        ("Refused a second", hour.rates(lambda each: each.counts(workspace).refused), human_count),
+        ("Rows per second", hour.rates(lambda each: each.counts(workspace).rows), human_count),
+        ("Bytes per second", hour.rates(lambda each: each.counts(workspace).bytes), human_size),
+        ("Refusals per second", hour.rates(lambda each: each.counts(workspace).refused), human_count),
     ]
     if workspace is None:
         plots.append(("Journal", hour.levels(lambda each: each.journal_bytes), human_size))
@@ -175,7 +175,7 @@ def _workspaces(reading: MetricsReading, hour: Hour, account: Status | None, vie
         TableColumn("Workspace"),
         *(
             TableColumn(label, "number")
-            for label in ("Rows a second", "All rows", "In files", "Waiting", "Refused")
+            for label in ("Rows per second", "All rows", "In files", "Waiting", "Refused")
         ),
     ]
     rows = [

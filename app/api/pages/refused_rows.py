@@ -19,7 +19,7 @@ def refused_table(refused: Sequence[RecentRefusal], empty: str = NOTHING) -> str
         TableColumn("Why", "path"),
         TableColumn("Beginning of the row", "path"),
     )
-    return render_table(columns, map(_cells, refused), escape(empty), "RecentRefusal last")
+    return render_table(columns, map(_cells, refused), escape(empty), "Latest refusals")
 
 
 def _cells(each: RecentRefusal) -> Sequence[str]:

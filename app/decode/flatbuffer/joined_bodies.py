@@ -32,7 +32,8 @@ class JoinedBodies:
 
     starts, ends: where each body lies in `data`, shape (bodies,).
     void: position of a run of zero bytes. Absent or invalid values are read from there: as 0, as an empty
-    vector, as an id of zeros, and never from another body. empty_object: position of the bytes `{}`.
+        vector, as an id of zeros, and never from another body.
+    empty_object: position of the bytes `{}`.
 
     Reads take positions that are at least 0 and at most `void`; the caller must check whether a position may
     be read on behalf of a certain body.

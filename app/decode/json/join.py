@@ -16,8 +16,8 @@ Texts = Sequence[Raw] | Sequence[bytes]
 class Piece(msgspec.Struct, frozen=True):
     """A part of each row's object.
 
-    values: one JSON text per row, empty if the row does not have this part. name: the key of the member with
-    this value; None if it is an object whose members are used.
+    values: one JSON text per row, empty if the row does not have this part.
+    name: the key of the member with this value; None if it is an object whose members are used.
     """
 
     values: Texts

@@ -52,9 +52,10 @@ def read_in_parts(
 ) -> list[Sequence[Value]]:
     """A column in as few parts as can be read `together`, in order, so that one unusual value costs little.
 
-    together: returns the values of some texts, or None if it cannot read one of them. parse: returns one
-    value; raises ValueError for a row that must be refused. absent: the value in refused rows. first: the row
-    of the first text.
+    together: returns the values of some texts, or None if it cannot read one of them.
+    parse: returns one value; raises ValueError for a row that must be refused. absent: the value in refused
+        rows.
+    first: the row of the first text.
     """
     if (values := together(texts)) is not None:
         return [values]

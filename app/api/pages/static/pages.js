@@ -3,7 +3,7 @@
 
 const ROWS_MAX = 200;
 
-/** Fetches this page again every so many seconds, and puts its parts marked `data-live` in place of the old. */
+/** Refetches this page at an interval, and replaces its parts marked `data-live`. */
 function refresh(seconds) {
   let under_way = false;
   let fresh_at = new Date();
@@ -25,7 +25,7 @@ function refresh(seconds) {
       fresh_at = new Date();
       away.remove();
     } catch {
-      away.textContent = "The service does not answer. What stands here is of " + fresh_at.toLocaleTimeString() + ".";
+      away.textContent = "The service does not respond. This page shows the state at " + fresh_at.toLocaleTimeString() + ".";
       if (!away.isConnected) document.getElementById("main").prepend(away);
     } finally {
       under_way = false;
@@ -60,11 +60,11 @@ function follow(table) {
   button.hidden = false;
   button.addEventListener("click", () => {
     paused = !paused;
-    button.textContent = paused ? "Go on" : "Pause";
+    button.textContent = paused ? "Resume" : "Pause";
   });
   source.onopen = () => say("Watching: rows appear here as they are accepted.");
   source.onerror = () => say(source.readyState === EventSource.CLOSED
-    ? "The service does not show rows now; load the page again." : "The connection broke; trying again.");
+    ? "The service does not show rows now; reload the page." : "The connection was lost; trying again.");
   source.addEventListener("missed", event => { missed += JSON.parse(event.data).rows; });
   source.onmessage = event => {
     if (paused) return;
@@ -79,7 +79,7 @@ function follow(table) {
     body.prepend(row);
     rows += 1;
     while (body.rows.length > ROWS_MAX) body.deleteRow(-1);
-    say("Shown since the page was opened: " + rows + (rows === 1 ? " row." : " rows."));
+    say("Shown since this page was opened: " + rows + (rows === 1 ? " row." : " rows."));
   };
   addEventListener("pagehide", () => source.close());
 }
