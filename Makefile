@@ -11,6 +11,9 @@ PYTEST := $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reord
 UV_VERSION := 0.13.9
 PIP_INSTALL := -m pip install --no-compile --quiet --disable-pip-version-check
 
+# Tests start hundreds of processes; without compiled files each would take three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Stamps: made again when the lock they stand for changes.
 RUNTIME := $(VENV)/.installed
 TEST := $(VENV)/.installed-test

@@ -120,7 +120,8 @@ REFUSED: Final = [
     ),
     (
         "[auth]\nzzz = 1",
-        "auth.zzz: unknown key; allowed here: api_keys_file, admin_token (in parquet-sink.toml)",
+        "auth.zzz: unknown key; allowed here: api_keys_file, admin_token, wrong_key_delay_max "
+        "(in parquet-sink.toml)",
     ),
     (
         '[sinks.parquet]\npath = "p"\nrotation = "weekly"',

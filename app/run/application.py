@@ -46,6 +46,7 @@ from app.api.status import status_router
 from app.api.tail import TailEndpoint
 from app.api.tolerant_paths import TolerantPaths
 from app.api.usage import usage_router
+from app.api.wrong_keys import LateRefusals, WrongKeys
 from app.clients.mapped import calls_of
 from app.clients.table import CALLS, Table
 from app.commit.admission import Admission
@@ -55,7 +56,7 @@ from app.run.compose import AnyService, build_service
 from app.run.lifespan import repeatedly, running
 from app.run.local_service import Service
 from app.run.workers import Workers
-from app.settings.plan import IngestPlan, Plan
+from app.settings.plan import AuthPlan, IngestPlan, Plan
 from app.submission import Reply, Submission
 
 
@@ -115,6 +116,7 @@ def create_app(
         add_ingest_calls(app, plan.ingest, parts)
     _add_admin_calls(app, plan, service, keys, ids, registry, workers, asking, is_ending, history)
     install_error_responses(app, ids)
+    add_late_refusals(app, plan.auth, parts)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
@@ -125,6 +127,11 @@ def create_app(
     app.state.fast_lane = FastLane(parts, http_metrics, plan.listening.connection, access)
     app.openapi = cache(lambda: openapi_document(app))  # type: ignore[method-assign]
     return app
+
+
+def add_late_refusals(app: FastAPI, plan: AuthPlan, parts: IngestParts) -> None:
+    wrong_keys = WrongKeys(plan.wrong_key_delay_max_s, time.monotonic)
+    app.add_middleware(LateRefusals, wrong_keys=wrong_keys, addresses=parts.addresses)
 
 
 def ingest_parts(

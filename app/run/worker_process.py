@@ -25,7 +25,7 @@ from app.api.ingest_request import INGEST_CALLS
 from app.api.tolerant_paths import TolerantPaths, wants_start_page
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
-from app.run.application import add_ingest_calls, ingest_parts
+from app.run.application import add_ingest_calls, add_late_refusals, ingest_parts
 from app.run.collector import look_less_often
 from app.run.gate import STARTING
 from app.run.lifespan import WATCH_INTERVAL_S, repeatedly
@@ -119,6 +119,7 @@ class _Worker:
         self._app = FastAPI(lifespan=self._running, docs_url=None, redoc_url=None, openapi_url=None)
         add_ingest_calls(self._app, plan.ingest, parts)
         install_error_responses(self._app, ids)
+        add_late_refusals(self._app, plan.auth, parts)
         http_metrics = HttpMetrics(registry)
         Instrumentator(registry=registry).add(http_metrics.count).instrument(self._app)
         self._paths = frozenset(call.path for call in INGEST_CALLS)

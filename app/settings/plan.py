@@ -73,10 +73,11 @@ class IngestPlan(msgspec.Struct, frozen=True):
 
 
 class AuthPlan(msgspec.Struct, frozen=True):
-    """api_keys_file, admin_token: None if not configured."""
+    """api_keys_file, admin_token: None if not configured. wrong_key_delay_max_s: see `WrongKeys`."""
 
     api_keys_file: Path | None
     admin_token: SecretStr | None
+    wrong_key_delay_max_s: float
 
 
 class LogPlan(msgspec.Struct, frozen=True):

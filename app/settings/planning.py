@@ -57,7 +57,7 @@ def plan_of(settings: Settings) -> Plan:
     return Plan(
         listening=_listening(settings),
         ingest=_ingest(settings),
-        auth=AuthPlan(auth.api_keys_file, auth.admin_token),
+        auth=AuthPlan(auth.api_keys_file, auth.admin_token, auth.wrong_key_delay_max),
         log=LogPlan(settings.log.format, settings.log.level, settings.log.levels, settings.server.access_log),
         metrics=MetricsPlan(sink.metrics_enabled, sink.metrics_interval, sink.metrics_workspaces),
         storage=storage,
@@ -87,7 +87,10 @@ def _listening(settings: Settings) -> ListeningPlan:
         workers=server.workers,
         max_connections=server.max_connections,
         connection=ConnectionPolicy(
-            int(server.max_header_size), server.request_timeout, server.keep_alive_timeout
+            int(server.max_header_size),
+            server.request_timeout,
+            server.keep_alive_timeout,
+            max(server.max_connections_per_address // server.workers, 1),
         ),
         drain_timeout_s=server.drain_timeout,
     )

@@ -61,6 +61,10 @@ class ServerSettings(Section):
     max_connections: AtLeastOne = Field(
         default=10_000, description="open connections; further ones are answered 503"
     )
+    max_connections_per_address: AtLeastOne = Field(
+        default=5_000,
+        description="open connections of one client address; trusted_proxies have no such limit",
+    )
     workers: int = Field(
         default=1,
         ge=1,
@@ -129,4 +133,8 @@ class AuthSettings(Section):
     )
     admin_token: Annotated[SecretStr, AfterValidator(checked_token)] | None = Field(
         default=None, description="bearer token for the admin calls, for all workspaces"
+    )
+    wrong_key_delay_max: Annotated[float, DurationText("0s")] = Field(
+        default=parse_duration("2s"),
+        description="an address that keeps sending wrong keys waits longer for each 401, up to this; 0s: no",
     )

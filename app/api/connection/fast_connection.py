@@ -26,7 +26,8 @@ from app.api.connection.request_head import (
     read_plain_head,
     without_upgrade,
 )
-from app.api.connection.shared import SPARE_CONNECTIONS_MAX, Shared
+from app.api.connection.seats import STANDING
+from app.api.connection.shared import Shared
 from app.api.error_responses import HttpAnswer
 from app.api.ingest_request import (
     IngestHead,
@@ -90,7 +91,7 @@ class FastConnection(asyncio.BufferedProtocol):
     ) -> None:
         self._shared = shared
         self._connections_max = sys.maxsize if connections_max is None else connections_max
-        self._is_surplus = False
+        self._seat = STANDING
         self._server_state = server_state
         self._loop = loop
         self._refuse = refuse
@@ -118,19 +119,19 @@ class FastConnection(asyncio.BufferedProtocol):
     # --- what the transport calls -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._transport = transport
-        surplus = len(self._server_state.connections) - self._connections_max
-        self._is_surplus = surplus >= 0
-        if surplus >= SPARE_CONNECTIONS_MAX:
+        self._transport, self._client = transport, get_remote_addr(transport)
+        beyond = len(self._server_state.connections) - self._connections_max
+        self._seat = self._shared.seats.take(self._client, beyond)
+        if self._seat is STANDING:
             transport.abort()  # each would take a descriptor that files need
             return
         self._is_tls = transport.get_extra_info("sslcontext") is not None
-        self._client = get_remote_addr(transport)
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # has what uvicorn uses of it
         self.deadline = self._loop.time() + self._shared.policy.request_timeout_s
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server_state.connections.discard(self)
+        self._seat.leave()
         request, self._request, self._body, self.deadline = self._request, None, None, None
         self._waiting = b""
         if request is not None:
@@ -256,7 +257,7 @@ class FastConnection(asyncio.BufferedProtocol):
     def _plain(self, head: bytes) -> tuple[PlainHead, IngestHead] | None:
         """The parsed plain head; None if the ASGI route must answer. The last head is cached."""
         shared = self._shared
-        if self._is_surplus:
+        if self._seat.is_surplus:
             return None
         if head == self._known_head and self._known is not None:
             credential = self._known[1].credential
@@ -390,7 +391,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self._server_state.connections.discard(self)
         self.deadline = None
         protocol = self._hand_over()
-        protocol.is_surplus = self._is_surplus
+        protocol.seat = self._seat
         self._pause_reading()  # the loop chooses how to read when reading begins
         self._transport.set_protocol(protocol)
         self._reading_paused = False

@@ -9,6 +9,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.connection.closing_transport import ClosingTransport
+from app.api.connection.seats import STANDING
 
 HEADERS_MAX: Final = 128
 """Header lines of one request."""
@@ -38,12 +39,13 @@ _SLASH: Final = re.compile(rb"%2f", re.IGNORECASE)
 class ConnectionPolicy(msgspec.Struct, frozen=True):
     """max_header_bytes: request line and headers. request_timeout_s: from a request's first byte until it has
     arrived completely; also for a new connection to begin a request, and for a client to read a part of its
-    answer. keep_alive_s: between two requests.
+    answer. keep_alive_s: between two requests. address_connections_max: connections of one address.
     """
 
     max_header_bytes: int = 32 << 10
     request_timeout_s: float = 30.0
     keep_alive_s: float = 75.0
+    address_connections_max: int = 5_000
 
 
 class HeadRefused(Exception):
@@ -70,7 +72,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse = refuse
         self._usual, self._full = self.app, full
         self.limit_concurrency = None
-        self.is_surplus = False  # whether it was opened when server.max_connections were
+        self.seat = STANDING
         self._real: Any = None
         self._in_head = True
         self._whole = True  # whether the last request has arrived whole
@@ -87,6 +89,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._real = transport
         super().connection_made(ClosingTransport(transport, self._finish))  # type: ignore[arg-type]
         self._wait(self._policy.request_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.seat.leave()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -252,4 +258,4 @@ class GuardedProtocol(HttpToolsProtocol):
         raise HeadRefused
 
     def _is_full(self) -> bool:
-        return self.is_surplus and self.url.split(b"?")[0] not in RESERVED
+        return self.seat.is_surplus and self.url.split(b"?")[0] not in RESERVED

@@ -5,16 +5,13 @@ from typing import Final
 from app.api.access_log import AccessLog
 from app.api.client_calls import SNIFFED_BYTES
 from app.api.connection.guarded_protocol import ConnectionPolicy
+from app.api.connection.seats import Seats
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS, IngestCall, IngestHead, IngestParts
 from app.submission import Body, WireFormat
 
 RECEIVE_BYTES: Final = 64 << 10
 """Size of the buffer that all connections share for heads and small bodies: each read is consumed
-immediately."""
-
-SPARE_CONNECTIONS_MAX: Final = 64
-"""Connections above the limit that still get an answer, a refusal or /health; further ones are closed
 immediately."""
 
 
@@ -28,6 +25,7 @@ class Shared:
         self.metrics = metrics
         self.access = access
         self.policy = policy
+        self.seats = Seats(policy.address_connections_max, parts.addresses)
         self.clients = parts.clients
         self.calls = {call.path.encode(): call for call in INGEST_CALLS}
         self.received = bytearray(RECEIVE_BYTES)

@@ -1,0 +1,112 @@
+"""What one client address may take: connections, and wrong keys."""
+
+import json
+import selectors
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.support.payloads import event
+from tests.support.service import KEYS, Service
+
+BACKENDS = ["directory", "workers"]
+CONNECTIONS = 5
+CONFIG = {
+    "server": {"max_connections_per_address": CONNECTIONS},
+    "auth": {"wrong_key_delay_max": "3s"},
+}
+CLUMSY, OTHER = "127.0.0.2", "127.0.0.3"
+SECONDS = 20.0
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def connect(service: Service, address: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS, source_address=(address, 0))
+
+
+def batch(key: str) -> bytes:
+    body = json.dumps([event(1)]).encode()
+    head = f"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def status(connection: socket.socket, request: bytes) -> int:
+    """0 where the connection is closed without an answer."""
+    connection.sendall(request)
+    try:
+        answer = connection.recv(65536)
+    except ConnectionResetError:
+        return 0
+    return int(answer.split()[1]) if answer else 0
+
+
+@pytest.mark.parametrize("backend", ["directory"], scope="module")
+def test_an_address_has_its_connections_and_no_more(service: Service, stack: ExitStack) -> None:
+    held = [stack.enter_context(connect(service, CLUMSY)) for _ in range(CONNECTIONS)]
+    assert [status(each, batch(KEYS[1])) for each in held] == [202] * CONNECTIONS
+
+    one_more = stack.enter_context(connect(service, CLUMSY))
+    assert status(one_more, batch(KEYS[1])) == 503
+    watching = stack.enter_context(connect(service, CLUMSY))
+    assert status(watching, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") == 200, "for whoever watches"
+    with connect(service, OTHER) as other:
+        assert status(other, batch(KEYS[2])) == 202, "another address has its own"
+
+    for each in (*held, one_more, watching):
+        each.close()
+
+    def taken_again() -> bool:
+        with connect(service, CLUMSY) as connection:
+            return status(connection, batch(KEYS[1])) == 202
+
+    service.wait_until(taken_again, SECONDS)
+
+
+@pytest.mark.parametrize("backend", ["directory"], scope="module")
+def test_connections_that_another_protocol_has_taken_over_count_too(
+    service: Service, stack: ExitStack
+) -> None:
+    listing = b"GET /files HTTP/1.1\r\nHost: x\r\nX-API-Key: %b\r\n\r\n" % KEYS[1].encode()
+    held = [stack.enter_context(connect(service, OTHER)) for _ in range(CONNECTIONS)]
+    assert [status(each, listing) for each in held] == [200] * CONNECTIONS
+    assert status(stack.enter_context(connect(service, OTHER)), batch(KEYS[1])) == 503
+    for each in held:
+        each.close()
+
+    def taken_again() -> bool:
+        with connect(service, OTHER) as connection:
+            return status(connection, batch(KEYS[1])) == 202
+
+    service.wait_until(taken_again, SECONDS)
+
+
+def test_whoever_tries_keys_waits_and_a_right_key_of_the_same_address_does_not(
+    own_service: Service, stack: ExitStack
+) -> None:
+    """Each process counts by itself, so the tries are many."""
+    own_service.configure({"server": {"max_connections_per_address": 500}})
+    own_service.restart()
+    tries = [stack.enter_context(connect(own_service, CLUMSY)) for _ in range(150)]
+    with selectors.DefaultSelector() as waiting:
+        for each in tries:
+            each.sendall(batch("ff" * 16))
+            waiting.register(each, selectors.EVENT_READ)
+        with connect(own_service, CLUMSY) as right:
+            assert status(right, batch(KEYS[1])) == 202
+        answered = {key.fd for key, _ in waiting.select(timeout=0)}
+        assert len(answered) < len(tries), "the later ones are held back"
+        deadline = time.monotonic() + SECONDS
+        while waiting.get_map() and time.monotonic() < deadline:
+            for key, _ in waiting.select(timeout=1):
+                assert isinstance(key.fileobj, socket.socket)
+                assert key.fileobj.recv(65536).startswith(b"HTTP/1.1 401 ")
+                waiting.unregister(key.fileobj)
+        assert not waiting.get_map(), "and all are answered in the end"
