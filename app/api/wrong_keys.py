@@ -1,4 +1,4 @@
-"""How long a refusal of a key is held back: whoever tries keys waits longer with each, by address."""
+"""Delays refusals of wrong keys: an address that guesses keys waits longer with each."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,19 +9,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.client_address import ClientAddresses
 
 FREE: Final = 20
-"""Wrong keys of one address that cost nothing: a client with an old key is told so at once."""
+"""Wrong keys of one address without a delay: a client with an old key is refused immediately."""
 
 FORGIVEN_PER_S: Final = 0.5
-"""Wrong keys that an address is forgiven each second."""
+"""Wrong keys of an address that are forgotten per second."""
 
 FIRST_DELAY_S: Final = 0.05
 
 ADDRESSES_MAX: Final = 4096
-"""Addresses that are remembered; the one that was counted first is forgotten for a new one."""
+"""Addresses that are remembered; the oldest one is dropped for a new one."""
 
 
 class WrongKeys:
-    """longest_s: no answer is held back longer; 0 switches it off. clock: seconds, never set back."""
+    """longest_s: the longest delay; 0 switches delays off. clock: a monotonic clock, seconds."""
 
     def __init__(self, longest_s: float, clock: Callable[[], float]) -> None:
         self._longest_s = longest_s
@@ -29,7 +29,7 @@ class WrongKeys:
         self._counts: dict[bytes, tuple[float, float]] = {}
 
     def delay_s(self, address: bytes) -> float:
-        """For how long to hold back one more refusal. Each call counts."""
+        """The delay of one more refusal. Each call counts as a wrong key."""
         if not self._longest_s:
             return 0.0
         now = self._clock()
@@ -44,7 +44,7 @@ class WrongKeys:
 
 
 class LateRefusals:
-    """ASGI middleware: answers 401 after the delay of its address."""
+    """ASGI middleware: delays 401 answers by the delay of the address."""
 
     def __init__(self, app: ASGIApp, wrong_keys: WrongKeys, addresses: ClientAddresses) -> None:
         self._app = app

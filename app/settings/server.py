@@ -63,7 +63,7 @@ class ServerSettings(Section):
     )
     max_connections_per_address: AtLeastOne = Field(
         default=5_000,
-        description="open connections of one client address; trusted_proxies have no such limit",
+        description="open connections of one client address; proxies in trusted_proxies are not limited",
     )
     workers: int = Field(
         default=1,
@@ -136,5 +136,6 @@ class AuthSettings(Section):
     )
     wrong_key_delay_max: Annotated[float, DurationText("0s")] = Field(
         default=parse_duration("2s"),
-        description="an address that keeps sending wrong keys waits longer for each 401, up to this; 0s: no",
+        description="how long an address that keeps sending wrong keys waits for each 401 at most; 0s: not "
+        "at all",
     )

@@ -139,7 +139,7 @@ def test_a_restart_knows_it(tmp_path: Path) -> None:
         (b"[1]", "`body`"),
         (b'{"divice": "x"}', "`divice`"),
         (b'{"device": 7}', "`device`"),
-        (b'{"where": {"colour": "red"}}', '"colour" is none of'),
+        (b'{"where": {"colour": "red"}}', '"colour" must be one of'),
         (b'{"where": {"timestamp": "noon"}}', "must be a number"),
         (b'{"workspace_id": 1}', "name the rows by"),
         (b'{"device": "x", "workspace_id": -1}', "`workspace_id`"),

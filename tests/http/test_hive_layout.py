@@ -85,4 +85,4 @@ def test_a_promoted_column_may_not_be_named_as_a_folder(tmp_path: Path) -> None:
             check=False,
         )
     assert checked.returncode == 1
-    assert 'in place of the promoted column "Date"' in checked.stderr
+    assert 'instead of the promoted column "Date"' in checked.stderr

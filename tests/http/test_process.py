@@ -106,4 +106,4 @@ def test_a_flood_of_connections_leaves_descriptors_for_files(tmp_path: Path) -> 
         assert keep.post("/v1/events", json=event(2)).status_code == 202
         assert keep.post("/flush").status_code == 200
         assert numbers(service.table()) == [1, 2]
-    assert "128 connections may be open" in service.stderr
+    assert "connections are limited to 128" in service.stderr

@@ -65,7 +65,7 @@ def test_files_that_are_too_old_go_and_the_account_says_so(new_service: NewServi
         assert line(service, 2)["removed"] == line(service, 1, "logs")["removed"] == 0
         assert service.metrics()["parquet_sink_retention_files_removed_total"] == 1
         assert service.metrics()["parquet_sink_retention_rows_removed_total"] == 2
-        assert "1 files with 2 rows are removed, the first is 1/2026-03-01/events.parquet" in service.stderr
+        assert "removed 1 files with 2 rows, the first is 1/2026-03-01/events.parquet" in service.stderr
         assert service.admin("GET", "/files/1/2026-03-01/events.parquet").status_code == 404
         assert {file["path"] for file in service.files()} == {
             "1/2026-03-01/logs.parquet",

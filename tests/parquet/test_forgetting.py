@@ -265,8 +265,8 @@ def test_who_is_meant(layout: Layout) -> None:
     [
         (None, None, {}, "name the rows by"),
         ("", None, {}, "an id is empty"),
-        (None, None, {"payload": "x"}, '"payload" is none of'),
-        (None, None, {"colour": "x"}, '"colour" is none of'),
+        (None, None, {"payload": "x"}, '"payload" must be one of'),
+        (None, None, {"colour": "x"}, '"colour" must be one of'),
         (None, None, {"timestamp": "noon"}, "must be a number"),
         (None, None, {"source_ip": "home"}, "is not an IP address"),
         (None, None, {"$plan": "x"}, "is not a path"),

@@ -1,6 +1,6 @@
-"""Which connections may send batches: as many as fit in all, and as many as one address may have.
+"""Limits the connections that may send batches, in total and per address.
 
-One address that opens all there are would lock everybody else out.
+Otherwise one address could open all of them and lock out all others.
 """
 
 from collections import Counter
@@ -12,7 +12,8 @@ import msgspec
 from app.api.client_address import Client, ClientAddresses
 
 SPARE_CONNECTIONS_MAX: Final = 64
-"""Connections beyond a limit that are told so, or that ask for /health; more are ended at once."""
+"""Connections above a limit that still get an answer, a refusal or /health; further ones are closed
+immediately."""
 
 
 def _nothing() -> None:
@@ -20,9 +21,9 @@ def _nothing() -> None:
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """What an open connection has. is_surplus: it is beyond a limit, and is told so.
+    """The place of an open connection. is_surplus: it is above a limit, and will be refused.
 
-    leave: to be called once, when it is closed.
+    leave: must be called once, when it is closed.
     """
 
     is_surplus: bool = False
@@ -30,11 +31,11 @@ class Seat(msgspec.Struct, frozen=True):
 
 
 STANDING: Final = Seat()
-"""Of a connection that is not to be kept."""
+"""The seat of a connection that must be closed immediately."""
 
 
 class Seats:
-    """address_max: connections of one address; trusted proxies, which stand for many, have no such limit."""
+    """address_max: connections of one address; trusted proxies, which serve many clients, are not limited."""
 
     def __init__(self, address_max: int, addresses: ClientAddresses) -> None:
         self._address_max = address_max
@@ -42,7 +43,8 @@ class Seats:
         self._open: Counter[bytes] = Counter()
 
     def take(self, client: Client, beyond: int) -> Seat:
-        """A seat for a new connection. beyond: by how many those of all addresses are too many."""
+        """A seat for a new connection. beyond: by how many the connections of all addresses exceed their
+        limit."""
         address = self._addresses.of(client, [])
         if not address.trusted_forwarder:
             beyond = max(beyond, self._open[address.source_ip] - self._address_max)
