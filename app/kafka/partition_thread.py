@@ -28,8 +28,8 @@ RETRY_ALONE_S: Final = 10.0
 class PartitionThread:
     """new_pipeline: made anew whenever the partition was lost to a writer that has published it further.
 
-    bytes_max: what may be buffered here now. on_fatal: what no retry mends. on_published(offset): everything
-    before it is in files. problem: why the partition is not published now.
+    bytes_max: what may be buffered here now. on_fatal: called with errors that retrying cannot fix.
+    on_published(offset): everything before it is in files. problem: why the partition is not published now.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class PartitionThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread soon; what is buffered is left to whoever owns the partition next."""
+        """Ends the thread soon; buffered rows are left to the partition's next owner."""
         self._stop.set()
 
     def drain(self, until_s: float) -> None:

@@ -61,7 +61,7 @@ class Writers:
         self._thread.start()
 
     def close(self, deadline_s: float) -> None:
-        """Publishes what Kafka has, as far as that goes within so many seconds, and leaves the group."""
+        """Publishes the rows in Kafka, as far as possible within a time limit, and leaves the group."""
         until_s = time.monotonic() + deadline_s
         self._joined.wait(deadline_s)  # a stop soon after a start: what is to be published is not known yet
         for thread in self.threads():
@@ -107,7 +107,7 @@ class Writers:
             self._on_fatal(error)
 
     def _follow(self, member: "Consumer") -> None:
-        """Raises KafkaException when this membership has come to an end that the client does not mend."""
+        """Raises KafkaException when this membership has ended and the client does not rejoin by itself."""
         from confluent_kafka import KafkaException
 
         try:

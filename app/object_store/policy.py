@@ -17,7 +17,7 @@ class StorePolicy(msgspec.Struct, frozen=True, kw_only=True):
     region: of S3; None leaves it to the environment. virtual_hosted: the bucket is part of the host's name.
     conditional_writes: whether the store refuses to create an object that is there (`If-None-Match: *`).
     parallel_uploads: at the same time. request_timeout_s, connect_timeout_s: of one request; it is never
-    repeated here: whoever publishes tries again.
+    repeated here: publishing retries.
     """
 
     url: StoreUrl

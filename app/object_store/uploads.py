@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 def make_calls(calls: Iterable[Callable[[], None]], threads_max: int) -> list[Exception]:
-    """Make all these calls, at most so many at a time, and return what they raise.
+    """Make all these calls, at most a limited number at a time, and return what they raise.
 
     None of them keeps another one from being made. Python waits at its end for the threads of a pool, and a
     store that does not answer would hold up the end of a drained process; so these are threads of their own.

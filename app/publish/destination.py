@@ -50,7 +50,7 @@ class Destination(Protocol):
         ...
 
     def names(self, directory: str) -> Iterable[str]:
-        """Paths of the files directly in a directory, whoever wrote them."""
+        """Paths of all files directly in a directory, including foreign ones."""
         ...
 
     def place(

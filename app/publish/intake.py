@@ -262,7 +262,7 @@ class Intake:
                 self._accounts[key].published -= rows
 
     def published(self, taken: PartitionRows, rows: int) -> None:
-        """What was taken is in its place: so many rows in files, the others in quarantine."""
+        """Rows that were taken are published: this many in files, the others in quarantine."""
         key = taken.partition.workspace_id, taken.partition.kind
         with self._ready:
             account = self._accounts[key]

@@ -179,7 +179,8 @@ def new_identity(fs: DurableFS, paths: SinkPaths, tree: Tree) -> JournalIdentity
 def adopt_tree(
     fs: DurableFS, paths: SinkPaths, tree: Tree, node: str | None, last_lsn: int
 ) -> JournalIdentity:
-    """Make this journal the owner, whoever was it. last_lsn: the highest LSN of a file in the tree.
+    """Make this journal the owner, instead of the previous one. last_lsn: the highest LSN of a file in the
+    tree.
 
     Raises TreeRefused when the owner runs; OSError.
     """

@@ -33,7 +33,7 @@ class Trouble(msgspec.Struct):
 
 
 def describe(trouble: Trouble) -> str:
-    """For whoever waits for it."""
+    """The message for waiting requests."""
     partition = trouble.partition
     where = f"{partition.kind.value} of workspace {partition.workspace_id}, {partition.date}"
     return f"{where}, cannot be published now: {trouble.error}"

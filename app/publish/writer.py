@@ -49,7 +49,7 @@ class Writer:
     not known what is on the disk, or the writer has a bug. destination: where files go; without one, the
     local directory of `paths`. journal_bytes: the present size of the journal. read_back: reads rows out of
     it; without it all rows that wait are kept in memory. first_lsn: of the oldest frame that the journal
-    has. order: held by whoever appends to the journal, until what was appended is put.
+    has. order: held while a frame is appended to the journal, until its rows are put.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class Writer:
             self._intake.put_left(lsn, self._unpublished.all_rows(lsn, kind, rows))
 
     def wait_for_room(self, seconds: float) -> None:
-        """Until this thread has caught up with what was put, at most so long; not at all while it cannot
-        publish, since then rows wait in the journal."""
+        """Wait until this thread has caught up, up to a time limit; not at all while it cannot publish, since
+        rows then wait in the journal."""
         if self._publisher.problem is None:
             self._intake.wait_for_room(seconds)
 
@@ -195,7 +195,7 @@ class Writer:
         self._thread.start()
 
     def close(self, deadline_s: float) -> bool:
-        """Publish everything buffered, as far as it goes within so many seconds, and end the thread.
+        """Publish all buffered rows, as far as possible within a time limit, and end the thread.
 
         Returns whether everything was published; what was not is in the journal.
         """

@@ -67,8 +67,9 @@ def create_app(
     is_ending: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
     """request_exit: asks the server to exit when the service cannot continue (app.state.service.fatal says
-    why). workers: the processes that take batches, if this one does not. is_ending: whether the server is
-    about to exit.
+        why).
+    workers: the processes that take batches, if this one does not. is_ending: whether the server is about to
+        exit.
 
     Raises KeyFileError when the key file cannot be used.
     """

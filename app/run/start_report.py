@@ -59,7 +59,7 @@ def _others(report: RecoveryReport) -> Iterator[str]:
             f"first is {files.adopted[0].path}: their own metadata is used"
         )
     if files.removed:
-        yield f"{len(files.removed)} published files are gone, the first is {files.removed[0].path}"
+        yield f"{len(files.removed)} published files are missing, the first is {files.removed[0].path}"
     if files.unknown:
         yield (
             f"{len(files.unknown)} files below the data path do not belong to this service, the first is "

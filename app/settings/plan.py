@@ -73,7 +73,7 @@ class IngestPlan(msgspec.Struct, frozen=True):
 
 
 class AuthPlan(msgspec.Struct, frozen=True):
-    """api_keys_file, admin_token: None if not configured. wrong_key_delay_max_s: see `WrongKeys`."""
+    """api_keys_file, admin_token: None if not configured. wrong_key_delay_max_s: longest delay of a 401."""
 
     api_keys_file: Path | None
     admin_token: SecretStr | None

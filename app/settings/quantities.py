@@ -12,8 +12,8 @@ from pydantic import ByteSize, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 SIZE_UNITS: Final = ("B", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB")
-"""Those of pydantic's ByteSize that are read, in any case: MB is decimal, MiB is binary, as in the SI and IEC
-standards. Its bits are not among them, nor its single letters, which mean either to people."""
+"""Units of pydantic's ByteSize that are accepted, in upper or lower case: MB is decimal, MiB is binary, as
+in the SI and IEC standards. Its bit units are not accepted, nor its single letters, which are ambiguous."""
 
 DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 """Seconds by unit."""

@@ -139,7 +139,7 @@ class Pool:
         self._watching.start()
 
     def stop(self, seconds: float) -> None:
-        """Lets the workers answer what they have, and ends them after so many seconds."""
+        """Lets the workers answer their requests, and ends them after a time limit."""
         self._ending = True
         self._watching.join()
         for worker in self._workers:

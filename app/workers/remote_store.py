@@ -94,7 +94,7 @@ class RemoteStore:
         return await asyncio.wrap_future(done)
 
     def note(self, refused: Sequence[RecentRefusal]) -> None:
-        """What this worker has refused, for whoever asks the owner of the journal."""
+        """Reports this worker's refusals to the owner of the journal."""
         self._say(Noted(refused))
 
     def _propose(self, proposal: Proposal) -> "Future[GroupStored | GroupFailed]":

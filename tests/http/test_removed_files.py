@@ -57,7 +57,8 @@ def test_a_file_that_is_taken_away_while_the_service_runs_is_shown_and_said_once
     with path.open("r+b") as file:
         file.truncate(10)
     service.wait_until(lambda: states() == ["changed", "published"], 30)
-    assert service.stderr.count("published files are missing or have been changed") == 2
+    line = "published files are missing or have been changed"
+    service.wait_until(lambda: service.stderr.count(line) == 2, 30)
     service.post_json("events", [event(2)], wait="file")
     service.post_json("events", [event(2)], wait="file", workspace=2)
     assert service.status()["problem"] is None

@@ -62,7 +62,7 @@ class TlsService:
         return self.context(own).wrap_socket(plain, server_hostname="localhost")
 
     def names(self) -> set[str]:
-        """The names in the certificates of 16 new connections, enough for every process to answer one."""
+        """The names in the certificates of 16 new connections, enough for each process to answer one."""
         return {self._name() for _ in range(16)}
 
     def _name(self) -> str:
