@@ -22,6 +22,7 @@ KAFKA := .kafka/.installed
 ICEBERG := .iceberg/.installed
 CLIENTS := $(CLIENTS_VENV)/.installed
 NPM_CLIENTS := .npm-clients/.installed
+COLLECTOR := .collector/otelcol
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 
 .DEFAULT_GOAL := help
@@ -48,7 +49,7 @@ check: $(TEST) ## check lint, formatting and types
 test: $(TEST) ## run the tests, except those marked heavy
 	$(PYTEST) -m "not heavy"
 
-test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) $(CLIENTS) $(NPM_CLIENTS) ## run all tests; also needs java, node, chromium and kubectl
+test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) $(CLIENTS) $(NPM_CLIENTS) $(COLLECTOR) ## run all tests; also needs java, node, chromium and kubectl
 	$(PYTEST)
 
 kafka-jars: $(KAFKA) ## install an Apache Kafka broker for the tests in .kafka; needs java and mvn
@@ -142,7 +143,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-emit-index-url --no-emit-find-links $(LOCK_FLAGS)
 
 clean: ## remove virtual environments and caches
-	rm -rf $(VENV) $(HEAVY_VENV) $(ICEBERG_VENV) $(CLIENTS_VENV) .npm-clients .kafka .iceberg .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(HEAVY_VENV) $(ICEBERG_VENV) $(CLIENTS_VENV) .npm-clients .collector .kafka .iceberg .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(KAFKA): tests/support/kafka_jars.xml tests/support/kafka_jars.sha256
 	mvn --batch-mode --quiet --file tests/support/kafka_jars.xml $(MAVEN_COPY) \
@@ -189,6 +190,9 @@ $(NPM_CLIENTS): $(wildcard tests/clients/npm/*)
 	mkdir -p .npm-clients && cp tests/clients/npm/* .npm-clients
 	npm ci --prefix .npm-clients --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+$(COLLECTOR): $(wildcard tests/clients/collector/*)
+	cd tests/clients/collector && go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(CURDIR)/$@ .
 
 $(HEAVY): requirements-heavy.lock
 	$(call make_venv,$(HEAVY_VENV))

@@ -71,8 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         metavar="FILE",
-        help="configuration file; default: PARQUET_SINK_CONFIG, else parquet-sink.toml in the working "
-        "directory if it exists",
+        help="configuration file; default: PARQUET_SINK_CONFIG, else ./parquet-sink.toml if it exists",
     )
     configuration = argparse.ArgumentParser(add_help=False, parents=[file])
     configuration.add_argument("--host", help="address to listen on, instead of server.host")
@@ -81,9 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", parents=[configuration], help="run the service")
     serve.set_defaults(command=_serve)
     check = commands.add_parser(
-        "check-config",
-        parents=[configuration],
-        help="print the effective configuration, or what is wrong with it",
+        "check-config", parents=[configuration], help="print the effective configuration, or its errors"
     )
     check.add_argument(
         "--connect",
@@ -96,10 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         parents=[file],
         help="create the topic of [journal], or report how the existing one differs from what it should be",
     )
-    topic.add_argument(
-        "--partitions", type=int, default=12, metavar="N", help="number of partitions; default: 12"
-    )
-    topic.add_argument("--replicas", type=int, default=3, metavar="N", help="number of replicas; default: 3")
+    topic.add_argument("--partitions", type=int, default=12, metavar="N", help="partitions; default: 12")
+    topic.add_argument("--replicas", type=int, default=3, metavar="N", help="replicas; default: 3")
     topic.set_defaults(command=_kafka_topic, host=None, port=None)
     add_repairing(commands, file, _plan)
     add_keeping(commands, file, _plan)
@@ -116,13 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     actions.add_parser("list", parents=[of_file], help="list the keys in the file, shortened")
     add = actions.add_parser("add", parents=[of_file], help="add a new key to the file, and print it")
-    add.add_argument(
-        "--workspace", type=_workspace, required=True, help="the key's workspace, 0 to 4294967295"
-    )
+    add.add_argument("--workspace", type=_workspace, required=True, help="its workspace, 0 to 4294967295")
     add.add_argument("--name", default="", help="a name for the key, for people")
-    rotate = actions.add_parser(
-        "rotate", parents=[of_file], help="add a second key for the same workspace, and print it"
-    )
+    rotate = actions.add_parser("rotate", parents=[of_file], help="add a second key for the workspace")
     revoke = actions.add_parser("revoke", parents=[of_file], help="remove a key from the file")
     for action in (rotate, revoke):
         action.add_argument("key", help="the key, or the beginning of it")
