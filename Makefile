@@ -124,7 +124,7 @@ fields-page: $(RUNTIME) ## generate the fields in docs/json.md from the schemas
 openapi: $(RUNTIME) ## generate openapi/openapi.json from the code
 	$(BIN)/parquet-sink openapi openapi/openapi.json
 
-release: $(RUNTIME) ## build wheels, source archives, checksums and release notes of the commit in dist/
+release: $(TEST) ## build wheels, source archives, an SBOM, checksums and release notes of the commit in dist/
 	$(BIN)/python deploy/release.py dist
 
 fbs: ## generate tests/fbs from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler)
@@ -134,7 +134,7 @@ lock: $(RUNTIME) ## update the requirements*.lock files from pyproject.toml; LOC
 	$(BIN)/python $(PIP_INSTALL) uv==$(UV_VERSION)
 	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
-	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query --group test --group check -c requirements.lock -o requirements-test.lock
+	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query --group test --group check --group release -c requirements.lock -o requirements-test.lock
 	$(COMPILE) pyproject.toml --group heavy -c requirements-test.lock -o requirements-heavy.lock
 	$(COMPILE) --group iceberg-engines -o requirements-iceberg.lock
 	$(COMPILE) --group clients -o requirements-clients.lock

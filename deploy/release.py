@@ -1,4 +1,4 @@
-"""Builds what is published of a version: archives of the service and its client, checksums, notes.
+"""Builds what is published of a version: archives of the service and its client, an SBOM, checksums, notes.
 
     python deploy/release.py dist
 
@@ -53,6 +53,24 @@ def build(commit: str, into: Path) -> list[Path]:
     return sorted(built)
 
 
+def sbom(commit: str, into: Path) -> Path:
+    """What the service depends on, from its lock, as CycloneDX JSON."""
+    written = into / "parquet-sink.cdx.json"
+    with tempfile.TemporaryDirectory() as directory:
+        for name in ("requirements.lock", "pyproject.toml"):
+            (Path(directory) / name).write_bytes(git("show", f"{commit}:{name}"))
+        options = ["--pyproject", "pyproject.toml", "--output-reproducible", "--short-PURLs", "--of", "JSON"]
+        subprocess.run(
+            [
+                *(sys.executable, "-W", "ignore", "-m", "cyclonedx_py", "requirements", *options),
+                *("--output-file", str(written.resolve()), "requirements.lock"),
+            ],
+            cwd=directory,
+            check=True,
+        )
+    return written
+
+
 def changes(commit: str) -> str:
     """The section of CHANGELOG.md of the version that is built."""
     project = tomllib.loads(git("show", f"{commit}:pyproject.toml").decode())["project"]
@@ -70,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.commit == "HEAD" and git("status", "--porcelain", "--untracked-files=no"):
         print("what is not committed is not built", file=sys.stderr)
-    built = build(options.commit, options.into)
+    built = [*build(options.commit, options.into), sbom(options.commit, options.into)]
     sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in built)
     (options.into / "SHA256SUMS").write_text(sums)
     (options.into / "CHANGES.md").write_text(changes(options.commit))

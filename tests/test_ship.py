@@ -1,5 +1,6 @@
 """What is handed to others works as it is: the wheel, the units of systemd, the compose file."""
 
+import json
 import os
 import re
 import shutil
@@ -46,7 +47,7 @@ def test_whoever_builds_a_commit_gets_the_same_bytes(released: Path, tmp_path: P
         os.umask(old)
     names = sorted(path.name for path in released.iterdir())
 
-    assert len(names) == 6
+    assert len(names) == 7
     assert names == sorted(path.name for path in again.iterdir())
     for name in names:
         assert (released / name).read_bytes() == (again / name).read_bytes(), name
@@ -64,9 +65,19 @@ def test_the_archives_hold_what_they_should(released: Path) -> None:
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
     assert f"parquet_sink-{version}/pyproject.toml" in sources
     assert [line.split()[1] for line in sums] == sorted(
-        path.name for path in released.iterdir() if path.suffix in (".whl", ".gz")
+        path.name for path in released.iterdir() if path.suffix in (".whl", ".gz", ".json")
     )
     assert (released / "CHANGES.md").read_text().startswith("- ")
+
+
+def test_the_sbom_lists_all_that_the_lock_pins(released: Path) -> None:
+    lock = (REPOSITORY / "requirements.lock").read_text("utf-8")
+    pinned = set(re.findall(r"^([a-z0-9._-]+)==([^ \\\n]+)", lock, re.MULTILINE))
+    bom = json.loads((released / "parquet-sink.cdx.json").read_text("utf-8"))
+
+    assert {(each["name"], each["version"]) for each in bom["components"]} == pinned
+    assert {each["purl"] for each in bom["components"]} >= {f"pkg:pypi/{name}@{at}" for name, at in pinned}
+    assert bom["metadata"]["component"]["name"] == "parquet-sink"
 
 
 @pytest.mark.heavy
