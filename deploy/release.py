@@ -30,11 +30,15 @@ def git(*arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=REPOSITORY, check=True, capture_output=True).stdout
 
 
+def environment(commit: str) -> dict[str, str]:
+    """Fixed, so that zone and locale of whoever builds are not to be seen in what is built."""
+    time = git("show", "--no-patch", "--format=%ct", commit).decode().strip()
+    fixed = {"SOURCE_DATE_EPOCH": time, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    return {**os.environ, **fixed}
+
+
 def build(commit: str, into: Path) -> list[Path]:
     """The archives of a commit, in `into`."""
-    time = git("show", "--no-patch", "--format=%ct", commit).decode().strip()
-    # Umask and locale of whoever builds are not to be seen in what is built.
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": time, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
     into.mkdir(parents=True, exist_ok=True)
     built = []
     with tempfile.TemporaryDirectory() as directory:
@@ -44,13 +48,13 @@ def build(commit: str, into: Path) -> list[Path]:
             done = subprocess.run(
                 [sys.executable, "-c", BUILD, str(into.resolve())],
                 cwd=source,
-                env=environment,
+                env=environment(commit),
                 check=True,
                 stdout=subprocess.PIPE,
                 text=True,
             )
             built += [into / name for name in done.stdout.split()]
-    return sorted(built)
+    return built
 
 
 def sbom(commit: str, into: Path) -> Path:
@@ -66,6 +70,7 @@ def sbom(commit: str, into: Path) -> Path:
                 *("--output-file", str(written.resolve()), "requirements.lock"),
             ],
             cwd=directory,
+            env=environment(commit),
             check=True,
         )
     return written
@@ -88,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.commit == "HEAD" and git("status", "--porcelain", "--untracked-files=no"):
         print("what is not committed is not built", file=sys.stderr)
-    built = [*build(options.commit, options.into), sbom(options.commit, options.into)]
+    built = sorted([*build(options.commit, options.into), sbom(options.commit, options.into)])
     sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in built)
     (options.into / "SHA256SUMS").write_text(sums)
     (options.into / "CHANGES.md").write_text(changes(options.commit))
