@@ -26,7 +26,7 @@ COLLECTOR := .collector/otelcol
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 
 .DEFAULT_GOAL := help
-.PHONY: help env run demo check test test-all bench clients-page fields-page openapi fbs lock release clean \
+.PHONY: help env run demo check test test-all bench clients-page fields-page man-page openapi fbs lock release clean \
 	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
 	kafka-jars iceberg-engines
 
@@ -123,6 +123,9 @@ fields-page: $(RUNTIME) ## generate the fields in docs/json.md from the schemas
 
 openapi: $(RUNTIME) ## generate openapi/openapi.json from the code
 	$(BIN)/parquet-sink openapi openapi/openapi.json
+
+man-page: $(TEST) ## write the man page from the help of the commands
+	$(BIN)/python deploy/man_page.py
 
 release: $(TEST) ## build wheels, source archives, an SBOM, checksums and release notes of the commit in dist/
 	$(BIN)/python deploy/release.py dist
