@@ -104,7 +104,7 @@ def commands_of(parser: argparse.ArgumentParser, before: str = "") -> dict[str, 
                     option
                     for each in below._actions
                     for option in each.option_strings
-                    if each.help != argparse.SUPPRESS and option != "-h"
+                    if each.help != argparse.SUPPRESS and option not in ("-h", "--help")
                 ]
                 found |= commands_of(below, f"{before}{name} ")
     return found
