@@ -27,6 +27,7 @@ from app.console.tail import add_tail
 from app.console.target import CommandFailed
 from app.errors import ConfigurationError
 from app.run.keeping_commands import add_keeping
+from app.run.repair_commands import add_repairing
 from app.run.without_pandas import do_without_pandas
 from app.settings.settings import Settings, load
 from app.settings.sources import unmatched_variables
@@ -34,8 +35,6 @@ from app.settings.toml_text import to_toml
 
 if TYPE_CHECKING:
     from app.settings.plan import Plan
-
-LOST: Final = 4
 
 ENGINE_NAMES: Final = ("duckdb", "polars", "clickhouse", "spark", "pyarrow")
 
@@ -45,7 +44,7 @@ DEVELOPMENT_KEYS: Final = "api-keys.txt"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         code: int = options.command(options)
     except (ConfigurationError, KeyFileError) as error:
@@ -63,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """All commands and their options."""
     parser = argparse.ArgumentParser(prog="parquet-sink", description=_description())
     parser.add_argument("--version", action="version", version=f"parquet-sink {version('parquet-sink')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -97,18 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     topic.add_argument("--partitions", type=int, default=12, metavar="N", help="partitions; default: 12")
     topic.add_argument("--replicas", type=int, default=3, metavar="N", help="replicas; default: 3")
     topic.set_defaults(command=_kafka_topic, host=None, port=None)
-    repair = commands.add_parser(
-        "repair",
-        parents=[file],
-        help="record the damaged parts of the journal as lost, so that the service can start again",
-    )
-    repair.set_defaults(command=_repair, host=None, port=None)
-    adopt = commands.add_parser(
-        "adopt",
-        parents=[file],
-        help="make this journal the owner of the files in the sink's path, if their own journal is gone",
-    )
-    adopt.set_defaults(command=_adopt, host=None, port=None)
+    add_repairing(commands, file, _plan)
     add_keeping(commands, file, _plan)
     keys = commands.add_parser(
         "keys", help="list, add, rotate and revoke API keys; a running service picks up the changes"
@@ -249,41 +238,6 @@ def _kafka_topic(options: argparse.Namespace) -> int:
     return 1 if topic.warnings else 0
 
 
-def _repair(options: argparse.Namespace) -> int:
-    from app.disk.data_directory_lock import DataDirectoryInUse
-    from app.disk.durable_file import SyncFailed
-    from app.disk.durable_fs import DurableFS
-    from app.journal.failures import JournalDamaged
-    from app.run.compose import object_store
-    from app.run.repair import NothingThere, repair_data_directory
-    from app.run.start_report import lines
-
-    plan = _plan(options)
-    paths = plan.storage.paths
-    refusals = (NothingThere, DataDirectoryInUse, JournalDamaged)
-    try:
-        done = repair_data_directory(
-            DurableFS(),
-            paths,
-            object_store(plan.storage),
-            syncs=plan.policies.journal.acknowledge == "fsync",
-            node=plan.policies.writer.node,
-        )
-    except (*refusals, OSError, SyncFailed) as error:
-        print(f"parquet-sink: not repaired: {error}", file=sys.stderr)
-        return 1
-    for line in lines(done.report):
-        print(line)
-    if not done.damages:
-        nothing = "" if done.report.files.changed else "; nothing was changed"
-        print(f"the journal in {paths.segments} is intact{nothing}")
-        return LOST if done.report.files.broken else 0
-    for damage in done.damages:
-        print(f"lost: {damage}")
-    print(f"recorded in {done.losses}; the damaged bytes are kept in {paths.segments / 'aside'}")
-    return LOST
-
-
 def _keys(options: argparse.Namespace) -> int:
     from app.api.key_file import add_key, list_keys, revoke_key, rotate_key
 
@@ -361,25 +315,7 @@ def _sql(options: argparse.Namespace) -> int:
 
 
 def _completion(options: argparse.Namespace) -> int:
-    print(script(options.shell, *words_of(_parser())), end="")
-    return 0
-
-
-def _adopt(options: argparse.Namespace) -> int:
-    from app.disk.data_directory_lock import DataDirectoryInUse
-    from app.disk.durable_fs import DurableFS
-    from app.publish.ownership import TreeRefused
-    from app.run.adopt import adopt
-    from app.run.compose import object_store
-
-    plan = _plan(options)
-    paths, node = plan.storage.paths, plan.policies.writer.node
-    try:
-        identity = adopt(DurableFS(), paths, object_store(plan.storage), node)
-    except (TreeRefused, DataDirectoryInUse, OSError) as error:
-        print(f"parquet-sink: not adopted: {error}", file=sys.stderr)
-        return 1
-    print(f"the files in {identity.tree} now belong to the journal in {paths.state}")
+    print(script(options.shell, *words_of(command_line())), end="")
     return 0
 
 

@@ -223,7 +223,7 @@ def test_repair_reads_the_manifest_from_the_files_and_says_so(own_service: Servi
 
     done = command(own_service, "repair")
     assert done.returncode == 0, done.stderr
-    assert "the manifest did not know 2 published files" in done.stdout
+    assert "the manifest did not list 2 published files" in done.stdout
     own_service.start()
     own_service.flush()
     assert everything(own_service) == {1: [0, 1], NEIGHBOUR: [0, 1]}
