@@ -17,7 +17,8 @@ TOLD_AFTER_TRIES: Final = 5
 
 
 class Trouble(msgspec.Struct):
-    """since_ms, next_ms: on a clock that is never set: when it began, when the next try is. tries: so far."""
+    """since_ms, next_ms: on a clock that is never set: when it began, when the next try is. tries: so far.
+    is_hastened: its next try was asked for, and whoever waits is told what comes of that."""
 
     partition: Partition
     error: str
@@ -25,11 +26,12 @@ class Trouble(msgspec.Struct):
     next_ms: int
     pause_ms: int
     tries: int = 1
+    is_hastened: bool = False
 
     @property
     def lasts(self) -> bool:
         """Whether it is to be told to those who wait: a passing failure is over before that."""
-        return self.tries >= TOLD_AFTER_TRIES
+        return self.tries >= TOLD_AFTER_TRIES and not self.is_hastened
 
 
 def describe(trouble: Trouble) -> str:
@@ -86,6 +88,13 @@ class SetAside:
         """Whether its pause is not over."""
         known = self._troubles.get(partition)
         return known is not None and self._timer() < known.next_ms
+
+    def retry_now(self, partition: Partition) -> None:
+        """Its pause is over: an operator asks for it, perhaps after removing the reason."""
+        known = self._troubles.get(partition)
+        if known is not None:
+            known.next_ms = self._timer()
+            known.is_hastened = True
 
     def troubles(self) -> list[Trouble]:
         return list(self._troubles.values())

@@ -312,6 +312,8 @@ class Writer:
         for rows in (*self._publisher.unfinished, *self.carrier.in_hand, *self._buffers):
             if command.concerns(rows.partition):
                 command.waiting[rows.partition] = rows.last_lsn
+                if not command.hastens:
+                    self._publisher.set_aside.retry_now(rows.partition)
         self._intake.taken()
         command.resolve_if_done()
         if command.waiting:

@@ -94,3 +94,16 @@ def test_a_query_says_that_a_file_cannot_be_read(own_service: Service) -> None:
     assert "cannot be read" in response.json()["message"]
     path.unlink()
     assert count(service, "events") == 0
+
+
+def test_a_flush_after_the_remedy_does_not_tell_the_old_reason(own_service: Service) -> None:
+    service = own_service.start() if not own_service.running else own_service
+    in_the_way = service.parquet / "2"
+    in_the_way.parent.mkdir(exist_ok=True)
+    in_the_way.write_text("in the way")
+    service.post_json("events", [event(1)], workspace=2)
+    response = service.admin("POST", "/flush")
+    assert (response.status_code, response.json()["code"]) == (503, "publish_failed")
+    in_the_way.unlink()
+    assert service.flush()["flushed_rows"] == 1
+    assert numbers(service.table(workspace=2)) == [1]
