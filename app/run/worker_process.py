@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -23,6 +24,7 @@ from app.api.forward import Forwarder
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS
 from app.api.tolerant_paths import TolerantPaths, wants_start_page
+from app.api.wrong_keys import LateRefusals, WrongKeys
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
 from app.run.application import add_ingest_calls, add_late_refusals, ingest_parts
@@ -119,7 +121,8 @@ class _Worker:
         self._app = FastAPI(lifespan=self._running, docs_url=None, redoc_url=None, openapi_url=None)
         add_ingest_calls(self._app, plan.ingest, parts)
         install_error_responses(self._app, ids)
-        add_late_refusals(self._app, plan.auth, parts)
+        wrong_keys = WrongKeys(plan.auth.wrong_key_delay_max_s, time.monotonic)
+        add_late_refusals(self._app, wrong_keys, parts)
         http_metrics = HttpMetrics(registry)
         Instrumentator(registry=registry).add(http_metrics.count).instrument(self._app)
         self._paths = frozenset(call.path for call in INGEST_CALLS)
@@ -129,7 +132,7 @@ class _Worker:
         if access.enabled:
             self._app.add_middleware(AccessLogged, ids=ids, access=access)
         self.fast_lane = FastLane(parts, http_metrics, plan.listening.connection, access)
-        self._forward = Forwarder(admin_address, ids)
+        self._forward = LateRefusals(Forwarder(admin_address, ids), wrong_keys, parts.addresses)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else None
