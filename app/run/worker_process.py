@@ -39,7 +39,7 @@ from app.run.reload import Reload
 from app.run.signals import handle_signals
 from app.run.tls import ReloadedTls
 from app.run.worker_quotas import WorkerQuotas
-from app.settings.plan import Configuration, Plan
+from app.settings.plan import AuthPlan, Configuration, Plan
 from app.workers.merged_metrics import families_of
 from app.workers.messages import AdmissionState, Channel, Hello, ToWorker
 from app.workers.remote_store import RemoteStore
@@ -49,9 +49,13 @@ LOST: Final = 1
 
 
 def serve_worker(
-    plan: Plan, connection: socket.socket, admin_address: str | bytes, configuration: Configuration
+    configuration: Configuration, auth: AuthPlan, connection: socket.socket, admin_address: str | bytes
 ) -> None:
-    """Serves until SIGTERM; exits immediately when the other end of `connection` is closed."""
+    """Serves until SIGTERM; exits immediately when the other end of `connection` is closed.
+
+    auth: that of the service, which may have made a key.
+    """
+    plan = msgspec.structs.replace(configuration.plan, auth=auth)
     prepare_process(plan.log)
     listening = plan.listening
     tls = tls_of(listening)
