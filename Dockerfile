@@ -9,6 +9,7 @@ RUN python -m venv /opt/build \
     && /opt/parquet-sink/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
+COPY deploy/data deploy/data
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/parquet-sink/bin/pip install --no-cache-dir --no-deps --no-index dist/*.whl \
     && /opt/parquet-sink/bin/pip uninstall --yes pip

@@ -26,7 +26,7 @@ COLLECTOR := .collector/otelcol
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 
 .DEFAULT_GOAL := help
-.PHONY: help env run demo check test test-all bench clients-page fields-page openapi fbs lock release clean \
+.PHONY: help env run demo check test test-all bench clients-page fields-page man-page openapi fbs lock release clean \
 	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
 	kafka-jars iceberg-engines
 
@@ -124,7 +124,10 @@ fields-page: $(RUNTIME) ## generate the fields in docs/json.md from the schemas
 openapi: $(RUNTIME) ## generate openapi/openapi.json from the code
 	$(BIN)/parquet-sink openapi openapi/openapi.json
 
-release: $(RUNTIME) ## build wheels, source archives, checksums and release notes of the commit in dist/
+man-page: $(TEST) ## write the man page from the help of the commands
+	$(BIN)/python deploy/man_page.py
+
+release: $(TEST) ## build wheels, source archives, an SBOM, checksums and release notes of the commit in dist/
 	$(BIN)/python deploy/release.py dist
 
 fbs: ## generate tests/fbs from openapi/*.fbs; needs flatc (Debian: flatbuffers-compiler)
@@ -134,7 +137,7 @@ lock: $(RUNTIME) ## update the requirements*.lock files from pyproject.toml; LOC
 	$(BIN)/python $(PIP_INSTALL) uv==$(UV_VERSION)
 	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query -o requirements.lock
 	$(COMPILE) --group build -o requirements-build.lock
-	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query --group test --group check -c requirements.lock -o requirements-test.lock
+	$(COMPILE) pyproject.toml --extra s3 --extra kafka --extra iceberg --extra query --group test --group check --group release -c requirements.lock -o requirements-test.lock
 	$(COMPILE) pyproject.toml --group heavy -c requirements-test.lock -o requirements-heavy.lock
 	$(COMPILE) --group iceberg-engines -o requirements-iceberg.lock
 	$(COMPILE) --group clients -o requirements-clients.lock

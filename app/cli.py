@@ -44,7 +44,7 @@ DEVELOPMENT_KEYS: Final = "api-keys.txt"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         code: int = options.command(options)
     except (ConfigurationError, KeyFileError) as error:
@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """All commands and their options."""
     parser = argparse.ArgumentParser(prog="parquet-sink", description=_description())
     parser.add_argument("--version", action="version", version=f"parquet-sink {version('parquet-sink')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -314,7 +315,7 @@ def _sql(options: argparse.Namespace) -> int:
 
 
 def _completion(options: argparse.Namespace) -> int:
-    print(script(options.shell, *words_of(_parser())), end="")
+    print(script(options.shell, *words_of(command_line())), end="")
     return 0
 
 

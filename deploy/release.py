@@ -1,4 +1,4 @@
-"""Builds what is published of a version: archives of the service and its client, checksums, notes.
+"""Builds what is published of a version: archives of the service and its client, an SBOM, checksums, notes.
 
     python deploy/release.py dist
 
@@ -30,11 +30,15 @@ def git(*arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=REPOSITORY, check=True, capture_output=True).stdout
 
 
+def environment(commit: str) -> dict[str, str]:
+    """Fixed, so that zone and locale of whoever builds are not to be seen in what is built."""
+    time = git("show", "--no-patch", "--format=%ct", commit).decode().strip()
+    fixed = {"SOURCE_DATE_EPOCH": time, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    return {**os.environ, **fixed}
+
+
 def build(commit: str, into: Path) -> list[Path]:
     """The archives of a commit, in `into`."""
-    time = git("show", "--no-patch", "--format=%ct", commit).decode().strip()
-    # Umask and locale of whoever builds are not to be seen in what is built.
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": time, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
     into.mkdir(parents=True, exist_ok=True)
     built = []
     with tempfile.TemporaryDirectory() as directory:
@@ -44,13 +48,32 @@ def build(commit: str, into: Path) -> list[Path]:
             done = subprocess.run(
                 [sys.executable, "-c", BUILD, str(into.resolve())],
                 cwd=source,
-                env=environment,
+                env=environment(commit),
                 check=True,
                 stdout=subprocess.PIPE,
                 text=True,
             )
             built += [into / name for name in done.stdout.split()]
-    return sorted(built)
+    return built
+
+
+def sbom(commit: str, into: Path) -> Path:
+    """What the service depends on, from its lock, as CycloneDX JSON."""
+    written = into / "parquet-sink.cdx.json"
+    with tempfile.TemporaryDirectory() as directory:
+        for name in ("requirements.lock", "pyproject.toml"):
+            (Path(directory) / name).write_bytes(git("show", f"{commit}:{name}"))
+        options = ["--pyproject", "pyproject.toml", "--output-reproducible", "--short-PURLs", "--of", "JSON"]
+        subprocess.run(
+            [
+                *(sys.executable, "-W", "ignore", "-m", "cyclonedx_py", "requirements", *options),
+                *("--output-file", str(written.resolve()), "requirements.lock"),
+            ],
+            cwd=directory,
+            env=environment(commit),
+            check=True,
+        )
+    return written
 
 
 def changes(commit: str) -> str:
@@ -70,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.commit == "HEAD" and git("status", "--porcelain", "--untracked-files=no"):
         print("what is not committed is not built", file=sys.stderr)
-    built = build(options.commit, options.into)
+    built = sorted([*build(options.commit, options.into), sbom(options.commit, options.into)])
     sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in built)
     (options.into / "SHA256SUMS").write_text(sums)
     (options.into / "CHANGES.md").write_text(changes(options.commit))

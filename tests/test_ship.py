@@ -1,5 +1,7 @@
 """What is handed to others works as it is: the wheel, the units of systemd, the compose file."""
 
+import argparse
+import json
 import os
 import re
 import shutil
@@ -14,6 +16,7 @@ import httpx
 import pytest
 import yaml
 
+from app.cli import command_line
 from app.errors import ConfigurationError
 from app.settings.settings import load
 from tests.support.service import REPOSITORY, free_port
@@ -46,7 +49,7 @@ def test_whoever_builds_a_commit_gets_the_same_bytes(released: Path, tmp_path: P
         os.umask(old)
     names = sorted(path.name for path in released.iterdir())
 
-    assert len(names) == 6
+    assert len(names) == 7
     assert names == sorted(path.name for path in again.iterdir())
     for name in names:
         assert (released / name).read_bytes() == (again / name).read_bytes(), name
@@ -61,12 +64,50 @@ def test_the_archives_hold_what_they_should(released: Path) -> None:
     sums = (released / "SHA256SUMS").read_text().splitlines()
 
     assert "app/cli.py" in names
+    assert f"parquet_sink-{version}.data/data/share/man/man1/parquet-sink.1" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
     assert f"parquet_sink-{version}/pyproject.toml" in sources
     assert [line.split()[1] for line in sums] == sorted(
-        path.name for path in released.iterdir() if path.suffix in (".whl", ".gz")
+        path.name for path in released.iterdir() if path.suffix in (".whl", ".gz", ".json")
     )
     assert (released / "CHANGES.md").read_text().startswith("- ")
+
+
+def test_the_sbom_lists_all_that_the_lock_pins(released: Path) -> None:
+    lock = (REPOSITORY / "requirements.lock").read_text("utf-8")
+    pinned = set(re.findall(r"^([a-z0-9._-]+)==([^ \\\n]+)", lock, re.MULTILINE))
+    bom = json.loads((released / "parquet-sink.cdx.json").read_text("utf-8"))
+
+    assert {(each["name"], each["version"]) for each in bom["components"]} == pinned
+    assert {each["purl"] for each in bom["components"]} >= {f"pkg:pypi/{name}@{at}" for name, at in pinned}
+    assert bom["metadata"]["component"]["name"] == "parquet-sink"
+
+
+def test_the_man_page_knows_every_command_and_option() -> None:
+    """Its lines break where each version of Python has them; what it says is the same."""
+    page = (REPOSITORY / "deploy/data/share/man/man1/parquet-sink.1").read_text("utf-8")
+    said = page.replace("\\-", "-")
+    for command, options in commands_of(command_line()).items():
+        assert f"'parquet-sink {command}'" in said
+        section = said.split(f".SH COMMAND \\fI\\,'parquet-sink {command}'", 1)[1].split(".SH COMMAND", 1)[0]
+        missing = [option for option in options if option not in section]
+        assert not missing, f"{command}: make man-page"
+
+
+def commands_of(parser: argparse.ArgumentParser, before: str = "") -> dict[str, list[str]]:
+    """The options of each command and of those below it, by its words."""
+    found: dict[str, list[str]] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                found[f"{before}{name}"] = [
+                    option
+                    for each in below._actions
+                    for option in each.option_strings
+                    if each.help != argparse.SUPPRESS and option not in ("-h", "--help")
+                ]
+                found |= commands_of(below, f"{before}{name} ")
+    return found
 
 
 @pytest.mark.heavy
