@@ -1,4 +1,4 @@
-"""Which labels of Loki fill columns. Agents set several that could, so their order counts."""
+"""What fills the columns of logs that agents send. They set several keys that could, so the order counts."""
 
 import json
 import time
@@ -31,3 +31,15 @@ def test_labels_fill_columns_and_stay_labels(service: Service, workspace: int, n
     (row,) = service.table(workspace=workspace, kind="logs").to_pylist()
     assert (row["source"], row["service"], row["level"]) == (source, its_service, level)
     assert json.loads(row["payload"]) == {"message": "line", "labels": labels}
+
+
+@pytest.mark.parametrize("path", ["/_bulk", "/services/collector/event"])
+def test_a_duration_is_no_time(service: Service, workspace: int, path: str) -> None:
+    record = b'{"message":"GET /","time":0.003}'
+    body = b'{"create":{}}\n' + record + b"\n" if path == "/_bulk" else b'{"event":' + record + b"}"
+    answer = service.http.post(path, content=body, auth=(KEYS[workspace], ""))
+    assert answer.status_code == 200, answer.text
+    service.flush()
+    (row,) = service.table(workspace=workspace, kind="logs").to_pylist()
+    assert row["timestamp"] == row["batch_timestamp"]
+    assert json.loads(row["payload"])["time"] == 0.003
