@@ -206,7 +206,9 @@ class ForeignRecordSeen(BaseModel):
 class KafkaPartition(BaseModel):
     partition: Count
     published_to: Count = Field(description="The first offset that is not in files yet.")
-    foreign_records: list[ForeignRecordSeen] = Field(description="The last such offset.")
+    foreign_records: list[ForeignRecordSeen] = Field(
+        description="The last records that were not written by this service."
+    )
 
 
 class KafkaWriting(BaseModel):
@@ -220,7 +222,7 @@ class Status(BaseModel):
     absent."""
 
     rows: list[RowAccount]
-    role: str = Field(default="", description="With a Kafka journal: front end, writer or both.")
+    role: str = Field(default="", description="With a Kafka journal: all, ingest or writer; otherwise empty.")
     journal: JournalLevel | None = None
     buffer: BufferLevel
     deduplication: Remembered

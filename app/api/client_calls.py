@@ -32,6 +32,7 @@ from app.api.error_responses import (
 )
 from app.api.headers import RawHeaders
 from app.api.ingest_request import IngestParts, committed
+from app.api.wrong_keys import WRONG_KEY
 from app.clients.call import Call, ClientAnswer, ClientRequest, Document, Outcome, Rows
 from app.clients.table import Path
 from app.errors import (
@@ -144,6 +145,8 @@ class ClientEndpoint:
         try:
             outcome = await self._outcome(exchange, receive)
         except RequestError as error:
+            if isinstance(error, Unauthenticated):
+                exchange.scope[WRONG_KEY] = True
             outcome = outcome_of_error(error)
         return exchange.call.family.answer(outcome, exchange.request, exchange.document)
 

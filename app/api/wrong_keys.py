@@ -16,6 +16,10 @@ FORGIVEN_PER_S: Final = 0.5
 
 FIRST_DELAY_S: Final = 0.05
 
+WRONG_KEY: Final = "parquet_sink.wrong_key"
+"""Key of the ASGI scope, set where a wrong key is answered by another status than 401, as a protocol has
+it."""
+
 ADDRESSES_MAX: Final = 4096
 """Addresses that are remembered; the oldest one is dropped for a new one."""
 
@@ -44,7 +48,7 @@ class WrongKeys:
 
 
 class LateRefusals:
-    """ASGI middleware: delays 401 answers by the delay of the address."""
+    """ASGI middleware: delays the answers to wrong keys by the delay of the address."""
 
     def __init__(self, app: ASGIApp, wrong_keys: WrongKeys, addresses: ClientAddresses) -> None:
         self._app = app
@@ -57,7 +61,7 @@ class LateRefusals:
             return
 
         async def send_late(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 401:
+            if message["type"] == "http.response.start" and (message["status"] == 401 or WRONG_KEY in scope):
                 address = self._addresses.of(scope.get("client"), scope["headers"])
                 delay_s = self._wrong_keys.delay_s(address.source_ip)
                 if delay_s:

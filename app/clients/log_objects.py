@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from app.clients.lenient_json import Members, is_given, quoted, text_of
 from app.clients.times import moment_ms
-from app.decode.json.logger_words import ALIASES, Path, level_of_word
+from app.decode.json.logger_words import ALIASES, OLDEST_MS, Path, level_of_word
 from app.kinds import EVENT_TYPES
 
 _ANY_MESSAGE: Final = frozenset({"message", "msg", "MESSAGE"})
@@ -19,6 +19,9 @@ _FIRST: Final[Mapping[str, tuple[Path, ...]]] = MappingProxyType(
     {"timestamp": (("@timestamp",),), "service": (("service", "name"),)}
 )
 """What counts before the key itself: agents write their time beside one that the program has written."""
+
+_TIMES: Final = frozenset({"timestamp", "@timestamp"})
+"""What these hold is a time, however early; under other names it may be a duration."""
 
 T = TypeVar("T")
 
@@ -89,7 +92,7 @@ def add_object(row: LogLine, record: Members) -> None:
     """
     row.message(_taken(record, "message", _message))
     row.level(_taken(record, "level", lambda name, value: level_of(text_of(value))))
-    row.timestamp(_taken(record, "timestamp", lambda name, value: moment_ms(value)))
+    row.timestamp(_taken(record, "timestamp", _time))
     row.source(_taken(record, "source", _text))
     row.service(_taken(record, "service", _text))
     row.add_all(record)
@@ -126,6 +129,13 @@ def _taken(record: Members, key: str, read: Callable[[str, Raw], T | None]) -> T
 def _message(name: str, value: Raw) -> Raw | None:
     fits = name in _ANY_MESSAGE or bytes(value)[:1] == b'"'
     return value if fits and is_given(value) else None
+
+
+def _time(name: str, value: Raw) -> int | None:
+    time_ms = moment_ms(value)
+    if time_ms is not None and time_ms < OLDEST_MS and name not in _TIMES:
+        return None
+    return time_ms
 
 
 def _text(name: str, value: Raw) -> str | None:

@@ -27,6 +27,11 @@ from app.kinds import Kind
 _LEVELS: Final = 4
 """Objects and arrays around an entry."""
 
+_SOURCES: Final = ("host", "hostname", "instance")
+_SERVICES: Final = ("service", "service_name", "job", "app")
+"""What labels are called in Loki, in the order in which they count; the names of other loggers follow. A
+label `source` often names a stream or a file, so it counts last."""
+
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -91,8 +96,8 @@ def _line(labels: dict[str, Any], entry: Any) -> bytes:
         next((level for name in names_of("level") if (level := level_of(_text(labels.get(name))))), None)
     )
     row.timestamp(int(entry[0]) // 1_000_000)
-    row.source(_first(labels, names_of("source")))
-    row.service(_first(labels, names_of("service")))
+    row.source(_first(labels, (*_SOURCES, *names_of("source")[1:], "source")))
+    row.service(_first(labels, (*_SERVICES, *names_of("service"))))
     if labels:
         row.add("labels", _encode(plain(labels)))
     if len(entry) > 2 and isinstance(entry[2], dict):

@@ -147,7 +147,7 @@ POSTHOG: Final = Family(
     read,
     answer,
     Guide(
-        "posthog 7.9 (Python), posthog-node 5.7, posthog-js 1.4",
+        "posthog 7.9 (Python), posthog-node 5.70, posthog-js 1.449",
         "`api_key`, `token` or `properties.token` in the body",
         "`uuid`, else `$insert_id`",
         "from posthog import Posthog\n"

@@ -56,7 +56,7 @@ from app.run.compose import AnyService, build_service
 from app.run.lifespan import repeatedly, running
 from app.run.local_service import Service
 from app.run.workers import Workers
-from app.settings.plan import AuthPlan, IngestPlan, Plan
+from app.settings.plan import IngestPlan, Plan
 from app.submission import Reply, Submission
 
 
@@ -117,7 +117,8 @@ def create_app(
         add_ingest_calls(app, plan.ingest, parts)
     _add_admin_calls(app, plan, service, keys, ids, registry, workers, asking, is_ending, history)
     install_error_responses(app, ids)
-    add_late_refusals(app, plan.auth, parts)
+    if workers is None:  # otherwise they hold refusals back: they know the addresses
+        add_late_refusals(app, WrongKeys(plan.auth.wrong_key_delay_max_s, time.monotonic), parts)
     http_metrics = HttpMetrics(registry)
     Instrumentator(registry=registry).add(http_metrics.count).instrument(app)
     exact = {path for route in app.routes if (path := getattr(route, "path", "")).endswith("/")}
@@ -130,8 +131,7 @@ def create_app(
     return app
 
 
-def add_late_refusals(app: FastAPI, plan: AuthPlan, parts: IngestParts) -> None:
-    wrong_keys = WrongKeys(plan.wrong_key_delay_max_s, time.monotonic)
+def add_late_refusals(app: FastAPI, wrong_keys: WrongKeys, parts: IngestParts) -> None:
     app.add_middleware(LateRefusals, wrong_keys=wrong_keys, addresses=parts.addresses)
 
 

@@ -130,9 +130,8 @@ def _workers(
     context = multiprocessing.get_context("spawn")
 
     def spawn(index: int, connection: socket.socket) -> BaseProcess:
-        # What was reloaded since the start counts for a worker that takes the place of another, too.
-        in_force = msgspec.structs.replace(configuration.plan, auth=plan.auth)
-        arguments = (in_force, connection, inner.getsockname(), configuration)
+        # The configuration includes what was reloaded since the start, but not a development key.
+        arguments = (configuration, plan.auth, connection, inner.getsockname())
         process = context.Process(target=run_worker, args=arguments, name=f"worker-{index}", daemon=True)
         process.start()
         return process

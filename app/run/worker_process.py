@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -23,6 +24,7 @@ from app.api.forward import Forwarder
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS
 from app.api.tolerant_paths import TolerantPaths, wants_start_page
+from app.api.wrong_keys import LateRefusals, WrongKeys
 from app.commit.admission import Admission, AdmissionPolicy, Levels
 from app.metrics import Metrics
 from app.run.application import add_ingest_calls, add_late_refusals, ingest_parts
@@ -37,7 +39,7 @@ from app.run.reload import Reload
 from app.run.signals import handle_signals
 from app.run.tls import ReloadedTls
 from app.run.worker_quotas import WorkerQuotas
-from app.settings.plan import Configuration, Plan
+from app.settings.plan import AuthPlan, Configuration, Plan
 from app.workers.merged_metrics import families_of
 from app.workers.messages import AdmissionState, Channel, Hello, ToWorker
 from app.workers.remote_store import RemoteStore
@@ -47,9 +49,13 @@ LOST: Final = 1
 
 
 def serve_worker(
-    plan: Plan, connection: socket.socket, admin_address: str | bytes, configuration: Configuration
+    configuration: Configuration, auth: AuthPlan, connection: socket.socket, admin_address: str | bytes
 ) -> None:
-    """Serves until SIGTERM; exits immediately when the other end of `connection` is closed."""
+    """Serves until SIGTERM; exits immediately when the other end of `connection` is closed.
+
+    auth: that of the service, which may have made a key.
+    """
+    plan = msgspec.structs.replace(configuration.plan, auth=auth)
     prepare_process(plan.log)
     listening = plan.listening
     tls = tls_of(listening)
@@ -119,7 +125,8 @@ class _Worker:
         self._app = FastAPI(lifespan=self._running, docs_url=None, redoc_url=None, openapi_url=None)
         add_ingest_calls(self._app, plan.ingest, parts)
         install_error_responses(self._app, ids)
-        add_late_refusals(self._app, plan.auth, parts)
+        wrong_keys = WrongKeys(plan.auth.wrong_key_delay_max_s, time.monotonic)
+        add_late_refusals(self._app, wrong_keys, parts)
         http_metrics = HttpMetrics(registry)
         Instrumentator(registry=registry).add(http_metrics.count).instrument(self._app)
         self._paths = frozenset(call.path for call in INGEST_CALLS)
@@ -129,7 +136,7 @@ class _Worker:
         if access.enabled:
             self._app.add_middleware(AccessLogged, ids=ids, access=access)
         self.fast_lane = FastLane(parts, http_metrics, plan.listening.connection, access)
-        self._forward = Forwarder(admin_address, ids)
+        self._forward = LateRefusals(Forwarder(admin_address, ids), wrong_keys, parts.addresses)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else None

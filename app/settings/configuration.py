@@ -46,8 +46,9 @@ class ReadConfiguration:
         changed = list(differences(self._settings, written))
         at_once = sorted({_reloaded(key) for key in changed if is_reloaded(key)})
         if at_once:
-            self._settings = _with_reloaded(self._settings, written)
+            # The plan first: a process that is given this meanwhile then applies the changes once more.
             self._plan = _plan_with_reloaded(self._plan, plan)
+            self._settings = _with_reloaded(self._settings, written)
         return Reread(plan, at_once, sorted(key for key in changed if not is_reloaded(key)))
 
     def _load(self) -> Settings:

@@ -54,10 +54,12 @@ EARLY_FLUSH_BUCKET: Final = 32 << 20
 def plan_of(settings: Settings) -> Plan:
     """The plan that follows from the settings. Reads Kafka's properties file. Raises ConfigurationError."""
     auth, sink, storage = settings.auth, settings.sink, _storage(settings)
+    # A client that waits for longer gives up, and the stop would wait for what nobody reads.
+    longest_s = min(auth.wrong_key_delay_max, settings.server.request_timeout)
     return Plan(
         listening=_listening(settings),
         ingest=_ingest(settings),
-        auth=AuthPlan(auth.api_keys_file, auth.admin_token, auth.wrong_key_delay_max),
+        auth=AuthPlan(auth.api_keys_file, auth.admin_token, longest_s),
         log=LogPlan(settings.log.format, settings.log.level, settings.log.levels, settings.server.access_log),
         metrics=MetricsPlan(sink.metrics_enabled, sink.metrics_interval, sink.metrics_workspaces),
         storage=storage,

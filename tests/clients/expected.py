@@ -184,9 +184,9 @@ def loki(body: Any) -> Iterator[Row]:
                 "level": words.get(level, level),
                 "source": labels.get("host") or labels.get("hostname"),
                 "service": labels.get("service")
+                or labels.get("job")
                 or labels.get("app")
-                or labels.get("application")
-                or labels.get("job"),
+                or labels.get("application"),
                 "timestamp": int(time) // 1_000_000,
                 "payload": {"message": line, "labels": labels},
             }

@@ -14,10 +14,7 @@ from tests.support.service import KEYS, Service
 
 BACKENDS = ["directory", "workers"]
 CONNECTIONS = 5
-CONFIG = {
-    "server": {"max_connections_per_address": CONNECTIONS},
-    "auth": {"wrong_key_delay_max": "3s"},
-}
+CONFIG = {"server": {"max_connections_per_address": CONNECTIONS}}
 CLUMSY, OTHER = "127.0.0.2", "127.0.0.3"
 SECONDS = 20.0
 
@@ -88,25 +85,64 @@ def test_connections_that_another_protocol_has_taken_over_count_too(
     service.wait_until(taken_again, SECONDS)
 
 
-def test_whoever_tries_keys_waits_and_a_right_key_of_the_same_address_does_not(
+WRONG = "ff" * 16
+TRIES = {
+    "native": (401, batch(WRONG)),
+    "an answer of Splunk's": (
+        403,
+        f"POST /services/collector HTTP/1.1\r\nHost: x\r\nAuthorization: Splunk {WRONG}\r\n"
+        "Content-Length: 14\r\n\r\n".encode()
+        + b'{"event": "x"}',
+    ),
+    "an answer of Amplitude's": (
+        400,
+        b"POST /2/httpapi HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 84\r\n\r\n"
+        + f'{{"api_key": "{WRONG}", "events": [{{"event_type": "a"}}]}}'.encode().ljust(84),
+    ),
+    "a call that workers forward": (
+        401,
+        f"GET /files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {WRONG}\r\n\r\n".encode(),
+    ),
+}
+
+
+def test_whoever_tries_keys_waits_and_nobody_else_does(own_service: Service, stack: ExitStack) -> None:
+    """By all calls at once, each from an address of its own. Each process counts by itself."""
+    own_service.configure(
+        {"server": {"max_connections_per_address": 1_000}, "auth": {"wrong_key_delay_max": "5s"}}
+    )
+    own_service.restart()
+    clumsy = {name: f"127.0.1.{number}" for number, name in enumerate(TRIES, 1)}
+    waiting = stack.enter_context(selectors.DefaultSelector())
+    for name, (_, wrong) in TRIES.items():
+        for _ in range(100):
+            each = stack.enter_context(connect(own_service, clumsy[name]))
+            each.sendall(wrong)
+            waiting.register(each, selectors.EVENT_READ, name)
+    for name, (refused, wrong) in TRIES.items():
+        with connect(own_service, clumsy[name]) as right:
+            assert status(right, batch(KEYS[1])) == 202, "a right key of the same address"
+        with connect(own_service, OTHER) as elsewhere:
+            assert status(elsewhere, wrong) == refused, "the first wrong keys of another address"
+    answered = {id(key) for key, _ in waiting.select(timeout=0)}
+    late = {key.data for key in waiting.get_map().values() if id(key) not in answered}
+    assert late == set(TRIES), "the later ones are held back"
+    deadline = time.monotonic() + SECONDS
+    while waiting.get_map() and time.monotonic() < deadline:
+        for key, _ in waiting.select(timeout=1):
+            assert isinstance(key.fileobj, socket.socket)
+            assert key.fileobj.recv(65536).startswith(b"HTTP/1.1 %d " % TRIES[key.data][0])
+            waiting.unregister(key.fileobj)
+    assert not waiting.get_map(), "and all are answered in the end"
+
+
+@pytest.mark.parametrize("backend", ["workers"], scope="module")
+def test_calls_that_workers_forward_are_not_counted_as_those_of_one_address(
     own_service: Service, stack: ExitStack
 ) -> None:
-    """Each process counts by itself, so the tries are many."""
-    own_service.configure({"server": {"max_connections_per_address": 500}})
+    """Each /tail keeps its connection, and so its forwarded one."""
+    own_service.configure({"server": {"max_connections_per_address": 2}})
     own_service.restart()
-    tries = [stack.enter_context(connect(own_service, CLUMSY)) for _ in range(150)]
-    with selectors.DefaultSelector() as waiting:
-        for each in tries:
-            each.sendall(batch("ff" * 16))
-            waiting.register(each, selectors.EVENT_READ)
-        with connect(own_service, CLUMSY) as right:
-            assert status(right, batch(KEYS[1])) == 202
-        answered = {key.fd for key, _ in waiting.select(timeout=0)}
-        assert len(answered) < len(tries), "the later ones are held back"
-        deadline = time.monotonic() + SECONDS
-        while waiting.get_map() and time.monotonic() < deadline:
-            for key, _ in waiting.select(timeout=1):
-                assert isinstance(key.fileobj, socket.socket)
-                assert key.fileobj.recv(65536).startswith(b"HTTP/1.1 401 ")
-                waiting.unregister(key.fileobj)
-        assert not waiting.get_map(), "and all are answered in the end"
+    tail = f"GET /tail HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEYS[1]}\r\n\r\n".encode()
+    watching = [stack.enter_context(connect(own_service, f"127.0.3.{each}")) for each in range(1, 6)]
+    assert [status(each, tail) for each in watching] == [200] * len(watching)

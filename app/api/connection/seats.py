@@ -35,7 +35,8 @@ STANDING: Final = Seat()
 
 
 class Seats:
-    """address_max: connections of one address; trusted proxies, which serve many clients, are not limited."""
+    """address_max: connections of one address. Trusted proxies and worker processes, whose connections are
+    those of many clients, are not limited; connections of worker processes have no address."""
 
     def __init__(self, address_max: int, addresses: ClientAddresses) -> None:
         self._address_max = address_max
@@ -46,11 +47,12 @@ class Seats:
         """A seat for a new connection. beyond: by how many the connections of all addresses exceed their
         limit."""
         address = self._addresses.of(client, [])
-        if not address.trusted_forwarder:
+        of_many = client is None or address.trusted_forwarder
+        if not of_many:
             beyond = max(beyond, self._open[address.source_ip] - self._address_max)
         if beyond >= SPARE_CONNECTIONS_MAX:
             return STANDING
-        if address.trusted_forwarder:
+        if of_many:
             return Seat(beyond >= 0)
         self._open[address.source_ip] += 1
         return Seat(beyond >= 0, lambda: self._leave(address.source_ip))

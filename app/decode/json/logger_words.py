@@ -36,6 +36,9 @@ ALIASES: Final[Mapping[str, tuple[Path, ...]]] = MappingProxyType(
 )  # fmt: skip
 """Aliases by key of the native format: if it is absent, the first alias with a valid value is used."""
 
+OLDEST_MS: Final = 10**11
+"""1973: an earlier value under an alias of `timestamp` is a duration or something else, not a time."""
+
 LEVEL_WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         **{name: name for name in LEVELS},

@@ -17,6 +17,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from app.decode.json.columns import joined
+from app.decode.json.logger_words import OLDEST_MS
 from app.decode.json.refusals import JsonRefusals, read_in_parts
 from app.decode.time_range import TimeRange
 
@@ -35,9 +36,6 @@ _SECONDS_END: Final = 10**11
 _MILLISECONDS_END: Final = 10**14
 _MICROSECONDS_END: Final = 10**17
 _BEYOND_ALL_UNITS: Final = "is out of range: too many digits for a time; send milliseconds since the epoch"
-
-_OLDEST_OTHERWISE: Final = 10**11
-"""1973, in ms: an earlier value under a key other than `timestamp` is not taken for a time."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -158,7 +156,7 @@ def is_a_time(raw: Raw) -> bool:
         time = _parse(raw)
     except ValueError:
         return False
-    return time >= _OLDEST_OTHERWISE
+    return time >= OLDEST_MS
 
 
 def _number(written: str) -> int | float:
