@@ -96,6 +96,8 @@ def _request(scope: Scope, body: bytes) -> bytes:
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
     lines = [b"%s %s HTTP/1.1" % (scope["method"].encode(), scope["raw_path"] + query)]
     lines += [b"%s: %s" % pair for pair in scope["headers"] if pair[0] not in _OF_THE_CONNECTION]
+    if not any(name == b"host" for name, _ in scope["headers"]):
+        lines.append(b"host: localhost")  # HTTP/1.0 needs none, as load balancers' checks send it
     lines += [b"connection: close", b"content-length: %d" % len(body), b"", body]
     return b"\r\n".join(lines)
 

@@ -1,5 +1,7 @@
 """A worker that forwards a call says itself what cannot be forwarded."""
 
+import socket
+
 import httpx
 
 from tests.support.service import Service
@@ -37,3 +39,9 @@ def test_one_connection_carries_calls_of_both_processes(service: Service) -> Non
         assert [client.get("/health").status_code for _ in range(3)] == [200] * 3
         assert client.post("/v1/events", content=b"[]").status_code == 401
         assert client.get("/no-such-call").json()["error"] == "not_found"
+
+
+def test_a_check_of_http_1_0_without_a_host_is_answered(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as client:
+        client.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        assert client.recv(4_096).startswith(b"HTTP/1.1 200 ")
