@@ -85,7 +85,10 @@ class Row:
 
 
 def read_body(body: bytes, kind: Kind, received_ms: int) -> list[Row] | None:
-    """The rows of a body, or None if it must be refused whole."""
+    """The rows of a body, or None if it must be refused whole.
+
+    Raises Unreadable for an array that is not JSON as a whole: its elements are not judged here.
+    """
     body = body.removeprefix(b"\xef\xbb\xbf")
     if not body.strip(BLANKS.encode()):
         return None
@@ -103,8 +106,8 @@ def read_body(body: bytes, kind: Kind, received_ms: int) -> list[Row] | None:
 def _read_array(body: bytes, kind: Kind, received_ms: int) -> list[Row] | None:
     try:
         elements = json.loads(body.decode("utf-8", "surrogateescape"), **_exact(lenient=True))
-    except ValueError:
-        return None
+    except ValueError as error:
+        raise Unreadable from error
     return [_read_row(n, value, kind, received_ms) for n, value in enumerate(elements, 1)] or None
 
 

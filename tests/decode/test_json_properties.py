@@ -12,7 +12,7 @@ from app.kinds import Kind
 from app.schema import SCHEMAS
 from app.submission import Decoded, DecodePolicy, Submission
 from tests.decode.json_bodies import RECEIVED_MS, bodies, mutated, submission
-from tests.decode.json_reference import read_body, read_payload, same
+from tests.decode.json_reference import Unreadable, read_body, read_payload, same
 
 ANY_KIND = st.sampled_from(list(Kind))
 SUBMISSIONS = st.lists(
@@ -59,7 +59,12 @@ def check(submissions: list[Submission]) -> None:
     found = rows_by_submission(decoded)
     for index, (sent, verdict) in enumerate(zip(submissions, decoded.verdicts, strict=True)):
         assert sent.kind is not None
-        expected = read_body(sent.body, sent.kind, RECEIVED_MS)
+        try:
+            expected = read_body(sent.body, sent.kind, RECEIVED_MS)
+        except Unreadable:
+            assert verdict.error is None or isinstance(verdict.error, MalformedBatch), (verdict, sent.body)
+            assert len(found.pop(index, [])) == verdict.accepted
+            continue
         assert (expected is None) == isinstance(verdict.error, MalformedBatch), (verdict, sent.body)
         accepted = [row for row in expected or [] if row.columns is not None]
         refused = [row for row in expected or [] if row.columns is None]

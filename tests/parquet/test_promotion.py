@@ -142,9 +142,9 @@ def test_what_is_no_path_is_refused(text: str) -> None:
     [
         (Promotion(Kind.EVENTS, ("x",), "PAGE", PromotedType.STRING), "are named"),
         (Promotion(Kind.EVENTS, ("x",), "device_id", PromotedType.STRING), "have a column"),
-        (Promotion(Kind.EVENTS, ("page",), "x", PromotedType.STRING), "meet"),
-        (Promotion(Kind.EVENTS, ("page", "x"), "x", PromotedType.STRING), "meet"),
-        (Promotion(Kind.EVENTS, ("cart",), "x", PromotedType.STRING), "meet"),
+        (Promotion(Kind.EVENTS, ("page",), "x", PromotedType.STRING), "overlap"),
+        (Promotion(Kind.EVENTS, ("page", "x"), "x", PromotedType.STRING), "overlap"),
+        (Promotion(Kind.EVENTS, ("cart",), "x", PromotedType.STRING), "overlap"),
     ],
 )
 def test_promotions_that_contradict_each_other_are_refused(other: Promotion, message: str) -> None:
