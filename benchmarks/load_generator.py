@@ -14,6 +14,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import cast
 
 import uvloop
 
