@@ -49,7 +49,7 @@ check: $(TEST) ## check lint, formatting and types
 test: $(TEST) ## run the tests, except those marked heavy
 	$(PYTEST) -m "not heavy"
 
-test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) $(CLIENTS) $(NPM_CLIENTS) $(COLLECTOR) ## run all tests; also needs java, node, chromium and kubectl
+test-all: $(TEST) $(HEAVY) $(KAFKA) $(ICEBERG) $(CLIENTS) $(NPM_CLIENTS) $(COLLECTOR) ## run all tests; also needs java, node, go, chromium and kubectl
 	$(PYTEST)
 
 kafka-jars: $(KAFKA) ## install an Apache Kafka broker for the tests in .kafka; needs java and mvn

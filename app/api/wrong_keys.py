@@ -16,6 +16,9 @@ FORGIVEN_PER_S: Final = 0.5
 
 FIRST_DELAY_S: Final = 0.05
 
+COUNTED_MAX: Final = FREE + 17
+"""Wrong keys of one address that are counted, so that it is forgiven within minutes however many it sent."""
+
 WRONG_KEY: Final = "parquet_sink.wrong_key"
 """Key of the ASGI scope, set where a wrong key is answered by another status than 401, as a protocol has
 it."""
@@ -38,13 +41,13 @@ class WrongKeys:
             return 0.0
         now = self._clock()
         count, since = self._counts.pop(address, (0.0, now))
-        count = max(count - (now - since) * FORGIVEN_PER_S, 0.0) + 1
+        count = min(max(count - (now - since) * FORGIVEN_PER_S, 0.0) + 1, COUNTED_MAX)
         if len(self._counts) >= ADDRESSES_MAX:
             del self._counts[next(iter(self._counts))]
         self._counts[address] = (count, now)
         if count <= FREE:
             return 0.0
-        return min(FIRST_DELAY_S * 2 ** min(count - FREE - 1, 16), self._longest_s)
+        return min(FIRST_DELAY_S * 2 ** (count - FREE - 1), self._longest_s)
 
 
 class LateRefusals:

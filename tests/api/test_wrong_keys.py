@@ -32,6 +32,15 @@ def test_an_address_is_forgiven_with_time() -> None:
     assert keys.delay_s(ONE) == 0.0
 
 
+def test_however_many_it_sent_an_address_is_forgiven_within_minutes() -> None:
+    clock = Clock()
+    keys = WrongKeys(2.0, clock)
+    for _ in range(10_000):
+        keys.delay_s(ONE)
+    clock.now += 120
+    assert keys.delay_s(ONE) == 0.0
+
+
 def test_it_can_be_switched_off_and_remembers_so_many_addresses_alone() -> None:
     assert {WrongKeys(0.0, Clock()).delay_s(ONE) for _ in range(FREE * 2)} == {0.0}
 

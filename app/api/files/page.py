@@ -122,6 +122,17 @@ def _flush(wanted: FileFilter) -> str:
 </form>"""
 
 
+_CONTENT_COLUMNS: Final = (
+    TableColumn("Rows", NUMBER),
+    TableColumn("Size", NUMBER),
+    TableColumn("Rows from", TIME),
+    TableColumn("to (UTC)", TIME),
+    TableColumn("State"),
+    TableColumn("Updated (UTC)", TIME),
+)
+"""What folders and files have in common."""
+
+
 def _folders(folders: Sequence[Folder], wanted: FileFilter) -> str:
     if not folders:
         return ""
@@ -129,12 +140,7 @@ def _folders(folders: Sequence[Folder], wanted: FileFilter) -> str:
     columns = (
         TableColumn("Day" if is_days else "Workspace"),
         TableColumn("Files", NUMBER),
-        TableColumn("Rows", NUMBER),
-        TableColumn("Size", NUMBER),
-        TableColumn("Rows from", TIME),
-        TableColumn("to (UTC)", TIME),
-        TableColumn("State"),
-        TableColumn("Updated (UTC)", TIME),
+        *_CONTENT_COLUMNS,
     )
     table = render_table(columns, map(_folder, folders[:FOLDERS_SHOWN_MAX]), "")
     more = len(folders) - FOLDERS_SHOWN_MAX
@@ -171,12 +177,7 @@ def _files(page: FilePage) -> str:
         TableColumn("File", "path"),
         TableColumn("Workspace", NUMBER),
         TableColumn("Kind"),
-        TableColumn("Rows", NUMBER),
-        TableColumn("Size", NUMBER),
-        TableColumn("Rows from", TIME),
-        TableColumn("to (UTC)", TIME),
-        TableColumn("State"),
-        TableColumn("Updated (UTC)", TIME),
+        *_CONTENT_COLUMNS,
         TableColumn("Get"),
     )
     return render_table(columns, map(_file, page.files), NO_FILE)
