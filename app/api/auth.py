@@ -53,6 +53,11 @@ def credential_of(key: bytes, keys: ApiKeys) -> Credential:
     return Credential(key, workspace_id)
 
 
+def credential_changed(credential: Credential, keys: ApiKeys) -> bool:
+    """Whether its key is gone, or names another workspace now."""
+    return keys.lookup(credential.api_key) != credential.workspace_id
+
+
 def find_key(headers: RawHeaders, query_string: bytes = b"") -> bytes | None:
     """The 16-byte key that a request carries, None if it carries none.
 

@@ -19,6 +19,7 @@ MAX_ENCODINGS: Final = 2
 _DEFLATE: Final = "deflate"
 _SNAPPY: Final = "snappy"
 _STARTS: Final = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (STREAM_START, _SNAPPY))
+_ANY_START: Final = tuple(start for start, _ in _STARTS)
 _CODECS: Final = MappingProxyType({"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd", "br": "brotli"})
 _PIECE_BYTES: Final = 256 << 10
 
@@ -48,10 +49,9 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
 
 def encoding_of_bytes(body: bytes | bytearray) -> str:
     """The encoding that a body's first bytes show, whatever its headers say; empty for none."""
-    for start, name in _STARTS:
-        if body.startswith(start):
-            return name
-    return ""
+    if not body.startswith(_ANY_START):
+        return ""
+    return next(name for start, name in _STARTS if body.startswith(start))
 
 
 def _names(encoding: str) -> list[str]:

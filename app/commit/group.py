@@ -25,6 +25,7 @@ from app.commit.settle import (
     ProposedBatch,
     SeenIds,
     SettledFrame,
+    all_new,
     answer_of,
     concluded,
     frame_of,
@@ -113,9 +114,12 @@ class Group:
         self._verdicts = [verdict for verdict in verdicts if verdict is not None]
         if any(isinstance(verdict.error, NoRoomInGroup) for verdict in self._verdicts):
             self._postpone()
+        self._answers = [answer_of(verdict) for verdict in self._verdicts]
         self.batches = [
-            _batch(submission, verdict)
-            for submission, verdict in zip(self.submissions, self._verdicts, strict=True)
+            _batch(submission, verdict, answer)
+            for submission, verdict, answer in zip(
+                self.submissions, self._verdicts, self._answers, strict=True
+            )
         ]
 
     def _postpone(self) -> None:
@@ -137,7 +141,7 @@ class Group:
     def rows(self, outcomes: Sequence[BatchOutcome] | None = None) -> Iterator[DecodedRows]:
         """The rows of new batches, or of all if there are no outcomes yet; none too large for a frame."""
         for rows in self._decoded:
-            if outcomes is not None:
+            if outcomes is not None and not all_new(outcomes):
                 new = [outcome.is_new for outcome in outcomes]
                 rows = only_stored(rows, new, repeated_rows(outcomes))
             yield from frames_of(rows)
@@ -154,8 +158,8 @@ class Group:
     ) -> None:
         """outcomes: one per batch. refused: by index, batches that the store cannot take."""
         for index, (verdict, outcome) in enumerate(zip(self._verdicts, outcomes, strict=True)):
-            answer = refused.get(index) or concluded(answer_of(verdict), outcome)
-            self._answers.append(answer)
+            answer = refused.get(index) or concluded(self._answers[index], outcome)
+            self._answers[index] = answer
             self._count(index, verdict, answer, len(outcome.repeated))
 
     def answers(self, sync_seconds: float) -> list[Answer]:
@@ -201,8 +205,7 @@ def workspace_of(submission: Submission) -> int:
     return submission.workspace_id
 
 
-def _batch(submission: Submission, verdict: Verdict) -> ProposedBatch:
-    answer = answer_of(verdict)
+def _batch(submission: Submission, verdict: Verdict, answer: Answer) -> ProposedBatch:
     if not isinstance(answer, Receipt) or not answer.accepted:
         return NO_BATCH
     batch_id, seen = verdict.batch_id, b""

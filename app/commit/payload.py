@@ -65,32 +65,6 @@ class RowsFrame(msgspec.Struct, frozen=True):
     rows: pa.RecordBatch
 
 
-class _Pieces:
-    """A file that keeps written buffers without copying them on their way to the disk."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes | pa.Buffer] = []
-
-    def write(self, data: bytes | pa.Buffer) -> int:
-        self.pieces.append(data)
-        return len(data)
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class RowsFrameCodec:
     """Turns rows into a journal payload and back. Holds prebuilt encoders: use one instance per thread."""
 
@@ -104,10 +78,10 @@ class RowsFrameCodec:
     def encode(self, header: RowsHeader, rows: pa.RecordBatch) -> list[bytes | pa.Buffer]:
         """The payload as buffers that must be written one after the other."""
         packed = self._headers.encode(header)
-        sink = _Pieces()
-        with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), rows.schema, options=self._options) as stream:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema, options=self._options) as stream:
             stream.write_batch(rows)
-        return [_LENGTH.pack(len(packed)), packed, *sink.pieces]
+        return [_LENGTH.pack(len(packed)) + packed, sink.getvalue()]
 
     def decode(self, payload: bytes | memoryview) -> RowsFrame:
         """The bytes are never damaged: the journal has checked the payload's CRC."""

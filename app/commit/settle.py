@@ -87,6 +87,10 @@ class BatchOutcome(msgspec.Struct, frozen=True, array_like=True):
         return self.stored_before is None and not self.reused
 
 
+NEW: Final = BatchOutcome()
+"""The outcome of nearly every batch."""
+
+
 class ReadProposal(msgspec.Struct, frozen=True):
     """A proposal and, frame by frame, the contents of its payloads."""
 
@@ -126,7 +130,9 @@ class Settlement(msgspec.Struct, frozen=True):
 
 def judge(batches: Sequence[ProposedBatch], window: DeduplicationWindow, seen: SeenIds) -> list[BatchOutcome]:
     """One outcome per batch. Adds to `seen`."""
-    return [_outcome(batch, window, seen) for batch in batches]
+    return [
+        _outcome(batch, window, seen) if batch.batch_id or batch.message_ids else NEW for batch in batches
+    ]
 
 
 def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> list[Settlement]:
@@ -146,6 +152,11 @@ def settle(proposals: Sequence[ReadProposal], window: DeduplicationWindow) -> li
         ]
         settled.append(Settlement(outcomes, [frame for frame in frames if frame is not None]))
     return settled
+
+
+def all_new(outcomes: Sequence[BatchOutcome]) -> bool:
+    """Whether certainly all batches must be stored, with all their rows."""
+    return all(outcome is NEW for outcome in outcomes)
 
 
 def repeated_rows(outcomes: Sequence[BatchOutcome]) -> dict[int, Sequence[int]]:
@@ -184,7 +195,7 @@ def answer_of(verdict: Verdict) -> Answer:
 
 def concluded(answer: Answer, outcome: BatchOutcome) -> Answer:
     """The answer for a batch, new or not."""
-    if not isinstance(answer, Receipt):
+    if outcome is NEW or not isinstance(answer, Receipt):
         return answer
     if outcome.is_new:
         if outcome.repeated and len(outcome.repeated) == answer.accepted:
@@ -214,7 +225,7 @@ def _outcome(batch: ProposedBatch, window: DeduplicationWindow, seen: SeenIds) -
         return BatchOutcome(
             repeated=window.messages.repeated(batch.workspace_id, batch.message_ids, seen_messages)
         )
-    return BatchOutcome()
+    return NEW
 
 
 def _is_within(window_ms: int, before: bytes, now: bytes) -> bool:

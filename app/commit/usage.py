@@ -10,9 +10,10 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
@@ -87,7 +88,12 @@ def load_day(data: bytes) -> DayUsage:
 
 def day_of(received_ms: int) -> str:
     """The UTC day as YYYY-MM-DD."""
-    return (_EPOCH + timedelta(days=received_ms // DAY_MS)).isoformat()
+    return _day_named(received_ms // DAY_MS)
+
+
+@lru_cache(maxsize=16)
+def _day_named(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).isoformat()
 
 
 class Usage:
@@ -217,26 +223,26 @@ def parts(
     """
     if not rows.num_rows:
         return
-    workspaces, times = _numbers(rows, "workspace_id"), _numbers(rows, "batch_timestamp")
+    workspaces = _view(_column(rows, "workspace_id"), "Q")
+    times = _view(_column(rows, "batch_timestamp"), "q")
     if counts is None:
-        changes = (workspaces[1:] != workspaces[:-1]) | (times[1:] != times[:-1])
+        workspace_ids, times_ms = np.asarray(workspaces[: len(rows)]), np.asarray(times[: len(rows)])
+        changes = (workspace_ids[1:] != workspace_ids[:-1]) | (times_ms[1:] != times_ms[:-1])
         starts = [0, *(np.flatnonzero(changes) + 1).tolist()]
     else:
         starts = list(accumulate(counts[:-1], initial=0))
     # A frame has few batches, and an array operation costs more than a statement for each of them.
     runs: list[tuple[int, int]] = []
     bounds: list[int] = []
-    for start, workspace_id, time_ms in zip(
-        starts, workspaces[starts].tolist(), times[starts].tolist(), strict=True
-    ):
-        run = (workspace_id, time_ms // DAY_MS)
+    for start in starts:
+        run = (workspaces[start], times[start] // DAY_MS)
         if not runs or run != runs[-1]:
             runs.append(run)
             bounds.append(start)
     bounds.append(rows.num_rows)
-    sizes = [_sizes(rows.column(rows.schema.get_field_index(name)), bounds) for name in COUNTED[kind]]
+    sizes = [_sizes(_column(rows, name), bounds) for name in COUNTED[kind]]
     for index, ((workspace_id, day), (start, end)) in enumerate(zip(runs, pairwise(bounds), strict=True)):
-        yield day_of(day * DAY_MS), workspace_id, end - start, sum(size[index] for size in sizes)
+        yield _day_named(day), workspace_id, end - start, sum(size[index] for size in sizes)
 
 
 def _sizes(column: pa.BinaryArray, bounds: Sequence[int]) -> Sequence[int]:
@@ -247,10 +253,15 @@ def _sizes(column: pa.BinaryArray, bounds: Sequence[int]) -> Sequence[int]:
         # The offsets of a null may span bytes that are not a value.
         lengths = np.asarray(pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False))
         return list(np.add.reduceat(lengths.astype(np.int64), bounds[:-1]).tolist())
-    offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4)
-    return [end - start for start, end in pairwise(offsets[bounds].tolist())]
+    offsets = _view(column, "i")
+    return [offsets[end] - offsets[start] for start, end in pairwise(bounds)]
 
 
-def _numbers(rows: pa.RecordBatch, name: str) -> np.ndarray:
-    """A required column of integers, without a copy."""
-    return np.asarray(rows.column(rows.schema.get_field_index(name)).to_numpy())
+def _column(rows: pa.RecordBatch, name: str) -> pa.Array:
+    return rows.column(rows.schema.get_field_index(name))
+
+
+def _view(column: pa.Array, item: Literal["Q", "q", "i"]) -> memoryview:
+    """The integers of a column without nulls, or the offsets of one of texts, without a copy; what follows
+    them in the buffer, too."""
+    return memoryview(column.buffers()[1]).cast(item)[column.offset :]

@@ -13,6 +13,9 @@ WORKSPACE_BYTES: Final = 64 << 20
 SMALL_BYTES: Final = 1 << 20
 """Batches of ordinary size fit next to any number of large ones, up to twice the room of the group."""
 
+UNCOUNTED_SHARE: Final = 64
+"""Batches that together have no more than a workspace's room divided by this are not counted."""
+
 
 class GroupRoom:
     """Counts the expanded size of the batches of one group, before anything is copied."""
@@ -21,6 +24,7 @@ class GroupRoom:
         self._group_bytes = group_bytes
         self._workspace_bytes = workspace_bytes
         self._by_workspace: Counter[int] = Counter()
+        self.uncounted_bytes: Final = workspace_bytes // UNCOUNTED_SHARE
 
     def take(self, workspace_id: int, size: int) -> bool:
         """Whether a batch of this size has room. The first batch always fits, so that every batch gets its

@@ -194,11 +194,14 @@ class Intake:
             self.rows += sum(rows.num_rows for _, rows in divided)
 
     def wait_for_room(self, seconds: float) -> None:
-        """Wait until the writer has taken most of the queue, up to a time limit."""
+        """Wait until the writer has taken most of the queue, or memory is no longer short, up to a time
+        limit."""
         limit = self._memory_bytes
         if limit is not None:
             with self._room:
-                self._room.wait_for(lambda: self._queued_bytes <= limit // 4, seconds)
+                self._room.wait_for(
+                    lambda: self._queued_bytes <= limit // 4 or self.bytes <= 15 * limit // 16, seconds
+                )
 
     def command(self, command: FlushCommand) -> None:
         with self._ready:
@@ -285,6 +288,7 @@ class Intake:
             self._held_bytes = held_bytes
             self._waiting_bytes = sum(waiting.values())
             self._waiting = waiting
+            self._room.notify_all()
 
     def account(self) -> dict[tuple[int, Kind], RowNumbers]:
         """The account of all rows, by workspace and kind, at one moment."""

@@ -18,23 +18,20 @@ from uvicorn.server import ServerState
 from app.api.body import body_timeout
 from app.api.charge import Charge, due_at
 from app.api.connection.guarded_protocol import LINGER_S, URL_BYTES_MAX, GuardedProtocol
+from app.api.connection.plain_heads import ParsedHead, PlainHeads
 from app.api.connection.rendering import VARIES, rendered
 from app.api.connection.request_head import (
     HEAD_END,
-    PlainHead,
     has_bare_line_feed,
-    read_plain_head,
     without_upgrade,
 )
 from app.api.connection.seats import STANDING
 from app.api.connection.shared import Shared
 from app.api.error_responses import HttpAnswer
 from app.api.ingest_request import (
-    IngestHead,
     answer_timed_out,
     http_answer,
     packed_as,
-    read_head,
     submission_of,
 )
 from app.errors import Refused, RequestError
@@ -53,13 +50,22 @@ class Request:
     submitted: from then on the commit thread answers, and the body counts as in flight until it does.
     """
 
-    __slots__ = ("began", "charge", "connection", "head", "ingest", "request_id", "shared", "submitted")
+    __slots__ = (
+        "began",
+        "charge",
+        "connection",
+        "data",
+        "head",
+        "ingest",
+        "request_id",
+        "shared",
+        "submitted",
+    )
 
-    def __init__(
-        self, connection: "FastConnection", shared: Shared, head: PlainHead, ingest: IngestHead
-    ) -> None:
+    def __init__(self, connection: "FastConnection", shared: Shared, parsed: ParsedHead) -> None:
         self.connection: FastConnection | None = connection
         self.shared = shared
+        self.data, head, ingest = parsed
         self.head = head
         self.ingest = ingest
         self.charge = Charge(shared.parts.admission, ingest.credential.workspace_id, head.content_length)
@@ -112,8 +118,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self._last_answer = False
         self._ended = False  # whether the client has closed its half
         self._refused = False  # whether a head was refused, and what comes is dropped
-        self._known_head = b""
-        self._known: tuple[PlainHead, IngestHead] | None = None
+        self._heads = PlainHeads(shared.calls, shared.parts.keys)
         self.deadline: float | None = None
 
     # --- what the transport calls -------------------------------------------------------------------------
@@ -236,7 +241,7 @@ class FastConnection(asyncio.BufferedProtocol):
             head = without_upgrade(bytes(data[:end])) if end >= 0 else b""
             self._hand_on(head + bytes(data[max(end, 0) : size]))
             return
-        request = Request(self, self._shared, *known)
+        request = Request(self, self._shared, known)
         try:
             request.charge.begin(size - end - len(HEAD_END))
         except Refused as error:
@@ -254,26 +259,15 @@ class FastConnection(asyncio.BufferedProtocol):
             self._transport.write_eof()
         self.deadline = self._loop.time() + LINGER_S
 
-    def _plain(self, head: bytes) -> tuple[PlainHead, IngestHead] | None:
-        """The parsed plain head; None if the ASGI route must answer. The last head is cached."""
+    def _plain(self, head: bytes) -> ParsedHead | None:
+        """The parsed plain head; None if the ASGI route must answer."""
         shared = self._shared
         if self._seat.is_surplus:
             return None
-        if head == self._known_head and self._known is not None:
-            credential = self._known[1].credential
-            if shared.parts.keys.lookup(credential.api_key) == credential.workspace_id:
-                return self._known
-        plain = read_plain_head(head, shared.calls)
-        if plain is None or plain.content_length > shared.parts.policy.max_body_bytes:
+        parsed = self._heads.parse(head)
+        if parsed is None or parsed.plain.content_length > shared.parts.policy.max_body_bytes:
             return None
-        try:
-            ingest = read_head(plain.call, plain.headers, plain.query_string, shared.parts.keys)
-        except RequestError:
-            return None
-        if ingest.wait != "journal" or ingest.is_form:
-            return None
-        self._known_head, self._known = head, (plain, ingest)
-        return self._known
+        return parsed
 
     def _receive(self, request: Request, data: bytes | bytearray, start: int, size: int) -> None:
         end = start + request.head.content_length
@@ -312,7 +306,7 @@ class FastConnection(asyncio.BufferedProtocol):
             # Not as its head says: the ASGI route unpacks it, or reads it as another protocol's.
             self._request = None
             request.release()
-            self._hand_on(b"".join((self._known_head, HEAD_END, body, self._waiting)))
+            self._hand_on(b"".join((request.data, HEAD_END, body, self._waiting)))
             return
         self.deadline = self._loop.time() + parts.policy.answer_timeout_s
         submission = submission_of(

@@ -45,12 +45,15 @@ CARRIAGE_RETURN: Final = ord("\r")
 
 
 class PlainHead(msgspec.Struct, frozen=True):
-    """The head of a request that the fast lane handles. headers: in ASGI's form."""
+    """The head of a request that the fast lane handles. headers: in ASGI's form, without Content-Length."""
 
     call: IngestCall
     query_string: bytes
     headers: RawHeaders
     content_length: int
+
+    def with_length(self, content_length: int) -> "PlainHead":
+        return PlainHead(self.call, self.query_string, self.headers, content_length)
 
 
 def read_plain_head(head: bytes, calls: Mapping[bytes, IngestCall]) -> PlainHead | None:
@@ -74,10 +77,11 @@ def read_plain_head(head: bytes, calls: Mapping[bytes, IngestCall]) -> PlainHead
             if not _LENGTH.fullmatch(value):
                 return None
             content_length = int(value)
-        elif name == b"connection" and not _CONNECTION.issuperset(_tokens(value)):
-            return None
+        else:
+            if name == b"connection" and not _CONNECTION.issuperset(_tokens(value)):
+                return None
+            headers.append((name, value))
         seen.add(name)
-        headers.append((name, value))
     if content_length < 0 or b"host" not in seen:
         return None
     return PlainHead(call, request[2] or b"", headers, content_length)

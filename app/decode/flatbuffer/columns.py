@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from app.decode.flatbuffer.joined_bodies import JoinedBodies, Mask, Positions, every
 
@@ -80,4 +81,4 @@ def fixed_column(values: npt.NDArray[np.void], validity: pa.Buffer | None = None
 
 def name_column(numbers: npt.NDArray[np.uint8], names: pa.StringArray) -> pa.StringArray:
     """The name of each number; every number must have one."""
-    return names.take(pa.array(numbers))
+    return pc.call_function("array_take", [names, pa.array(numbers)])

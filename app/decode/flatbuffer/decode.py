@@ -95,21 +95,18 @@ class _Group:
         regions, at = self._row_tables(members, counts)
         refusals = FlatBufferRefusals(len(at))
         found = find_rows(kind, self._bodies, regions, at, self._faults, refusals)
-        received_ms = self._received(members)[member_of]
+        received_ms = np.array([self._submissions[i].received_ms for i in members], np.int64)[member_of]
         check_times(found, received_ms, self._policy.times, refusals)
         self._check_expansion(members, counts, found)
         keep = self._sound(members)[member_of]
         if refusals:
             keep &= ~refusals.refused
-        everything = every(keep)
-        built = build_columns(
-            kind,
-            self._bodies,
-            found if everything else found.where(keep),
-            received_ms if everything else received_ms[keep],
-            self._policy.payload_must_be_json,
-        )
-        columns = built.columns | self._request_columns(members, member_of if everything else member_of[keep])
+        stored, stored_of = found, member_of
+        if not every(keep):
+            stored, received_ms, stored_of = found.where(keep), received_ms[keep], member_of[keep]
+        built = build_columns(kind, self._bodies, stored, received_ms, self._policy.payload_must_be_json)
+        columns = built.columns | self._request_columns(members, stored_of)
+        columns["batch_timestamp"] = pa.array(received_ms)
         schema = SCHEMAS[kind]
         rows = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
         looked_at = np.flatnonzero(keep) if built.right or built.repairs else _NONE
@@ -138,8 +135,10 @@ class _Group:
 
     def _check_expansion(self, members: list[int], counts: Positions, found: FoundRows) -> None:
         held = np.concatenate(([0], found.bytes_held().cumsum()))
-        ends = counts.cumsum()
         limit = self._policy.max_expanded_bytes
+        if held[-1] <= min(limit, self._room.uncounted_bytes):
+            return
+        ends = counts.cumsum()
         for member, size in zip(members, (held[ends] - held[ends - counts]).tolist(), strict=True):
             if member in self._faults.errors:
                 continue
@@ -161,9 +160,6 @@ class _Group:
             return np.ones(len(members), np.bool_)
         return np.fromiter((member not in errors for member in members), np.bool_, len(members))
 
-    def _received(self, members: list[int]) -> Positions:
-        return np.array([self._submissions[member].received_ms for member in members], np.int64)
-
     def _request_columns(self, members: list[int], member_of: Positions) -> dict[str, pa.Array]:
         """The columns that are the same for all rows of a batch."""
         submissions = [self._submissions[member] for member in members]
@@ -174,7 +170,6 @@ class _Group:
         forwarded = self._batches.source_ips[members]
         source_ips[forwarded >= 0] = self._bodies.ids(forwarded[forwarded >= 0])
         return {
-            "batch_timestamp": pa.array(self._received(members)[member_of]),
             "workspace_id": pa.array(workspaces[member_of]),
             "source_ip": fixed_column(source_ips[member_of]),
         }

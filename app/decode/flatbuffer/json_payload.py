@@ -15,11 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.decode.flatbuffer.joined_bodies import Positions
+from app.decode.flatbuffer.joined_bodies import Positions, some
 from app.decode.repair import repaired
 
 _OPENED: Final = ord("{")
 _CLOSED: Final = ord("}")
+_LINE_END: Final = pa.scalar(b"\n", pa.binary())
 
 
 class _Object(msgspec.Struct, gc=False):
@@ -48,13 +49,13 @@ def _all_are_objects(payloads: pa.BinaryArray) -> bool:
     if not count or payloads.null_count:
         return False
     data, starts, ends = bytes_of(payloads)
-    if (ends - starts).min() < 2 or (data[starts] != _OPENED).any() or (data[ends - 1] != _CLOSED).any():
+    if some(ends - starts < 2) or some(data[starts] != _OPENED) or some(data[ends - 1] != _CLOSED):
         return False
-    whole = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), payloads)
-    lines = pc.binary_join(whole, b"\n")
+    whole = pa.ListArray.from_arrays(np.array([0, count], np.int32), payloads)
+    lines = pc.binary_join(whole, _LINE_END)
     try:
         # The decoder skips over strings without a look at their encoding.
-        lines.cast(pa.string())
+        pa.Array.from_buffers(pa.string(), 1, lines.buffers()).validate(full=True)
         return len(msgspec.json.Decoder(_Object).decode_lines(lines[0].as_buffer())) == count
     except (msgspec.DecodeError, RecursionError, pa.ArrowInvalid):
         return False
