@@ -10,7 +10,7 @@ import msgspec
 
 from app.clients.call import Document
 from app.clients.lenient_json import no_object, read_levels
-from app.clients.otlp_records import RecordWriter, origin
+from app.clients.otlp_records import RecordWriter, Tags, origin
 from app.errors import MalformedBatch
 
 _SEVERITIES: Final = {
@@ -46,7 +46,7 @@ def read(body: bytes) -> Document:
                     _severity(record.get("severityNumber")),
                     _value(record.get("body")),
                     _attributes(record),
-                    _others(record),
+                    _tags(record),
                 )
     return document
 
@@ -137,7 +137,7 @@ def _scope(scope: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _others(record: dict[str, Any]) -> dict[str, Any]:
+def _tags(record: dict[str, Any]) -> Tags:
     named = (
         ("traceId", "trace_id"),
         ("spanId", "span_id"),
@@ -149,4 +149,4 @@ def _others(record: dict[str, Any]) -> dict[str, Any]:
     for column in ("trace_id", "span_id"):
         if isinstance(found.get(column), str):
             found[column] = found[column].lower()
-    return found
+    return Tags(**found)
