@@ -19,7 +19,7 @@ from app.clients.call import (
     patient_status,
     retry_headers,
 )
-from app.clients.lenient_json import Members, quoted, read_object, repaired, text_of, unreadable
+from app.clients.lenient_json import Members, quoted, read_members, read_object, repaired, text_of, unreadable
 from app.clients.log_objects import LogLine, add_object, event_line, is_event
 from app.errors import MalformedBatch
 from app.kinds import Kind
@@ -31,8 +31,6 @@ _TYPE: Final = "application/json"
 _DIGEST_BYTES: Final = 8
 _VERSION: Final = "8.17.0"
 """The version reported to agents, so that they accept this service as a target."""
-
-_members = msgspec.json.Decoder(Members).decode
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -84,7 +82,7 @@ def _action(line: bytes, number: int) -> tuple[str, Members]:
 
 def _add(document: Document, number: int, item: Item, content: bytes, given: str | None) -> None:
     try:
-        record: Members = _members(content)
+        record: Members = read_members(content)
     except msgspec.ValidationError:
         document.refuse(number, "", "a document must be one JSON object")
         return

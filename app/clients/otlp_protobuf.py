@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 
 from app.clients.call import Document
 from app.clients.otlp_records import RecordWriter, origin
+from app.clients.repeated_keys import merged_pairs
 from app.errors import MalformedBatch
 
 _Field: Final = descriptor_pb2.FieldDescriptorProto
@@ -141,6 +142,8 @@ def _attributes(pairs: Any) -> dict[str, Any]:
             found[pair.key] = getattr(value, which)
         else:
             found[pair.key] = _value(value)
+    if len(found) < len(pairs):
+        return merged_pairs((pair.key, _value(pair.value)) for pair in pairs)
     return found
 
 

@@ -55,7 +55,7 @@ def read(request: ClientRequest) -> Document:
     """A batch, or one message. Raises MalformedBatch."""
     document = Document()
     array = request.body.lstrip()[:1] == b"["
-    top: Members = {"batch": Raw(request.body)} if array else read_object(request.body)
+    top: Members = {"batch": Raw(request.body)} if array else read_object(request.body, ("batch",))
     key = text_of(top.get("writeKey"))
     document.key = key.partition(":")[0] if key else None
     batch = top.get("batch")
