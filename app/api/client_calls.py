@@ -19,7 +19,7 @@ from app.api.auth import HOW_TO_SEND_A_KEY, Credential
 from app.api.body import is_encoded, read_body
 from app.api.charge import Charge
 from app.api.client_keys import client_credential
-from app.api.content_encoding import decompress, encoding_of_bytes
+from app.api.content_encoding import decompress, encoding_of_bytes, joined_encodings
 from app.api.error_responses import (
     REQUEST_ID_HEADER,
     WORKSPACE_KEY,
@@ -273,6 +273,9 @@ def _header(headers: RawHeaders, wanted: bytes) -> bytes:
 
 def _request(scope: Scope, shared: ClientCalls) -> ClientRequest:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    encodings = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    if len(encodings) > 1:
+        headers["content-encoding"] = (joined_encodings(encodings) or b"").decode("latin-1")
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     return ClientRequest(
         scope["method"],
