@@ -66,7 +66,7 @@ def read(request: ClientRequest) -> Document:
         message_id = message.get("uuid")
         if not is_given(message_id):
             message_id = properties.get("$insert_id")
-        line = _line(message, properties, skew)
+        line = _line(message, properties, skew, request.received_ms)
         rows.add(number, line, bytes(message_id) if is_given(message_id) else b"")
     return document
 
@@ -75,7 +75,7 @@ def _key(members: Members) -> str | None:
     return next((text for name in _KEYS if (text := text_of(members.get(name))) is not None), None)
 
 
-def _line(message: Members, properties: Members, skew: int) -> bytes:
+def _line(message: Members, properties: Members, skew: int, received_ms: int) -> bytes:
     event = message.pop("event", None)
     type_name = _TYPES.get(text_of(event) or "", "track")
     row = EventLine(type_name)
@@ -85,7 +85,7 @@ def _line(message: Members, properties: Members, skew: int) -> bytes:
     if time is None:
         time = moment_ms(properties.get("$time"))
     if time is not None:
-        row.timestamp(corrected_ms(time, skew))
+        row.timestamp(corrected_ms(time, skew, received_ms))
     user = message.pop("distinct_id", None)
     if user is None:
         user = message.pop("$distinct_id", None)
