@@ -15,6 +15,7 @@ from app.api.headers import RawHeaders
 from app.api.ingest_request import IngestCall
 
 HEAD_END: Final = b"\r\n\r\n"
+LINE_ENDS: Final = b"\r\n"
 
 _REQUEST_LINE: Final = re.compile(rb"POST (/v1/[a-z]+)(?:\?([!-\"$-~]*))? HTTP/1\.1", re.ASCII)
 _HEADER: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~\x80-\xff]*)")
