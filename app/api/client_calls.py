@@ -20,7 +20,7 @@ from app.api.body import read_body
 from app.api.charge import Charge
 from app.api.client_exchange import Exchange
 from app.api.client_keys import client_credential
-from app.api.content_encoding import decompress, encoding_of_bytes
+from app.api.content_encoding import decompress, encoding_of_bytes, joined_encodings
 from app.api.error_responses import (
     REQUEST_ID_HEADER,
     HttpAnswer,
@@ -270,12 +270,16 @@ def _header(headers: RawHeaders, wanted: bytes) -> bytes:
 
 
 def _request(scope: Scope, shared: ClientCalls) -> ClientRequest:
+    headers = _texts(scope["headers"])
+    encodings = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    if len(encodings) > 1:
+        headers["content-encoding"] = (joined_encodings(encodings) or b"").decode("latin-1")
     return ClientRequest(
         scope["method"],
         scope["path"],
         scope.get("path_params", {}),
         _query(scope["query_string"]),
-        _texts(scope["headers"]),
+        headers,
         time.time_ns() // 1_000_000,
         shared.unpack,
     )

@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 
 from app.clients.call import Document
 from app.clients.otlp_records import RecordWriter, Tags, origin
+from app.clients.repeated_keys import merged_pairs
 from app.errors import MalformedBatch
 
 _Field: Final = descriptor_pb2.FieldDescriptorProto
@@ -137,6 +138,8 @@ def _attributes(pairs: Any) -> dict[str, Any]:
             found[pair.key] = value.double_value
         else:
             found[pair.key] = _value(value)
+    if len(found) < len(pairs):
+        return merged_pairs((pair.key, _value(pair.value)) for pair in pairs)
     return found
 
 

@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from app.clients.call import Document, Rows
 from app.clients.ids import is_uuid
+from app.clients.repeated_keys import SHADOWED
 from app.kinds import Kind
 
 _LEVELS: Final = (
@@ -35,9 +36,10 @@ class Tags(NamedTuple):
     severity_text: Any = None
     event_name: Any = None
     flags: Any = None
+    shadowed: Any = None
 
 
-class _Data(msgspec.Struct, omit_defaults=True, gc=False):
+class _Data(msgspec.Struct, omit_defaults=True, gc=False, rename={"shadowed": SHADOWED}):
     attributes: dict[str, Any] = {}
     resource: Raw | None = None
     scope: Raw | None = None
@@ -46,6 +48,7 @@ class _Data(msgspec.Struct, omit_defaults=True, gc=False):
     severity_text: Any = None
     event_name: Any = None
     flags: Any = None
+    shadowed: Any = None
 
 
 class _Row(msgspec.Struct, omit_defaults=True, gc=False):

@@ -24,6 +24,7 @@ from app.api.connection.plain_heads import PlainHeads
 from app.api.connection.rendering import VARIES, rendered
 from app.api.connection.request_head import (
     HEAD_END,
+    LINE_ENDS,
     has_bare_line_feed,
     without_upgrade,
 )
@@ -167,7 +168,7 @@ class FastConnection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """A client may close its sending side when it has sent everything: it still gets its answer."""
-        self._last_answer = not self._waiting
+        self._last_answer = not self._waiting.strip(LINE_ENDS)
         self._ended = True
         # Over TLS there is no such half: its end is the connection's.
         return not self._is_tls and self._request is not None and self._request.submitted
@@ -215,7 +216,10 @@ class FastConnection(asyncio.BufferedProtocol):
     # --- requests -----------------------------------------------------------------------------------------
 
     def _read(self, data: bytes | bytearray, size: int) -> None:
-        """Begin a request with the first `size` bytes of `data`."""
+        """Begin a request with the first `size` bytes of `data`; empty lines before it do not begin one."""
+        if data[:1] in LINE_ENDS and not (data := bytes(data[:size]).lstrip(LINE_ENDS)):
+            return
+        size = min(size, len(data))
         policy = self._shared.policy
         if not self._begun:
             self._begun = True

@@ -14,6 +14,7 @@ import msgspec
 from app.api.headers import RawHeaders
 
 HEAD_END: Final = b"\r\n\r\n"
+LINE_ENDS: Final = b"\r\n"
 
 _REQUEST_LINE: Final = re.compile(rb"POST (/[-./0-9A-Z_a-z]*)(?:\?([!-\"$-~]*))? HTTP/1\.1", re.ASCII)
 _HEADER: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~\x80-\xff]*)")
