@@ -41,7 +41,7 @@ ROUNDS_PER_DIRECTORY = 100
 
 
 class Result(msgspec.Struct):
-    """while_down: queries of a service that was down. violations: rows that were missing, double or unknown."""
+    """while_down: queries of a service that was down. violations: rows missing, double, or never sent."""
 
     seed: int
     planned: int
