@@ -27,6 +27,7 @@ from benchmarks import (
     bench_light,
     bench_memory,
     bench_neighbour,
+    bench_query,
     bench_reference_servers,
     bench_replay,
     bench_script,
@@ -124,8 +125,8 @@ def clients() -> dict[str, Scenario]:
     return {scenario: read(name) for scenario, name in names.items()}
 
 
-def once(directory: Path, seconds: float, minutes: int) -> dict[str, Mapping[str, Any]]:
-    """For the plots, and what takes long."""
+def once(directory: Path, seconds: float, minutes: int, rate: float) -> dict[str, Mapping[str, Any]]:
+    """For the plots, and what takes long. rate: requests a second at half load."""
     measure = bench_ingest.measure
     found: dict[str, Mapping[str, Any]] = {}
     for rows in (10, 100, 2000):
@@ -145,6 +146,7 @@ def once(directory: Path, seconds: float, minutes: int) -> dict[str, Mapping[str
     memory = bench_memory.measure(directory, minutes)
     found["memory"] = {"peak_mb": memory["peak_rss_bytes"][-1] / 1e6, "growth": memory["growth"]}
     shapes = ("alone", *SHAPES)
+    found["queries"] = bench_query.measure(directory, rate)
     found["neighbour"] = {
         name: bench_neighbour.measure(None if name == "alone" else name, NEIGHBOUR_S, 8) for name in shapes
     }
@@ -295,7 +297,8 @@ def main() -> None:
             rows_per_s = results[name].get("published_rows_per_s", results[name].get("rows_per_s", 0))
             print(f"round {number + 1}  {name:26} {rows_per_s:14,.0f} rows/s", flush=True)
         rounds.append(results)
-    extra = once(options.directory, options.seconds, options.minutes)
+    half = statistics.median(results["flatbuffer 500"]["requests_per_s"] for results in rounds) / 2
+    extra = once(options.directory, options.seconds, options.minutes, half)
     if options.json:
         options.json.write_text(json.dumps({"rounds": rounds, "once": extra}))
     write_document(rounds, extra, (time.monotonic() - began) / 60)

@@ -68,6 +68,11 @@ def p99_over_allowed(results: Round) -> float:
     return float(results["half load"]["latency_ms"]["p99"] / allowed)
 
 
+def beside_queries(name: str) -> Callable[[Round], float]:
+    """A number beside ten queries in a loop, over the same without."""
+    return lambda results: float(results["queries"]["beside"][name] / results["queries"]["alone"][name])
+
+
 def cost_of_ids(results: Round) -> float:
     """Of the ids of messages, by which repeated ones are known, as a share of the CPU a row."""
     with_ids, without = (results[f"segment 100{which}"]["cpu_us_per_row"] for which in ("", " without ids"))
@@ -164,6 +169,15 @@ TARGETS: Final = (
         at_most=True,
     ),
     Target("14", "… CPU a row that ids of messages cost (Segment), share", 0.15, cost_of_ids, at_most=True),
+    Target(
+        "15",
+        "p99 beside ten queries in a loop, at half load, over alone",
+        2.0,
+        beside_queries("p99_ms"),
+        at_most=True,
+    ),
+    Target("15", "… rows/s over alone", 0.97, beside_queries("rows_per_s")),
+    Target("15", "… batches refused", 0, of("queries", "refused"), at_most=True),
     Target("", "journal replay, rows/s over the encode limit", 0.80, over("replay", "encode limit")),
 )
 """Numbers as in the list of targets; 11 and 12 (an outage of ten minutes, a flush interval of ten) take
