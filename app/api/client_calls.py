@@ -16,10 +16,10 @@ import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.auth import HOW_TO_SEND_A_KEY, Credential
-from app.api.body import is_encoded, read_body
+from app.api.body import read_body
 from app.api.charge import Charge
 from app.api.client_keys import client_credential
-from app.api.content_encoding import decompress, encoding_of_bytes, joined_encodings
+from app.api.content_encoding import decompress, encoding_of_bytes, is_encoded, joined_encodings
 from app.api.error_responses import (
     REQUEST_ID_HEADER,
     WORKSPACE_KEY,
@@ -35,6 +35,7 @@ from app.api.ingest_request import IngestParts, committed
 from app.api.wrong_keys import WRONG_KEY
 from app.clients.call import Call, ClientAnswer, ClientRequest, Document, Outcome, Rows
 from app.clients.table import Path
+from app.decode.utf8 import utf8_of
 from app.errors import (
     DecoderFailed,
     MalformedBatch,
@@ -125,7 +126,7 @@ class ClientEndpoint:
     def takes_body(self, content_type: bytes, body: bytes | bytearray) -> bool:
         """The same for a body, decompressed or as sent."""
         return (
-            self._path.call_of("POST", content_type.decode("latin-1"), bytes(body[:SNIFFED_BYTES]))
+            self._path.call_of("POST", content_type.decode("latin-1"), utf8_of(bytes(body[:SNIFFED_BYTES])))
             is not None
         )
 
@@ -197,6 +198,8 @@ class ClientEndpoint:
     def _translated(self, exchange: "_Exchange", body: bytes) -> Document:
         request = exchange.request
         body = self._shared.unpack_body(body, request.headers.get("content-encoding", "").strip().lower())
+        if "protobuf" not in exchange.content_type:
+            body = utf8_of(body)
         call = self._path.call_of(request.method, exchange.content_type, body)
         if call is None:
             raise UnsupportedMedia(f"Content-Type `{exchange.content_type[:100]}` is not supported here.")

@@ -23,7 +23,9 @@ def json_of(request: ClientRequest) -> tuple[bytes, dict[str, str]]:
         except ValueError:
             raise MalformedBatch("the body is not a form with ASCII fields") from None
         fields = {name: values[-1] for name, values in parsed.items()}
-        body = fields.pop("data", "").encode("utf-8", "surrogatepass").strip()
+        if len(parsed.get("data", ())) != 1:
+            raise MalformedBatch("the body is a form, and must have one field `data`, with JSON")
+        body = fields.pop("data").encode("utf-8", "surrogatepass").strip()
     if body[:1] in (b"{", b"["):
         return body, fields
     try:

@@ -8,6 +8,7 @@ from app.api.connection.guarded_protocol import ConnectionPolicy
 from app.api.connection.seats import Seats
 from app.api.http_metrics import HttpMetrics
 from app.api.ingest_request import INGEST_CALLS, IngestCall, IngestHead, IngestParts
+from app.decode.utf8 import utf8_of
 from app.submission import Body, WireFormat
 
 RECEIVE_BYTES: Final = 64 << 10
@@ -36,5 +37,5 @@ class Shared:
         if call.wire_format is not WireFormat.JSON:
             return True
         path = self.clients.at(call.path)
-        start = bytes(body[:SNIFFED_BYTES])
+        start = utf8_of(bytes(body[:SNIFFED_BYTES]))
         return path is None or path.call_of("POST", head.content_type.decode("latin-1"), start) is None
