@@ -8,7 +8,7 @@ from typing import Final
 from starlette.types import Message, Receive
 
 from app.api.charge import Charge, due_at
-from app.api.content_encoding import decompress
+from app.api.content_encoding import decompress, is_encoded
 from app.api.headers import RawHeaders
 from app.errors import BodyTooLarge, MalformedBatch, RequestError
 
@@ -96,11 +96,6 @@ async def is_one_line(receive: Receive, max_bytes: int) -> bool:
         if not more:
             return True
     return False
-
-
-def is_encoded(content_encoding: bytes | None) -> bool:
-    """Whether a Content-Encoding changes anything."""
-    return content_encoding is not None and content_encoding.strip().lower() not in (b"", b"identity")
 
 
 async def _read_rest(receive: Receive, first: bytes, max_bytes: int, note: Callable[[int], None]) -> bytes:

@@ -36,6 +36,7 @@ from app.api.ingest_request import IngestParts, committed
 from app.api.wrong_keys import WRONG_KEY
 from app.clients.call import ClientAnswer, ClientRequest, Document, Outcome, Rows
 from app.clients.table import Path
+from app.decode.utf8 import utf8_of
 from app.errors import (
     DecoderFailed,
     MalformedBatch,
@@ -125,7 +126,7 @@ class ClientEndpoint:
     def takes_body(self, content_type: bytes, body: bytes | bytearray) -> bool:
         """The same for a body, decompressed or as sent."""
         return (
-            self._path.call_of("POST", content_type.decode("latin-1"), bytes(body[:SNIFFED_BYTES]))
+            self._path.call_of("POST", content_type.decode("latin-1"), utf8_of(bytes(body[:SNIFFED_BYTES])))
             is not None
         )
 
@@ -242,6 +243,8 @@ class ClientEndpoint:
     def _translated(self, exchange: Exchange, body: bytes) -> Document:
         request = exchange.request
         body = self._shared.unpack_body(body, request.headers.get("content-encoding", "").strip().lower())
+        if "protobuf" not in exchange.content_type:
+            body = utf8_of(body)
         call = self._path.call_of(request.method, exchange.content_type, body)
         if call is None:
             raise UnsupportedMedia(f"Content-Type `{exchange.content_type[:100]}` is not supported here.")

@@ -5,9 +5,8 @@ from typing import Final
 from starlette.types import Scope
 
 from app.api.auth import Credential
-from app.api.body import is_encoded
 from app.api.charge import Charge
-from app.api.content_encoding import encoding_of_bytes
+from app.api.content_encoding import encoding_of_bytes, is_encoded
 from app.api.error_responses import WORKSPACE_KEY
 from app.api.ingest_request import IngestParts
 from app.clients.call import Call, ClientRequest, Document

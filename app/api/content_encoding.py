@@ -24,6 +24,10 @@ _ANY_START: Final = tuple(start for start, _ in _STARTS)
 _CODECS: Final = MappingProxyType({"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd", "br": "brotli"})
 _SHOWN_BY_BYTES: Final = frozenset({"gzip", "x-gzip", "zstd"})
 _BLANKS_MAX: Final = 64
+_NO_ENCODINGS: Final = frozenset(
+    {"", "identity", "none", "utf-8", "utf8", "us-ascii", "ascii", "binary", "7bit", "8bit"}
+)
+"""Names that change nothing: among them those of charsets, which some clients send here by mistake."""
 _PIECE_BYTES: Final = 256 << 10
 
 _ZLIB_WRAPPED: Final = zlib.MAX_WBITS
@@ -67,6 +71,14 @@ def _without(name: str, body: bytes, max_bytes: int) -> bytes:
     return _inflate(body, max_bytes) if name == _DEFLATE else _read(body, name, max_bytes)
 
 
+def is_encoded(content_encoding: bytes | None) -> bool:
+    """Whether a Content-Encoding changes anything."""
+    if not content_encoding:
+        return False
+    parts = content_encoding.decode("latin-1").split(",")
+    return any(part.strip().lower() not in _NO_ENCODINGS for part in parts)
+
+
 def encoding_of_bytes(body: bytes | bytearray) -> str:
     """The encoding that a body's first bytes show, whatever its headers say; empty for none."""
     if not body.startswith(_ANY_START):
@@ -75,7 +87,8 @@ def encoding_of_bytes(body: bytes | bytearray) -> str:
 
 
 def _names(encoding: str) -> list[str]:
-    names = [name for part in encoding.split(",") if (name := part.strip().lower()) not in ("", "identity")]
+    parts = [part.strip().lower() for part in encoding.split(",")]
+    names = [name for name in parts if name not in _NO_ENCODINGS]
     for name in names:
         if name not in (_DEFLATE, _SNAPPY) and name not in _CODECS:
             supported = "send gzip, deflate, zstd, br, snappy or identity"

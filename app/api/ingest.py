@@ -9,9 +9,10 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from app.api.body import is_encoded, is_one_line, read_body, unpack_body
+from app.api.body import is_one_line, read_body, unpack_body
 from app.api.charge import Charge
-from app.api.client_calls import ClientEndpoint
+from app.api.client_calls import ENCODINGS_MAX, ClientEndpoint
+from app.api.content_encoding import is_encoded
 from app.api.error_responses import (
     WORKSPACE_KEY,
     HttpAnswer,
@@ -111,8 +112,11 @@ class IngestEndpoint:
             encoding = (
                 head.content_encoding if is_encoded(head.content_encoding) else packed_as(self._call, body)
             )
-            if encoding is not None:
+            for _ in range(ENCODINGS_MAX):
+                if encoding is None:
+                    break
                 body = await self._unpacked(body, encoding, charge)
+                encoding = packed_as(self._call, body)
             charge.settle(len(body))
             if self._elsewhere is not None and self._elsewhere.takes_body(head.content_type, body):
                 raise OtherProtocol(body)

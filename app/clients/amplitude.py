@@ -28,7 +28,6 @@ from app.clients.lenient_json import (
     taken_object,
     text_of,
 )
-from app.clients.times import moment_ms
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
@@ -71,7 +70,7 @@ def _line(event: Members, type_name: str, properties: Members) -> bytes:
     row = EventLine(type_name)
     if type_name == "track":
         row.event(name)
-    row.timestamp(moment_ms(event.pop("time", None)))
+    row.timestamp(row.time_in(event, "time"))
     user = event.pop("user_id", None)
     device, session = event.pop("device_id", None), event.pop("session_id", None)
     row.device(device, user)

@@ -3,7 +3,8 @@
 from msgspec import Raw
 
 from app.clients.ids import uuid_or_named
-from app.clients.lenient_json import Members, is_given, quoted, text_of
+from app.clients.lenient_json import Members, is_given, name_of, quoted, text_of
+from app.clients.times import moment_ms
 
 
 class EventLine:
@@ -15,7 +16,15 @@ class EventLine:
 
     def event(self, name: Raw | None) -> None:
         if name is not None:
-            self._pieces.append(b'"event":%b' % name)
+            self._pieces.append(b'"event":%b' % name_of(name))
+
+    def time_in(self, members: Members, name: str) -> int | None:
+        """The time that a member gives, in ms. One that is none is kept in the payload."""
+        value = members.pop(name, None)
+        time = moment_ms(value)
+        if time is None and is_given(value):
+            self._properties.append(b"%b:%b" % (quoted(name), value))
+        return time
 
     def timestamp(self, milliseconds: int | None) -> None:
         if milliseconds is not None:

@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from app.clients.call import ClientRequest
+from app.clients.lenient_json import unquoted
 from app.errors import MalformedBatch
 
 _FIELDS_MAX: Final = 100
@@ -13,7 +14,7 @@ _FIELDS_MAX: Final = 100
 
 def json_of(request: ClientRequest) -> tuple[bytes, dict[str, str]]:
     """The JSON text of a body, and the form's other fields. Raises MalformedBatch, BodyTooLarge."""
-    body = request.body.strip()
+    body = unquoted(request.body)
     if body[:1] in (b"{", b"["):
         return body, {}
     fields: dict[str, str] = {}
@@ -23,7 +24,9 @@ def json_of(request: ClientRequest) -> tuple[bytes, dict[str, str]]:
         except ValueError:
             raise MalformedBatch("the body is not a form with ASCII fields") from None
         fields = {name: values[-1] for name, values in parsed.items()}
-        body = fields.pop("data", "").encode("utf-8", "surrogatepass").strip()
+        if len(parsed.get("data", ())) != 1:
+            raise MalformedBatch("the body is a form, and must have one field `data`, with JSON")
+        body = fields.pop("data").encode("utf-8", "surrogatepass").strip()
     if body[:1] in (b"{", b"["):
         return body, fields
     try:

@@ -15,7 +15,11 @@ import msgspec
 from msgspec import Raw
 
 from app.clients.call import Document
-from app.clients.repeated_keys import Merged, gathered, merged, none_repeated, none_repeated_within, put
+from app.clients.repeated_keys import (
+    gathered,
+    none_repeated,
+    one_list,
+)
 from app.decode.json.repeated import pairs_of
 from app.errors import MalformedBatch
 
@@ -32,6 +36,7 @@ _ESCAPES: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
+_SHOWN_MAX: Final = 100
 _REPLACEMENT: Final = rb"\ufffd"
 
 _members = msgspec.json.Decoder(Members).decode
@@ -39,18 +44,10 @@ _lists = msgspec.json.Decoder(list[Members]).decode
 _text = msgspec.json.Decoder(str).decode
 
 
-def _finite(number: str) -> float | Raw:
-    value = float(number)
-    return value if value - value == 0 else Raw(number.encode())
-
-
-_plain_values_of = msgspec.json.Decoder().decode
-_values_of = msgspec.json.Decoder(float_hook=_finite).decode
-
-
 def read_object(body: bytes | Raw, lists: Sequence[str] = ()) -> Members:
     """The members of a body that is one object. lists: keys of lists of messages, which are joined if there
-    are several. Raises MalformedBatch."""
+    are several. A body of several objects, one after the other, is read as if it were one: their lists are
+    joined to that of the first key, and one without such a list is a message. Raises MalformedBatch."""
     try:
         return read_members(_checked(body), lists)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -79,7 +76,10 @@ def read_elements(array: bytes | Raw, document: Document) -> Iterator[tuple[int,
         found = _lists(_checked(array))
         text = bytes(array).strip()
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        text = repaired(bytes(array)).strip()
+        text = unquoted(repaired(bytes(array)))
+        documents = documents_of(text)
+        if documents:
+            text = bytes(one_list(documents)) if len(documents) > 1 else documents[0]
     else:
         if none_repeated(array, found):
             yield from enumerate(found, 1)
@@ -102,9 +102,20 @@ def _each(
         try:
             yield number, read_members(text, lists)
         except msgspec.ValidationError:
-            document.refuse(number, "", "a message must be one JSON object")
+            if (members := _within_text(text)) is None:
+                document.refuse(number, "", "a message must be one JSON object")
+            else:
+                yield number, members
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             document.refuse(number, "", unreadable(error))
+
+
+def _within_text(text: bytes) -> Members | None:
+    """The members of an object that was encoded twice, as a text in JSON."""
+    try:
+        return read_members(_text(text).encode())
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def read_members(text: bytes | Raw, lists: Sequence[str] = ()) -> Members:
@@ -140,67 +151,21 @@ def repaired(text: bytes) -> bytes:
     return text
 
 
+def unquoted(text: bytes) -> bytes:
+    """The text without blanks around it; JSON that was encoded twice is taken out of its quotes."""
+    text = text.strip()
+    if text.startswith(b'"'):
+        with contextlib.suppress(msgspec.DecodeError):
+            inside: bytes = _text(text).encode().strip()
+            return inside if inside[:1] in (b"{", b"[") else text
+    return text
+
+
 def elements(array: bytes) -> list[bytes]:
     """The texts of an array's elements, found by brackets only. Raises MalformedBatch if it has no end."""
     if not array.startswith(b"["):
         raise MalformedBatch("expected a JSON array of messages")
     return [array[start:end] for start, end in _parts(array, 0)]
-
-
-class Unreadable(msgspec.Struct, frozen=True):
-    """Stands for an element of an array that is not valid JSON."""
-
-    reason: str
-
-
-def read_levels(body: bytes, levels: int) -> Any:
-    """The values of a body, however it is nested. Where it is not valid JSON, a fault in the outer `levels`
-    arrays and objects costs the one element or member that it is in: the element is `Unreadable`, and the
-    member has its text for a value. Numbers beyond a double stay as they are written. Raises MalformedBatch
-    if the body is no array or object, or has no end."""
-    try:
-        return _read_values(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        text = repaired(body).strip()
-    value = _read_level(text, levels)
-    if isinstance(value, Unreadable):
-        raise MalformedBatch(f"the body is {value.reason}")
-    return value
-
-
-def _read_values(text: bytes) -> Any:
-    try:
-        value = _plain_values_of(text)
-    except msgspec.DecodeError:
-        value = _values_of(text)
-    return value if none_repeated_within(text, value) else merged(text, _finite)
-
-
-def _read_level(text: bytes, levels: int) -> Any:
-    try:
-        return _read_values(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        if not levels or text[:1] not in (b"{", b"["):
-            return Unreadable(unreadable(error))
-    if text.startswith(b"["):
-        return [_read_inside(element, levels - 1) for element in elements(text)]
-    members: dict[str, Any] = Merged()
-    for name, member in _members_of(text, "the body"):
-        value = _read_inside(bytes(member), levels - 1)
-        put(members, name, bytes(member).decode() if isinstance(value, Unreadable) else value)
-    return members
-
-
-def _read_inside(text: bytes, levels: int) -> Any:
-    try:
-        return _read_level(text, levels)
-    except MalformedBatch:
-        return Unreadable("not valid JSON")
-
-
-def no_object(value: Any, what: str) -> str:
-    """Why a value that is no object is refused."""
-    return value.reason if isinstance(value, Unreadable) else f"{what} must be one JSON object"
 
 
 def text_of(value: Raw | None) -> str | None:
@@ -217,6 +182,14 @@ def text_of(value: Raw | None) -> str | None:
     if first in b"{[" or raw == b"null":
         return None
     return raw.decode("ascii", "replace")
+
+
+def name_of(value: Raw) -> bytes | Raw:
+    """A name: a number or boolean as a text, any other value as it is."""
+    if bytes(value)[:1] == b'"':
+        return value
+    text = text_of(value)
+    return value if text is None else quoted(text)
 
 
 def is_given(value: Raw | None) -> TypeGuard[Raw]:
@@ -260,16 +233,36 @@ def plain(value: Any) -> Any:
 
 
 def _object_of(text: bytes, what: str, lists: Sequence[str] = ()) -> Members:
-    text = text.strip()
+    text = unquoted(text)
     if not text.startswith(b"{"):
         raise MalformedBatch(f"{what} must be one JSON object")
     try:
         return read_members(text, lists)
     except (msgspec.DecodeError, RecursionError):
-        return gathered(_members_of(text, what), lists)
+        documents = documents_of(text) if lists else []
+        if len(documents) > 1:
+            return gathered(_members_of_documents(documents, lists[0]), lists)
+        return gathered(members_within(documents[0] if documents else text, what), lists)
 
 
-def _members_of(text: bytes, what: str) -> Iterator[tuple[str, Raw]]:
+def _members_of_documents(documents: list[bytes], name: str) -> Iterator[tuple[str, Raw]]:
+    for text in documents:
+        members = list(members_within(text, "the body")) if text.startswith(b"{") else []
+        if any(key == name for key, _ in members):
+            yield from members
+        else:
+            yield name, Raw(text)
+
+
+def documents_of(text: bytes) -> list[bytes]:
+    """The objects and arrays that follow each other; anything else between them as a text."""
+    return [
+        piece if piece[:1] in (b"{", b"[") else quoted(piece[:_SHOWN_MAX].decode("utf-8", "replace"))
+        for piece in _values(text)
+    ]
+
+
+def members_within(text: bytes, what: str) -> Iterator[tuple[str, Raw]]:
     """The members of an object, found by brackets and commas only."""
     for start, end in _parts(text, 0):
         match = _TOKENS.match(text, start)

@@ -19,7 +19,8 @@ from app.clients.call import (
     refused_text,
     retry_headers,
 )
-from app.clients.lenient_json import Unreadable, no_object, plain, read_levels
+from app.clients.json_levels import Unreadable, no_object, read_levels
+from app.clients.lenient_json import plain
 from app.clients.log_objects import LogLine, level_of, names_of
 from app.clients.times import moment_ms
 from app.errors import MalformedBatch
@@ -57,7 +58,7 @@ def _streams(request: ClientRequest) -> Sequence[tuple[dict[str, Any] | str, lis
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if "protobuf" in content_type:
         return loki_protobuf.streams(request)
-    parsed = read_levels(request.body, _LEVELS)
+    parsed = read_levels(request.body, _LEVELS, "streams")
     streams = parsed.get("streams") if isinstance(parsed, dict) else None
     if not isinstance(streams, list):
         raise MalformedBatch("the body must be one JSON object with `streams`, an array")

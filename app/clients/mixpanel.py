@@ -28,7 +28,6 @@ from app.clients.lenient_json import (
     taken_object,
     text_of,
 )
-from app.clients.times import moment_ms
 from app.kinds import Kind
 
 _PROFILE_TYPES: Final = {"engage": "identify", "groups": "group"}
@@ -60,7 +59,7 @@ def read(request: ClientRequest) -> Document:
 def _event(message: Members, properties: Members) -> bytes:
     row = EventLine("track")
     row.event(message.pop("event", None))
-    row.timestamp(moment_ms(properties.pop("time", None)))
+    row.timestamp(row.time_in(properties, "time"))
     properties.pop("token", None)
     user = properties.get("distinct_id")
     device = properties.get("$device_id")
@@ -76,7 +75,7 @@ def _event(message: Members, properties: Members) -> bytes:
 def _profile(message: Members, type_name: str) -> bytes:
     row = EventLine(type_name)
     message.pop("$token", None)
-    row.timestamp(moment_ms(message.pop("$time", None)))
+    row.timestamp(row.time_in(message, "$time"))
     user = message.pop("$distinct_id", None)
     device = message.get("$device_id")
     device_text = text_of(device)

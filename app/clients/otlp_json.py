@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from app.clients.call import Document
-from app.clients.lenient_json import no_object, read_levels
+from app.clients.json_levels import no_object, read_levels
 from app.clients.otlp_records import RecordWriter, Tags, origin
 from app.clients.repeated_keys import REPEATED, SHADOWED, Earlier, Merged, free_name, merged_pairs
 from app.errors import MalformedBatch
@@ -47,14 +47,20 @@ def read(body: bytes) -> Document:
     """Raises MalformedBatch."""
     document = Document()
     writer = RecordWriter(document)
-    parsed = read_levels(body, _LEVELS)
+    parsed = read_levels(body, _LEVELS, "resourceLogs")
     if not isinstance(parsed, dict):
         raise MalformedBatch("the body must be one JSON object with resourceLogs")
     if isinstance(parsed, Merged):
         _lift_earlier(parsed)
     for resource_logs in _listed(parsed, "resourceLogs", "resource_logs"):
+        if not isinstance(resource_logs, dict):
+            writer.refuse(document, "resourceLogs", no_object(resource_logs, "each element"))
+            continue
         resource = _resource(_member(resource_logs, "resource"))
         for scope_logs in _listed(resource_logs, "scopeLogs", "scope_logs"):
+            if not isinstance(scope_logs, dict):
+                writer.refuse(document, "scopeLogs", no_object(scope_logs, "each element"))
+                continue
             where = origin(resource, _scope(_member(scope_logs, "scope")))
             for record in _listed(scope_logs, "logRecords", "log_records"):
                 if not isinstance(record, dict):
@@ -112,7 +118,7 @@ def _either(parent: dict[str, Any], name: str, other: str) -> Any:
 
 
 def _listed(parent: Any, name: str, other: str) -> list[Any]:
-    """The elements of a list under one of its names, or both; an object is a list of one."""
+    """The elements of a list under one of its names, or both; anything else but null is a list of one."""
     if not isinstance(parent, dict):
         return []
     found = parent.get(name)
@@ -124,7 +130,7 @@ def _listed(parent: Any, name: str, other: str) -> list[Any]:
 def _as_list(value: Any) -> list[Any]:
     if isinstance(value, list):
         return value
-    return [value] if isinstance(value, dict) else []
+    return [] if value is None else [value]
 
 
 def _member(parent: Any, name: str) -> dict[str, Any]:

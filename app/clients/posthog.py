@@ -81,7 +81,7 @@ def _line(message: Members, properties: Members, skew: int, received_ms: int) ->
     row = EventLine(type_name)
     if type_name == "track":
         row.event(event)
-    time = moment_ms(message.pop("timestamp", None))
+    time = row.time_in(message, "timestamp")
     if time is None:
         time = moment_ms(properties.get("$time"))
     if time is not None:

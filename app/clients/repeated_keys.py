@@ -90,7 +90,7 @@ def gathered(pairs: Iterable[tuple[str, Raw]], lists: Sequence[str] = ()) -> dic
     earlier = Earlier()
     for key, given in values.items():
         if len(given) > 1 and key in lists:
-            members[key] = _one_list(given)
+            members[key] = one_list(given)
         else:
             for value in given[:-1]:
                 earlier.keep(key, value)
@@ -99,7 +99,7 @@ def gathered(pairs: Iterable[tuple[str, Raw]], lists: Sequence[str] = ()) -> dic
     return members
 
 
-def _one_list(values: Iterable[Raw]) -> Raw:
+def one_list(values: Iterable[bytes | Raw]) -> Raw:
     """The elements of several arrays; what is no array is an element itself, and null is none."""
     parts = []
     for value in values:

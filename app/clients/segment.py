@@ -19,7 +19,7 @@ from app.clients.call import (
     retry_headers,
 )
 from app.clients.ids import id_member, named
-from app.clients.lenient_json import Members, is_given, quoted, read_elements, read_object, text_of
+from app.clients.lenient_json import Members, is_given, name_of, quoted, read_elements, read_object, text_of
 from app.clients.times import corrected_ms, moment_ms, skew_ms
 from app.kinds import Kind
 
@@ -61,10 +61,10 @@ def read(request: ClientRequest) -> Document:
     batch = top.get("batch")
     if batch is None or "type" in top:
         messages = iter([(1, top)])
-        sent_at = None
+        sent_at = context = None
     else:
         messages = read_elements(batch, document)
-        sent_at = top.get("sentAt")
+        sent_at, context = top.get("sentAt"), top.get("context")
     batch_skew = skew_ms(request.received_ms, sent_at)
     default_type = _TYPE_OF_PATH.get(request.path.rstrip("/").rpartition("/")[2], "")
     rows = document.of(Kind.EVENTS)
@@ -72,6 +72,8 @@ def read(request: ClientRequest) -> Document:
         sent = message.get("sentAt")
         skew = batch_skew if sent is None else skew_ms(request.received_ms, sent)
         message_id = message.get("messageId")
+        if context is not None and not is_given(message.get("context")):
+            message["context"] = context
         line = _row(message, default_type, skew, request.received_ms)
         rows.add(number, line, bytes(message_id) if is_given(message_id) else b"")
     return document
@@ -86,22 +88,26 @@ def _row(message: Members, default_type: str, skew: int, received_ms: int) -> by
     type_text = take("type", None)
     type_name = _TYPES.get(bytes(type_text)) if type_text is not None else None
     if type_name is None:
-        type_name = (text_of(type_text) or default_type).lower()
+        type_name = (text_of(type_text) or default_type).strip().lower()
     event = take("event", None)
+    if not type_name and is_given(event):
+        type_name = "track"
     if type_name in _AS_TRACK:
         pieces.append(b'"type":"track","event":"%s"' % type_name.encode())
     else:
         pieces.append(b'"type":%b' % quoted(type_name))
         if event is not None:
-            pieces.append(b'"event":%b' % event)
+            pieces.append(b'"event":%b' % name_of(event))
     if time is not None:
         pieces.append(b'"timestamp":%d' % corrected_ms(time, skew, received_ms))
+    elif is_given(given := message.get("timestamp")):
+        pieces.append(b'"_timestamp":%b' % given)
     anonymous = take("anonymousId", None)
     device, is_uuid = id_member(anonymous)
+    if not is_uuid and is_given(anonymous):
+        pieces.append(b'"anonymous_id":%b' % anonymous)
     if device is None and (user := text_of(message.get("userId"))) is not None:
         device = named(user)
-    elif device is not None and not is_uuid and anonymous is not None:
-        pieces.append(b'"anonymous_id":%b' % anonymous)
     if device is not None:
         pieces.append(b'"device_id":' + device)
     context = take("context", None)

@@ -17,6 +17,7 @@ from app.api.ingest_request import (
     read_head,
     submission_of,
 )
+from app.decode.utf8 import utf8_of
 from app.errors import RequestError
 from app.submission import Answer, Body, WireFormat
 
@@ -58,7 +59,9 @@ class NativeHead(NamedTuple):
             return True
         path = self.parts.clients.at(self.call.path)
         content_type = self.ingest.content_type.decode("latin-1")
-        return path is None or path.call_of("POST", content_type, bytes(body[:SNIFFED_BYTES])) is None
+        return (
+            path is None or path.call_of("POST", content_type, utf8_of(bytes(body[:SNIFFED_BYTES]))) is None
+        )
 
 
 def native_head(data: bytes, plain: PlainHead, call: IngestCall, parts: IngestParts) -> NativeHead | None:

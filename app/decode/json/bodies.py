@@ -16,11 +16,11 @@ from msgspec import Raw
 from app.decode.json.refusals import readable
 from app.decode.json.row_texts import elements_of, lines_of, texts_of_rows
 from app.decode.repair import repaired
+from app.decode.utf8 import utf8_of
 from app.errors import BodyTooLarge, MalformedBatch
 
 Row = msgspec.Struct | dict[str, Raw]
 
-BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _FIRST_BYTE: Final = re.compile(rb"[^ \t\r\n]")
 _NO_ROWS: Final = "the body contains no rows: send JSON Lines, a JSON array of objects, or one JSON object"
 
@@ -75,7 +75,7 @@ class BodyReader:
         Raises MalformedBatch when there are none, or an array cannot be read to its end; BodyTooLarge when
         there are more than `max_rows`.
         """
-        body = body.removeprefix(BYTE_ORDER_MARK)
+        body = utf8_of(body)
         first = _FIRST_BYTE.search(body)
         if first is None:
             raise MalformedBatch(_NO_ROWS)
@@ -182,7 +182,7 @@ def row_numbers(body: bytes, reading: Reading) -> list[int]:
     """The 1-based line, counting blank ones, or the element of each of the reading's rows."""
     if reading.numbers is not None:
         return reading.numbers
-    lines = [number for number, _ in lines_of(body.removeprefix(BYTE_ORDER_MARK))]
+    lines = [number for number, _ in lines_of(utf8_of(body))]
     # As many as there are rows, unless it is an array or objects spread over lines: then the row's ordinal.
     return lines if len(lines) == len(reading.rows) > 1 else list(range(1, len(reading.rows) + 1))
 

@@ -14,10 +14,11 @@ import msgspec
 import numpy as np
 from msgspec import Raw
 
-from app.decode.json.bodies import BYTE_ORDER_MARK, Reading
+from app.decode.json.bodies import Reading
 from app.decode.json.columns import Column, Others, Texts, joined
 from app.decode.json.refusals import NULL
 from app.decode.json.row_texts import after_blanks, end_of_value, texts_of_rows
+from app.decode.utf8 import utf8_of
 from app.submission import Body
 
 _SIGNS: Final = 4
@@ -57,7 +58,7 @@ def find_repeated(bodies: Sequence[Body], readings: Sequence[Reading], texts: Te
 def _row_texts(sent: Body, reading: Reading) -> Iterable[bytes]:
     if reading.texts is not None:
         return reading.texts
-    return texts_of_rows(bytes(sent).removeprefix(BYTE_ORDER_MARK))
+    return texts_of_rows(utf8_of(bytes(sent)))
 
 
 def _add_up(
