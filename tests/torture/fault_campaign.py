@@ -1,0 +1,143 @@
+"""Faults of the world around a service, at random among kills, stops and flushes under load.
+
+    python -m tests.torture.fault_campaign --rounds 1000 --seed 1
+
+In each round one thing happens to files, manifest, folders or clock (tests/torture/world_faults.py), and the
+service is killed or stopped some of the time. Then all that was acknowledged is held against the files and against
+what the service says of itself (tests/torture/fault_oracle.py). All kinds of fault occur equally often.
+"""
+
+import argparse
+import contextlib
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tests.support.forked_service import Forks
+from tests.support.service import DidNotStart
+from tests.torture.fault_scene import Scene
+from tests.torture.ledger import Outcome
+from tests.torture.world_faults import FAULTS, Fault
+
+ROUNDS_PER_DIRECTORY: Final = 15
+
+
+class Result(msgspec.Struct):
+    """fired: rounds whose fault met published files, by fault. lost_rows: they were destroyed, and said so."""
+
+    seed: int
+    planned: int
+    fired: Counter[str] = msgspec.field(default_factory=Counter)
+    violations: list[str] = []
+    kills: int = 0
+    accepted_rows: int = 0
+    unknown_rows: int = 0
+    lost_rows: int = 0
+
+    @property
+    def passed(self) -> bool:
+        return 0 < self.planned == self.fired.total() and not self.violations
+
+    def __str__(self) -> str:
+        faults = ", ".join(f"{fault} {count}" for fault, count in sorted(self.fired.items()))
+        return (
+            f"faults: seed {self.seed} planned {self.planned} fired {self.fired.total()} ({faults}) violations "
+            f"{len(self.violations)} (kills {self.kills}, rows acknowledged {self.accepted_rows}, without an "
+            f"answer {self.unknown_rows}, destroyed and said to be lost {self.lost_rows})"
+        )
+
+
+def campaign(
+    rounds: int,
+    seed: int,
+    directory: Path,
+    faults: Mapping[str, Fault] = FAULTS,
+    *,
+    until_violated: bool = True,
+) -> Result:
+    """So many rounds, in directories of their own below `directory`; it ends with the first violation."""
+    result = Result(seed, rounds)
+    rng = random.Random(seed)
+    chosen = _in_turn(sorted(faults), rng)
+    with Forks() as forks:
+        for start in range(0, rounds, ROUNDS_PER_DIRECTORY):
+            (place := directory / f"place-{start}").mkdir()
+            with Scene(place, forks, rng) as scene:
+                for number in range(start, min(start + ROUNDS_PER_DIRECTORY, rounds)):
+                    name = next(chosen)
+                    wrong = _round(scene, faults[name], name, result)
+                    result.violations += [f"round {number}, {name}: {each}" for each in wrong]
+                    if result.violations:
+                        break
+                _count(scene, result)
+            if result.violations:
+                break
+            shutil.rmtree(place)
+    return result
+
+
+def _in_turn(names: Sequence[str], rng: random.Random) -> Iterator[str]:
+    """All of them, in an order that is always another."""
+    while True:
+        yield from rng.sample(names, len(names))
+
+
+def _round(scene: Scene, fault: Fault, name: str, result: Result) -> list[str]:
+    rng = scene.rng
+    try:
+        scene.start()
+        scene.load()
+        scene.flush()
+        scene.keep_older()
+        if rng.random() < 0.3:
+            scene.load(scene.stop)
+            scene.start()
+        scene.load()
+        if rng.random() < 0.7:
+            scene.flush()
+        result.fired[name] += fault(scene)
+        if rng.random() < 0.4:
+            scene.load(scene.stop)
+            scene.start()
+        scene.load()
+        if rng.random() < 0.3:
+            scene.restart()
+        return scene.verdict()
+    except (DidNotStart, AssertionError) as error:
+        return [*scene.wrong, str(error)]
+
+
+def _count(scene: Scene, result: Result) -> None:
+    result.kills += scene.kills
+    result.accepted_rows += scene.ledger.count(Outcome.ACCEPTED)
+    result.unknown_rows += scene.ledger.count(Outcome.UNKNOWN)
+    result.lost_rows += len(scene.forgiven)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=sorted(FAULTS), action="append", help="these faults alone")
+    parser.add_argument("--keep", type=Path, help="an empty directory to work in, which stays")
+    options = parser.parse_args(arguments)
+    faults = {name: FAULTS[name] for name in options.only or FAULTS}
+    with contextlib.ExitStack() as held:
+        directory = options.keep or Path(held.enter_context(tempfile.TemporaryDirectory()))
+        directory.mkdir(exist_ok=True)
+        result = campaign(options.rounds, options.seed, directory, faults)
+    print(result)
+    for violation in result.violations[:20]:
+        print(f"  {violation}")
+    return 0 if result.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
