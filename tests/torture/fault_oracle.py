@@ -57,8 +57,8 @@ def read_rows(data: Path, destroyed: Mapping[str, Harm]) -> tuple[Found, list[st
 def note_what_must_return(harms: Sequence[Harm], journal: Path, found: Found) -> None:
     """Before a start, while nothing runs: which rows it must publish again.
 
-    Of a sealed file that was removed, none: operators remove old days. A frame some of whose rows another file
-    of the partition has is not published again, since it cannot be told which.
+    Of a sealed file that was removed, none: operators remove old days. Nor those of a flush that has filled a
+    file and begun the next one, while the other of the two is there: they record the same frames.
     """
     in_manifest = files_in_manifest(journal)
     intent = journal / "publish-intent"
@@ -72,19 +72,27 @@ def note_what_must_return(harms: Sequence[Harm], journal: Path, found: Found) ->
             waiting.append(harm)
     if not waiting:
         return
-    there = {path: {mark for _, _, mark in rows} for path, rows in found.items()}
-    for marks in marks_in_journal(journal).values():
+    there = {mark for rows in found.values() for _, _, mark in rows}
+    for lsn, marks in marks_in_journal(journal).items():
         for harm in waiting:
-            of_file = marks & harm.taken
-            if of_file and not any(
-                marks & others for path, others in there.items() if partition(path) == partition(harm.path)
-            ):
-                harm.must_return |= of_file
+            if not any(_is_of_neighbour(lsn, harm.path, file) for file in in_manifest.values()):
+                harm.must_return |= marks & harm.taken - there
+
+
+def _is_of_neighbour(lsn: int, path: str, file: dict[str, Any]) -> bool:
+    """Whether the file before or behind this one may have rows of that frame."""
+    if partition(path) != partition(file["path"]) or abs(number(path) - file["number"]) != 1:
+        return False
+    return bool(file["first_lsn"] <= lsn <= file["last_lsn"])
 
 
 def partition(path: str) -> tuple[str, str]:
     directory, _, name = path.rpartition("/")
     return directory, name.removesuffix(".parquet").partition("-")[0]
+
+
+def number(path: str) -> int:
+    return int(path.removesuffix(".parquet").rpartition("/")[2].partition("-")[2] or 0)
 
 
 def judge(

@@ -61,6 +61,7 @@ class Scene:
     """One service on directories of its own. harms: to files, of which the service may still have to speak.
 
     destroyed: all files that were, by path. forgiven: rows that it said are lost. kills: of it, so far.
+    started_off_s: by how much its clock was off when it was started.
     """
 
     def __init__(self, directory: Path, forks: Forks, rng: random.Random) -> None:
@@ -78,6 +79,7 @@ class Scene:
         self.older_files: dict[str, bytes] = {}
         self.older_manifests: list[bytes] = []
         self.kills = 0
+        self.started_off_s = 0.0
         self.wrong: list[str] = []
 
     def __enter__(self) -> "Scene":
@@ -99,6 +101,7 @@ class Scene:
             return
         if self.harms:
             note_what_must_return(self.harms, self.service.journal, self.read()[0])
+        self.started_off_s = self.service.clock_is_off_s
         self.service.start()
 
     def stop(self) -> None:

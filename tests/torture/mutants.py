@@ -484,8 +484,36 @@ MUTANTS: Final = (
     Mutant(
         "manifest: rows that a lost file had are not published again",
         "app/publish/manifest.py",
-        "            return not any(lsn in gap for gap in self._gaps.get(partition, ()))\n\n    def was_lost",
-        "            return True\n\n    def was_lost",
+        "            return not any(lsn in gap for gap in self._gaps.get(partition, ()))\n\n    def lost_",
+        "            return True\n\n    def lost_",
+        WRITER,
+    ),
+    Mutant(
+        "files: one that cannot grow since it is gone keeps its rows in the account",
+        "app/publish/stage.py",
+        "            found = record_of_gone(latest)\n",
+        "            found = msgspec.structs.replace(latest, sealed=True, state=FileState.REMOVED)\n",
+        WRITER,
+    ),
+    Mutant(
+        "recovered rows: their file does not say which older frames it has",
+        "app/publish/stage.py",
+        "            **recovered_in_words(joined(old.recovered if old else (), span.recovered)),\n",
+        "",
+        WRITER,
+    ),
+    Mutant(
+        "recovered rows: the manifest does not know which file has them now",
+        "app/publish/gaps.py",
+        "((file.first_lsn, file.last_lsn), *file.recovered)",
+        "((file.first_lsn, file.last_lsn),)",
+        WRITER,
+    ),
+    Mutant(
+        "recovered rows: a file ends where the older rows do that it gets",
+        "app/parquet/filling.py",
+        "max(old.last_lsn, last_lsn) if old else last_lsn",
+        "last_lsn",
         WRITER,
     ),
     # --- names, locks, bounds ---

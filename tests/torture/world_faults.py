@@ -22,6 +22,8 @@ PUBLISHED_SECONDS_MAX: Final = 10.0
 
 GROWING_TRIES_MAX: Final = 10
 
+LAG_SHARE: Final = 16
+
 STEPS_S: Final = (-172_800, -90_000, -3_600, -5, 5, 3_600, 90_000, 172_800)
 
 
@@ -217,6 +219,15 @@ def clock_stepped(scene: Scene) -> bool:
     if scene.rng.random() < 0.5:
         scene.service.step_clock(-scene.service.clock_is_off_s)
     return True
+
+
+def _lag_s(scene: Scene) -> float:
+    """How far a file may lag behind: a sixteenth of its partition's age, as the clock was at the start."""
+    now = time.time() + scene.started_off_s
+    created = [
+        datetime.datetime.fromisoformat(file["created_at"]).timestamp() for file in scene.service.files()
+    ]
+    return max((now - each) / LAG_SHARE for each in created if each)
 
 
 FAULTS: Final[dict[str, Fault]] = {
