@@ -3,6 +3,7 @@ yet."""
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -53,14 +54,6 @@ class Span(msgspec.Struct, frozen=True):
     first_lsn: int
     last_lsn: int
     recovered: tuple[LsnRange, ...] = ()
-
-
-class _Changed(Exception):
-    """A file was changed since it was published. size: the length it has now."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(f"it has {size} bytes")
-        self.size = size
 
 
 class Stager:
@@ -164,25 +157,35 @@ class Stager:
         found = latest
         old: DataFile | None = None
         metadata = None
-        try:
-            metadata = self._metadata_to_extend(latest)
-            old = latest if metadata is not None else None
-        except FileNotFoundError:
+        directory = self._destination.grows_in
+        if directory is None or latest is None or latest.sealed:
+            return self._draft(partition, span), latest
+        # A folder that cannot be looked into says nothing of its files: that is an error of the partition.
+        size = self._size(directory / latest.path)
+        if size is None:
             # What was removed cannot grow, and must not keep new rows from their file.
-            assert latest is not None
             found = record_of_gone(latest)
             log.error("%s", loss_in_words(found))
-        except _Changed as changed:
-            assert latest is not None
-            found = record_of_changed(latest, changed.size, self._destination.facts(latest.path))
+        elif size != latest.bytes:
+            found = record_of_changed(latest, size, self._destination.facts(latest.path))
             log.error("%s", loss_in_words(found))
-        except (OSError, pa.ArrowException) as error:
-            assert latest is not None
-            found = msgspec.structs.replace(latest, sealed=True, state=FileState.CHANGED)
-            log.error(
-                "%s is left as it is, and its partition continues in a new file: %s", latest.path, error
-            )
+        else:
+            try:
+                metadata = self._metadata_to_extend(directory, latest)
+                old = latest if metadata is not None else None
+            except (OSError, pa.ArrowException) as error:
+                found = msgspec.structs.replace(latest, sealed=True, state=FileState.CHANGED)
+                log.error(
+                    "%s is left as it is, and its partition continues in a new file: %s", latest.path, error
+                )
         return self._draft(partition, span, old, metadata), found
+
+    def _size(self, path: Path) -> int | None:
+        """None where there is no such file. Raises OSError where that cannot be told."""
+        try:
+            return self._fs.stat(path).size
+        except FileNotFoundError:
+            return None
 
     def _draft(
         self,
@@ -204,13 +207,7 @@ class Stager:
         }
         return Draft(self._policy.layout.schema(partition.kind), facts, old, metadata)
 
-    def _metadata_to_extend(self, latest: DataFile | None) -> pq.FileMetaData | None:
-        directory = self._destination.grows_in
-        if directory is None or latest is None or latest.sealed:
-            return None
-        size = self._fs.stat(directory / latest.path).size
-        if size != latest.bytes:
-            raise _Changed(size)
+    def _metadata_to_extend(self, directory: Path, latest: DataFile) -> pq.FileMetaData | None:
         with self._fs.open_for_read(directory / latest.path) as file:
             metadata = pq.read_metadata(file)
         if is_full(latest.bytes, metadata.num_row_groups, self._policy):

@@ -1,8 +1,8 @@
 """The real service, started by a fork of a process that has imported it: a restart takes a tenth of a second.
 
-Otherwise it is the same: a process of its own, on real directories, over a socket. It does not have root's right
-to pass over permissions, so that a folder without permission is one for it, and its wall clock can be set while
-it runs.
+Otherwise it is the same: a process of its own, on real directories, over a socket. It does not have root's
+right to pass over permissions, so that a folder without permission is one for it, and its wall clock can be
+set while it runs.
 """
 
 import contextlib

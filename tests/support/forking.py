@@ -2,10 +2,10 @@
 
     python -m tests.support.forking
 
-Reads a request a line from standard input and answers a line: {"start": [arguments…], "stderr": path, "clock":
-path} with the process id; {"poll": pid} with its exit code, or null while it runs. `clock` is a file of 8 bytes:
-by how many nanoseconds the wall clock is off, at every moment. It is a process of its own since only one without
-other threads may fork.
+Reads a request a line from standard input and answers a line: {"start": [arguments…], "stderr": path,
+"clock": path} with the process id; {"poll": pid} with its exit code, or null while it runs. `clock` is a file
+of 8 bytes: by how many nanoseconds the wall clock is off, at every moment. It is a process of its own since
+only one without other threads may fork.
 """
 
 import gc

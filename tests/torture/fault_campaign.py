@@ -3,8 +3,9 @@
     python -m tests.torture.fault_campaign --rounds 1000 --seed 1
 
 In each round one thing happens to files, manifest, folders or clock (tests/torture/world_faults.py), and the
-service is killed or stopped some of the time. Then all that was acknowledged is held against the files and against
-what the service says of itself (tests/torture/fault_oracle.py). All kinds of fault occur equally often.
+service is killed or stopped some of the time. Then all that was acknowledged is held against the files and
+against what the service says of itself (tests/torture/fault_oracle.py). All kinds of fault occur equally
+often.
 """
 
 import argparse
@@ -30,7 +31,7 @@ ROUNDS_PER_DIRECTORY: Final = 15
 
 
 class Result(msgspec.Struct):
-    """fired: rounds whose fault met published files, by fault. lost_rows: they were destroyed, and said so."""
+    """fired: rounds whose fault happened, by fault. lost_rows: destroyed by the campaign, and said to be."""
 
     seed: int
     planned: int
@@ -48,20 +49,13 @@ class Result(msgspec.Struct):
     def __str__(self) -> str:
         faults = ", ".join(f"{fault} {count}" for fault, count in sorted(self.fired.items()))
         return (
-            f"faults: seed {self.seed} planned {self.planned} fired {self.fired.total()} ({faults}) violations "
-            f"{len(self.violations)} (kills {self.kills}, rows acknowledged {self.accepted_rows}, without an "
-            f"answer {self.unknown_rows}, destroyed and said to be lost {self.lost_rows})"
+            f"faults: seed {self.seed} planned {self.planned} fired {self.fired.total()} ({faults}) "
+            f"violations {len(self.violations)} (kills {self.kills}, rows acknowledged {self.accepted_rows}, "
+            f"without an answer {self.unknown_rows}, destroyed and said to be lost {self.lost_rows})"
         )
 
 
-def campaign(
-    rounds: int,
-    seed: int,
-    directory: Path,
-    faults: Mapping[str, Fault] = FAULTS,
-    *,
-    until_violated: bool = True,
-) -> Result:
+def campaign(rounds: int, seed: int, directory: Path, faults: Mapping[str, Fault] = FAULTS) -> Result:
     """So many rounds, in directories of their own below `directory`; it ends with the first violation."""
     result = Result(seed, rounds)
     rng = random.Random(seed)

@@ -1,9 +1,9 @@
 """Whether a service whose files were harmed has kept what the fault matrix of docs/durability.md promises.
 
-Every acknowledged row stands in the files exactly once. Only rows of a file that the campaign destroyed may be
-missing, only where the journal had them no more, and only if the service says so: in `lost_files` with their
-number, or, of a sealed file that was removed, by its state in /files. A file that was not destroyed loses nothing,
-and what is left of one that was stays as it is.
+Every acknowledged row stands in the files exactly once. Only rows of a file that the campaign destroyed may
+be missing, only where the journal had them no more, and only if the service says so: in `lost_files` with
+their number, or, of a sealed file that was removed, by its state in /files. A file that was not destroyed
+loses nothing, and what is left of one that was stays as it is.
 """
 
 from collections import Counter
@@ -98,7 +98,7 @@ def number(path: str) -> int:
 def judge(
     batches: Sequence[Batch], found: Found, harms: Sequence[Harm], forgiven: set[int], told: Told
 ) -> list[str]:
-    """harms: those of which the service may still have to speak. forgiven: rows that it said are lost before."""
+    """harms: those of which the service may still have to speak. forgiven: rows that it said are lost."""
     rows: Counter[Row] = Counter()
     for of_file in found.values():
         rows.update(of_file)

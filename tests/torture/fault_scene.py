@@ -3,10 +3,9 @@
 import contextlib
 import http.client
 import random
-import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,7 +92,7 @@ class Scene:
     def data(self) -> Path:
         return self.service.parquet
 
-    # --- what is done with the service ------------------------------------------------------------------------
+    # --- what is done with the service --------------------------------------------------------------------
 
     def start(self) -> None:
         """Raises DidNotStart."""
@@ -179,7 +178,7 @@ class Scene:
         self.harms.append(harm)
         self.destroyed[harm.path] = harm
 
-    # --- the verdict ------------------------------------------------------------------------------------------
+    # --- the verdict --------------------------------------------------------------------------------------
 
     def read(self) -> tuple[Found, list[str]]:
         return read_rows(self.data, self.destroyed)
@@ -230,14 +229,3 @@ class Scene:
         """A version that was about to be published took its place."""
         path = self.data / harm.path
         return path.exists() and path.read_bytes() != harm.left
-
-
-def ended_by_itself(scene: Scene) -> str | None:
-    """What became of a service that nobody stopped."""
-    process = scene.service.process
-    if process.poll() in (None, -signal.SIGKILL, 0):
-        return None
-    return f"the service ended by itself with {process.poll()}: {scene.service.stderr[-2000:]}"
-
-
-Rounds = Sequence[Callable[[Scene], bool]]

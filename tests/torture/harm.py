@@ -20,8 +20,8 @@ class Harm(msgspec.Struct):
 
     taken: numbers of the rows that the file had and has no more. left: its bytes afterwards; None if it was
     removed. was_growing: whether rows were still added to it. starts: how many there were since. must_return:
-    taken rows that the journal still had at one of them. flipped: position and bit, which are given back before
-    files are read.
+    taken rows that the journal still had at one of them. flipped: position and bit, which are given back
+    before files are read.
     """
 
     path: str

@@ -484,8 +484,8 @@ MUTANTS: Final = (
     Mutant(
         "manifest: rows that a lost file had are not published again",
         "app/publish/manifest.py",
-        "            return not any(lsn in gap for gap in self._gaps.get(partition, ()))\n\n    def lost_",
-        "            return True\n\n    def lost_",
+        "            return not any(lsn in gap for gap in self._gaps.get(partition, ()))\n",
+        "            return True\n",
         WRITER,
     ),
     Mutant(

@@ -1,7 +1,7 @@
 """What happens to the world around a service: its files, its manifest, its folders and its clock.
 
-Each takes a scene with published files and returns whether it happened. The service runs before and afterwards,
-unless it says otherwise.
+Each takes a scene with published files and returns whether it happened. The service runs before and
+afterwards, unless it says otherwise.
 """
 
 import datetime
@@ -175,7 +175,9 @@ def manifest_older(scene: Scene) -> bool:
 
 
 def folder_forbidden(scene: Scene) -> bool:
-    """The folder of a workspace's day may not be written, or not even looked into; perhaps across a restart."""
+    """The folder of a workspace's day may not be written, or not even looked into; perhaps across a
+    restart.
+    """
     workspace = scene.rng.choice(WORKSPACES)
     now = datetime.datetime.fromtimestamp(time.time() + scene.service.clock_is_off_s, datetime.UTC)
     folder = scene.data / str(workspace) / now.date().isoformat()
