@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,6 +17,7 @@ from tests.parquet.bench import JOURNALS, Bench
 from tests.parquet.moody_fs import MoodyFS
 from tests.parquet.rows import all_timestamps, event_rows, published, snapshot_rows
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk
+from tests.support.simulated_store import SimulatedStore
 
 
 def tree(root: Path) -> dict[Path, bytes]:
@@ -199,6 +201,57 @@ def test_rows_that_the_journal_still_has_are_published_again_where_no_file_has_t
     bench.start()
     bench.writer.turn()
     assert bench.writer.buffered_rows == 0, "published once more is enough"
+
+
+@pytest.mark.parametrize("older_by", [1, 2, 3])
+def test_an_older_manifest_publishes_nothing_twice_where_files_are_not_listed(older_by: int) -> None:
+    """Objects: the last intent, which stays, says how many commits there were."""
+    disk = SimulatedDisk()
+    fs = disk.mount()
+    objects: dict[str, bytes] = {}
+    bench = Bench(Path("/node"), fs, store=SimulatedStore(objects, fs))
+    journal = {lsn: (Kind.EVENTS, event_rows(10 * lsn, 10)) for lsn in range(1, 5)}
+    manifests = [fs.read(bench.paths.manifest)]
+    for lsn, (kind, rows) in journal.items():
+        bench.put(lsn, rows, kind)
+        bench.flush()
+        manifests.append(fs.read(bench.paths.manifest))
+    bench.start()
+    disk.overwrite(bench.paths.manifest, manifests[-1 - older_by])
+    bench.journal = dict(journal)
+
+    bench.start()
+    bench.put(5, event_rows(50, 10))
+    bench.flush()
+    tables = [pq.read_table(pa.BufferReader(content)) for content in objects.values()]
+    assert sorted(pa.concat_tables(tables)["timestamp"].to_pylist()) == list(range(10, 60))
+    assert bench.manifest.rows_published().total() == 50
+
+
+def test_an_older_manifest_beside_an_intent_publishes_nothing_twice(tmp_path: Path) -> None:
+    """A kill has left the intent; between it and the manifest a commit is missing, which files have."""
+    fs = MoodyFS()
+    bench = Bench(tmp_path, fs)
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    older = bench.paths.manifest.read_bytes()
+    bench.put(2, event_rows(10, 10))
+    bench.flush()
+    bench.put(3, snapshot_rows(20, 10), Kind.SNAPSHOTS)
+    fs.dies = lambda made, path: (made, path.name) == ("rename", "snapshots.parquet")
+    with pytest.raises(Crash):
+        bench.flush()
+    bench.fs = DurableFS()
+    bench.paths.manifest.write_bytes(older)
+    bench.journal = {
+        1: (Kind.EVENTS, event_rows(0, 10)),
+        2: (Kind.EVENTS, event_rows(10, 10)),
+        3: (Kind.SNAPSHOTS, snapshot_rows(20, 10)),
+    }
+
+    bench.start()
+    bench.flush()
+    assert all_timestamps(bench.data) == list(range(30))
 
 
 def lost_while_it_ran(tmp_path: Path, harm: Callable[[Path], object]) -> Bench:

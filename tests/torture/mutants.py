@@ -489,6 +489,13 @@ MUTANTS: Final = (
         WRITER,
     ),
     Mutant(
+        "manifest: one that is older than the intent beside it is taken as it is",
+        "app/publish/interrupted.py",
+        "intent.commit.id > last_commit + 1\n",
+        "intent.commit.id < 0\n",
+        WRITER,
+    ),
+    Mutant(
         "files: one that cannot grow since it is gone keeps its rows in the account",
         "app/publish/stage.py",
         "            found = record_of_gone(latest)\n",
