@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 import httpx
 
+from tests.support.bucket_service import BucketService
 from tests.support.forking import OFFSET
 from tests.support.service import REPOSITORY, START_SECONDS_MAX, Config, DidNotStart, Service
 
@@ -93,13 +94,13 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
-class ForkedService(Service):
-    """forks: what starts it."""
+class Forked(Service):
+    """However it is configured."""
 
-    def __init__(self, directory: Path, config: Config | None = None, *, forks: Forks) -> None:
-        super().__init__(directory, config)
+    def begin_with(self, forks: Forks) -> None:
+        """forks: what starts it."""
         self._forks = forks
-        self._offset = directory / "clock-offset"
+        self._offset = self.directory / "clock-offset"
         self._offset_ns = 0
         self.step_clock(0)
 
@@ -149,6 +150,22 @@ class ForkedService(Service):
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+
+class ForkedService(Forked):
+    """forks: what starts it."""
+
+    def __init__(self, directory: Path, config: Config | None = None, *, forks: Forks) -> None:
+        super().__init__(directory, config)
+        self.begin_with(forks)
+
+
+class ForkedBucketService(Forked, BucketService):
+    """With its files on an object store. forks: what starts it, with credentials in its environment."""
+
+    def __init__(self, directory: Path, config: Config | None = None, *, forks: Forks, endpoint: str) -> None:
+        BucketService.__init__(self, directory, config, endpoint=endpoint)
+        self.begin_with(forks)
 
 
 def _states(pid: int) -> Iterator[str]:

@@ -1,31 +1,36 @@
 """Faults of the world around a service, at random among kills, stops and flushes under load.
 
     python -m tests.torture.fault_campaign --rounds 1000 --seed 1
+    python -m tests.torture.fault_campaign --rounds 200 --seed 1 --bucket
 
 In each round one thing happens to files, manifest, folders or clock (tests/torture/world_faults.py), and the
 service is killed or stopped some of the time. Then all that was acknowledged is held against the files and
 against what the service says of itself (tests/torture/fault_oracle.py). All kinds of fault occur equally
-often.
+often. Over a bucket they are those of the manifest and the clock: objects are not listed, so what became of
+one is found out by whoever reads it.
 """
 
 import argparse
 import contextlib
+import os
 import random
 import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from tests.support.forked_service import Forks
+from tests.support.forked_service import Forked, ForkedBucketService, ForkedService, Forks
+from tests.support.s3_server import CREDENTIALS, running_s3_server
 from tests.support.service import DidNotStart
 from tests.torture.fault_scene import Scene
 from tests.torture.ledger import Outcome
-from tests.torture.world_faults import FAULTS, Fault
+from tests.torture.world_faults import FAULTS, FAULTS_OF_A_BUCKET, Fault
 
 ROUNDS_PER_DIRECTORY: Final = 15
 
@@ -55,7 +60,22 @@ class Result(msgspec.Struct):
         )
 
 
-def campaign(rounds: int, seed: int, directory: Path, faults: Mapping[str, Fault] = FAULTS) -> Result:
+def campaign_over_a_bucket(rounds: int, seed: int, directory: Path) -> Result:
+    """With an S3 server, which lives on; the services find its credentials in the environment."""
+    os.environ.update(CREDENTIALS)
+    (place := directory / "s3").mkdir()
+    with running_s3_server(place) as server:
+        new_service = partial(ForkedBucketService, endpoint=server.endpoint)
+        return campaign(rounds, seed, directory, FAULTS_OF_A_BUCKET, new_service)
+
+
+def campaign(
+    rounds: int,
+    seed: int,
+    directory: Path,
+    faults: Mapping[str, Fault] = FAULTS,
+    new_service: Callable[..., Forked] = ForkedService,
+) -> Result:
     """So many rounds, in directories of their own below `directory`; it ends with the first violation."""
     result = Result(seed, rounds)
     rng = random.Random(seed)
@@ -63,7 +83,7 @@ def campaign(rounds: int, seed: int, directory: Path, faults: Mapping[str, Fault
     with Forks() as forks:
         for start in range(0, rounds, ROUNDS_PER_DIRECTORY):
             (place := directory / f"place-{start}").mkdir()
-            with Scene(place, forks, rng) as scene:
+            with Scene(place, partial(new_service, forks=forks), rng) as scene:
                 for number in range(start, min(start + ROUNDS_PER_DIRECTORY, rounds)):
                     name = next(chosen)
                     wrong = _round(scene, faults[name], name, result)
@@ -119,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bucket", action="store_true", help="files go to an S3 server")
     parser.add_argument("--only", choices=sorted(FAULTS), action="append", help="these faults alone")
     parser.add_argument("--keep", type=Path, help="an empty directory to work in, which stays")
     options = parser.parse_args(arguments)
@@ -126,7 +147,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as held:
         directory = options.keep or Path(held.enter_context(tempfile.TemporaryDirectory()))
         directory.mkdir(exist_ok=True)
-        result = campaign(options.rounds, options.seed, directory, faults)
+        if options.bucket:
+            result = campaign_over_a_bucket(options.rounds, options.seed, directory)
+        else:
+            result = campaign(options.rounds, options.seed, directory, faults)
     print(result)
     for violation in result.violations[:20]:
         print(f"  {violation}")

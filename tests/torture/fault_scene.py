@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.kinds import Kind
-from tests.support.forked_service import ForkedService, Forks
+from tests.support.forked_service import Forked
 from tests.torture.fault_oracle import Found, Told, judge, note_what_must_return, read_rows
 from tests.torture.harm import Harm, flip_back
 from tests.torture.kill_campaign import post
@@ -63,13 +63,10 @@ class Scene:
     started_off_s: by how much its clock was off when it was started.
     """
 
-    def __init__(self, directory: Path, forks: Forks, rng: random.Random) -> None:
+    def __init__(self, directory: Path, new_service: Callable[..., Forked], rng: random.Random) -> None:
         self.rng = rng
-        self.service = ForkedService(
-            directory,
-            {**CONFIG, "journal": {"segment_size": rng.choice(["64KiB", "64MiB"])}},
-            forks=forks,
-        )
+        segment_size = rng.choice(["64KiB", "64MiB"])
+        self.service = new_service(directory, {**CONFIG, "journal": {"segment_size": segment_size}})
         self.ledger = Ledger(directory / "ledger", synced=False)
         self.harms: list[Harm] = []
         self.flips: list[Harm] = []
@@ -181,6 +178,8 @@ class Scene:
     # --- the verdict --------------------------------------------------------------------------------------
 
     def read(self) -> tuple[Found, list[str]]:
+        """Objects are copied first. Raises AssertionError if one of them was replaced."""
+        self.service.data_files()
         return read_rows(self.data, self.destroyed)
 
     def flip_back(self) -> None:

@@ -249,3 +249,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "no permission": folder_forbidden,
     "clock stepped": clock_stepped,
 }
+
+FAULTS_OF_A_BUCKET: Final = {
+    name: fault for name, fault in FAULTS.items() if name.startswith(("manifest", "clock"))
+}
