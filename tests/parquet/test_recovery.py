@@ -287,8 +287,10 @@ def test_recovered_rows_that_join_a_file_with_later_ones_are_published_once(tmp_
     assert list(published(bench.data)) == [FILE.replace("events", "events-0001")]
     assert all_timestamps(bench.data) == list(range(15))
     assert bench.manifest.lost() == []
-    for harm in ("none", "removed", "older"):
-        if harm == "removed":
+    for harm in ("none", "rewritten", "removed", "older"):
+        if harm == "rewritten":
+            bench.paths.manifest.write_bytes(bench.manifest.dump())
+        elif harm == "removed":
             bench.paths.manifest.unlink()
         elif harm == "older":
             bench.paths.manifest.write_bytes(older)

@@ -22,6 +22,7 @@ from typing import Any, Final, Self
 import httpx
 
 from tests.support.bucket_service import BucketService
+from tests.support.catalog_service import CatalogService, with_catalog
 from tests.support.forking import OFFSET
 from tests.support.service import REPOSITORY, START_SECONDS_MAX, Config, DidNotStart, Service
 
@@ -31,10 +32,16 @@ READY_POLL_SECONDS: Final = 0.01
 
 
 class Forks:
-    """The process that forks. As a context manager it leaves no process behind."""
+    """The process that forks. As a context manager it leaves no process behind.
+
+    modules: what the service imports only as it is configured.
+    """
+
+    def __init__(self, *modules: str) -> None:
+        self._modules = modules
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.support.forking"]
+        command = [sys.executable, "-m", "tests.support.forking", *self._modules]
         if os.geteuid() == 0:
             setpriv = shutil.which("setpriv")
             assert setpriv is not None, "as root this needs setpriv, of util-linux"
@@ -166,6 +173,19 @@ class ForkedBucketService(Forked, BucketService):
     def __init__(self, directory: Path, config: Config | None = None, *, forks: Forks, endpoint: str) -> None:
         BucketService.__init__(self, directory, config, endpoint=endpoint)
         self.begin_with(forks)
+
+
+class ForkedCatalogService(Forked, CatalogService):
+    """With a catalog. forks: what starts it."""
+
+    def __init__(self, directory: Path, config: Config | None = None, *, forks: Forks) -> None:
+        CatalogService.__init__(self, directory, config)
+        self._config = config or {}
+        self.begin_with(forks)
+
+    def promote(self, columns: list[dict[str, str]]) -> None:
+        """From the next start on these fields of the payload are columns, and no others."""
+        self.configure(with_catalog(self.directory, {**self._config, "sinks.parquet.promote": columns}))
 
 
 def _states(pid: int) -> Iterator[str]:

@@ -1,14 +1,15 @@
 """A process that has imported the service, and forks it as often as it is told to: a start without imports.
 
-    python -m tests.support.forking
+    python -m tests.support.forking [MODULE …]
 
 Reads a request a line from standard input and answers a line: {"start": [arguments…], "stderr": path,
 "clock": path} with the process id; {"poll": pid} with its exit code, or null while it runs. `clock` is a file
 of 8 bytes: by how many nanoseconds the wall clock is off, at every moment. It is a process of its own since
-only one without other threads may fork.
+only one without other threads may fork. The modules are imported before that, too.
 """
 
 import gc
+import importlib
 import json
 import mmap
 import os
@@ -81,6 +82,9 @@ def serve_requests() -> None:
     import app.cli
     import app.run.serve
     import app.settings.planning  # noqa: F401
+
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
 
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

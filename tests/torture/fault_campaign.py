@@ -2,12 +2,13 @@
 
     python -m tests.torture.fault_campaign --rounds 1000 --seed 1
     python -m tests.torture.fault_campaign --rounds 200 --seed 1 --bucket
+    python -m tests.torture.fault_campaign --rounds 100 --seed 1 --tables
 
 In each round one thing happens to files, manifest, folders or clock (tests/torture/world_faults.py), and the
 service is killed or stopped some of the time. Then all that was acknowledged is held against the files and
 against what the service says of itself (tests/torture/fault_oracle.py). All kinds of fault occur equally
 often. Over a bucket they are those of the manifest and the clock: objects are not listed, so what became of
-one is found out by whoever reads it.
+one is found out by whoever reads it. With a catalog promoted columns change.
 """
 
 import argparse
@@ -25,12 +26,21 @@ from typing import Final
 
 import msgspec
 
-from tests.support.forked_service import Forked, ForkedBucketService, ForkedService, Forks
+from tests.support.forked_service import (
+    Forked,
+    ForkedBucketService,
+    ForkedCatalogService,
+    ForkedService,
+    Forks,
+)
 from tests.support.s3_server import CREDENTIALS, running_s3_server
 from tests.support.service import DidNotStart
 from tests.torture.fault_scene import Scene
 from tests.torture.ledger import Outcome
-from tests.torture.world_faults import FAULTS, FAULTS_OF_A_BUCKET, Fault
+from tests.torture.world_faults import FAULTS, FAULTS_OF_A_BUCKET, FAULTS_OF_TABLES, Fault
+
+CATALOG_MODULES: Final = ("pyiceberg.catalog.sql", "app.catalog.registrar", "app.catalog.table")
+"""What a service with a catalog imports later."""
 
 ROUNDS_PER_DIRECTORY: Final = 15
 
@@ -69,18 +79,24 @@ def campaign_over_a_bucket(rounds: int, seed: int, directory: Path) -> Result:
         return campaign(rounds, seed, directory, FAULTS_OF_A_BUCKET, new_service)
 
 
+def campaign_with_tables(rounds: int, seed: int, directory: Path) -> Result:
+    """With a catalog, and promoted columns that change."""
+    return campaign(rounds, seed, directory, FAULTS_OF_TABLES, ForkedCatalogService, CATALOG_MODULES)
+
+
 def campaign(
     rounds: int,
     seed: int,
     directory: Path,
     faults: Mapping[str, Fault] = FAULTS,
     new_service: Callable[..., Forked] = ForkedService,
+    modules: Sequence[str] = (),
 ) -> Result:
     """So many rounds, in directories of their own below `directory`; it ends with the first violation."""
     result = Result(seed, rounds)
     rng = random.Random(seed)
     chosen = _in_turn(sorted(faults), rng)
-    with Forks() as forks:
+    with Forks(*modules) as forks:
         for start in range(0, rounds, ROUNDS_PER_DIRECTORY):
             (place := directory / f"place-{start}").mkdir()
             with Scene(place, partial(new_service, forks=forks), rng) as scene:
@@ -140,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bucket", action="store_true", help="files go to an S3 server")
+    parser.add_argument("--tables", action="store_true", help="files are registered in Iceberg tables")
     parser.add_argument("--only", choices=sorted(FAULTS), action="append", help="these faults alone")
     parser.add_argument("--keep", type=Path, help="an empty directory to work in, which stays")
     options = parser.parse_args(arguments)
@@ -149,6 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory.mkdir(exist_ok=True)
         if options.bucket:
             result = campaign_over_a_bucket(options.rounds, options.seed, directory)
+        elif options.tables:
+            result = campaign_with_tables(options.rounds, options.seed, directory)
         else:
             result = campaign(options.rounds, options.seed, directory, faults)
     print(result)

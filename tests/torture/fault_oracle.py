@@ -123,6 +123,17 @@ def judge(
     return wrong
 
 
+def listed_wrongly(whole: Found, told: Told) -> list[str]:
+    """whole: files that were not destroyed. Each is listed with its rows, and of none are rows said to be
+    lost."""
+    wrong = [f"{path} was not destroyed, and is said to be" for path in whole.keys() & told.lost.keys()]
+    for path, rows in whole.items():
+        listed = told.files.get(path)
+        if listed is None or listed["rows"] != rows.total():
+            wrong.append(f"{path} has {rows.total()} rows, and /files says {listed}")
+    return wrong
+
+
 def _said(harm: Harm, gone: int, told: Told) -> int:
     """How many rows are said to be lost with this file."""
     if harm.path in told.lost:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.kinds import Kind
+from tests.support.catalog_service import table_violations, wait_until_registered
 from tests.support.forked_service import Forked
-from tests.torture.fault_oracle import Found, Told, judge, note_what_must_return, read_rows
+from tests.torture.fault_oracle import Found, Told, judge, listed_wrongly, note_what_must_return, read_rows
 from tests.torture.harm import Harm, flip_back
 from tests.torture.kill_campaign import post
 from tests.torture.ledger import Ledger
@@ -204,7 +205,9 @@ class Scene:
         with self.service.frozen():
             found, wrong = self.read()
         wrong = [*self.wrong, *wrong, *judge(self.ledger.batches, found, self.harms, self.forgiven, told)]
-        wrong += [f"rows of {path} are said to be lost" for path in told.lost.keys() - self.destroyed.keys()]
+        whole = {path: rows for path, rows in found.items() if path not in self.destroyed}
+        wrong += listed_wrongly(whole, told)
+        wrong += self._wrong_in_tables()
         if "Traceback" in self.service.stderr:
             wrong.append("a traceback was logged")
         there = {mark for rows in found.values() for _, _, mark in rows}
@@ -212,6 +215,15 @@ class Scene:
             self.forgiven |= harm.taken - there
         self.harms = [harm for harm in self.harms if not harm.starts]
         return wrong
+
+    def _wrong_in_tables(self) -> list[str]:
+        """Every row is in its table once, whatever its file has for columns."""
+        if self.service.tables is None:
+            return []
+        wait_until_registered(self.service)
+        left_out = self.service.status()["catalog"]["left_out"]
+        wrong = [f"left out of its table: {file}" for file in left_out]
+        return wrong + table_violations(self.ledger.batches, self.service.tables)
 
     def _has_noticed(self) -> bool:
         """Files that are gone or shorter are looked for once a second."""

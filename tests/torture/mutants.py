@@ -523,6 +523,13 @@ MUTANTS: Final = (
         "last_lsn",
         WRITER,
     ),
+    Mutant(
+        "recovered rows: their file says that it ends where they do",
+        "app/publish/stage.py",
+        "str(max(old.last_lsn, span.last_lsn) if old else span.last_lsn)",
+        "str(span.last_lsn)",
+        WRITER,
+    ),
     # --- names, locks, bounds ---
     Mutant("create: an existing file is overwritten", "app/disk/durable_fs.py", " | os.O_EXCL", "", FS),
     Mutant(

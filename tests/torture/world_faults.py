@@ -12,8 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from app.kinds import Kind
+from tests.support.forked_service import ForkedCatalogService
 from tests.torture.fault_scene import WORKSPACES, Scene
 from tests.torture.harm import Destroy, destroy, flip, remove, truncate
+from tests.torture.ledger import MARK
 
 Fault = Callable[[Scene], bool]
 
@@ -21,6 +24,9 @@ PUBLISHED_SECONDS_MAX: Final = 10.0
 """Rows are published after a tenth of a second, and a machine may be slow."""
 
 GROWING_TRIES_MAX: Final = 10
+
+PROMOTED_TYPES: Final = ("integer", "double", "string", None)
+"""None: it is not promoted."""
 
 LAG_SHARE: Final = 16
 
@@ -248,6 +254,32 @@ FAULTS: Final[dict[str, Fault]] = {
     "manifest older": manifest_harmed(manifest_older),
     "no permission": folder_forbidden,
     "clock stepped": clock_stepped,
+}
+
+
+def promotions_changed(scene: Scene) -> bool:
+    """A column gets another type, or is not one any more, while files wait to be registered."""
+    service = scene.service
+    assert isinstance(service, ForkedCatalogService)
+    for _ in range(scene.rng.randint(1, 2)):
+        scene.load(scene.stop)
+        chosen = [(kind, scene.rng.choice(PROMOTED_TYPES)) for kind in Kind]
+        service.promote(
+            [
+                {"kind": kind.value, "path": f"$.{MARK}", "name": "number", "type": type_}
+                for kind, type_ in chosen
+                if type_ is not None
+            ]
+        )
+        scene.start()
+        scene.load()
+    return True
+
+
+FAULTS_OF_TABLES: Final[dict[str, Fault]] = {
+    "promotions changed": promotions_changed,
+    "manifest removed": FAULTS["manifest removed"],
+    "manifest older": FAULTS["manifest older"],
 }
 
 FAULTS_OF_A_BUCKET: Final = {
