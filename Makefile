@@ -115,6 +115,11 @@ torture-iceberg: $(TEST) $(ICEBERG) ## ten minutes of two nodes on one Iceberg c
 	$(BIN)/python -m tests.catalog.two_nodes --seconds 600 --kills 20 --seed $(SEED)
 	$(BIN)/python -m tests.torture.kill_campaign --kills 100 --seed $(SEED) --catalog
 
+torture-query: $(TEST) ## 1,000 rounds of batches, flushes, kills and queries; over a bucket and with workers, too
+	$(BIN)/python -m tests.query.query_campaign --rounds 1000 --seed $(SEED)
+	$(BIN)/python -m tests.query.query_campaign --rounds 1000 --seed $(SEED) --bucket
+	$(BIN)/python -m tests.query.query_campaign --rounds 1000 --seed $(SEED) --workers
+
 torture-mutants: $(TEST) ## remove each protection in turn, and check that the tests notice
 	$(BIN)/python -m tests.torture.mutants
 

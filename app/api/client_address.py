@@ -19,6 +19,12 @@ used."""
 
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _NO_ADDRESS: Final = bytes(16)
+_NETWORK_BYTES: Final = 8
+_OF_MANY_HOSTS: Final = (
+    bytes(_NETWORK_BYTES),  # ::ffff:0:0/96 (IPv4) and ::1
+    b"\xfe\x80",  # fe80::/10, addresses on one link
+    b"\x00\x64\xff\x9b",  # 64:ff9b::/96 and 64:ff9b:1::/48, translated IPv4
+)
 
 Client = tuple[str, int] | None
 Address = IPv4Address | IPv6Address
@@ -101,6 +107,12 @@ class ClientAddresses:
 
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
+
+
+def network_of(source_ip: bytes) -> bytes:
+    """The part of an address of 16 bytes that limits count as one client: all of an IPv4 address, and of an
+    IPv6 address its /64, since a host chooses the rest itself; where many hosts share a /64, all of it."""
+    return source_ip if source_ip.startswith(_OF_MANY_HOSTS) else source_ip[:_NETWORK_BYTES]
 
 
 def _address(text: str) -> Address | None:

@@ -5,6 +5,7 @@ for zstd its window, of which the library reserves at most 128 MiB and touches o
 """
 
 import zlib
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -21,6 +22,8 @@ _SNAPPY: Final = "snappy"
 _STARTS: Final = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (STREAM_START, _SNAPPY))
 _ANY_START: Final = tuple(start for start, _ in _STARTS)
 _CODECS: Final = MappingProxyType({"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd", "br": "brotli"})
+_SHOWN_BY_BYTES: Final = frozenset({"gzip", "x-gzip", "zstd"})
+_BLANKS_MAX: Final = 64
 _PIECE_BYTES: Final = 256 << 10
 
 _ZLIB_WRAPPED: Final = zlib.MAX_WBITS
@@ -31,20 +34,37 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     """`body` without the content encodings that the header value `encoding` lists; the last is removed first.
 
     gzip may have several members, and zstd several frames. `deflate` is the zlib format, and the bare stream
-    that some clients send. Empty and `identity` change nothing.
+    that some clients send. Empty and `identity` change nothing. An encoding that is listed twice may
+    have been applied once; gzip or zstd that is JSON was decompressed by a proxy that left the header.
 
     Raises UnsupportedMedia for an unknown encoding or more than MAX_ENCODINGS of them, BodyTooLarge as soon
     as one of them gives more than `max_bytes`, MalformedBatch when the body is corrupt, truncated, or has
     extra data after its end.
     """
+    removed = ""
     for name in reversed(_names(encoding)):
         if not body:
             raise MalformedBatch(f"the body is empty, so it cannot be {name}")
-        if name == _SNAPPY:
-            body = unsnap(body, max_bytes)
-        else:
-            body = _inflate(body, max_bytes) if name == _DEFLATE else _read(body, name, max_bytes)
+        if name in _SHOWN_BY_BYTES and body[:_BLANKS_MAX].lstrip()[:1] in (b"{", b"["):
+            continue
+        try:
+            body = _without(name, body, max_bytes)
+        except MalformedBatch:
+            if name != removed:
+                raise
+        removed = name
     return body
+
+
+def joined_encodings(values: Sequence[bytes]) -> bytes | None:
+    """The values of several Content-Encoding lines as one list; None for none."""
+    return b", ".join(values) if values else None
+
+
+def _without(name: str, body: bytes, max_bytes: int) -> bytes:
+    if name == _SNAPPY:
+        return unsnap(body, max_bytes)
+    return _inflate(body, max_bytes) if name == _DEFLATE else _read(body, name, max_bytes)
 
 
 def encoding_of_bytes(body: bytes | bytearray) -> str:

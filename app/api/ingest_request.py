@@ -12,7 +12,7 @@ import msgspec
 from app.api.api_keys import ApiKeys
 from app.api.auth import Credential, authenticate
 from app.api.client_address import Client, ClientAddresses
-from app.api.content_encoding import encoding_of_bytes
+from app.api.content_encoding import encoding_of_bytes, joined_encodings
 from app.api.error_responses import HttpAnswer, RequestIds, error_response, receipt_response
 from app.api.headers import RawHeaders
 from app.api.query import query_values
@@ -130,12 +130,13 @@ def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: 
     """Raises Unauthenticated, UnsupportedMedia, RequestError."""
     credential = authenticate(headers, query_string, keys)
     content_type = batch_id = agent = b""
-    content_encoding = content_length = None
+    content_length = None
+    encodings = []
     for name, value in headers:
         if name == b"content-type":
             content_type = value.partition(b";")[0].strip().lower()
         elif name == b"content-encoding":
-            content_encoding = value
+            encodings.append(value)
         elif name == b"content-length" and value.isdigit() and len(value) < 19:
             content_length = int(value)
         elif name == b"idempotency-key":
@@ -148,7 +149,7 @@ def read_head(call: IngestCall, headers: RawHeaders, query_string: bytes, keys: 
     return IngestHead(
         credential,
         _wait(query_string),
-        content_encoding,
+        joined_encodings(encodings),
         content_length,
         batch_id,
         content_type,

@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.client_address import ClientAddresses
+from app.api.client_address import ClientAddresses, network_of
 
 FREE: Final = 20
 """Wrong keys of one address without a delay: a client with an old key is refused immediately."""
@@ -36,10 +36,12 @@ class WrongKeys:
         self._counts: dict[bytes, tuple[float, float]] = {}
 
     def delay_s(self, address: bytes) -> float:
-        """The delay of one more refusal. Each call counts as a wrong key."""
+        """The delay of one more refusal. Each call counts as a wrong key. address: 16 bytes; those of one /64
+        of IPv6 count as one."""
         if not self._longest_s:
             return 0.0
         now = self._clock()
+        address = network_of(address)
         count, since = self._counts.pop(address, (0.0, now))
         count = min(max(count - (now - since) * FORGIVEN_PER_S, 0.0) + 1, COUNTED_MAX)
         if len(self._counts) >= ADDRESSES_MAX:

@@ -19,7 +19,15 @@ from app.clients.call import (
 )
 from app.clients.event_line import EventLine
 from app.clients.ids import is_uuid
-from app.clients.lenient_json import Members, is_given, is_object, read_elements, read_object, text_of
+from app.clients.lenient_json import (
+    Members,
+    is_given,
+    read_elements,
+    read_object,
+    read_objects,
+    taken_object,
+    text_of,
+)
 from app.clients.times import moment_ms
 from app.errors import MalformedBatch
 from app.kinds import Kind
@@ -37,21 +45,29 @@ def accepts(content_type: str, body: bytes) -> bool:
 def read(request: ClientRequest) -> Document:
     """Raises MalformedBatch."""
     document = Document()
-    top = read_object(request.body)
+    top = read_object(request.body, ("events",))
     events = top.get("events")
     if events is None:
         raise MalformedBatch("the body has no `events`")
     document.key = text_of(top.get("api_key"))
     rows = document.of(Kind.EVENTS)
-    for number, event in read_elements(events, document):
+    numbered = list(read_elements(events, document))
+    kinds = [_TYPES.get(text_of(event.get("event_type")) or "", "track") for _, event in numbered]
+    inner = read_objects(
+        [taken_object(event, _inside(kind)) for (_, event), kind in zip(numbered, kinds, strict=True)]
+    )
+    for (number, event), kind, properties in zip(numbered, kinds, inner, strict=True):
         insert_id = event.get("insert_id")
-        rows.add(number, _line(event), bytes(insert_id) if is_given(insert_id) else b"")
+        rows.add(number, _line(event, kind, properties), bytes(insert_id) if is_given(insert_id) else b"")
     return document
 
 
-def _line(event: Members) -> bytes:
+def _inside(type_name: str) -> str:
+    return "user_properties" if type_name == "identify" else "event_properties"
+
+
+def _line(event: Members, type_name: str, properties: Members) -> bytes:
     name = event.pop("event_type", None)
-    type_name = _TYPES.get(text_of(name) or "", "track")
     row = EventLine(type_name)
     if type_name == "track":
         row.event(name)
@@ -65,10 +81,7 @@ def _line(event: Members) -> bytes:
         row.session(session)
         row.properties({"session_id": session})
     row.add("user_id", user)
-    inside = "user_properties" if type_name == "identify" else "event_properties"
-    properties = event.get(inside)
-    if is_object(properties):
-        row.properties(read_object(bytes(event.pop(inside))))
+    row.properties(properties)
     for key, value in event.items():
         row.add(key, value)
     return row.line()

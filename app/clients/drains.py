@@ -79,7 +79,7 @@ def read_wrapped(request: ClientRequest) -> Document:
     """`{"logs": […]}`. Raises MalformedBatch."""
     document = Document()
     rows = document.of(Kind.LOGS)
-    logs = read_object(request.body).get("logs")
+    logs = read_object(request.body, ("logs",)).get("logs")
     if logs is None:
         raise MalformedBatch("the body has no `logs`")
     for number, record in read_elements(logs, document):

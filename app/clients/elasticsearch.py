@@ -19,20 +19,35 @@ from app.clients.call import (
     patient_status,
     retry_headers,
 )
-from app.clients.lenient_json import Members, quoted, read_object, repaired, text_of, unreadable
+from app.clients.lenient_json import (
+    Members,
+    is_object,
+    quoted,
+    read_members,
+    read_object,
+    repaired,
+    text_of,
+    unreadable,
+)
 from app.clients.log_objects import LogLine, add_object, event_line, is_event
+from app.clients.repeated_keys import SHADOWED
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
 _STORING: Final = frozenset({"index", "create"})
 _ACTIONS: Final = frozenset({*_STORING, "update", "delete"})
+_ACTION_OF_NONE: Final = "index"
+"""What a line that is no action is called in the answer."""
+
+_NO_ACTION: Final = (
+    "the action is not valid: expected `index` or `create`, with its document on the next line"
+)
+_NAME_CHARACTERS_MAX: Final = 100
 _PRODUCT: Final = {"x-elastic-product": "Elasticsearch"}
 _TYPE: Final = "application/json"
 _DIGEST_BYTES: Final = 8
 _VERSION: Final = "8.17.0"
 """The version reported to agents, so that they accept this service as a target."""
-
-_members = msgspec.json.Decoder(Members).decode
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -44,47 +59,75 @@ class Item(msgspec.Struct, frozen=True):
 
 
 def read(request: ClientRequest) -> Document:
-    """Actions, numbered from 1. Raises MalformedBatch if an action cannot be identified."""
+    """Actions, numbered from 1; one that is not valid is refused by itself. Raises MalformedBatch if none is
+    valid."""
     document = Document()
     items: list[Item] = []
     default = request.parameters.get("index", "")
-    lines = iter([line for line in repaired(request.body).split(b"\n") if line.strip()])
-    for line in lines:
-        action, meta = _action(line, len(items) + 1)
+    lines = [line for line in repaired(request.body).split(b"\n") if line.strip()]
+    at, some_valid = 0, False
+    while at < len(lines):
         number = len(items) + 1
+        action = _action(lines[at])
+        at += 1
+        name, meta = action or (_ACTION_OF_NONE, {})
         given = text_of(meta.get("_id"))
         item = Item(
-            action, text_of(meta.get("_index")) or default, given or f"{request.received_ms:x}-{number}"
+            name, text_of(meta.get("_index")) or default, given or f"{request.received_ms:x}-{number}"
         )
         items.append(item)
-        content = next(lines, None) if action != "delete" else None
-        if action not in _STORING:
-            document.refuse(number, "", f"`{action}` is not supported here: stored rows are not changed")
+        if name not in _ACTIONS or action is None:
+            document.refuse(number, "", _NO_ACTION)
+            at += _has_document(lines[at - 1], lines[at : at + 1])
+            continue
+        some_valid = True
+        content = lines[at] if name != "delete" and at < len(lines) else None
+        at += name != "delete"
+        if name not in _STORING:
+            document.refuse(number, "", f"`{name}` is not supported here: stored rows are not changed")
         elif content is None:
             document.refuse(number, "", "the document is missing")
         else:
             _add(document, number, item, content, given)
     if not items:
         raise MalformedBatch("the body contains no actions")
+    if not some_valid:
+        raise MalformedBatch(f"no line of the body is an action; of the first: {_NO_ACTION}")
     document.of(Kind.LOGS)
     document.notes = items
     return document
 
 
-def _action(line: bytes, number: int) -> tuple[str, Members]:
-    action = read_object(line)
-    name = next(iter(action), "")
-    if len(action) != 1 or name not in _ACTIONS:
-        raise MalformedBatch(
-            f"action {number} is not valid: expected index or create, with its document on the next line"
-        )
-    meta = bytes(action[name])
-    return name, read_object(meta) if meta != b"null" else {}
+def _action(line: bytes) -> tuple[str, Members] | None:
+    """The name of an action, known or not, and what it says; None if the line is none."""
+    try:
+        action = read_object(line)
+        action.pop(SHADOWED, None)
+        name = next(iter(action), "")
+        if len(action) != 1 or not is_object(action[name]):
+            return (name, {}) if len(action) == 1 and bytes(action[name]) == b"null" else None
+        return name[:_NAME_CHARACTERS_MAX], read_object(action[name])
+    except MalformedBatch:
+        return None
+
+
+def _has_document(line: bytes, following: list[bytes]) -> bool:
+    """Whether the next line belongs to one that is no valid action: unless it is a document itself, or the
+    next line is an action."""
+    if not following or ((action := _action(following[0])) is not None and action[0] in _ACTIONS):
+        return False
+    if _action(line) is not None:
+        return True
+    try:
+        read_object(line)
+    except MalformedBatch:
+        return True
+    return False
 
 
 def _add(document: Document, number: int, item: Item, content: bytes, given: str | None) -> None:
     try:
-        record: Members = _members(content)
+        record: Members = read_members(content)
     except msgspec.ValidationError:
         document.refuse(number, "", "a document must be one JSON object")
         return

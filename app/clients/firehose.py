@@ -29,6 +29,7 @@ from app.clients.lenient_json import (
     text_of,
 )
 from app.clients.log_objects import LogLine, add_object, event_line, is_event
+from app.clients.repeated_keys import earlier_texts
 from app.clients.times import moment_ms
 from app.errors import BodyTooLarge, MalformedBatch
 from app.kinds import Kind
@@ -37,7 +38,7 @@ from app.kinds import Kind
 def read(request: ClientRequest) -> Document:
     """Records, numbered from 1; each may give several rows. Raises MalformedBatch."""
     document = Document()
-    top = read_object(request.body)
+    top = read_object(request.body, ("records",))
     request_id = text_of(top.get("requestId")) or ""
     document.notes = request_id
     document.batch_id = f"firehose:{request_id}".encode() if request_id else b""
@@ -47,11 +48,14 @@ def read(request: ClientRequest) -> Document:
     document.of(Kind.LOGS)
     unpacked_bytes = 0
     for number, record in read_elements(records, document):
-        content = _content(request, document, number, record)
-        unpacked_bytes += len(content)
-        if unpacked_bytes > UNPACKED_BYTES_MAX:
-            raise BodyTooLarge("the records are too large once they are decompressed; send smaller batches")
-        _add(document, number, content)
+        for data in (*earlier_texts(record, "data"), record.get("data")):
+            content = _content(request, document, number, text_of(data))
+            unpacked_bytes += len(content)
+            if unpacked_bytes > UNPACKED_BYTES_MAX:
+                raise BodyTooLarge(
+                    "the records are too large once they are decompressed; send smaller batches"
+                )
+            _add(document, number, content)
     return document
 
 
@@ -59,8 +63,7 @@ UNPACKED_BYTES_MAX: Final = 64 << 20
 """Size of all records of a request together; each one must stay within the limit for one body."""
 
 
-def _content(request: ClientRequest, document: Document, number: int, record: Members) -> bytes:
-    text = text_of(record.get("data"))
+def _content(request: ClientRequest, document: Document, number: int, text: str | None) -> bytes:
     try:
         return request.unpack(base64.b64decode(text or "", validate=True), "").strip()
     except (binascii.Error, ValueError):
@@ -79,7 +82,8 @@ def _add(document: Document, number: int, content: bytes) -> None:
                 document.of(Kind.LOGS).add(number, row.line())
         return
     objects = Document()
-    for _, record in read_stream(content.strip(b"[]") if content[:1] == b"[" else content, objects):
+    stream = content.strip(b"[]") if content[:1] == b"[" else content
+    for _, record in read_stream(stream, objects, ("logEvents",)):
         if "logEvents" in record and "logGroup" in record:
             _add_log_events(document, number, record)
         elif text_of(record.get("messageType")) == "CONTROL_MESSAGE":

@@ -2,17 +2,21 @@
 
 The usual case is one call of msgspec, which leaves the values as the client's bytes. Only if it fails is the
 text examined piece by piece: bare NaN and infinities become null, half a surrogate pair and bytes that are
-not UTF-8 become U+FFFD, and an element that still cannot be read is refused by itself.
+not UTF-8 become U+FFFD, and an element that still cannot be read is refused by itself. Whichever way an
+object is read, the earlier values of repeated keys are kept: see `repeated_keys`.
 """
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeGuard
 
 import msgspec
 from msgspec import Raw
 
 from app.clients.call import Document
+from app.clients.repeated_keys import Merged, gathered, merged, none_repeated, none_repeated_within, put
+from app.decode.json.repeated import pairs_of
 from app.errors import MalformedBatch
 
 Members = dict[str, Raw]
@@ -40,16 +44,30 @@ def _finite(number: str) -> float | Raw:
     return value if value - value == 0 else Raw(number.encode())
 
 
+_plain_values_of = msgspec.json.Decoder().decode
 _values_of = msgspec.json.Decoder(float_hook=_finite).decode
 
 
-def read_object(body: bytes) -> Members:
-    """The members of a body that is one object. Raises MalformedBatch."""
+def read_object(body: bytes | Raw, lists: Sequence[str] = ()) -> Members:
+    """The members of a body that is one object. lists: keys of lists of messages, which are joined if there
+    are several. Raises MalformedBatch."""
     try:
-        return _members(_checked(body))
+        return read_members(_checked(body), lists)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass
-    return _object_of(repaired(body), "the body")
+    return _object_of(repaired(bytes(body)), "the body", lists)
+
+
+def read_objects(values: Sequence[Raw | None]) -> list[Members]:
+    """The members of each value that is an object, of any other none. The values are parts of one body that
+    was read; together they cost less. Raises MalformedBatch."""
+    texts = [bytes(value) if is_object(value) else b"{}" for value in values]
+    array = b"[%b]" % b",".join(texts)
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        found: list[Members] = _lists(array)
+        if none_repeated(array, found):
+            return found
+    return [read_object(text) for text in texts]
 
 
 def read_elements(array: bytes | Raw, document: Document) -> Iterator[tuple[int, Members]]:
@@ -58,31 +76,41 @@ def read_elements(array: bytes | Raw, document: Document) -> Iterator[tuple[int,
     Other elements are refused in `document`. Raises MalformedBatch if the text is neither array nor object.
     """
     try:
-        yield from enumerate(_lists(_checked(array)), 1)
-        return
+        found = _lists(_checked(array))
+        text = bytes(array).strip()
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         text = repaired(bytes(array)).strip()
+    else:
+        if none_repeated(array, found):
+            yield from enumerate(found, 1)
+            return
     if text.startswith(b"{"):
         yield 1, _object_of(text, "the body")
         return
-    for number, element in enumerate(elements(text), 1):
-        try:
-            yield number, _members(element)
-        except msgspec.ValidationError:
-            document.refuse(number, "", "a message must be one JSON object")
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            document.refuse(number, "", unreadable(error))
+    yield from _each(elements(text), document)
 
 
-def read_stream(body: bytes, document: Document) -> Iterator[tuple[int, Members]]:
+def read_stream(body: bytes, document: Document, lists: Sequence[str] = ()) -> Iterator[tuple[int, Members]]:
     """Number and members of objects that follow each other, on lines or without anything between them."""
-    for number, element in enumerate(_values(repaired(body)), 1):
+    return _each(_values(repaired(body)), document, lists)
+
+
+def _each(
+    texts: Iterable[bytes], document: Document, lists: Sequence[str] = ()
+) -> Iterator[tuple[int, Members]]:
+    for number, text in enumerate(texts, 1):
         try:
-            yield number, _members(element)
+            yield number, read_members(text, lists)
         except msgspec.ValidationError:
             document.refuse(number, "", "a message must be one JSON object")
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             document.refuse(number, "", unreadable(error))
+
+
+def read_members(text: bytes | Raw, lists: Sequence[str] = ()) -> Members:
+    """The members of a valid object. lists: see `read_object`. Raises msgspec.DecodeError, RecursionError."""
+    members: Members = _members(text)
+    return members if none_repeated(text, members) else gathered(pairs_of(bytes(text).decode()), lists)
 
 
 def _checked(text: bytes | Raw) -> bytes | Raw:
@@ -131,7 +159,7 @@ def read_levels(body: bytes, levels: int) -> Any:
     member has its text for a value. Numbers beyond a double stay as they are written. Raises MalformedBatch
     if the body is no array or object, or has no end."""
     try:
-        return _values_of(body)
+        return _read_values(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         text = repaired(body).strip()
     value = _read_level(text, levels)
@@ -140,18 +168,26 @@ def read_levels(body: bytes, levels: int) -> Any:
     return value
 
 
+def _read_values(text: bytes) -> Any:
+    try:
+        value = _plain_values_of(text)
+    except msgspec.DecodeError:
+        value = _values_of(text)
+    return value if none_repeated_within(text, value) else merged(text, _finite)
+
+
 def _read_level(text: bytes, levels: int) -> Any:
     try:
-        return _values_of(text)
+        return _read_values(text)
     except (msgspec.DecodeError, RecursionError) as error:
         if not levels or text[:1] not in (b"{", b"["):
             return Unreadable(unreadable(error))
     if text.startswith(b"["):
         return [_read_inside(element, levels - 1) for element in elements(text)]
-    members: dict[str, Any] = {}
-    for name, member in _object_of(text, "the body").items():
+    members: dict[str, Any] = Merged()
+    for name, member in _members_of(text, "the body"):
         value = _read_inside(bytes(member), levels - 1)
-        members[name] = bytes(member).decode() if isinstance(value, Unreadable) else value
+        put(members, name, bytes(member).decode() if isinstance(value, Unreadable) else value)
     return members
 
 
@@ -192,6 +228,11 @@ def is_object(value: Raw | None) -> TypeGuard[Raw]:
     return value is not None and bytes(value)[:1] == b"{"
 
 
+def taken_object(members: Members, key: str) -> Raw | None:
+    """Takes a member out if it is an object; any other value stays."""
+    return members.pop(key) if is_object(members.get(key)) else None
+
+
 def quoted(text: str) -> bytes:
     """A JSON string; half a surrogate pair becomes U+FFFD."""
     try:
@@ -218,25 +259,27 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _object_of(text: bytes, what: str) -> Members:
+def _object_of(text: bytes, what: str, lists: Sequence[str] = ()) -> Members:
     text = text.strip()
     if not text.startswith(b"{"):
         raise MalformedBatch(f"{what} must be one JSON object")
     try:
-        return _members(text)
+        return read_members(text, lists)
     except (msgspec.DecodeError, RecursionError):
-        pass
-    members: Members = {}
+        return gathered(_members_of(text, what), lists)
+
+
+def _members_of(text: bytes, what: str) -> Iterator[tuple[str, Raw]]:
+    """The members of an object, found by brackets and commas only."""
     for start, end in _parts(text, 0):
         match = _TOKENS.match(text, start)
         colon = text.find(b":", match.end(), end) if match else -1
         if match is None or colon < 0:
             raise MalformedBatch(f"{what} is not valid JSON")
         try:
-            members[_text(match[0])] = Raw(text[colon + 1 : end].strip())
+            yield _text(match[0]), Raw(text[colon + 1 : end].strip())
         except msgspec.DecodeError as error:
             raise MalformedBatch(f"{what} is not valid JSON: {error}") from None
-    return members
 
 
 def _parts(text: bytes, start: int) -> Iterator[tuple[int, int]]:

@@ -21,6 +21,7 @@ from app.clients.call import (
 )
 from app.clients.lenient_json import Unreadable, no_object, plain, read_levels
 from app.clients.log_objects import LogLine, level_of, names_of
+from app.clients.times import moment_ms
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
@@ -32,7 +33,6 @@ _SERVICES: Final = ("service", "service_name", "job", "app")
 """What labels are called in Loki, in the order in which they count; the names of other loggers follow. A
 label `source` often names a stream or a file, so it counts last."""
 
-_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -57,10 +57,7 @@ def _streams(request: ClientRequest) -> Sequence[tuple[dict[str, Any] | str, lis
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if "protobuf" in content_type:
         return loki_protobuf.streams(request)
-    try:
-        parsed = _decode(request.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        parsed = read_levels(request.body, _LEVELS)
+    parsed = read_levels(request.body, _LEVELS)
     streams = parsed.get("streams") if isinstance(parsed, dict) else None
     if not isinstance(streams, list):
         raise MalformedBatch("the body must be one JSON object with `streams`, an array")
@@ -74,7 +71,33 @@ def _stream(stream: Any) -> tuple[dict[str, Any] | str, list[Any]]:
     labels, entries = stream.get("stream") or {}, stream.get("values") or []
     if not isinstance(entries, list):
         return "`values` must be an array", [entries]
+    if "entries" in stream or "labels" in stream:
+        labels, entries = _of_old_form(stream, labels, entries)
     return labels if isinstance(labels, dict) else "`stream` must be an object", entries
+
+
+def _of_old_form(stream: dict[str, Any], labels: Any, entries: list[Any]) -> tuple[Any, list[Any]]:
+    """Labels as text and entries as objects, as they were sent before Loki 1.0."""
+    text, old = stream.get("labels"), stream.get("entries")
+    if isinstance(text, str) and isinstance(labels, dict):
+        labels = {**loki_protobuf.labels(text), **labels}
+    if isinstance(old, list):
+        entries = [*entries, *map(_old_entry, old)]
+    elif old is not None:
+        entries = [*entries, old]
+    return labels, entries
+
+
+def _old_entry(entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    time_ms = moment_ms(msgspec.Raw(_encode(entry.get("ts"))))
+    time_ns = None if time_ms is None else time_ms * 1_000_000
+    return [
+        time_ns,
+        entry.get("line"),
+        {key: each for key, each in entry.items() if key not in ("ts", "line")},
+    ]
 
 
 def _problem(entry: Any) -> str:
@@ -100,8 +123,8 @@ def _line(labels: dict[str, Any], entry: Any) -> bytes:
     row.service(_first(labels, (*_SERVICES, *names_of("service"))))
     if labels:
         row.add("labels", _encode(plain(labels)))
-    if len(entry) > 2 and isinstance(entry[2], dict):
-        for name, value in entry[2].items():
+    for more in entry[2:]:
+        for name, value in more.items() if isinstance(more, dict) else (("structured_metadata", more),):
             row.add(str(name), _encode(plain(value)))
     return row.line()
 

@@ -8,6 +8,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from app.clients.call import ClientRequest
+from app.clients.repeated_keys import merged_pairs
 from app.errors import MalformedBatch
 
 _Field: Final = descriptor_pb2.FieldDescriptorProto
@@ -43,12 +44,17 @@ def streams(request: ClientRequest) -> list[tuple[dict[str, Any], list[Any]]]:
 
 def labels(text: str) -> dict[str, Any]:
     """The labels of `{name="value", …}`."""
-    return {name: _unescaped(value) for name, value in _LABEL.findall(text.strip().strip("{}"))}
+    found = _LABEL.findall(text.strip().strip("{}"))
+    return merged_pairs((name, _unescaped(value)) for name, value in found)
 
 
-def _entry(entry: Any) -> tuple[int, str, dict[str, str]]:
+def _entry(entry: Any) -> tuple[int, str, dict[str, Any]]:
     time = entry.timestamp.seconds * 1_000_000_000 + entry.timestamp.nanos
-    return time, _text(entry.line), {_text(pair.name): _text(pair.value) for pair in entry.metadata}
+    return time, _text(entry.line), _metadata(entry.metadata)
+
+
+def _metadata(pairs: Any) -> dict[str, Any]:
+    return merged_pairs((_text(pair.name), _text(pair.value)) for pair in pairs) if pairs else {}
 
 
 def _unescaped(value: str) -> str:

@@ -26,12 +26,10 @@ from app.clients.call import (
 from app.clients.json_map import KEY_OF, JsonMap
 from app.clients.lenient_json import Members, is_given, quoted, read_elements, read_stream
 from app.clients.log_objects import LogLine, add_object
+from app.clients.repeated_keys import free_name
 from app.kinds import Kind
 
 PAYLOAD_OF: Final = {Kind.LOGS: "data", Kind.EVENTS: "properties", Kind.SNAPSHOTS: "metrics"}
-SHADOWED: Final = "_shadowed"
-"""The payload key for members whose names are taken by mapped ones."""
-
 _members = msgspec.json.Decoder(Members).decode
 
 
@@ -67,11 +65,12 @@ def _log(found: Members, record: Members) -> bytes:
         found["@timestamp"] = time
     shadowed = {key: record.pop(key) for key in found if key in record}
     # In front: of several names for one thing the first that makes sense is taken.
+    name = free_name(record)
     add_object(row, {**found, **record})
     if session is not None:
         row.member("session_id", session)
     if shadowed:
-        row.add(SHADOWED, b"{%b}" % b",".join(b"%b:%b" % (quoted(k), v) for k, v in shadowed.items()))
+        row.add(name, b"{%b}" % b",".join(b"%b:%b" % (quoted(k), v) for k, v in shadowed.items()))
     return row.line()
 
 

@@ -22,10 +22,10 @@ from app.clients.ids import is_uuid
 from app.clients.lenient_json import (
     Members,
     is_given,
-    is_object,
     read_elements,
-    read_object,
+    read_objects,
     read_stream,
+    taken_object,
     text_of,
 )
 from app.clients.times import moment_ms
@@ -42,13 +42,14 @@ def read(request: ClientRequest) -> Document:
     profile = _PROFILE_TYPES.get(request.path.strip("/").partition("/")[0])
     messages = read_elements(body, document) if body[:1] == b"[" else read_stream(body, document)
     rows = document.of(Kind.EVENTS)
-    for number, message in messages:
-        if profile is not None:
+    if profile is not None:
+        for number, message in messages:
             document.key = document.key or text_of(message.get("$token"))
             rows.add(number, _profile(message, profile))
-            continue
-        inner = message.pop("properties", None)
-        properties = read_object(bytes(inner)) if is_object(inner) else {}
+        return document
+    numbered = list(messages)
+    inner = read_objects([taken_object(message, "properties") for _, message in numbered])
+    for (number, message), properties in zip(numbered, inner, strict=True):
         document.key = document.key or text_of(properties.get("token"))
         insert_id = properties.get("$insert_id")
         line = _event(message, properties)

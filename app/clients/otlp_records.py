@@ -1,12 +1,13 @@
 """Turns OpenTelemetry log records, in either encoding, into rows."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
 from app.clients.call import Document, Rows
 from app.clients.ids import is_uuid
+from app.clients.repeated_keys import SHADOWED
 from app.kinds import Kind
 
 _LEVELS: Final = (
@@ -27,7 +28,18 @@ class OtlpScope(msgspec.Struct, frozen=True):
     service: str | None
 
 
-class _Data(msgspec.Struct, omit_defaults=True, gc=False):
+class Tags(NamedTuple):
+    """Further members of a record; None if it has none."""
+
+    trace_id: Any = None
+    span_id: Any = None
+    severity_text: Any = None
+    event_name: Any = None
+    flags: Any = None
+    shadowed: Any = None
+
+
+class _Data(msgspec.Struct, omit_defaults=True, gc=False, rename={"shadowed": SHADOWED}):
     attributes: dict[str, Any] = {}
     resource: Raw | None = None
     scope: Raw | None = None
@@ -36,6 +48,7 @@ class _Data(msgspec.Struct, omit_defaults=True, gc=False):
     severity_text: Any = None
     event_name: Any = None
     flags: Any = None
+    shadowed: Any = None
 
 
 class _Row(msgspec.Struct, omit_defaults=True, gc=False):
@@ -73,15 +86,15 @@ class RecordWriter:
         severity: int,
         body: Any,
         attributes: dict[str, Any],
-        others: dict[str, Any],
+        tags: Tags,
     ) -> None:
-        """time_ns: 0 for none. others: further members of the payload, as _Data has them."""
+        """time_ns: 0 for none."""
         self._number += 1
         session = attributes.get("session.id")
         row = _Row(
             "" if body is None else body,
             _LEVELS[severity] if 0 <= severity < len(_LEVELS) else "info",
-            _Data(attributes, where.resource, where.scope, **others),
+            _Data(attributes, where.resource, where.scope, *tags),
             max(time_ns // 1_000_000, 0),
             where.source,
             where.service,

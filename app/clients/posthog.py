@@ -20,7 +20,15 @@ from app.clients.call import (
 from app.clients.event_line import EventLine
 from app.clients.forms import json_of
 from app.clients.ids import is_uuid
-from app.clients.lenient_json import Members, is_given, is_object, read_elements, read_object, text_of
+from app.clients.lenient_json import (
+    Members,
+    is_given,
+    read_elements,
+    read_object,
+    read_objects,
+    taken_object,
+    text_of,
+)
 from app.clients.times import corrected_ms, moment_ms, skew_ms
 from app.kinds import Kind
 
@@ -41,15 +49,15 @@ def read(request: ClientRequest) -> Document:
     if body[:1] == b"[":
         messages = read_elements(body, document)
     else:
-        top = read_object(body)
+        top = read_object(body, ("batch",))
         batch = top.get("batch")
         messages = read_elements(batch, document) if batch is not None else iter([(1, dict(top))])
     document.key = _key(top) or fields.get("api_key")
     skew = skew_ms(request.received_ms, top.get("sent_at") or top.get("sentAt"))
     rows = document.of(Kind.EVENTS)
-    for number, message in messages:
-        inner = message.pop("properties", None)
-        properties = read_object(bytes(inner)) if is_object(inner) else {}
+    numbered = list(messages)
+    inner = read_objects([taken_object(message, "properties") for _, message in numbered])
+    for (number, message), properties in zip(numbered, inner, strict=True):
         if document.key is None:
             document.key = _key(message) or _key(properties)
         for name in (*_KEYS, "sent_at", "sentAt"):
@@ -58,7 +66,7 @@ def read(request: ClientRequest) -> Document:
         message_id = message.get("uuid")
         if not is_given(message_id):
             message_id = properties.get("$insert_id")
-        line = _line(message, properties, skew)
+        line = _line(message, properties, skew, request.received_ms)
         rows.add(number, line, bytes(message_id) if is_given(message_id) else b"")
     return document
 
@@ -67,7 +75,7 @@ def _key(members: Members) -> str | None:
     return next((text for name in _KEYS if (text := text_of(members.get(name))) is not None), None)
 
 
-def _line(message: Members, properties: Members, skew: int) -> bytes:
+def _line(message: Members, properties: Members, skew: int, received_ms: int) -> bytes:
     event = message.pop("event", None)
     type_name = _TYPES.get(text_of(event) or "", "track")
     row = EventLine(type_name)
@@ -77,7 +85,7 @@ def _line(message: Members, properties: Members, skew: int) -> bytes:
     if time is None:
         time = moment_ms(properties.get("$time"))
     if time is not None:
-        row.timestamp(corrected_ms(time, skew))
+        row.timestamp(corrected_ms(time, skew, received_ms))
     user = message.pop("distinct_id", None)
     if user is None:
         user = message.pop("$distinct_id", None)

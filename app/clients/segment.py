@@ -55,7 +55,7 @@ def read(request: ClientRequest) -> Document:
     """A batch, or one message. Raises MalformedBatch."""
     document = Document()
     array = request.body.lstrip()[:1] == b"["
-    top: Members = {"batch": Raw(request.body)} if array else read_object(request.body)
+    top: Members = {"batch": Raw(request.body)} if array else read_object(request.body, ("batch",))
     key = text_of(top.get("writeKey"))
     document.key = key.partition(":")[0] if key else None
     batch = top.get("batch")
@@ -72,12 +72,12 @@ def read(request: ClientRequest) -> Document:
         sent = message.get("sentAt")
         skew = batch_skew if sent is None else skew_ms(request.received_ms, sent)
         message_id = message.get("messageId")
-        line = _row(message, default_type, skew)
+        line = _row(message, default_type, skew, request.received_ms)
         rows.add(number, line, bytes(message_id) if is_given(message_id) else b"")
     return document
 
 
-def _row(message: Members, default_type: str, skew: int) -> bytes:
+def _row(message: Members, default_type: str, skew: int, received_ms: int) -> bytes:
     take = message.pop
     time = moment_ms(message.get("timestamp") or None)
     if time is None:
@@ -95,7 +95,7 @@ def _row(message: Members, default_type: str, skew: int) -> bytes:
         if event is not None:
             pieces.append(b'"event":%b' % event)
     if time is not None:
-        pieces.append(b'"timestamp":%d' % corrected_ms(time, skew))
+        pieces.append(b'"timestamp":%d' % corrected_ms(time, skew, received_ms))
     anonymous = take("anonymousId", None)
     device, is_uuid = id_member(anonymous)
     if device is None and (user := text_of(message.get("userId"))) is not None:

@@ -12,6 +12,12 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _moment = msgspec.json.Decoder(datetime).decode
 
+QUEUED_MS_MAX: Final = 366 * 86_400_000
+"""How long a message may have waited on a device before it was sent."""
+
+AHEAD_MS_MAX: Final = 86_400_000
+"""How long before a message happened it may have been sent, as some are by a clock that was just set."""
+
 MAX_MS: Final = 253_402_300_799_999
 """The end of the year 9999."""
 
@@ -71,7 +77,12 @@ def skew_ms(received_ms: int, sent_at: Raw | None) -> int:
     return 0 if sent_ms is None else received_ms - sent_ms
 
 
-def corrected_ms(time_ms: int, skew: int) -> int:
-    """The time by the service's clock; uncorrected if that would be before 1970 or after 9999."""
+def corrected_ms(time_ms: int, skew: int, received_ms: int) -> int:
+    """The time by the service's clock, if the client's says that it sent the message after it happened, and
+    within QUEUED_MS_MAX. Otherwise its clock was set in between, or what it says of sending is absurd: then
+    the time stays as it is, unless it lies in the future, and only the corrected one does not."""
     corrected = time_ms + skew
-    return corrected if 0 < corrected <= MAX_MS else time_ms
+    if -AHEAD_MS_MAX <= received_ms - corrected <= QUEUED_MS_MAX:
+        return corrected
+    latest_ms = received_ms + AHEAD_MS_MAX
+    return corrected if time_ms > latest_ms and 0 < corrected <= latest_ms else time_ms

@@ -63,7 +63,8 @@ class ServerSettings(Section):
     )
     max_connections_per_address: AtLeastOne = Field(
         default=5_000,
-        description="open connections of one client address; proxies in trusted_proxies are not limited",
+        description="open connections of one client address (IPv6: of one /64); proxies in trusted_proxies "
+        "are not limited",
     )
     workers: int = Field(
         default=1,
@@ -136,6 +137,6 @@ class AuthSettings(Section):
     )
     wrong_key_delay_max: Annotated[float, DurationText("0s")] = Field(
         default=parse_duration("2s"),
-        description="how long an address that keeps sending wrong keys waits for each 401 at most; 0s: not "
-        "at all",
+        description="how long an address (IPv6: a /64) that keeps sending wrong keys waits for each 401 at "
+        "most; 0s: not at all",
     )

@@ -1,8 +1,22 @@
 """How long refusals of keys are held back, as a table."""
 
+from ipaddress import IPv6Address
+
 from app.api.wrong_keys import ADDRESSES_MAX, FIRST_DELAY_S, FORGIVEN_PER_S, FREE, WrongKeys
 
 ONE, OTHER = bytes(15) + b"\x01", bytes(15) + b"\x02"
+
+
+def test_a_host_that_changes_its_half_of_an_ipv6_address_waits_nevertheless() -> None:
+    keys = WrongKeys(2.0, Clock())
+    host, next_network = IPv6Address("2001:db8:1:2::").packed, IPv6Address("2001:db8:1:3::1").packed
+    link = [IPv6Address(f"fe80::{number:x}").packed for number in range(1, FREE + 10)]
+
+    delays = [keys.delay_s(host[:8] + number.to_bytes(8)) for number in range(FREE + 2)]
+
+    assert delays == [0.0] * FREE + [0.05, 0.1]
+    assert keys.delay_s(next_network) == 0.0
+    assert {keys.delay_s(address) for address in link} == {0.0}, "one link is many hosts"
 
 
 class Clock:

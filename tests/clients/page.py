@@ -24,7 +24,7 @@ table (`make clients-page`).
 - **Retries**: if a client gives its messages ids, each is stored once, however batches are put together
   (`journal.deduplication_messages`, `docs/durability.md`).
 - **Clocks**: if a client says when it sent a batch, its times are corrected by the difference to the time of
-  receipt.
+  receipt, unless it says that it sent them before they happened, or more than a year after.
 - **Compression**: gzip, zstd, deflate, br and snappy; gzip and zstd are recognised by their bytes, whatever
   the headers say.
 

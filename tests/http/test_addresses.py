@@ -136,6 +136,30 @@ def test_whoever_tries_keys_waits_and_nobody_else_does(own_service: Service, sta
     assert not waiting.get_map(), "and all are answered in the end"
 
 
+def test_a_host_of_ipv6_waits_whichever_of_its_addresses_it_uses(
+    own_service: Service, stack: ExitStack
+) -> None:
+    own_service.configure(
+        {
+            "server": {"max_connections_per_address": 1_000, "trusted_proxies": ["127.0.0.0/8"]},
+            "auth": {"wrong_key_delay_max": "5s"},
+        }
+    )
+    own_service.restart()
+
+    def wrong(address: str) -> bytes:
+        return batch(WRONG).replace(b"Host: x", f"Host: x\r\nX-Forwarded-For: {address}".encode())
+
+    for number in range(100):
+        each = stack.enter_context(connect(own_service, CLUMSY))
+        each.sendall(wrong(f"2001:db8::{number:x}"))
+    with connect(own_service, CLUMSY) as elsewhere:
+        assert status(elsewhere, wrong("2001:db8:0:1::1")) == 401
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(each, selectors.EVENT_READ)
+        assert not waiting.select(timeout=0), "the last ones of the /64 are held back"
+
+
 @pytest.mark.parametrize("backend", ["workers"], scope="module")
 def test_calls_that_workers_forward_are_not_counted_as_those_of_one_address(
     own_service: Service, stack: ExitStack

@@ -96,6 +96,39 @@ def test_a_compressed_body_is_read(service: Service, encoding: str, content_type
     assert len(stored(service)) == before + 2
 
 
+@pytest.mark.parametrize("call", ["events", "batch"])
+@pytest.mark.parametrize(
+    ("lines", "applied"),
+    [
+        (("gzip", "zstd"), ("gzip", "zstd")),
+        (("gzip", "gzip"), ("gzip", "gzip")),
+        (("gzip", "gzip"), ("gzip",)),
+        (("deflate", "deflate"), ("deflate",)),
+        (("br", "br"), ("br",)),
+        (("gzip, zstd",), ("gzip", "zstd")),
+        (("identity", "gzip"), ("gzip",)),
+        (("gzip", ""), ("gzip",)),
+        (("gzip",), ()),
+        (("zstd", "gzip"), ()),
+    ],
+    ids=str,
+)
+def test_lines_of_content_encoding_are_one_list(
+    service: Service, workspace: int, call: str, lines: tuple[str, ...], applied: tuple[str, ...]
+) -> None:
+    rows = [event(1), event(2)]
+    body = json.dumps({"batch": rows} if call == "batch" else rows).encode()
+    for encoding in applied:
+        body = ENCODERS[encoding](body)
+    headers = [("X-API-Key", KEYS[workspace]), ("Content-Type", "application/json")]
+    headers += [("Content-Encoding", line) for line in lines]
+
+    response = service.http.post(f"/v1/{call}", content=body, headers=headers)
+
+    assert response.status_code < 300, response.text
+    assert len(stored(service, workspace=workspace)) == 2
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_a_bomb_is_refused_by_its_expanded_size(service: Service, encoding: str) -> None:
     bomb = ENCODERS[encoding](b" " * (64 << 20))

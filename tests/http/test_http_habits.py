@@ -142,6 +142,58 @@ def test_any_bytes_may_stand_in_a_query(service: Service, workspace: int, lane: 
         assert talk(service, request.encode() + body).startswith(b"HTTP/1.1 202 ")
 
 
+RAW_QUERIES: Final = (
+    "page=café".encode(),
+    "page=caf\xe9&a=\xff".encode("latin-1"),
+    "日本=語&a=%C3%A9&b='".encode(),
+    b"\x80\xfe?/\xc3",
+)
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("query", RAW_QUERIES, ids=range(len(RAW_QUERIES)))
+def test_a_query_may_hold_raw_bytes(service: Service, workspace: int, lane: str, query: bytes) -> None:
+    """curl sends what was typed."""
+
+    def request(number: int, last: bool = False) -> bytes:
+        # What is in a body is no request line, and stays as it is.
+        body = json.dumps(event(number, text="POST /v1/events?a=é HTTP/1.1\r\n"), ensure_ascii=False)
+        line = b"POST /v1/events?%b&token=%b HTTP/1.1\r\n" % (query, KEYS[workspace].encode())
+        fields = f"Host: x\r\nContent-Length: {len(body.encode())}\r\n{LANES[lane]}"
+        return line + f"{fields}{'Connection: close' if last else 'X-A: é?é'}\r\n\r\n{body}".encode()
+
+    answer = talk(service, request(1) + request(2) + request(3, last=True))
+    assert answer.count(b"HTTP/1.1 202 ") == 3, answer
+    whole = request(4, last=True)
+    line = whole.index(b"\r\n")
+    cuts = (*range(1, 6), *range(16, line + 4, 3), len(whole) - 5)
+    for cut in cuts:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.sendall(whole[:cut])
+            client.sendall(whole[cut:])
+            assert client.recv(65_536).startswith(b"HTTP/1.1 202 "), cut
+    service.flush(workspace)
+    rows = service.table("events", workspace).to_pylist()
+    assert len(rows) == 3 + len(cuts)
+    assert {json.loads(row["payload"])["text"] for row in rows} == {"POST /v1/events?a=é HTTP/1.1\r\n"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /caf\xc3\xa9?a=b",
+        b"GET /files?a=\xc3 HTTP/1.1\xc3",
+        b"G\xc3T /files?a=b",
+        b"GET \xc3/files?a=\xc3",
+    ],
+)
+def test_raw_bytes_elsewhere_in_the_line_are_refused(service: Service, line: bytes) -> None:
+    line = line if b"HTTP" in line else line + b" HTTP/1.1"
+    answer = talk(service, line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+
+
 @pytest.mark.parametrize("lane", LANES)
 def test_a_client_that_closes_its_half_gets_its_answer(service: Service, workspace: int, lane: str) -> None:
     body = json.dumps(event(1)).encode()

@@ -9,6 +9,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.connection.closing_transport import ClosingTransport
+from app.api.connection.raw_queries import encoded_line, line_starts
 from app.api.connection.seats import STANDING
 
 HEADERS_MAX: Final = 128
@@ -75,6 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.seat = STANDING
         self._real: Any = None
         self._in_head = True
+        self._in_line = False  # whether a part of a request line has come
         self._whole = True  # whether the last request has arrived whole
         self._head_bytes = self._header_bytes = 0
         self._body_bytes = self._wire_bytes = 0
@@ -100,8 +102,12 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._dropped > LINGER_BYTES_MAX:
                 self._end()
             return
-        self._wire_bytes += len(data)
-        super().data_received(data)
+        size = len(data)
+        self._wire_bytes += size
+        if data.isascii():
+            super().data_received(data)
+        else:
+            data = self._take_beyond_ascii(data)
         if self._closing:
             return
         if not self._in_head:
@@ -112,10 +118,33 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self.deadline is None:
             self._wait(self._policy.request_timeout_s)
-        self._head_bytes += len(data)
+        # The URL is known up to the end of the data as long as it has not ended.
+        self._in_line = not self._whole and data.endswith(self.url[-len(data) :])
+        self._head_bytes += size
         if self._head_bytes > self._policy.max_header_bytes:
             self._status = 431
             self.send_400_response("")
+
+    def _take_beyond_ascii(self, data: bytes) -> bytes:
+        """Feeds the parser so that it stops where a request line may begin: whether one does is known then.
+
+        Returns what was fed last.
+        """
+        fed, end = b"", 0
+        for start in (0, *line_starts(data, 1)):
+            if start < end or self._closing:
+                continue
+            if start > end:
+                fed, end = data[end:start], start
+                super().data_received(fed)
+            if self._closing or not (self._whole or (self._in_head and self._in_line and not start)):
+                continue
+            fed, end = encoded_line(data, start, in_query=not self._whole and b"?" in self.url)
+            super().data_received(fed)
+        if end < len(data) and not self._closing:
+            fed = data[end:]
+            super().data_received(fed)
+        return fed
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """A client may close its sending side when it has sent everything: it still gets its answers."""

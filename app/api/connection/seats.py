@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from app.api.client_address import Client, ClientAddresses
+from app.api.client_address import Client, ClientAddresses, network_of
 
 SPARE_CONNECTIONS_MAX: Final = 64
 """Connections above a limit that still get an answer, a refusal or /health; further ones are closed
@@ -35,8 +35,9 @@ STANDING: Final = Seat()
 
 
 class Seats:
-    """address_max: connections of one address. Trusted proxies and worker processes, whose connections are
-    those of many clients, are not limited; connections of worker processes have no address."""
+    """address_max: connections of one address, or of one /64 of IPv6. Trusted proxies and worker processes,
+    whose connections are those of many clients, are not limited; connections of worker processes have no
+    address."""
 
     def __init__(self, address_max: int, addresses: ClientAddresses) -> None:
         self._address_max = address_max
@@ -48,16 +49,17 @@ class Seats:
         limit."""
         address = self._addresses.of(client, [])
         of_many = client is None or address.trusted_forwarder
+        network = network_of(address.source_ip)
         if not of_many:
-            beyond = max(beyond, self._open[address.source_ip] - self._address_max)
+            beyond = max(beyond, self._open[network] - self._address_max)
         if beyond >= SPARE_CONNECTIONS_MAX:
             return STANDING
         if of_many:
             return Seat(beyond >= 0)
-        self._open[address.source_ip] += 1
-        return Seat(beyond >= 0, lambda: self._leave(address.source_ip))
+        self._open[network] += 1
+        return Seat(beyond >= 0, lambda: self._leave(network))
 
-    def _leave(self, address: bytes) -> None:
-        self._open[address] -= 1
-        if not self._open[address]:
-            del self._open[address]
+    def _leave(self, network: bytes) -> None:
+        self._open[network] -= 1
+        if not self._open[network]:
+            del self._open[network]

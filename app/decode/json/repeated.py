@@ -117,7 +117,7 @@ def earlier_values(text: bytes) -> dict[str, Raw]:
     if _COUNT_KEYS(text.decode()) == len(last):
         return {}
     values: dict[str, list[Raw]] = {}
-    for key, value in _pairs(text.decode()):
+    for key, value in pairs_of(text.decode()):
         values.setdefault(key, []).append(value)
     earlier = {key: given[:-1] for key, given in values.items() if len(given) > 1}
     return {key: given[0] if len(given) == 1 else Raw(joined(given)) for key, given in earlier.items()}
@@ -131,7 +131,7 @@ def members_of(text: Raw) -> tuple[dict[str, Raw], dict[str, Raw]]:
     return members, earlier_values(bytes(text))
 
 
-def _pairs(text: str) -> Iterator[tuple[str, Raw]]:
+def pairs_of(text: str) -> Iterator[tuple[str, Raw]]:
     """Keys and the texts of their values, of a valid object."""
     position = after_blanks(text, text.index("{") + 1)
     while text[position] != "}":
