@@ -27,7 +27,7 @@ MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-depend
 
 .DEFAULT_GOAL := help
 .PHONY: help env run demo check test test-all bench clients-page fields-page man-page openapi fbs lock release clean \
-	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
+	torture-kill torture-faults torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
 	kafka-jars iceberg-engines
 
 help: ## show this list
@@ -79,6 +79,9 @@ torture-store: $(TEST) ## 200 kills and 2,000 faults of an S3 server
 torture-kafka: $(TEST) $(KAFKA) ## 250 kills of front ends, writers and brokers
 	$(BIN)/python -m tests.torture.kafka_campaign --kills 200 --seed $(SEED)
 	$(BIN)/python -m tests.torture.kafka_campaign --kills 50 --seed $(SEED) --bucket
+
+torture-faults: $(TEST) ## 1,000 faults of files, manifest, folders and clock among kills
+	$(BIN)/python -m tests.torture.fault_campaign --rounds 1000 --seed $(SEED)
 
 torture-overload: $(TEST) ## ten times the load for 30 s
 	$(BIN)/python -m tests.torture.overload --seconds 30 --seed $(SEED)
