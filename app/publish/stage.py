@@ -165,10 +165,10 @@ class Stager:
         if size is None:
             # What was removed cannot grow, and must not keep new rows from their file.
             found = record_of_gone(latest)
-            log.error("%s", loss_in_words(found))
+            log.error("found before writing: %s", loss_in_words(found))
         elif size != latest.bytes:
             found = record_of_changed(latest, size, self._destination.facts(latest.path))
-            log.error("%s", loss_in_words(found))
+            log.error("found before writing: %s", loss_in_words(found))
         else:
             try:
                 metadata = self._metadata_to_extend(directory, latest)
