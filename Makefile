@@ -27,7 +27,7 @@ MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-depend
 
 .DEFAULT_GOAL := help
 .PHONY: help env run demo check test test-all bench clients-page fields-page man-page openapi fbs lock release clean \
-	torture-kill torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
+	torture-kill torture-faults torture-store torture-disk-full torture-overload torture-journal torture-publish torture-service torture-mutants torture-kafka torture-iceberg \
 	kafka-jars iceberg-engines
 
 help: ## show this list
@@ -80,6 +80,9 @@ torture-kafka: $(TEST) $(KAFKA) ## 250 kills of front ends, writers and brokers
 	$(BIN)/python -m tests.torture.kafka_campaign --kills 200 --seed $(SEED)
 	$(BIN)/python -m tests.torture.kafka_campaign --kills 50 --seed $(SEED) --bucket
 
+torture-faults: $(TEST) ## 1,000 faults of files, manifest, folders and clock among kills
+	$(BIN)/python -m tests.torture.fault_campaign --rounds 1000 --seed $(SEED)
+
 torture-overload: $(TEST) ## ten times the load for 30 s
 	$(BIN)/python -m tests.torture.overload --seconds 30 --seed $(SEED)
 
@@ -111,6 +114,11 @@ torture-service: $(TEST) ## the same for append, publishing and recovery togethe
 torture-iceberg: $(TEST) $(ICEBERG) ## ten minutes of two nodes on one Iceberg catalog, and kills with a catalog
 	$(BIN)/python -m tests.catalog.two_nodes --seconds 600 --kills 20 --seed $(SEED)
 	$(BIN)/python -m tests.torture.kill_campaign --kills 100 --seed $(SEED) --catalog
+
+torture-query: $(TEST) ## 1,000 rounds of batches, flushes, kills and queries; over a bucket and with workers, too
+	$(BIN)/python -m tests.query.query_campaign --rounds 1000 --seed $(SEED)
+	$(BIN)/python -m tests.query.query_campaign --rounds 1000 --seed $(SEED) --bucket
+	$(BIN)/python -m tests.query.query_campaign --rounds 1000 --seed $(SEED) --workers
 
 torture-mutants: $(TEST) ## remove each protection in turn, and check that the tests notice
 	$(BIN)/python -m tests.torture.mutants

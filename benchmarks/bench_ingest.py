@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.load_generator import FORMATS
 from benchmarks.service import BenchmarkedService
 
 Config = Mapping[str, Mapping[str, Any]]
@@ -30,7 +31,7 @@ def measure(directory: Path, config: Config | None = None, **load: object) -> di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--format", choices=["flatbuffer", "nested-json", "flat-json"], default="flatbuffer")
+    parser.add_argument("--format", choices=FORMATS, default="flatbuffer")
     parser.add_argument("--kind", choices=["events", "logs", "snapshots"], default="events")
     parser.add_argument("--rows", type=int, default=500, help="rows a batch")
     parser.add_argument("--connections", type=int, default=16)

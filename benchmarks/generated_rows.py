@@ -3,8 +3,12 @@
 16-byte ids, five event names, a JSON payload of about 200 bytes.
 """
 
+import json
 import random
 import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -66,6 +70,68 @@ def flatbuffer(kind: Kind, rows_: list[dict[str, Any]], api_key: bytes) -> bytes
 def json_lines(kind: Kind, rows_: list[dict[str, Any]], *, flat: bool) -> bytes:
     """The same rows as JSON Lines. flat: user data beside the protocol's fields, as current SDKs send it."""
     return b"\n".join(orjson.dumps(_json_row(kind, row, flat)) for row in rows_)
+
+
+def hex_ids(line: dict[str, Any]) -> bytes:
+    return orjson.dumps(_with_ids(line, lambda text: text.replace("-", "")))
+
+
+def capital_ids(line: dict[str, Any]) -> bytes:
+    return orjson.dumps(_with_ids(line, str.upper))
+
+
+def text_times(line: dict[str, Any]) -> bytes:
+    """RFC 3339."""
+    time = datetime.fromtimestamp(line["timestamp"] / 1000, UTC).isoformat(timespec="milliseconds")
+    return orjson.dumps(line | {"timestamp": time.replace("+00:00", "Z")})
+
+
+def no_session(line: dict[str, Any]) -> bytes:
+    return orjson.dumps({name: value for name, value in line.items() if name != "session_id"})
+
+
+def beyond_ascii(line: dict[str, Any]) -> bytes:
+    return orjson.dumps(_with_words(line, "Größe übertragen, 注文を確認 😀"))
+
+
+def escaped(line: dict[str, Any]) -> bytes:
+    """Everything that is not ASCII as \\u escapes, and quotes and line ends in a text."""
+    return json.dumps(_with_words(line, 'a "quoted" word\nGröße 😀'), separators=(",", ":")).encode()
+
+
+VARIANTS: Final[Mapping[str, Callable[[dict[str, Any]], bytes]]] = MappingProxyType(
+    {
+        "json-hex-ids": hex_ids,
+        "json-capital-ids": capital_ids,
+        "json-text-times": text_times,
+        "json-no-session": no_session,
+        "json-beyond-ascii": beyond_ascii,
+        "json-escaped": escaped,
+        "json-one-bad": orjson.dumps,
+    }
+)
+"""Nested JSON that differs harmlessly from the usual form, by name; a batch of json-one-bad has a bad row."""
+
+BAD_ROW: Final = b'{"type":"track","event":"a","timestamp":"yesterday"}'
+
+
+def varied_lines(kind: Kind, rows_: list[dict[str, Any]], variant: str) -> bytes:
+    """The rows as JSON Lines in one of VARIANTS."""
+    write = VARIANTS[variant]
+    lines = [write(_json_row(kind, row, flat=False)) for row in rows_]
+    if variant == "json-one-bad":
+        lines[len(lines) // 2] = BAD_ROW
+    return b"\n".join(lines)
+
+
+def _with_ids(line: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    return line | {name: change(line[name]) for name in ("device_id", "session_id") if name in line}
+
+
+def _with_words(line: dict[str, Any], words: str) -> dict[str, Any]:
+    """With a text in the user's data, of the same length within a few bytes."""
+    properties_ = {name: value for name, value in line["properties"].items() if name != "trace"}
+    return line | {"properties": properties_ | {"title": words}}
 
 
 def _json_row(kind: Kind, row: dict[str, Any], flat: bool) -> dict[str, Any]:

@@ -18,22 +18,23 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.auth import HOW_TO_SEND_A_KEY, Credential
 from app.api.body import read_body
 from app.api.charge import Charge
+from app.api.client_exchange import Exchange
 from app.api.client_keys import client_credential
-from app.api.content_encoding import decompress, encoding_of_bytes, is_encoded, joined_encodings
+from app.api.content_encoding import decompress, encoding_of_bytes, joined_encodings
 from app.api.error_responses import (
     REQUEST_ID_HEADER,
-    WORKSPACE_KEY,
     HttpAnswer,
     error_response,
     fields_of,
     receipt_status,
     request_id_of,
     send_answer,
+    unexpected_response,
 )
 from app.api.headers import RawHeaders
 from app.api.ingest_request import IngestParts, committed
 from app.api.wrong_keys import WRONG_KEY
-from app.clients.call import Call, ClientAnswer, ClientRequest, Document, Outcome, Rows
+from app.clients.call import ClientAnswer, ClientRequest, Document, Outcome, Rows
 from app.clients.table import Path
 from app.decode.utf8 import utf8_of
 from app.errors import (
@@ -45,9 +46,6 @@ from app.errors import (
     UnsupportedMedia,
 )
 from app.submission import Answer, Messages, RowRefusal, Submission, WireFormat
-
-NOBODY: Final = -1
-"""The workspace charged for bodies whose key is inside the body, and so not known yet."""
 
 INLINE_BYTES_MAX: Final = 64 << 10
 """Bodies up to this size are translated on the event loop, since a thread would cost more."""
@@ -112,16 +110,18 @@ class ClientEndpoint:
         elif request.method == "OPTIONS":  # not a preflight: those are answered before
             answer = ClientAnswer(200, headers={"allow": ", ".join((*self._path.methods, "OPTIONS"))})
         else:
-            answer = await self._answer(_Exchange(request, scope, request_id), receive)
+            await send_answer(send, await self._answer(self._exchange(scope, request_id), receive))
+            return
         await send_answer(send, _http(answer, request_id))
 
     def takes_head(self, scope: Scope) -> bool:
         """On a path shared with a native call: whether the head alone shows that the request belongs here."""
-        method: str = scope["method"]
-        if method != "POST":
-            return True
-        content_type = _header(scope["headers"], b"content-type").partition(b";")[0].strip().lower()
-        return self._path.call_of(method, content_type.decode("latin-1"), b"") is not None
+        return scope["method"] != "POST" or self.takes_headers(scope["headers"])
+
+    def takes_headers(self, headers: RawHeaders) -> bool:
+        """The same for POST."""
+        content_type = _header(headers, b"content-type").partition(b";")[0].strip().lower()
+        return self._path.call_of("POST", content_type.decode("latin-1"), b"") is not None
 
     def takes_body(self, content_type: bytes, body: bytes | bytearray) -> bool:
         """The same for a body, decompressed or as sent."""
@@ -129,6 +129,53 @@ class ClientEndpoint:
             self._path.call_of("POST", content_type.decode("latin-1"), utf8_of(bytes(body[:SNIFFED_BYTES])))
             is not None
         )
+
+    @property
+    def takes_only_bodies(self) -> bool:
+        """Whether each POST to this path is a call with rows."""
+        return self._path.fixed_of("POST") is None and any(
+            "POST" in call.methods for call in self._path.calls
+        )
+
+    def credential_of_head(self, headers: RawHeaders, query_string: bytes) -> Credential | None:
+        """None if the key must be in the body. Raises Unauthenticated."""
+        return client_credential(_texts(headers), _query(query_string), None, self._parts.keys)
+
+    async def answer_received(
+        self, scope: Scope, body: bytes, credential: Credential, charge: Charge, request_id: str
+    ) -> HttpAnswer:
+        """Handles a body that has been received, and whose bytes have been charged to this credential.
+
+        scope: with method, path, query_string, headers and client. Raises Unauthenticated.
+        """
+        exchange = self._exchange(scope, request_id)
+        exchange.adopt(credential, charge)
+        try:
+            outcome = await self.taken(exchange, body)
+        except Unauthenticated:
+            raise
+        except RequestError as error:
+            outcome = outcome_of_error(error)
+        except Exception as error:
+            return unexpected_response(error, request_id, scope)
+        finally:
+            exchange.release()
+        return self._rendered(outcome, exchange)
+
+    def refusal(self, error: RequestError, scope: Scope, request_id: str) -> HttpAnswer:
+        """The answer to a request whose body was not read, or whose outcome is not known."""
+        return self._rendered(outcome_of_error(error), self._exchange(scope, request_id))
+
+    def _exchange(self, scope: Scope, request_id: str) -> Exchange:
+        exchange = Exchange(_request(scope, self._shared), scope, request_id)
+        exchange.call = (
+            self._path.call_of(exchange.request.method, exchange.content_type, b"") or self._path.calls[0]
+        )
+        return exchange
+
+    def _rendered(self, outcome: Outcome, exchange: Exchange) -> HttpAnswer:
+        answer = exchange.call.family.answer(outcome, exchange.request, exchange.document)
+        return _http(answer, exchange.request_id)
 
     async def replay(self, scope: Scope, body: bytes, send: Send) -> None:
         """Handles a request whose body has been read and decompressed."""
@@ -140,18 +187,16 @@ class ClientEndpoint:
 
         await self({**scope, "headers": headers}, receive, send)
 
-    async def _answer(self, exchange: "_Exchange", receive: Receive) -> ClientAnswer:
-        first = self._path.call_of(exchange.request.method, exchange.content_type, b"")
-        exchange.call = first or self._path.calls[0]
+    async def _answer(self, exchange: Exchange, receive: Receive) -> HttpAnswer:
         try:
             outcome = await self._outcome(exchange, receive)
         except RequestError as error:
             if isinstance(error, Unauthenticated):
                 exchange.scope[WRONG_KEY] = True
             outcome = outcome_of_error(error)
-        return exchange.call.family.answer(outcome, exchange.request, exchange.document)
+        return self._rendered(outcome, exchange)
 
-    async def _outcome(self, exchange: "_Exchange", receive: Receive) -> Outcome:
+    async def _outcome(self, exchange: Exchange, receive: Receive) -> Outcome:
         parts, policy = self._parts, self._parts.policy
         request = exchange.request
         exchange.credential = client_credential(request.headers, request.query, None, parts.keys)
@@ -165,7 +210,7 @@ class ClientEndpoint:
         finally:
             exchange.release()
 
-    async def taken(self, exchange: "_Exchange", body: bytes) -> Outcome:
+    async def taken(self, exchange: Exchange, body: bytes) -> Outcome:
         """Handles a body whose bytes have been charged."""
         parts = self._parts
         if len(body) <= INLINE_BYTES_MAX and not exchange.is_packed(body):
@@ -195,7 +240,7 @@ class ClientEndpoint:
         exchange.pass_on(sum(len(submission.body) for submission in submissions))
         return _together(await asyncio.gather(*(committed(parts, each) for each in submissions)))
 
-    def _translated(self, exchange: "_Exchange", body: bytes) -> Document:
+    def _translated(self, exchange: Exchange, body: bytes) -> Document:
         request = exchange.request
         body = self._shared.unpack_body(body, request.headers.get("content-encoding", "").strip().lower())
         if "protobuf" not in exchange.content_type:
@@ -223,75 +268,35 @@ class ClientEndpoint:
         return document
 
 
-class _Exchange:
-    """One request on its way: its state so far, and the bytes charged for it."""
-
-    def __init__(self, request: ClientRequest, scope: Scope, request_id: str) -> None:
-        self.request = request
-        self.request_id = request_id
-        self.scope = scope
-        self.content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        self.call: Call
-        self.document: Document | None = None
-        self.credential: Credential | None = None
-        self._charge: Charge | None = None
-
-    @property
-    def workspace_id(self) -> int:
-        return NOBODY if self.credential is None else self.credential.workspace_id
-
-    def is_packed(self, body: bytes) -> bool:
-        encoding = self.request.headers.get("content-encoding", "").encode("latin-1")
-        return is_encoded(encoding) or bool(encoding_of_bytes(body))
-
-    def hold(self, parts: IngestParts, expected: int, received: int = 0) -> Charge:
-        if self.credential is not None:
-            self.scope[WORKSPACE_KEY] = self.credential.workspace_id
-        self._charge = charge = Charge(parts.admission, self.workspace_id, expected)
-        charge.begin(received)
-        return charge
-
-    def move(self, parts: IngestParts, credential: Credential) -> None:
-        """The key has been found: from now on the bytes are charged to its workspace."""
-        charge, before = self._charge, self.workspace_id
-        self.credential = credential
-        if charge is not None and credential.workspace_id != before:
-            charge.end()
-            self.hold(parts, charge.held, charge.held)
-
-    def pass_on(self, size: int) -> None:
-        """From now on this many bytes are held by the submissions, each until it is answered."""
-        assert self._charge is not None, "held since before the body was read"
-        self._charge.settle(size)
-        self._charge.pass_on()
-
-    def release(self) -> None:
-        if self._charge is not None:
-            self._charge.end()
-
-
 def _header(headers: RawHeaders, wanted: bytes) -> bytes:
     return next((value for name, value in headers if name == wanted), b"")
 
 
 def _request(scope: Scope, shared: ClientCalls) -> ClientRequest:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    headers = _texts(scope["headers"])
     encodings = [value for name, value in scope["headers"] if name == b"content-encoding"]
     if len(encodings) > 1:
         headers["content-encoding"] = (joined_encodings(encodings) or b"").decode("latin-1")
-    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     return ClientRequest(
         scope["method"],
         scope["path"],
         scope.get("path_params", {}),
-        query,
+        _query(scope["query_string"]),
         headers,
         time.time_ns() // 1_000_000,
         shared.unpack,
     )
 
 
-def _submission(exchange: _Exchange, rows: Rows, document: Document, parts: IngestParts) -> Submission:
+def _texts(headers: RawHeaders) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+
+
+def _query(query_string: bytes) -> dict[str, str]:
+    return dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)) if query_string else {}
+
+
+def _submission(exchange: Exchange, rows: Rows, document: Document, parts: IngestParts) -> Submission:
     assert exchange.credential is not None
     scope = exchange.scope
     address = parts.addresses.of(scope["client"], scope["headers"])

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from app.clients.call import Document
 from app.clients.json_levels import no_object, read_levels
-from app.clients.otlp_records import RecordWriter, origin
+from app.clients.otlp_records import RecordWriter, Tags, origin
 from app.clients.repeated_keys import REPEATED, SHADOWED, Earlier, Merged, free_name, merged_pairs
 from app.clients.times import NANOSECONDS_MIN, moment_ms
 from app.errors import MalformedBatch
@@ -88,7 +88,7 @@ def read(body: bytes) -> Document:
                     _severity(_either(record, "severityNumber", "severity_number")),
                     _value(record.get("body")),
                     _pairs(record.get("attributes")),
-                    _others(record),
+                    _tags(record),
                 )
     return document
 
@@ -261,9 +261,9 @@ def _scope(scope: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _others(record: dict[str, Any]) -> dict[str, Any]:
+def _tags(record: dict[str, Any]) -> Tags:
     found = {_OTHERS[name]: value for name, value in record.items() if name in _OTHERS and value}
     for column in ("trace_id", "span_id"):
         if isinstance(found.get(column), str):
             found[column] = found[column].lower()
-    return found
+    return Tags(**found)

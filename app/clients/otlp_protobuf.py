@@ -1,7 +1,6 @@
 """OpenTelemetry logs as protocol buffers."""
 
 import base64
-from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -13,32 +12,29 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 )
 
 from app.clients.call import Document
-from app.clients.otlp_records import RecordWriter, origin
+from app.clients.otlp_records import RecordWriter, Tags, origin
 from app.clients.repeated_keys import merged_pairs
 from app.errors import MalformedBatch
 
 _Field: Final = descriptor_pb2.FieldDescriptorProto
-_SIMPLE: Final = frozenset({"int_value", "double_value", "bool_value"})
 
 
 def read(body: bytes) -> Document:
     """Raises MalformedBatch."""
     document = Document()
     writer = RecordWriter(document)
-    request, sound = _parsed(body)
+    request, is_of_bytes = _parsed(body)
     for resource_logs in request.resource_logs:
-        resource = sound(_attributes(resource_logs.resource.attributes))
+        resource = _attributes(resource_logs.resource.attributes)
         for scope_logs in resource_logs.scope_logs:
-            where = origin(resource, sound(_scope(scope_logs.scope)))
+            scope = _scope(scope_logs.scope)
+            where = origin(*_texts([resource, scope])) if is_of_bytes else origin(resource, scope)
             for record in scope_logs.log_records:
-                writer.add(
-                    where,
-                    record.time_unix_nano or record.observed_time_unix_nano,
-                    record.severity_number,
-                    sound(_value(record.body)),
-                    sound(_attributes(record.attributes)),
-                    sound(_others(record)),
-                )
+                texts = _value(record.body), _attributes(record.attributes), _tags(record)
+                if is_of_bytes:
+                    texts = tuple(_texts(each) for each in texts)
+                time_ns = record.time_unix_nano or record.observed_time_unix_nano
+                writer.add(where, time_ns, record.severity_number, *texts)
     return document
 
 
@@ -67,26 +63,22 @@ def _varint(number: int) -> bytes:
     return bytes(pieces)
 
 
-def _parsed(body: bytes) -> tuple[Any, Callable[[Any], Any]]:
-    """The request, and the function that turns its values into texts."""
+def _parsed(body: bytes) -> tuple[Any, bool]:
+    """The request, and whether its strings were read as bytes."""
     request = ExportLogsServiceRequest()
     try:
         request.ParseFromString(body)
     except DecodeError:
         pass
     else:
-        return request, _as_it_is
+        return request, False
     # Strings that are no UTF-8 cost the whole request; where strings may be any bytes they do not.
     request = _request_of_bytes()()
     try:
         request.ParseFromString(body)
     except DecodeError:
         raise MalformedBatch("the body is not an ExportLogsServiceRequest") from None
-    return request, _texts
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+    return request, True
 
 
 @cache
@@ -128,6 +120,8 @@ def _texts(value: Any) -> Any:
         return {_texts(key): _texts(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_texts(each) for each in value]
+    if isinstance(value, Tags):
+        return Tags(*map(_texts, value))
     return value
 
 
@@ -138,8 +132,10 @@ def _attributes(pairs: Any) -> dict[str, Any]:
         which = value.WhichOneof("value")
         if which == "string_value":
             found[pair.key] = value.string_value
-        elif which in _SIMPLE:
-            found[pair.key] = getattr(value, which)
+        elif which == "int_value":
+            found[pair.key] = value.int_value
+        elif which == "double_value":
+            found[pair.key] = value.double_value
         else:
             found[pair.key] = _value(value)
     if len(found) < len(pairs):
@@ -173,16 +169,12 @@ def _scope(scope: Any) -> dict[str, Any]:
     return found
 
 
-def _others(record: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if record.trace_id:
-        found["trace_id"] = record.trace_id.hex()
-    if record.span_id:
-        found["span_id"] = record.span_id.hex()
-    if record.severity_text:
-        found["severity_text"] = record.severity_text
-    if record.event_name:
-        found["event_name"] = record.event_name
-    if record.flags:
-        found["flags"] = record.flags
-    return found
+def _tags(record: Any) -> Tags:
+    trace_id, span_id = record.trace_id, record.span_id
+    return Tags(
+        trace_id.hex() if trace_id else None,
+        span_id.hex() if span_id else None,
+        record.severity_text or None,
+        record.event_name or None,
+        record.flags or None,
+    )

@@ -1,6 +1,6 @@
 """Turns OpenTelemetry log records, in either encoding, into rows."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -26,6 +26,17 @@ class OtlpScope(msgspec.Struct, frozen=True):
     scope: Raw | None
     source: str | None
     service: str | None
+
+
+class Tags(NamedTuple):
+    """Further members of a record; None if it has none."""
+
+    trace_id: Any = None
+    span_id: Any = None
+    severity_text: Any = None
+    event_name: Any = None
+    flags: Any = None
+    shadowed: Any = None
 
 
 class _Data(msgspec.Struct, omit_defaults=True, gc=False, rename={"shadowed": SHADOWED}):
@@ -75,15 +86,15 @@ class RecordWriter:
         severity: int,
         body: Any,
         attributes: dict[str, Any],
-        others: dict[str, Any],
+        tags: Tags,
     ) -> None:
-        """time_ns: 0 for none. others: further members of the payload, as _Data has them."""
+        """time_ns: 0 for none."""
         self._number += 1
         session = attributes.get("session.id")
         row = _Row(
             "" if body is None else body,
             _LEVELS[severity] if 0 <= severity < len(_LEVELS) else "info",
-            _Data(attributes, where.resource, where.scope, **others),
+            _Data(attributes, where.resource, where.scope, *tags),
             max(time_ns // 1_000_000, 0),
             where.source,
             where.service,

@@ -1,11 +1,15 @@
 """A published file, and the draft of its next version."""
 
 from enum import StrEnum
+from typing import TypeAlias
 
 import msgspec
 
 from app.kinds import Kind
 from app.parquet.partition import Partition
+
+LsnRange: TypeAlias = tuple[int, int]
+"""Journal frames from the first to the last."""
 
 
 class FileState(StrEnum):
@@ -43,6 +47,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         manifests of earlier versions.
     sealed: no more rows are added; it may be compacted, once.
     first_lsn, last_lsn: journal frames from the first to the last of which it has rows.
+    recovered: ranges of frames of which it has the rows, too, that another file of its partition has lost.
     number: its place among the files of its partition, from 0.
     commit: which one published it, for tables to list it; None for a file that they cannot list.
     state: whether it stands as it was published.
@@ -73,6 +78,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lost_through: int = 0
     updated_at: str = ""
     row_groups: int = 0
+    recovered: tuple[LsnRange, ...] = ()
     final: FinalForm | None = None
 
     @property

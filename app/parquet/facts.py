@@ -1,13 +1,13 @@
 """The key-value metadata in a data file's footer, written with every version."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.kinds import Kind
-from app.parquet.data_file import FinalForm
+from app.parquet.data_file import FinalForm, LsnRange
 from app.parquet.draft import KEY_PREFIX
 from app.parquet.layout import CODECS
 
@@ -17,6 +17,7 @@ class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
     commit: which one published this version. first_lsn, last_lsn: of its rows' frames.
 
     flush_offset: how many rows of that commit stand in earlier files of the partition.
+    recovered: frames that it has the rows of beside those, as another file has lost them.
     rows_commit: which one brought its last rows; another one may have laid them again.
     min_timestamp, max_timestamp: ms since the epoch. codec: a name of CODECS.
     final: how it was compacted, if it was; the file does not record whether its old bytes were freed.
@@ -34,6 +35,7 @@ class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
     codec: str
     row_groups: int
     rows_commit: int
+    recovered: tuple[LsnRange, ...] = ()
     final: FinalForm | None = None
 
 
@@ -46,6 +48,7 @@ def facts_of(metadata: pq.FileMetaData) -> FileFacts | None:
         flush_offset = int(said.get("flush_offset", "0"))
         rows_commit = int(said.get("rows_commit", commit))
         final = _final_form(said)
+        recovered = _ranges(said.get("recovered", ""))
     except (KeyError, ValueError):
         return None
     lowest, highest = _timestamps(metadata)
@@ -62,22 +65,38 @@ def facts_of(metadata: pq.FileMetaData) -> FileFacts | None:
         codec=_codec(metadata),
         row_groups=metadata.num_row_groups,
         rows_commit=rows_commit,
+        recovered=recovered,
         final=final,
     )
 
 
 def said_of(final: FinalForm) -> dict[str, str]:
     """A final form as key-value metadata."""
-    dead = ",".join(f"{start}-{stop}" for start, stop in final.dead)
-    return {"laid_ms": str(final.laid_ms), "dead": dead} | ({"erases": "1"} if final.erases else {})
+    return {"laid_ms": str(final.laid_ms), "dead": _in_words(final.dead)} | (
+        {"erases": "1"} if final.erases else {}
+    )
 
 
 def _final_form(said: Mapping[str, str]) -> FinalForm | None:
     if "dead" not in said:
         return None
-    ranges = [each.partition("-") for each in said["dead"].split(",")]
-    dead = tuple((int(start), int(stop)) for start, _, stop in ranges)
-    return FinalForm(laid_ms=int(said.get("laid_ms", "0")), dead=dead, erases="erases" in said)
+    laid_ms = int(said.get("laid_ms", "0"))
+    return FinalForm(laid_ms=laid_ms, dead=_ranges(said["dead"]), erases="erases" in said)
+
+
+def recovered_in_words(ranges: Sequence[LsnRange]) -> dict[str, str]:
+    """Recovered frames as key-value metadata; nothing for none."""
+    return {"recovered": _in_words(ranges)} if ranges else {}
+
+
+def _in_words(ranges: Sequence[tuple[int, int]]) -> str:
+    return ",".join(f"{first}-{second}" for first, second in ranges)
+
+
+def _ranges(words: str) -> tuple[tuple[int, int], ...]:
+    """Raises ValueError."""
+    pairs = [each.partition("-") for each in words.split(",") if each]
+    return tuple((int(first), int(second)) for first, _, second in pairs)
 
 
 def read_facts(file: pa.NativeFile) -> FileFacts | None:

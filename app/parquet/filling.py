@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from app.kinds import Kind
-from app.parquet.data_file import DataFile, QuarantinedRows
+from app.parquet.data_file import DataFile, LsnRange, QuarantinedRows
 from app.parquet.draft import Draft
 from app.parquet.encode import SHRINK, TELLING_BYTES
 from app.parquet.file_policy import FilePolicy, is_full, rows_that_fit
@@ -91,8 +91,12 @@ def data_file(
     first_lsn: int,
     last_lsn: int,
     commit: int | None = None,
+    recovered: tuple[LsnRange, ...] = (),
 ) -> DataFile:
-    """What is to be remembered of the file that a draft becomes. size: its length. now: RFC 3339, UTC."""
+    """What is to be remembered of the file that a draft becomes. size: its length. now: RFC 3339, UTC.
+
+    first_lsn, last_lsn: of its new rows, which may be older than those it has. recovered: of all its rows.
+    """
     old = draft.old
     return DataFile(
         path=path,
@@ -110,9 +114,10 @@ def data_file(
         updated_at=now,
         sealed=sealed,
         first_lsn=old.first_lsn if old else first_lsn,
-        last_lsn=last_lsn,
+        last_lsn=max(old.last_lsn, last_lsn) if old else last_lsn,
         commit=commit,
         row_groups=draft.row_groups,
+        recovered=recovered,
     )
 
 

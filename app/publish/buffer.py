@@ -8,6 +8,7 @@ import msgspec
 import pyarrow as pa
 
 from app.parquet.partition import Partition
+from app.publish.recovered import RecoveredRows
 from app.publish.rotation import Buffered
 
 FRAGMENTS_MAX: Final = 64
@@ -21,7 +22,7 @@ class PartitionRows(msgspec.Struct):
     """The waiting rows of one partition.
 
     bytes: memory held by the batches. first_lsn, last_lsn: frames the rows came with.
-    oldest_ms: when the first of them was put. recovered: how many of the rows a file had and has lost.
+    oldest_ms: when the first of them was put. recovered: those of the rows that a file had and has lost.
 
     The older rows may be left to the journal: `rows_in_journal` of them, all that the frames first_lsn to
     journal_through have of this partition. They are older than those in memory, and took `bytes_in_journal`
@@ -35,7 +36,7 @@ class PartitionRows(msgspec.Struct):
     last_lsn: int
     rows: int = 0
     bytes: int = 0
-    recovered: int = 0
+    recovered: RecoveredRows = msgspec.field(default_factory=RecoveredRows)
     rows_in_journal: int = 0
     bytes_in_journal: int = 0
     journal_through: int = 0
@@ -88,7 +89,7 @@ class PartitionRows(msgspec.Struct):
         """The rows that the journal has up to this frame are in `read` now, and no longer here."""
         before = self.rows_in_journal
         self.rows -= read.rows
-        self.recovered -= read.recovered
+        self.recovered.give_up_front(read.recovered, through)
         self.rows_in_journal -= read.rows
         self.bytes_in_journal = self.bytes_in_journal * self.rows_in_journal // before
         self.first_lsn = through + 1
@@ -112,7 +113,7 @@ class PartitionRows(msgspec.Struct):
             self.journal_through = later.journal_through
         self.last_lsn = max(self.last_lsn, later.last_lsn)
         self.rows += later.rows
-        self.recovered += later.recovered
+        self.recovered.append(later.recovered)
         self.bytes += later.bytes
         self._join()
         self._joined += later.batches()

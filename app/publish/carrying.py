@@ -102,7 +102,7 @@ class Carrier:
         """Rows that a file had and has lost are known by the frames they came with, and stay."""
         for trouble in self._publisher.set_aside.troubles():
             rows = self._buffers.get(trouble.partition)
-            if rows is not None and rows.first_lsn <= through and not rows.recovered:
+            if rows is not None and rows.first_lsn <= through and not rows.recovered.rows:
                 yield rows
 
     def _carry(

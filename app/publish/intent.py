@@ -65,10 +65,12 @@ class IntentLog:
                 destination.place(placements, self._staging.path_of, self._placed)
         self._manifest.append(intent.commit)
         self._placed.clear()
+        if self._copies:
+            # It stays until the next one: a start that lists no files knows by it that its manifest is older.
+            self._staging.discard(intent.placements)
+            return
         with contextlib.suppress(OSError):  # one that stays is recognised as done
             self._fs.unlink(self._paths.intent)
-        if self._copies:
-            self._staging.discard(intent.placements)
 
     def withdraw(self, placements: Sequence[Placement]) -> None:
         """Bring back what was there before these files, which will not be published now. Raises OSError."""

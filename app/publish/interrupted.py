@@ -108,16 +108,20 @@ class _Recovery:
 
     def run(self, known: Known) -> None:
         intent = self._intent()
-        finished = intent is not None and intent.commit.id > self._manifest.last_commit
-        behind = bool(self.report.set_aside) or self._lost_its_last_record(finished)
+        last_commit = self._manifest.last_commit
+        finished = intent is not None and intent.commit.id > last_commit
+        # An intent is of the commit after the last one: between those two the manifest has lost some.
+        is_older = intent is not None and intent.commit.id > last_commit + 1
+        behind = is_older or bool(self.report.set_aside) or self._lost_its_last_record(finished)
         if intent is not None:
             if finished:
                 self._finish(intent)
             self._manifest.cut_torn_tail()
-            self._fs.unlink(self._paths.intent)
-            self._fs.sync_directory(self._paths.state)
+            if self._destination.grows_in is not None:
+                self._fs.unlink(self._paths.intent)
+                self._fs.sync_directory(self._paths.state)
         self._clear_staging()
-        self._compare(known, behind)
+        self._compare(known, behind, last_commit if is_older else self._manifest.last_commit)
 
     def _intent(self) -> Intent | None:
         try:
@@ -202,9 +206,10 @@ class _Recovery:
                     self._fs.unlink(place / name)
                     self.report.staging_removed += 1
 
-    def _compare(self, known: Known, behind: bool) -> None:
+    def _compare(self, known: Known, behind: bool, last_commit: int) -> None:
+        """last_commit: files of later ones are not known."""
         files = self._manifest.files()
-        known = msgspec.structs.replace(known, files=files, last_commit=self._manifest.last_commit)
+        known = msgspec.structs.replace(known, files=files, last_commit=last_commit)
         had_files = known.is_new and (known.accepts_unnamed or len(known.journals) > 1)
         listing = self._destination.listing(had_files or behind)
         if listing is None:

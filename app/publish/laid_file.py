@@ -7,7 +7,7 @@ import msgspec
 from app.disk.durable_fs import DurableFS
 from app.parquet.data_file import DataFile, FinalForm
 from app.parquet.encode import rfc3339
-from app.parquet.facts import said_of
+from app.parquet.facts import recovered_in_words, said_of
 from app.parquet.row_group import MAGIC
 from app.publish.layer import Laid, Layer
 from app.publish.rotation import WriterPolicy
@@ -61,5 +61,6 @@ def _facts(laid: Laid, form: FinalForm, policy: WriterPolicy, commit: int) -> di
         "rows_commit": str(said.rows_commit),
         "first_lsn": str(old.first_lsn),
         "last_lsn": str(old.last_lsn),
+        **recovered_in_words(old.recovered),
         **said_of(form),
     }

@@ -164,10 +164,15 @@ class Manifest:
                 return False
             return not any(lsn in gap for gap in self._gaps.get(partition, ()))
 
-    def was_lost(self, partition: Partition, lsn: int) -> bool:
-        """Whether a file had these rows and has lost them."""
+    def lost_from(self, partition: Partition, lsn: int) -> str | None:
+        """The path of the file that had these rows and has lost them."""
         with self._lock:
-            return any(lsn in gap for gap in self._gaps.get(partition, ()))
+            return next((gap.path for gap in self._gaps.get(partition, ()) if lsn in gap), None)
+
+    def published_through(self, partition: Partition) -> int:
+        """No row with a higher LSN was ever in a file; 0 where there was none."""
+        with self._lock:
+            return self._through.get(partition, 0)
 
     def carried_to(self, lsn: int) -> Partition | None:
         """The partition whose rows were carried over to this frame, and count there."""
@@ -184,18 +189,6 @@ class Manifest:
         with self._lock:
             waiting = self._carried.waiting(self._through)
             return max((record.last_lsn for record in waiting), default=0)
-
-    def recover_lost(self, partition: Partition, rows: int) -> list[DataFile]:
-        """The partition's records of lost rows, less these, which came from the journal again."""
-        with self._lock:
-            broken = [f for f in self._files.values() if f.partition == partition and f.lost_rows]
-        changed = []
-        for file in broken:
-            found = min(rows, file.lost_rows)
-            rows -= found
-            if found:
-                changed.append(msgspec.structs.replace(file, lost_rows=file.lost_rows - found))
-        return changed
 
     def lost(self) -> Sequence[DataFile]:
         """Files of which rows are lost."""

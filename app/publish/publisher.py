@@ -22,7 +22,7 @@ from app.publish.removed_files import RemovedPartition, RemovedRows
 from app.publish.renaming import free_names, rename_files, rename_placements
 from app.publish.rotation import WriterPolicy
 from app.publish.set_aside import SetAside
-from app.publish.stage import Span, StagedFlush, Stager
+from app.publish.stage import StagedFlush, Stager
 from app.publish.staging_directory import Placement, Staging
 
 log = logging.getLogger(__name__)
@@ -119,9 +119,8 @@ class Publisher:
         staged: list[PublishedRows] = []
         left: list[PartitionRows] = []
         for index, rows in enumerate(taken):
-            span = Span(number, rows.first_lsn, rows.last_lsn)
             try:
-                flush = self._stager.stage(rows.partition, rows.table(), span, rows.recovered)
+                flush = self._stager.stage(rows, number)
                 staged.append(PublishedRows(rows, flush))
             except OSError as error:
                 if error.errno in CONCERNS_ALL:

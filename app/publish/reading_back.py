@@ -89,8 +89,8 @@ class BackReader:
                 if waiting is None or not waiting.first_lsn <= lsn <= waiting.journal_through:
                     continue
                 size += found[partition].add(lsn, some)
-                if self._unpublished.was_lost(partition, lsn):
-                    found[partition].recovered += some.num_rows
+                if (path := self._unpublished.lost_from(partition, lsn)) is not None:
+                    found[partition].recovered.add(path, lsn, some.num_rows)
             if size >= budget:
                 return found, lsn
         return found, last

@@ -14,6 +14,7 @@ from app.parquet.encode import rfc3339
 from app.parquet.facts import FileFacts
 from app.parquet.location import Location, parse
 from app.parquet.partition import Partition
+from app.publish.lost_rows import record_of_changed, record_of_gone
 
 
 class FoundFile(msgspec.Struct, frozen=True):
@@ -83,7 +84,7 @@ def reconcile(known: Known, listing: Listing, facts: Callable[[str], FileFacts |
             if said is not None and location is not None and _is_newer(said, known):
                 newer.setdefault(file.partition, []).append((location, file.path, said))
             else:
-                result.broken.append(_changed(file, there, said))
+                result.broken.append(record_of_changed(file, there.bytes, said))
     for path in sorted(rest):
         location = parse(path)
         said = facts(path) if location is not None and location.node == known.node else None
@@ -109,34 +110,7 @@ def _note_missing(file: DataFile, result: Reconciled) -> None:
     if file.sealed:
         result.removed.append(msgspec.structs.replace(file, state=FileState.REMOVED))
         return
-    result.broken.append(
-        msgspec.structs.replace(
-            file,
-            state=FileState.REMOVED,
-            sealed=True,
-            rows=0,
-            lost_rows=file.rows + file.lost_rows,
-            last_lsn=file.first_lsn - 1,
-            lost_through=max(file.last_lsn, file.lost_through),
-        )
-    )
-
-
-def _changed(file: DataFile, there: FoundFile, said: FileFacts | None) -> DataFile:
-    """An older version still contains its rows; any other file is unreliable."""
-    rows, last_lsn = 0, file.first_lsn - 1
-    if said is not None and said.last_lsn <= file.last_lsn and said.rows <= file.rows:
-        rows, last_lsn = said.rows, said.last_lsn
-    return msgspec.structs.replace(
-        file,
-        state=FileState.CHANGED,
-        sealed=True,
-        bytes=there.bytes,
-        rows=rows,
-        lost_rows=file.rows - rows + file.lost_rows,
-        last_lsn=last_lsn,
-        lost_through=max(file.last_lsn, file.lost_through),
-    )
+    result.broken.append(record_of_gone(file))
 
 
 def _adopt(
@@ -175,6 +149,7 @@ def _adopt(
                 last_lsn=said.last_lsn,
                 commit=said.commit,
                 row_groups=said.row_groups,
+                recovered=said.recovered,
                 final=said.final,
             )
         )

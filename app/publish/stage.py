@@ -3,6 +3,7 @@ yet."""
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -10,17 +11,21 @@ import pyarrow.parquet as pq
 
 from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
-from app.parquet.data_file import DataFile, FileState, QuarantinedRows
+from app.parquet.data_file import DataFile, FileState, LsnRange, QuarantinedRows
 from app.parquet.draft import Draft
 from app.parquet.encode import rfc3339
+from app.parquet.facts import recovered_in_words
 from app.parquet.file_policy import is_full
 from app.parquet.filling import Filler, data_file, quarantined
 from app.parquet.layout import Arranger
 from app.parquet.location import relative_path
 from app.parquet.partition import Partition
 from app.parquet.row_group import empty_metadata
+from app.publish.buffer import PartitionRows
 from app.publish.destination import Destination
+from app.publish.lost_rows import loss_in_words, record_of_changed, record_of_gone
 from app.publish.manifest import Manifest
+from app.publish.recovered import joined
 from app.publish.rotation import WriterPolicy
 from app.publish.staging_directory import Placement, Staging
 
@@ -42,15 +47,13 @@ class StagedFlush(msgspec.Struct):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """commit: the commit that this flush will be part of. first_lsn, last_lsn: frames the rows came with."""
+    """commit: the commit that this flush will be part of. first_lsn, last_lsn: frames the rows came with,
+    but for those of `recovered`, which another file has lost."""
 
     commit: int
     first_lsn: int
     last_lsn: int
-
-
-class _Changed(Exception):
-    """A file was changed since it was published."""
+    recovered: tuple[LsnRange, ...] = ()
 
 
 class Stager:
@@ -76,14 +79,17 @@ class Stager:
         self._schemas = {kind: policy.layout.schema(kind) for kind in Kind}
         self._columns = {kind: empty_metadata(schema, {}).schema for kind, schema in self._schemas.items()}
 
-    def stage(self, partition: Partition, rows: pa.Table, span: Span, recovered: int = 0) -> StagedFlush:
-        """Write all rows (columns as SCHEMAS[kind]) to staged files, which `Staging.sync` makes durable.
+    def stage(self, waiting: PartitionRows, commit: int) -> StagedFlush:
+        """Write all rows to staged files, which `Staging.sync` makes durable. commit: the one that publishes
+        them.
 
-        recovered: how many of them a file had that is lost. Rows that cannot be encoded go to a quarantine
-        file. Raises OSError, and then nothing is left behind; SyncFailed.
+        Rows that cannot be encoded go to a quarantine file. Raises OSError, and then nothing is left behind;
+        SyncFailed.
         """
+        partition = waiting.partition
         flush = StagedFlush(partition)
-        rows, unfit = self._arranger.arrange(rows, partition.kind)
+        span = self._span(waiting, commit)
+        rows, unfit = self._arranger.arrange(waiting.table(), partition.kind)
 
         def undo() -> None:
             nonlocal flush
@@ -102,9 +108,18 @@ class Stager:
             self.discard(flush)
             raise
         flush.unfit = unfit
-        if recovered:
-            flush.files += self._manifest.recover_lost(partition, recovered)
+        if waiting.recovered.rows:
+            lost = [file for file in self._manifest.lost() if file.partition == partition]
+            flush.files += waiting.recovered.settled(lost)
         return flush
+
+    def _span(self, waiting: PartitionRows, commit: int) -> Span:
+        """Rows that were never in a file came after all that were."""
+        first_lsn = waiting.first_lsn
+        if waiting.recovered.rows:
+            through = self._manifest.published_through(waiting.partition)
+            first_lsn = max(first_lsn, through + 1) if waiting.last_lsn > through else first_lsn
+        return Span(commit, first_lsn, waiting.last_lsn, waiting.recovered.ranges())
 
     def discard(self, flush: StagedFlush) -> None:
         """Remove the staged files of a flush that will not be published (yet)."""
@@ -114,7 +129,7 @@ class Stager:
         if rows.num_rows == 0:
             return
         latest = self._manifest.latest(flush.partition)
-        draft, state = self._first_draft(flush.partition, latest, span)
+        draft, found = self._first_draft(flush.partition, latest, span)
         number = self._manifest.first_free_number(flush.partition)
         if latest is not None:
             number = latest.number + (draft.old is None)
@@ -127,29 +142,50 @@ class Stager:
                 self._write(flush, draft, number, span, full or self._destination.grows_in is None)
             number += 1
             draft = self._draft(flush.partition, span, flush_offset=start)
-        if latest is not None and not latest.sealed and flush.files[0].number != latest.number:
-            flush.files.insert(0, msgspec.structs.replace(latest, sealed=True, state=state))
+        if found is not None and not found.sealed and flush.files[0].number != found.number:
+            flush.files.insert(0, msgspec.structs.replace(found, sealed=True))
+        elif found is not None and found is not latest:
+            flush.files.insert(0, found)
         # The last file is placed first: when the first has its name, the flush is there whole.
         flush.placements.reverse()
 
     def _first_draft(
         self, partition: Partition, latest: DataFile | None, span: Span
-    ) -> tuple[Draft, FileState]:
-        """The next version of the latest file where that may still grow, else a new file; and how the latest
-        one was found."""
-        try:
-            metadata = self._metadata_to_extend(latest)
-        except FileNotFoundError:
+    ) -> tuple[Draft, DataFile | None]:
+        """The next version of the latest file where that may still grow, else a new file; and the latest one
+        as it was found."""
+        found = latest
+        old: DataFile | None = None
+        metadata = None
+        directory = self._destination.grows_in
+        if directory is None or latest is None or latest.sealed:
+            return self._draft(partition, span), latest
+        # A folder that cannot be looked into says nothing of its files: that is an error of the partition.
+        size = self._size(directory / latest.path)
+        if size is None:
             # What was removed cannot grow, and must not keep new rows from their file.
-            return self._draft(partition, span), FileState.REMOVED
-        except (OSError, pa.ArrowException, _Changed) as error:
-            assert latest is not None
-            log.error(
-                "%s is left as it is, and its partition continues in a new file: %s", latest.path, error
-            )
-            return self._draft(partition, span), FileState.CHANGED
-        old = latest if metadata is not None else None
-        return self._draft(partition, span, old, metadata), FileState.PUBLISHED
+            found = record_of_gone(latest)
+            log.error("%s", loss_in_words(found))
+        elif size != latest.bytes:
+            found = record_of_changed(latest, size, self._destination.facts(latest.path))
+            log.error("%s", loss_in_words(found))
+        else:
+            try:
+                metadata = self._metadata_to_extend(directory, latest)
+                old = latest if metadata is not None else None
+            except (OSError, pa.ArrowException) as error:
+                found = msgspec.structs.replace(latest, sealed=True, state=FileState.CHANGED)
+                log.error(
+                    "%s is left as it is, and its partition continues in a new file: %s", latest.path, error
+                )
+        return self._draft(partition, span, old, metadata), found
+
+    def _size(self, path: Path) -> int | None:
+        """None where there is no such file. Raises OSError where that cannot be told."""
+        try:
+            return self._fs.stat(path).size
+        except FileNotFoundError:
+            return None
 
     def _draft(
         self,
@@ -166,17 +202,12 @@ class Stager:
             "kind": partition.kind.value,
             "commit": str(span.commit),
             "first_lsn": str(old.first_lsn if old else span.first_lsn),
-            "last_lsn": str(span.last_lsn),
+            "last_lsn": str(max(old.last_lsn, span.last_lsn) if old else span.last_lsn),
+            **recovered_in_words(joined(old.recovered if old else (), span.recovered)),
         }
         return Draft(self._policy.layout.schema(partition.kind), facts, old, metadata)
 
-    def _metadata_to_extend(self, latest: DataFile | None) -> pq.FileMetaData | None:
-        directory = self._destination.grows_in
-        if directory is None or latest is None or latest.sealed:
-            return None
-        size = self._fs.stat(directory / latest.path).size
-        if size != latest.bytes:
-            raise _Changed(f"it has {size} bytes instead of {latest.bytes}")
+    def _metadata_to_extend(self, directory: Path, latest: DataFile) -> pq.FileMetaData | None:
         with self._fs.open_for_read(directory / latest.path) as file:
             metadata = pq.read_metadata(file)
         if is_full(latest.bytes, metadata.num_row_groups, self._policy):
@@ -216,6 +247,7 @@ class Stager:
                 first_lsn=span.first_lsn,
                 last_lsn=span.last_lsn,
                 commit=span.commit if self._policy.layout.for_tables else None,
+                recovered=joined(old.recovered if old else (), span.recovered),
             )
         )
 

@@ -50,6 +50,6 @@ class Unpublished:
         """Whether no file can have rows of this frame: it was appended after the start."""
         return lsn > self._replay_through
 
-    def was_lost(self, partition: Partition, lsn: int) -> bool:
-        """Whether a file had the partition's rows of this frame, and has lost them."""
-        return lsn <= self._replay_through and self._manifest.was_lost(partition, lsn)
+    def lost_from(self, partition: Partition, lsn: int) -> str | None:
+        """The path of the file that had the partition's rows of this frame, and has lost them."""
+        return self._manifest.lost_from(partition, lsn) if lsn <= self._replay_through else None

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
-from datetime import datetime
 
 import pyarrow as pa
 
@@ -14,6 +13,7 @@ from app.disk.durable_fs import DurableFS
 from app.kinds import Kind
 from app.parquet.partition import Partition
 from app.publish.accounts import accounts_of
+from app.publish.ages import Ages
 from app.publish.buffer import Buffers, PartitionRows
 from app.publish.calls import Calls
 from app.publish.carrying import Carrier
@@ -94,6 +94,7 @@ class Writer:
             policy, fs, paths, manifest, destination, publisher, clock, timer, observer, calls
         )
         self._choice = Choice(policy, clock, timer, journal_bytes, self._publisher.set_aside)
+        self._ages = Ages(manifest, clock, timer)
         self._oldest_ms: int | None = None
         self._open_partitions = 0
         self._thread: threading.Thread | None = None
@@ -269,12 +270,12 @@ class Writer:
         kept: Counter[tuple[int, Kind]] = Counter()
         recovered: Counter[tuple[int, Kind]] = Counter()
         for partition, rows in self._unpublished.rows(item.lsn, item.kind, item.rows):
-            opened_ms = self._opened_ms(partition, item.put_ms)
+            opened_ms = self._ages.opened_ms(partition, item.put_ms)
             buffer = self._buffers.open(partition, item.lsn, item.put_ms, opened_ms)
             buffer.add(item.lsn, rows)
             kept[partition.workspace_id, partition.kind] += rows.num_rows
-            if self._unpublished.was_lost(partition, item.lsn):
-                buffer.recovered += rows.num_rows
+            if (path := self._unpublished.lost_from(partition, item.lsn)) is not None:
+                buffer.recovered.add(path, item.lsn, rows.num_rows)
                 recovered[partition.workspace_id, partition.kind] += rows.num_rows
         self._last_lsn = max(self._last_lsn, item.lsn)
         self._intake.taken(kept, recovered)
@@ -282,7 +283,7 @@ class Writer:
     def _leave(self, item: RowsLeft) -> None:
         kept: Counter[tuple[int, Kind]] = Counter()
         for partition, left in item.partitions.items():
-            opened_ms = self._opened_ms(partition, item.put_ms)
+            opened_ms = self._ages.opened_ms(partition, item.put_ms)
             buffer = self._buffers.open(partition, left.first_lsn, item.put_ms, opened_ms)
             buffer.add_in_journal(left.last_lsn, left.rows, left.bytes)
             kept[partition.workspace_id, partition.kind] += left.rows
@@ -300,13 +301,6 @@ class Writer:
             buffers[index].let_go()
         if chosen:
             self._measure()
-
-    def _opened_ms(self, partition: Partition, put_ms: int) -> int:
-        opened_at = self._manifest.opened_at(partition)
-        if opened_at is None:
-            return put_ms
-        open_for_ms = self._clock() - int(datetime.fromisoformat(opened_at).timestamp() * 1000)
-        return self._timer() - max(open_for_ms, 0)
 
     def _accept(self, command: FlushCommand) -> None:
         for rows in (*self._publisher.unfinished, *self.carrier.in_hand, *self._buffers):

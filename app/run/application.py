@@ -113,8 +113,7 @@ def create_app(
     app.state.metrics = metrics
     submit = service.submit if workers is None else workers.refuse
     parts = ingest_parts(plan.ingest, service.admission, submit, service.publish, keys, ids)
-    if plan.ingest.is_taken:
-        add_ingest_calls(app, plan.ingest, parts)
+    endpoints = add_ingest_calls(app, plan.ingest, parts) if plan.ingest.is_taken else {}
     _add_admin_calls(app, plan, service, keys, ids, registry, workers, asking, is_ending, history)
     install_error_responses(app, ids)
     if workers is None:  # otherwise they hold refusals back: they know the addresses
@@ -126,7 +125,7 @@ def create_app(
     access = AccessLog(enabled=plan.log.requests)
     if access.enabled:
         app.add_middleware(AccessLogged, ids=ids, access=access)
-    app.state.fast_lane = FastLane(parts, http_metrics, plan.listening.connection, access)
+    app.state.fast_lane = FastLane(parts, endpoints, http_metrics, plan.listening.connection, access)
     app.openapi = cache(lambda: openapi_document(app))  # type: ignore[method-assign]
     return app
 
@@ -156,8 +155,8 @@ def ingest_parts(
     )
 
 
-def add_ingest_calls(app: FastAPI, plan: IngestPlan, parts: IngestParts) -> None:
-    """The ingest calls as routes, with CORS."""
+def add_ingest_calls(app: FastAPI, plan: IngestPlan, parts: IngestParts) -> dict[str, ClientEndpoint]:
+    """The ingest calls as routes, with CORS. Returns those of other clients' protocols by path."""
     cors = Middleware(
         CORSMiddleware,
         allow_origins=plan.cors_origins,
@@ -167,9 +166,10 @@ def add_ingest_calls(app: FastAPI, plan: IngestPlan, parts: IngestParts) -> None
         max_age=7200,
     )
     shared, table = ClientCalls(parts), parts.clients
+    endpoints = {path.path: ClientEndpoint(path, shared) for path in table}
     for call in INGEST_CALLS:
         path = table.at(call.path)
-        endpoint = IngestEndpoint(call, parts, ClientEndpoint(path, shared) if path is not None else None)
+        endpoint = IngestEndpoint(call, parts, endpoints.get(call.path))
         own = path.methods if path is not None else ()
         methods = tuple(dict.fromkeys(("POST", *own)))
         app.router.routes.append(Route(call.path, endpoint, methods=[*methods, "OPTIONS"], middleware=[cors]))
@@ -179,11 +179,12 @@ def add_ingest_calls(app: FastAPI, plan: IngestPlan, parts: IngestParts) -> None
             app.router.routes.append(
                 Route(
                     path.path,
-                    ClientEndpoint(path, shared),
+                    endpoints[path.path],
                     methods=[*methods, "OPTIONS"],
                     middleware=[cors],
                 )
             )
+    return endpoints
 
 
 def _add_admin_calls(

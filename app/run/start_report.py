@@ -4,8 +4,8 @@ import errno
 import logging
 from collections.abc import Iterator
 
-from app.parquet.data_file import DataFile, FileState
 from app.publish.interrupted import RecoveryReport
+from app.publish.lost_rows import loss_in_words
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +32,14 @@ def cannot_start(error: OSError) -> str:
 def say(report: RecoveryReport) -> None:
     """One line for each finding, with a count if there are many."""
     for broken in report.files.broken:
-        log.error("found at the start: %s", _broken(broken))
+        log.error("found at the start: %s", loss_in_words(broken))
     for line in _others(report):
         log.warning("noticed at the start: %s", line)
 
 
 def lines(report: RecoveryReport) -> list[str]:
     """The same, for printing."""
-    return [*map(_broken, report.files.broken), *_others(report)]
-
-
-def _broken(file: DataFile) -> str:
-    what = "gone" if file.state is FileState.REMOVED else "changed since it was published"
-    return (
-        f"{file.path} is {what}: {file.lost_rows} of its rows (LSN {file.last_lsn + 1} to "
-        f"{file.lost_through}) are lost unless the journal still has them; the file is left as it is, and "
-        "its partition continues in a new file"
-    )
+    return [*map(loss_in_words, report.files.broken), *_others(report)]
 
 
 def _others(report: RecoveryReport) -> Iterator[str]:

@@ -123,7 +123,7 @@ class _Worker:
             plan.ingest, self.admission, self._pipeline.submit, self._store.publish, self._keys, ids
         )
         self._app = FastAPI(lifespan=self._running, docs_url=None, redoc_url=None, openapi_url=None)
-        add_ingest_calls(self._app, plan.ingest, parts)
+        endpoints = add_ingest_calls(self._app, plan.ingest, parts)
         install_error_responses(self._app, ids)
         wrong_keys = WrongKeys(plan.auth.wrong_key_delay_max_s, time.monotonic)
         add_late_refusals(self._app, wrong_keys, parts)
@@ -135,7 +135,7 @@ class _Worker:
         access = AccessLog(enabled=plan.log.requests)
         if access.enabled:
             self._app.add_middleware(AccessLogged, ids=ids, access=access)
-        self.fast_lane = FastLane(parts, http_metrics, plan.listening.connection, access)
+        self.fast_lane = FastLane(parts, endpoints, http_metrics, plan.listening.connection, access)
         self._forward = LateRefusals(Forwarder(admin_address, ids), wrong_keys, parts.addresses)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

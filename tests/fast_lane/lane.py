@@ -3,7 +3,7 @@ that says that it was asked."""
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 from app.api.access_log import AccessLog
 from app.api.api_keys import ApiKeys
 from app.api.client_address import ClientAddresses
+from app.api.client_calls import ClientCalls, ClientEndpoint
 from app.api.connection.fast_lane import FastLane
 from app.api.connection.guarded_protocol import ConnectionPolicy
 from app.api.error_responses import RequestIds
@@ -35,6 +36,32 @@ def request(body: bytes = b"{}", *headers: str, path: str = "/v1/events") -> byt
     return "\r\n".join([*lines, *headers, "", ""]).encode("latin-1") + body
 
 
+def ingest_parts(
+    keys: ApiKeys,
+    admission: Admission,
+    submit: Callable[[Submission, Reply], None],
+    answer_timeout_s: float = 20.0,
+) -> IngestParts:
+    return IngestParts(
+        keys,
+        admission,
+        ClientAddresses(),
+        RequestIds(),
+        submit,
+        _publish,
+        IngestPolicy(max_body_bytes=300_000, answer_timeout_s=answer_timeout_s),
+    )
+
+
+def endpoints_of(parts: IngestParts) -> dict[str, ClientEndpoint]:
+    calls = ClientCalls(parts)
+    return {path.path: ClientEndpoint(path, calls) for path in parts.clients}
+
+
+async def _publish(workspace_id: int) -> bool:
+    raise AssertionError("not for the fast lane")
+
+
 class Lane:
     """submitted: what reached the commit thread, in order. answering: whether it is answered at once.
 
@@ -51,16 +78,9 @@ class Lane:
             AdmissionPolicy(max_inflight_bytes=inflight_bytes), lambda: levels, lambda code: None
         )
         self.registry = CollectorRegistry()
-        parts = IngestParts(
-            ApiKeys({KEY: 7}),
-            self.admission,
-            ClientAddresses(),
-            RequestIds(),
-            self._submit,
-            self._publish,
-            IngestPolicy(max_body_bytes=300_000, answer_timeout_s=policy.request_timeout_s),
-        )
-        self.lane = FastLane(parts, HttpMetrics(self.registry), policy, AccessLog(enabled=False))
+        parts = ingest_parts(ApiKeys({KEY: 7}), self.admission, self._submit, policy.request_timeout_s)
+        metrics = HttpMetrics(self.registry)
+        self.lane = FastLane(parts, endpoints_of(parts), metrics, policy, AccessLog(enabled=False))
         self.state = ServerState()
         self.config = Config(
             self._application,
@@ -78,9 +98,6 @@ class Lane:
         self.arrived.set()
         if self.answering:
             reply(Receipt(Kind.EVENTS, len(submission.body)))
-
-    async def _publish(self, workspace_id: int) -> bool:
-        raise AssertionError("not for the fast lane")
 
     async def _application(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.handed_over.append(f"{scope['method']} {scope['path']}")

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -374,5 +375,75 @@ def test_requests_are_counted_in_the_http_metrics() -> None:
         assert sample("http_request_size_bytes_count", handler=path) == 3
         assert sample("http_request_duration_seconds_bucket", method="POST", handler=path, le="+Inf") == 3
         assert sample("http_request_duration_highr_seconds_count") == 3
+
+    run(test)
+
+
+TRACK = b'{"batch":[{"type":"track","event":"e","userId":"u"}]%s}'
+
+
+def test_other_protocols_take_the_fast_lane() -> None:
+    async def test() -> None:
+        async with serving() as lane:
+            reader, writer = await lane.connect()
+            for _ in range(3):
+                writer.write(request(TRACK % b"", path="/v1/batch") + request(BODY))
+                status, _, _ = await answer_of(reader)
+                assert status == 200
+                assert (await answer_of(reader))[0] == 202
+            assert lane.handed_over == []
+            assert len(lane.submitted) == 6
+            writer.close()
+            await lane.idle()
+            assert lane.admission.inflight_bytes == 0
+
+    run(test)
+
+
+def test_a_wrong_key_in_the_body_is_for_the_route() -> None:
+    async def test() -> None:
+        async with serving() as lane:
+            reader, writer = await lane.connect()
+            writer.write(request(TRACK % (b',"writeKey":"%b"' % (b"01" * 16)), path="/v1/batch"))
+            assert (await answer_of(reader))[0] == 299
+            assert lane.handed_over == ["POST /v1/batch"]
+            assert lane.submitted == []
+            assert lane.admission.inflight_bytes == 0
+            writer.close()
+
+    run(test)
+
+
+def test_a_client_that_goes_leaves_nothing_in_flight() -> None:
+    async def test() -> None:
+        async with serving() as lane:
+            lane.answering = False
+            _, writer = await lane.connect()
+            writer.write(request(TRACK % b"", path="/v1/batch"))
+            await lane.arrived.wait()
+            linger = struct.pack("ii", 1, 0)  # a reset, not an end
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+            await lane.idle()
+            [(submission, reply)] = lane.submitted
+            assert lane.admission.inflight_bytes == len(submission.body)
+            reply(Receipt(Kind.EVENTS, 1))
+            assert lane.admission.inflight_bytes == 0
+
+    run(test)
+
+
+def test_an_outcome_that_is_not_known_in_time_is_said() -> None:
+    async def test() -> None:
+        async with serving(POLICY) as lane:
+            lane.answering = False
+            reader, writer = await lane.connect()
+            writer.write(request(TRACK % b"", path="/v1/batch"))
+            status, _, body = await answer_of(reader)
+            assert status == 503
+            assert b"not known" in body
+            [(_, reply)] = lane.submitted
+            reply(Receipt(Kind.EVENTS, 1))
+            writer.close()
 
     run(test)

@@ -3,6 +3,7 @@
 `TE: trailers` asks for nothing that the service sends, and is enough to be handed over to the route.
 """
 
+import gzip
 import json
 import re
 import socket
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from app.kinds import Kind
 from tests.support.flatbuffer_batches import hand_laid
@@ -22,12 +25,13 @@ CONFIG: Final = {
     "sinks.parquet": {"flush_interval": "3600s"},
 }
 DATE: Final = re.compile(rb"date: [^\r]*\r\n")
+ELAPSED: Final = re.compile(rb'"took":[0-9]+')
 
 
 def ask(service: Service, lane: str, call: str, body: bytes, *headers: str, workspace: int = 1) -> bytes:
-    """The whole answer, as it came over the socket, without its date."""
+    """The whole answer, as it came over the socket, without its date. call: below /v1/, or a whole path."""
     lines = [
-        f"POST /v1/{call} HTTP/1.1",
+        f"POST {call if call.startswith('/') else '/v1/' + call} HTTP/1.1",
         "Host: x",
         f"Authorization: Bearer {KEYS[workspace]}",
         "X-Request-ID: the-same-one",
@@ -47,8 +51,8 @@ def ask(service: Service, lane: str, call: str, body: bytes, *headers: str, work
 
 def length(answer: bytes) -> int:
     found = re.search(rb"content-length: (\d+)", answer)
-    assert found, answer
-    return int(found[1])
+    assert found or answer.startswith(b"HTTP/1.1 204 "), answer
+    return int(found[1]) if found else 0
 
 
 def event_batch(workspace: int = 1) -> bytes:
@@ -75,6 +79,55 @@ REQUESTS: Final = {
     "413 rows": (413, "events", json_lines([event(n) for n in range(201)]), ()),
     "415": (415, "events", b"{}", ("Content-Type: image/png",)),
 }
+
+TRACK: Final = {"type": "track", "event": "e", "userId": "u", "messageId": "m1", "properties": {"n": 1}}
+OTLP: Final = {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "hello"}}]}]}]}
+PROTOBUF: Final = ParseDict(OTLP, ExportLogsServiceRequest()).SerializeToString()
+LOKI: Final = {"streams": [{"stream": {"job": "a"}, "values": [["1790000000000000000", "hello"]]}]}
+
+CLIENT_REQUESTS: Final = {
+    "segment": (200, "batch", json.dumps({"batch": [TRACK]}).encode(), ()),
+    "segment, one refused": (200, "batch", json.dumps({"batch": [TRACK, 5]}).encode(), ()),
+    "segment, all refused": (200, "batch", json.dumps({"batch": [5]}).encode(), ()),
+    "segment, gzip": (
+        200,
+        "batch",
+        gzip.compress(json.dumps({"batch": [TRACK]}).encode(), mtime=0),
+        ("Content-Encoding: gzip",),
+    ),
+    "segment, gzip without its header": (
+        200,
+        "batch",
+        gzip.compress(json.dumps({"batch": [TRACK]}).encode(), mtime=0),
+        (),
+    ),
+    "segment, no JSON": (200, "batch", b"{", ()),
+    "segment, empty": (200, "batch", b"", ()),
+    "segment, too large": (200, "batch", b" " * 70_000, ()),
+    "segment, another key in the body": (
+        401,
+        "batch",
+        json.dumps({"batch": [TRACK], "writeKey": KEYS[2]}).encode(),
+        (),
+    ),
+    "otlp protobuf": (200, "logs", PROTOBUF, ("Content-Type: application/x-protobuf",)),
+    "otlp protobuf, damaged": (400, "logs", b"\xff" * 9, ("Content-Type: application/x-protobuf",)),
+    "otlp json": (200, "logs", json.dumps(OTLP).encode(), ("Content-Type: application/json",)),
+    "loki": (204, "/loki/api/v1/push", json.dumps(LOKI).encode(), ("Content-Type: application/json",)),
+    "hec": (200, "/services/collector/event", b'{"event":"hello"}', ()),
+    "bulk": (200, "/_bulk", b'{"create":{"_id":"1"}}\n{"message":"hello"}\n', ()),
+    "unknown key": (401, "batch", b"{}", ("X-Write-Key: " + "00" * 16,)),
+}
+
+
+@pytest.mark.parametrize("name", CLIENT_REQUESTS)
+def test_both_lanes_give_clients_the_same_answer(service: Service, name: str) -> None:
+    status, call, body, headers = CLIENT_REQUESTS[name]
+
+    answers = [ask(service, lane, call, body, *headers) for lane in (*LANES, "fast")]
+
+    assert int(answers[0].split()[1]) == status, answers[0]
+    assert len({ELAPSED.sub(b"", answer) for answer in answers}) == 1, answers
 
 
 @pytest.mark.parametrize("name", REQUESTS)

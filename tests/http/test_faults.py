@@ -173,6 +173,32 @@ def test_a_file_that_is_gone_or_shorter_at_a_start_harms_itself_alone(
     assert account[1]["accepted"] == account[1]["published"] == 3
 
 
+@pytest.mark.parametrize("harm", [Path.unlink, cut])
+def test_a_growing_file_that_is_gone_or_shorter_while_it_runs_is_said_to_be_lost(
+    own_service: Service, harm: Callable[[Path], None]
+) -> None:
+    """By the next flush, which would have made it longer. Here the journal has its rows: a start brings them
+    back."""
+    two_flushes(own_service)
+    path = today(own_service)
+    harm(path)
+    post(own_service, 2)
+    own_service.flush()
+    (lost,) = own_service.status()["lost_files"]
+    assert (lost["path"], lost["lost_rows"]) == (str(path.relative_to(own_service.parquet)), 2)
+    assert f"{lost['path']} is" in own_service.stderr
+    own_service.kill9()
+
+    own_service.start()
+    own_service.flush()
+    assert own_service.status()["lost_files"] == []
+    path.unlink(missing_ok=True)
+    assert everything(own_service) == {1: [0, 1, 2], NEIGHBOUR: [0, 1]}
+    own_service.kill9()
+    own_service.start()
+    assert own_service.flush()["flushed_rows"] == 0
+
+
 def test_rows_that_neither_file_nor_journal_has_are_said_to_be_lost(own_service: Service) -> None:
     two_flushes(own_service)
     assert own_service.terminate() == 0

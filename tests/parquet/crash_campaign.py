@@ -299,7 +299,8 @@ def check(world: World) -> list[str]:
     try:
         bench = world.bench(fs)
         leftovers = fs.list_directory(bench.paths.staging(fs))
-        leftovers += [bench.paths.intent.name] * fs.exists(bench.paths.intent)
+        if bench.paths.data is not None:
+            leftovers += [bench.paths.intent.name] * fs.exists(bench.paths.intent)
         bench.writer.turn(everything=True)
         if world.lays:
             lay(bench, OVER_MS + DAY_MS)

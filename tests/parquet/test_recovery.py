@@ -1,7 +1,9 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,6 +17,7 @@ from tests.parquet.bench import JOURNALS, Bench
 from tests.parquet.moody_fs import MoodyFS
 from tests.parquet.rows import all_timestamps, event_rows, published, snapshot_rows
 from tests.support.simulated_disk import Crash, Fault, SimulatedDisk
+from tests.support.simulated_store import SimulatedStore
 
 
 def tree(root: Path) -> dict[Path, bytes]:
@@ -198,6 +201,113 @@ def test_rows_that_the_journal_still_has_are_published_again_where_no_file_has_t
     bench.start()
     bench.writer.turn()
     assert bench.writer.buffered_rows == 0, "published once more is enough"
+
+
+@pytest.mark.parametrize("older_by", [1, 2, 3])
+def test_an_older_manifest_publishes_nothing_twice_where_files_are_not_listed(older_by: int) -> None:
+    """Objects: the last intent, which stays, says how many commits there were."""
+    disk = SimulatedDisk()
+    fs = disk.mount()
+    objects: dict[str, bytes] = {}
+    bench = Bench(Path("/node"), fs, store=SimulatedStore(objects, fs))
+    journal = {lsn: (Kind.EVENTS, event_rows(10 * lsn, 10)) for lsn in range(1, 5)}
+    manifests = [fs.read(bench.paths.manifest)]
+    for lsn, (kind, rows) in journal.items():
+        bench.put(lsn, rows, kind)
+        bench.flush()
+        manifests.append(fs.read(bench.paths.manifest))
+    bench.start()
+    disk.overwrite(bench.paths.manifest, manifests[-1 - older_by])
+    bench.journal = dict(journal)
+
+    bench.start()
+    bench.put(5, event_rows(50, 10))
+    bench.flush()
+    tables = [pq.read_table(pa.BufferReader(content)) for content in objects.values()]
+    assert sorted(pa.concat_tables(tables)["timestamp"].to_pylist()) == list(range(10, 60))
+    assert bench.manifest.rows_published().total() == 50
+
+
+def test_an_older_manifest_beside_an_intent_publishes_nothing_twice(tmp_path: Path) -> None:
+    """A kill has left the intent; between it and the manifest a commit is missing, which files have."""
+    fs = MoodyFS()
+    bench = Bench(tmp_path, fs)
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    older = bench.paths.manifest.read_bytes()
+    bench.put(2, event_rows(10, 10))
+    bench.flush()
+    bench.put(3, snapshot_rows(20, 10), Kind.SNAPSHOTS)
+    fs.dies = lambda made, path: (made, path.name) == ("rename", "snapshots.parquet")
+    with pytest.raises(Crash):
+        bench.flush()
+    bench.fs = DurableFS()
+    bench.paths.manifest.write_bytes(older)
+    bench.journal = {
+        1: (Kind.EVENTS, event_rows(0, 10)),
+        2: (Kind.EVENTS, event_rows(10, 10)),
+        3: (Kind.SNAPSHOTS, snapshot_rows(20, 10)),
+    }
+
+    bench.start()
+    bench.flush()
+    assert all_timestamps(bench.data) == list(range(30))
+
+
+def lost_while_it_ran(tmp_path: Path, harm: Callable[[Path], object]) -> Bench:
+    """The first file was harmed, and the second one begun since it could not grow: LSN 1, and LSN 2."""
+    bench = Bench(tmp_path)
+    bench.put(1, event_rows(0, 10))
+    bench.flush()
+    harm(bench.data / FILE)
+    bench.put(2, event_rows(10, 5))
+    bench.flush()
+    return bench
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])])
+def test_a_file_that_cannot_grow_since_it_is_gone_or_shorter_is_recorded_as_lost(
+    tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    bench = lost_while_it_ran(tmp_path, harm)
+    [lost] = bench.manifest.lost()
+    assert (lost.path, lost.lost_rows, lost.rows, lost.lost_through) == (FILE, 10, 0, 1)
+    assert bench.manifest.rows_published().total() == 15
+    assert bench.start().files.broken == [], "it is known"
+
+
+def test_recovered_rows_that_join_a_file_with_later_ones_are_published_once(tmp_path: Path) -> None:
+    """Whatever then happens to the manifest: the file itself says which older frames it has."""
+    bench = lost_while_it_ran(tmp_path, Path.unlink)
+    older = bench.paths.manifest.read_bytes()
+    journal = {1: (Kind.EVENTS, event_rows(0, 10)), 2: (Kind.EVENTS, event_rows(10, 5))}
+    bench.journal = dict(journal)
+    bench.start()
+    bench.flush()
+    assert list(published(bench.data)) == [FILE.replace("events", "events-0001")]
+    assert all_timestamps(bench.data) == list(range(15))
+    assert bench.manifest.lost() == []
+    for harm in ("none", "rewritten", "removed", "older"):
+        if harm == "rewritten":
+            bench.paths.manifest.write_bytes(bench.manifest.dump())
+        elif harm == "removed":
+            bench.paths.manifest.unlink()
+        elif harm == "older":
+            bench.paths.manifest.write_bytes(older)
+        bench.journal = dict(journal)
+        bench.start()
+        bench.flush()
+        assert all_timestamps(bench.data) == list(range(15)), harm
+
+
+def test_of_two_lost_files_that_one_is_whole_again_whose_rows_the_journal_has(tmp_path: Path) -> None:
+    bench = lost_while_it_ran(tmp_path, Path.unlink)
+    (bench.data / FILE.replace("events", "events-0001")).unlink()
+    bench.journal = {2: (Kind.EVENTS, event_rows(10, 5))}
+    bench.start()
+    bench.flush()
+    assert all_timestamps(bench.data) == list(range(10, 15))
+    assert [(file.path, file.lost_rows) for file in bench.manifest.lost()] == [(FILE, 10)]
 
 
 def test_a_changed_intent_is_set_aside_and_its_files_are_taken_at_their_word(tmp_path: Path) -> None:

@@ -1,7 +1,16 @@
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from app.disk.durable_fs import DurableFS
+from app.kinds import Kind
+from app.parquet.data_file import DataFile
+from app.parquet.encode import rfc3339
 from app.parquet.file_policy import is_full, rows_that_fit
+from app.parquet.partition import Partition
+from app.publish.ages import Ages
+from app.publish.manifest import Manifest, Publication
 from app.publish.rotation import (
     Buffered,
     Due,
@@ -126,3 +135,40 @@ def test_a_long_journal_flushes_those_that_hold_its_older_half(
     oldest: list[tuple[int, int]], last_lsn: int, journal_bytes: int, expected: list[int]
 ) -> None:
     assert relieve_journal(oldest, last_lsn, journal_bytes, POLICY) == expected
+
+
+def test_a_partition_is_no_older_for_a_clock_that_was_set(tmp_path: Path) -> None:
+    """However it is set while the process runs; of one that is older than it, the wall clock knows."""
+    now = {"wall": 10_000_000, "timer": 500}
+    path = tmp_path / "manifest"
+    manifest = Manifest.open(DurableFS(), path)
+    ages = Ages(manifest, lambda: now["wall"], lambda: now["timer"])
+    old, new = (Partition(number, "1970-01-01", None, Kind.EVENTS) for number in (1, 2))
+    manifest.append(Publication(id=1, files=[opened(old, 9_400_000)]))
+    assert ages.opened_ms(new, 500) == 500
+    now["wall"] += 3_600_000
+    manifest.append(Publication(id=2, files=[opened(new, now["wall"])]))
+    now["timer"] = 700
+    assert ages.opened_ms(new, 700) == 500
+    assert ages.opened_ms(old, 700) == 500 - 600_000
+    manifest.close()
+
+
+def opened(partition: Partition, since_epoch_ms: int) -> DataFile:
+    return DataFile(
+        path=f"{partition.workspace_id}/{partition.date}/events.parquet",
+        workspace_id=partition.workspace_id,
+        date=partition.date,
+        hour=None,
+        kind=partition.kind,
+        number=0,
+        rows=1,
+        bytes=1,
+        min_timestamp=0,
+        max_timestamp=0,
+        compression="snappy",
+        created_at=rfc3339(since_epoch_ms),
+        sealed=False,
+        first_lsn=1,
+        last_lsn=1,
+    )

@@ -1,27 +1,27 @@
 """`parquet-sink query` shows each acknowledged row once at every moment, whatever the service does."""
 
 import json
-import random
 import subprocess
 import sys
-import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from app.disk.durable_fs import DurableFS
-from app.publish.paths import SinkPaths
-from app.query.ask import connect
-from app.query.snapshot import Selection, Snapshot
+from tests.query.query_campaign import CONFIG as CAMPAIGN_CONFIG
+from tests.query.query_campaign import campaign, compare
+from tests.support.bucket_service import BucketService
 from tests.support.payloads import DEVICE, event, log_line
 from tests.support.payloads import snapshot as snapshot_row
-from tests.support.service import KEYS, REPOSITORY, Service
+from tests.support.s3_server import S3Server
+from tests.support.service import REPOSITORY, Service
+from tests.support.workers_service import WorkersService
 
 CONFIG = {"sinks.parquet": {"flush_interval": "3600s"}}
 ROUNDS = 50
+SEED = 20_261_122
 
 
 def ask(service: Service, sql: str, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -100,44 +100,31 @@ def test_a_wrong_question_is_told_what_is_wrong(service: Service, sql: str, said
 
 @pytest.mark.heavy
 @pytest.mark.timeout(300)
-def test_each_acknowledged_row_is_there_once_at_every_moment(own_service: Service) -> None:
-    """Random batches, flushes under way, kills; the service is asked while it runs and while it is down."""
-    chance = random.Random(20_261_122)
-    sent = 0
-    for _ in range(ROUNDS):
-        for _ in range(chance.randint(1, 3)):
-            count = chance.randint(1, 20)
-            workspace = chance.choice((1, 2))
-            own_service.post_json("events", [event(sent + n) for n in range(count)], workspace=workspace)
-            sent += count
-        flushing = threading.Thread(target=flush, args=(own_service,))
-        flushes, kills = chance.random() < 0.6, chance.random() < 0.2
-        if flushes:
-            flushing.start()
-        if kills:
-            own_service.kill9()
-        assert sorted(asked_here(own_service)) == list(range(sent))
-        if flushes:
-            flushing.join()
-        if kills:
-            own_service.start()
+@pytest.mark.parametrize("kind", [Service, WorkersService])
+def test_each_acknowledged_row_is_there_once_at_every_moment(tmp_path: Path, kind: type[Service]) -> None:
+    result = campaign(ROUNDS, SEED, tmp_path, partial(kind, config=CAMPAIGN_CONFIG))
+    print(result)
+    assert result.rounds == ROUNDS
+    assert min(result.kills, result.while_down, result.rows) > 0
+    assert result.violations == []
 
 
-def asked_here(service: Service) -> list[int]:
-    """The numbers of all rows, as the command finds them, without a process for each question."""
-    snapshot = Snapshot.take(DurableFS(), SinkPaths(service.parquet, service.journal), Selection())
-    try:
-        connection = connect(snapshot, payload_is_json=True, promoted={})
-        found = connection.sql("SELECT CAST(payload->>'number' AS INTEGER) FROM events").fetchall()
-        return [number for (number,) in found]
-    finally:
-        snapshot.close()
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+def test_each_acknowledged_row_is_there_once_over_a_bucket(tmp_path: Path, s3_server: S3Server) -> None:
+    result = campaign(
+        ROUNDS, SEED, tmp_path, partial(BucketService, config=CAMPAIGN_CONFIG, endpoint=s3_server.endpoint)
+    )
+    print(result)
+    assert result.rounds == ROUNDS
+    assert min(result.kills, result.while_down, result.rows) > 0
+    assert result.violations == []
 
 
-def flush(service: Service) -> None:
-    """That may be cut off."""
-    try:
-        for key in (KEYS[1], KEYS[2]):
-            httpx.post(f"{service.base_url}/flush", headers={"X-API-Key": key}, timeout=30)
-    except httpx.TransportError:
-        return
+def test_the_campaign_notices_rows_that_are_missing_or_double() -> None:
+    assert compare([0, 1, 2], 3) == []
+    assert compare([0, 2, 2, 7], 3) == [
+        "1 of 3 rows missing, as [1]",
+        "1 of 3 rows double, as [2]",
+        "1 of 3 rows never sent, as [7]",
+    ]

@@ -44,7 +44,9 @@ class Tables:
 
 def with_catalog(directory: Path, config: Config | None, **catalog: Any) -> dict[str, dict[str, Any]]:
     """Sections that turn the embedded catalog on, registering all the time."""
-    sections: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (config or {}).items()}
+    sections: dict[str, Any] = {
+        name: values if isinstance(values, list) else dict(values) for name, values in (config or {}).items()
+    }
     own = {"type": "iceberg", "path": str(directory / "catalog"), "commit_interval": "100ms", **catalog}
     sections["catalog"] = {**own, **sections.get("catalog", {})}
     return sections

@@ -5,8 +5,9 @@
 
 Three brokers, two stateless front ends, two writers on one shared directory or bucket. Clients post without a
 pause to whichever front end answers. A process is killed at a random moment and started again; at the latest
-the third kill is one of a writer and the fourth one of a broker. At the end all unanswered batches with a key
-are sent again, and DuckDB reads the files.
+the third kill is one of a writer and the fourth one of a broker. Before some of them a record of somebody
+else gets into the topic: it must be kept as it is, and stop nothing. At the end all unanswered batches with a
+key are sent again, and DuckDB reads the files.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import duckdb
 import httpx
 import msgspec
 import pyarrow.fs
+from confluent_kafka import Producer
 
 from app.kinds import Kind
 from tests.support.kafka_cluster import KafkaCluster, running_kafka
@@ -51,6 +53,10 @@ CLIENTS: Final = 4
 WORKSPACES: Final = (1, 2, 3, 4294967295)
 PARTITIONS: Final = 4
 PREFIX: Final = "torture"
+POISON_SHARE: Final = 0.5
+FOREIGN: Final = (b"", b"hello", b'{"user": 5}', b"\x05\0\0\0", b"\xff\xff\xff\xff", b"\x01\0\0\0\x05", None)
+"""Records of somebody else; None for random bytes."""
+
 RECOVERY_SECONDS_MAX: Final = 60.0
 CONFIG: Final[dict[str, dict[str, Any]]] = {
     # Short, so that partitions move and entries are made all the time.
@@ -60,7 +66,8 @@ CONFIG: Final[dict[str, dict[str, Any]]] = {
 
 
 class Result(msgspec.Struct):
-    """fired: kills that met a running process while batches were posted, by what was killed."""
+    """fired: kills that met a running process while batches were posted, by what was killed. foreign: records
+    of somebody else."""
 
     seed: int
     planned: int
@@ -69,18 +76,20 @@ class Result(msgspec.Struct):
     accepted_rows: int = 0
     unknown_rows: int = 0
     resent_batches: int = 0
+    foreign: int = 0
     files: int = 0
 
     @property
     def passed(self) -> bool:
-        return self.fired.total() == self.planned and not self.violations
+        return self.fired.total() == self.planned and self.foreign > 0 and not self.violations
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{what} {count}" for what, count in sorted(self.fired.items()))
         return (
             f"kafka: seed {self.seed} planned {self.planned} fired {self.fired.total()} ({kinds}) "
             f"violations {len(self.violations)} (rows acknowledged {self.accepted_rows}, without an answer "
-            f"{self.unknown_rows}, batches sent again {self.resent_batches}, files {self.files})"
+            f"{self.unknown_rows}, batches sent again {self.resent_batches}, records of somebody else "
+            f"{self.foreign}, files {self.files})"
         )
 
 
@@ -126,6 +135,7 @@ class Site:
         self.parquet = directory / "lake"
         self._s3 = s3
         self._topic = cluster.make_topic("torture", PARTITIONS)
+        self.foreign: dict[tuple[int, int], bytes] = {}
         self.fronts = [self._service(directory / f"front-{number}", "ingest") for number in (1, 2)]
         self.writers = [self._service(directory / f"writer-{number}", "writer") for number in (1, 2)]
 
@@ -165,6 +175,32 @@ class Site:
         for service in (*self.fronts, *self.writers):
             if not service.running:
                 service.start()
+
+    def poison(self, rng: random.Random) -> None:
+        """Somebody else's record gets into some partition. Raises AssertionError if it did not."""
+        chosen, partition = rng.choice(FOREIGN), rng.randrange(PARTITIONS)
+        record = rng.randbytes(rng.randint(1, 200)) if chosen is None else chosen
+        offsets: list[int] = []
+
+        def delivered(error: object, message: Any) -> None:
+            assert error is None, error
+            offsets.append(message.offset())
+
+        settings = {"bootstrap.servers": self.cluster.addresses, "enable.idempotence": True}
+        producer = Producer(settings)
+        producer.produce(self._topic, record, partition=partition, on_delivery=delivered)
+        assert producer.flush(RECOVERY_SECONDS_MAX) == 0
+        self.foreign[partition, offsets[0]] = record
+
+    def kept(self) -> dict[tuple[int, int], bytes]:
+        """What was kept of such records, by partition and offset, once `files` was called."""
+        return {
+            (
+                int(path.parts[-3].rpartition("-")[2]),
+                int(path.stem.removeprefix("offset-")),
+            ): path.read_bytes()
+            for path in self.parquet.glob("_commits/*/quarantine/offset-*.record")
+        }
 
     def flush(self) -> None:
         """Again until it succeeds: a writer's partitions wait for others to notice that it is gone."""
@@ -219,6 +255,8 @@ def _kill_under_load(site: Site, ledger: Ledger, kills: int, rng: random.Random,
 def _kill_one(site: Site, ledger: Ledger, number: int, rng: random.Random, result: Result) -> None:
     _await_progress(ledger)
     time.sleep(rng.uniform(0.0, 1.0))  # the moment is what is random
+    if number == 0 or rng.random() < POISON_SHARE:
+        site.poison(rng)
     what = {2: "writer", 3: "broker"}.get(number) or rng.choice(["front", "writer", "writer", "broker"])
     if what == "broker":
         broker = rng.choice(site.cluster.brokers)
@@ -285,6 +323,9 @@ def _judge(site: Site, ledger: Ledger, result: Result) -> None:
     result.accepted_rows = ledger.count(Outcome.ACCEPTED)
     result.unknown_rows = ledger.count(Outcome.UNKNOWN)
     result.files = len(files)
+    result.foreign = len(site.foreign)
+    if (kept := site.kept()) != site.foreign:
+        result.violations.append(f"of somebody else's records {site.foreign} these were kept: {kept}")
     listed = {file["path"] for file in site.fronts[0].files()}
     if listed != files.keys():
         result.violations.append(f"/files and the directory differ: {sorted(listed ^ files.keys())[:5]}")

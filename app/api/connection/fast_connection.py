@@ -17,8 +17,10 @@ from uvicorn.server import ServerState
 
 from app.api.body import body_timeout
 from app.api.charge import Charge, due_at
+from app.api.client_address import Client
 from app.api.connection.guarded_protocol import LINGER_S, URL_BYTES_MAX, GuardedProtocol
-from app.api.connection.plain_heads import ParsedHead, PlainHeads
+from app.api.connection.lane_head import LaneHead
+from app.api.connection.plain_heads import PlainHeads
 from app.api.connection.rendering import VARIES, rendered
 from app.api.connection.request_head import (
     HEAD_END,
@@ -29,16 +31,11 @@ from app.api.connection.request_head import (
 from app.api.connection.seats import STANDING
 from app.api.connection.shared import Shared
 from app.api.error_responses import HttpAnswer
-from app.api.ingest_request import (
-    answer_timed_out,
-    http_answer,
-    packed_as,
-    submission_of,
-)
+from app.api.ingest_request import answer_timed_out
 from app.errors import Refused, RequestError
 from app.submission import Answer, Body
 
-PLAIN_START: Final = b"POST /v1/"
+PLAIN_START: Final = b"POST /"
 
 WAITING_BYTES_MAX: Final = 64 << 10
 """Bytes of further requests that are kept while one is answered; above this, reading pauses."""
@@ -51,34 +48,32 @@ class Request:
     submitted: from then on the commit thread answers, and the body counts as in flight until it does.
     """
 
-    __slots__ = (
-        "began",
-        "charge",
-        "connection",
-        "data",
-        "head",
-        "ingest",
-        "request_id",
-        "shared",
-        "submitted",
-    )
+    __slots__ = ("began", "charge", "client", "connection", "head", "length", "request_id", "submitted")
 
-    def __init__(self, connection: "FastConnection", shared: Shared, parsed: ParsedHead) -> None:
+    def __init__(self, connection: "FastConnection", shared: Shared, head: LaneHead, client: Client) -> None:
         self.connection: FastConnection | None = connection
-        self.shared = shared
-        self.data, head, ingest = parsed
         self.head = head
-        self.ingest = ingest
-        self.charge = Charge(shared.parts.admission, ingest.credential.workspace_id, head.content_length)
-        self.request_id = shared.parts.request_ids.of(head.headers)
+        self.client = client
+        self.length = head.plain.content_length
+        self.charge = Charge(shared.parts.admission, head.credential.workspace_id, self.length)
+        self.request_id = shared.parts.request_ids.of(head.plain.headers)
         self.began = time.perf_counter()
         self.submitted = False
 
     def __call__(self, answer: Answer) -> None:
-        """The reply, on the event loop."""
+        """The outcome, on the event loop."""
+        self.reply(self.head.answer(answer, self.client, self.request_id))
+
+    def reply(self, answer: HttpAnswer) -> None:
         self.release()
         if self.connection is not None:
-            self.connection.answer(self, http_answer(answer, self.request_id, self.ingest))
+            self.connection.answer(self, answer)
+
+    def hand_back(self, body: Body) -> None:
+        """The ASGI route must answer it."""
+        self.release()
+        if self.connection is not None:
+            self.connection.hand_back(self, body)
 
     def release(self) -> None:
         self.charge.end()
@@ -105,7 +100,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self._hand_over = hand_over
         self._transport: asyncio.Transport
         self._is_tls = False
-        self._client: tuple[str, int] | None = None
+        self._client: Client = None
         self._request: Request | None = None
         self._body: bytearray | None = None
         self._filled = 0
@@ -119,7 +114,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self._last_answer = False
         self._ended = False  # whether the client has closed its half
         self._refused = False  # whether a head was refused, and what comes is dropped
-        self._heads = PlainHeads(shared.calls, shared.parts.keys)
+        self._heads = PlainHeads(shared.calls, server_state.tasks)
         self.deadline: float | None = None
 
     # --- what the transport calls -------------------------------------------------------------------------
@@ -204,26 +199,25 @@ class FastConnection(asyncio.BufferedProtocol):
                 self._transport.write(self._refuse(408))
             self._close()
         elif request.submitted:
+            self._refuse_request(request, answer_timed_out())
             request.connection = None
-            self.answer(request, http_answer(answer_timed_out(), request.request_id, request.ingest))
         elif (late_at := self._late_at(request)) > self._loop.time():
             self.deadline = late_at
         else:
             request.release()
             self._last_answer = True
-            error = body_timeout(self._shared.policy.request_timeout_s)
-            self.answer(request, http_answer(error, request.request_id, request.ingest))
+            self._refuse_request(request, body_timeout(self._shared.policy.request_timeout_s))
 
     def _late_at(self, request: Request) -> float:
         """The time by which more of the body must have arrived."""
         seconds = self._shared.policy.request_timeout_s
-        return due_at(self._receiving_since, seconds, self._filled, request.head.content_length)
+        return due_at(self._receiving_since, seconds, self._filled, request.length)
 
     # --- requests -----------------------------------------------------------------------------------------
 
     def _read(self, data: bytes | bytearray, size: int) -> None:
         """Begin a request with the first `size` bytes of `data`; empty lines before it do not begin one."""
-        if data[0] in LINE_ENDS and not (data := bytes(data[:size]).lstrip(LINE_ENDS)):
+        if data[:1] in LINE_ENDS and not (data := bytes(data[:size]).lstrip(LINE_ENDS)):
             return
         size = min(size, len(data))
         policy = self._shared.policy
@@ -245,12 +239,12 @@ class FastConnection(asyncio.BufferedProtocol):
             head = without_upgrade(bytes(data[:end])) if end >= 0 else b""
             self._hand_on(head + bytes(data[max(end, 0) : size]))
             return
-        request = Request(self, self._shared, known)
+        request = Request(self, self._shared, known, self._client)
         try:
             request.charge.begin(size - end - len(HEAD_END))
         except Refused as error:
             self._skip(request, bytes(data[end + len(HEAD_END) : size]))
-            self.answer(request, http_answer(error, request.request_id, request.ingest))
+            self._refuse_request(request, error)
         else:
             self._request = request
             self._receive(request, data, end + len(HEAD_END), size)
@@ -263,18 +257,15 @@ class FastConnection(asyncio.BufferedProtocol):
             self._transport.write_eof()
         self.deadline = self._loop.time() + LINGER_S
 
-    def _plain(self, head: bytes) -> ParsedHead | None:
+    def _plain(self, head: bytes) -> LaneHead | None:
         """The parsed plain head; None if the ASGI route must answer."""
-        shared = self._shared
-        if self._seat.is_surplus:
-            return None
-        parsed = self._heads.parse(head)
-        if parsed is None or parsed.plain.content_length > shared.parts.policy.max_body_bytes:
+        parsed = None if self._seat.is_surplus else self._heads.parse(head)
+        if parsed is None or parsed.plain.content_length > self._shared.parts.policy.max_body_bytes:
             return None
         return parsed
 
     def _receive(self, request: Request, data: bytes | bytearray, start: int, size: int) -> None:
-        end = start + request.head.content_length
+        end = start + request.length
         if end <= size:
             self._waiting = bytes(data[end:size])
             self._submit(bytes(data[start:end]))
@@ -282,15 +273,14 @@ class FastConnection(asyncio.BufferedProtocol):
         self._receiving_since = self._loop.time()
         self._filled = 0
         self.deadline = self._late_at(request)
-        self._body = bytearray(request.head.content_length)
+        self._body = bytearray(request.length)
         self._filled = size - start
         self._body[: self._filled] = data[start:size]
 
     def _skip(self, request: Request, received: bytes) -> None:
         """A refused body is read nevertheless, so that the client sees the answer."""
-        length = request.head.content_length
-        self._to_skip = max(length - len(received), 0)
-        self._waiting = received[length:]
+        self._to_skip = max(request.length - len(received), 0)
+        self._waiting = received[request.length :]
 
     def _charge_more(self, request: Request) -> None:
         """More of a large body has arrived than was charged; if there is no room for it the request ends
@@ -299,29 +289,25 @@ class FastConnection(asyncio.BufferedProtocol):
             request.charge.arrived(self._filled)
         except Refused as error:
             request.release()
-            self._to_skip = request.head.content_length - self._filled
-            self.answer(request, http_answer(error, request.request_id, request.ingest))
+            self._to_skip = request.length - self._filled
+            self._refuse_request(request, error)
 
     def _submit(self, body: Body) -> None:
-        request, parts, self._body = self._request, self._shared.parts, None
+        request, self._body = self._request, None
         assert request is not None
-        call = request.head.call
-        if packed_as(call, body) is not None or not self._shared.is_plain(call, request.ingest, body):
+        self.deadline = self._loop.time() + self._shared.parts.policy.answer_timeout_s
+        if not request.head.submit(body, request, self._client):
             # Not as its head says: the ASGI route unpacks it, or reads it as another protocol's.
-            self._request = None
-            request.release()
-            self._hand_on(b"".join((request.data, HEAD_END, body, self._waiting)))
-            return
-        self.deadline = self._loop.time() + parts.policy.answer_timeout_s
-        submission = submission_of(
-            request.head.call, request.ingest, body, self._client, request.head.headers, parts
-        )
-        try:
-            parts.submit(submission, request)
-        except RequestError as error:
-            request(error)
-        else:
-            request.submitted = True
+            request.hand_back(body)
+
+    def hand_back(self, request: Request, body: Body) -> None:
+        """The ASGI route answers a request whose body is complete."""
+        self._request = None
+        waiting, self._waiting = self._waiting, b""
+        self._hand_on(b"".join((request.head.data, HEAD_END, body, waiting)))
+
+    def _refuse_request(self, request: Request, error: RequestError) -> None:
+        self.answer(request, request.head.answer(error, request.client, request.request_id))
 
     def answer(self, request: Request, answer: HttpAnswer) -> None:
         """Send the answer and continue with the next request."""
@@ -332,23 +318,24 @@ class FastConnection(asyncio.BufferedProtocol):
         answer.headers.append(VARIES)
         self._transport.write(rendered(answer, state, keep_alive=keep_alive))
         state.total_requests += 1
+        path = request.head.plain.path.decode("ascii")
         shared.metrics.note(
-            request.head.call.path,
+            path,
             answer.status,
-            request.head.content_length,
+            request.length,
             len(answer.body),
             seconds := time.perf_counter() - request.began,
         )
         if shared.access.enabled:
             shared.access.note(
                 "POST",
-                request.head.call.path,
+                path,
                 answer.status,
-                size=request.head.content_length,
+                size=request.length,
                 seconds=seconds,
                 request_id=request.request_id,
                 client=self._client,
-                workspace_id=request.ingest.credential.workspace_id,
+                workspace_id=request.head.credential.workspace_id,
             )
         if not keep_alive:
             self._transport.close()

@@ -1,6 +1,7 @@
 """The factory that uvicorn calls for connections, and one timer for all fast connections."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
@@ -8,8 +9,10 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.api.access_log import AccessLog
+from app.api.client_calls import ClientEndpoint
 from app.api.connection.fast_connection import FastConnection
 from app.api.connection.guarded_protocol import ConnectionPolicy, GuardedProtocol
+from app.api.connection.plain_heads import LaneCalls
 from app.api.connection.rendering import rendered
 from app.api.connection.shared import Shared
 from app.api.error_responses import error_response, refused_head_response, send_answer
@@ -25,14 +28,20 @@ SWEEP_SECONDS_MAX: Final = 1.0
 class FastLane:
     """Given to uvicorn as its protocol class (`http=`).
 
-    FastConnection handles plain ingest requests, GuardedProtocol, which is uvicorn's own with limits, all
-    others.
+    FastConnection handles plain ingest requests, of the native calls and of other clients' protocols;
+    GuardedProtocol, which is uvicorn's own with limits, all others.
     """
 
     def __init__(
-        self, parts: IngestParts, metrics: HttpMetrics, policy: ConnectionPolicy, access: AccessLog
+        self,
+        parts: IngestParts,
+        endpoints: Mapping[str, ClientEndpoint],
+        metrics: HttpMetrics,
+        policy: ConnectionPolicy,
+        access: AccessLog,
     ) -> None:
-        self._shared = Shared(parts, metrics, policy, access)
+        """endpoints: of other clients' protocols, by path."""
+        self._shared = Shared(parts, LaneCalls(parts, endpoints), metrics, policy, access)
         shortest_s = min(policy.request_timeout_s, policy.keep_alive_s)
         self._sweep_s = min(max(shortest_s / 4, SWEEP_SECONDS_MIN), SWEEP_SECONDS_MAX)
         self._sweeper: asyncio.TimerHandle | None = None

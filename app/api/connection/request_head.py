@@ -6,25 +6,23 @@ one of them.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container
 from typing import Final
 
 import msgspec
 
 from app.api.headers import RawHeaders
-from app.api.ingest_request import IngestCall
 
 HEAD_END: Final = b"\r\n\r\n"
 LINE_ENDS: Final = b"\r\n"
 
-_REQUEST_LINE: Final = re.compile(rb"POST (/v1/[a-z]+)(?:\?([!-\"$-~]*))? HTTP/1\.1", re.ASCII)
+_REQUEST_LINE: Final = re.compile(rb"POST (/[-./0-9A-Z_a-z]*)(?:\?([!-\"$-~]*))? HTTP/1\.1", re.ASCII)
 _HEADER: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~\x80-\xff]*)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
 _NOT_PLAIN: Final = frozenset(
     {
         b"transfer-encoding",
-        b"content-encoding",
         b"expect",
         b"trailer",
         b"te",
@@ -46,23 +44,24 @@ CARRIAGE_RETURN: Final = ord("\r")
 
 
 class PlainHead(msgspec.Struct, frozen=True):
-    """The head of a request that the fast lane handles. headers: in ASGI's form, without Content-Length."""
+    """The head of a request that the fast lane handles. headers: in ASGI's form, without Content-Length.
+    is_packed: whether it has a Content-Encoding."""
 
-    call: IngestCall
+    path: bytes
     query_string: bytes
     headers: RawHeaders
     content_length: int
+    is_packed: bool
 
     def with_length(self, content_length: int) -> "PlainHead":
-        return PlainHead(self.call, self.query_string, self.headers, content_length)
+        return PlainHead(self.path, self.query_string, self.headers, content_length, self.is_packed)
 
 
-def read_plain_head(head: bytes, calls: Mapping[bytes, IngestCall]) -> PlainHead | None:
-    """The head, without the empty line that ends it; None when it is not plain. calls: by path."""
+def read_plain_head(head: bytes, paths: Container[bytes]) -> PlainHead | None:
+    """The head, without the empty line that ends it; None when it is not plain, or for no path of these."""
     line, *fields = head.split(b"\r\n")
     request = _REQUEST_LINE.fullmatch(line)
-    call = calls.get(request[1]) if request else None
-    if request is None or call is None:
+    if request is None or request[1] not in paths:
         return None
     headers: RawHeaders = []
     seen: set[bytes] = set()
@@ -85,7 +84,8 @@ def read_plain_head(head: bytes, calls: Mapping[bytes, IngestCall]) -> PlainHead
         seen.add(name)
     if content_length < 0 or b"host" not in seen:
         return None
-    return PlainHead(call, request[2] or b"", headers, content_length)
+    is_packed = b"content-encoding" in seen
+    return PlainHead(request[1], request[2] or b"", headers, content_length, is_packed)
 
 
 def without_upgrade(head: bytes) -> bytes:
