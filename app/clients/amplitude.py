@@ -46,11 +46,15 @@ def read(request: ClientRequest) -> Document:
     document = Document()
     top = read_object(request.body, ("events",))
     events = top.get("events")
-    if events is None:
+    if events is None and "event_type" not in top:
         raise MalformedBatch("the body has no `events`")
     document.key = text_of(top.get("api_key"))
     rows = document.of(Kind.EVENTS)
-    numbered = list(read_elements(events, document))
+    if events is None:
+        top.pop("api_key", None)
+        numbered = [(1, top)]
+    else:
+        numbered = list(read_elements(events, document))
     kinds = [_TYPES.get(text_of(event.get("event_type")) or "", "track") for _, event in numbered]
     inner = read_objects(
         [taken_object(event, _inside(kind)) for (_, event), kind in zip(numbered, kinds, strict=True)]
@@ -74,7 +78,7 @@ def _line(event: Members, type_name: str, properties: Members) -> bytes:
     user = event.pop("user_id", None)
     device, session = event.pop("device_id", None), event.pop("session_id", None)
     row.device(device, user)
-    if (name_of_device := text_of(device)) is not None and not is_uuid(name_of_device) and device is not None:
+    if is_given(device) and not is_uuid(text_of(device) or ""):
         row.properties({"device_id": device})
     if is_given(session) and text_of(session) != _NO_SESSION:
         row.session(session)

@@ -1,7 +1,8 @@
 """Amazon Data Firehose with an HTTP endpoint: base64 records, each with one or many log lines."""
 
-import base64
 import binascii
+import re
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Raw
@@ -19,6 +20,7 @@ from app.clients.call import (
     refused_text,
     retry_headers,
 )
+from app.clients.forms import from_base64
 from app.clients.lenient_json import (
     Members,
     quoted,
@@ -31,6 +33,7 @@ from app.clients.lenient_json import (
 from app.clients.log_objects import LogLine, add_object, event_line, is_event
 from app.clients.repeated_keys import earlier_texts
 from app.clients.times import moment_ms
+from app.decode.utf8 import utf8_of
 from app.errors import BodyTooLarge, MalformedBatch
 from app.kinds import Kind
 
@@ -59,13 +62,21 @@ def read(request: ClientRequest) -> Document:
     return document
 
 
+_UNPACKED_MAX: Final = 2
+_OBJECTS: Final = re.compile(rb"\[?\s*\{")
+
 UNPACKED_BYTES_MAX: Final = 64 << 20
 """Size of all records of a request together; each one must stay within the limit for one body."""
 
 
 def _content(request: ClientRequest, document: Document, number: int, text: str | None) -> bytes:
     try:
-        return request.unpack(base64.b64decode(text or "", validate=True), "").strip()
+        content = from_base64((text or "").encode())
+        for _ in range(_UNPACKED_MAX):
+            if (unpacked := request.unpack(content, "")) == content:
+                break
+            content = unpacked
+        return utf8_of(content).strip()
     except (binascii.Error, ValueError):
         document.refuse(number, "data", "must be base64")
     except MalformedBatch as error:
@@ -74,16 +85,17 @@ def _content(request: ClientRequest, document: Document, number: int, text: str 
 
 
 def _add(document: Document, number: int, content: bytes) -> None:
-    if content[:1] not in (b"{", b"["):
+    objects = Document()
+    records = list(_records(content, objects)) if _OBJECTS.match(content) else []
+    if not records:
+        # A line of text may begin with a bracket, too.
         for line in content.splitlines():
             if line.strip():
                 row = LogLine()
                 row.message(quoted(repaired(line).decode()))
                 document.of(Kind.LOGS).add(number, row.line())
         return
-    objects = Document()
-    stream = content.strip(b"[]") if content[:1] == b"[" else content
-    for _, record in read_stream(stream, objects, ("logEvents",)):
+    for record in records:
         if "logEvents" in record and "logGroup" in record:
             _add_log_events(document, number, record)
         elif text_of(record.get("messageType")) == "CONTROL_MESSAGE":
@@ -96,6 +108,12 @@ def _add(document: Document, number: int, content: bytes) -> None:
             document.of(Kind.LOGS).add(number, row.line())
     for refusal in objects.refused:
         document.refuse(number, refusal.field, refusal.message)
+
+
+def _records(content: bytes, document: Document) -> Iterator[Members]:
+    stream = content.strip(b"[]") if content[:1] == b"[" else content
+    for _, record in read_stream(stream, document, ("logEvents",)):
+        yield record
 
 
 def _add_log_events(document: Document, number: int, record: Members) -> None:

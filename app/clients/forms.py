@@ -10,6 +10,7 @@ from app.clients.lenient_json import unquoted
 from app.errors import MalformedBatch
 
 _FIELDS_MAX: Final = 100
+_OF_URLS: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def json_of(request: ClientRequest) -> tuple[bytes, dict[str, str]]:
@@ -30,7 +31,14 @@ def json_of(request: ClientRequest) -> tuple[bytes, dict[str, str]]:
     if body[:1] in (b"{", b"["):
         return body, fields
     try:
-        decoded = base64.b64decode(body.replace(b" ", b"+"), validate=True)
+        decoded = from_base64(body)
     except binascii.Error:
         raise MalformedBatch("the body is neither JSON, nor base64 of JSON, nor a form with `data`") from None
     return request.unpack(decoded, "").strip(), fields
+
+
+def from_base64(text: bytes) -> bytes:
+    """Also of the alphabet for URLs, on several lines, and without padding. Raises binascii.Error."""
+    # A plus in a form that was not escaped has become a blank.
+    text = b"".join(text.splitlines()).replace(b" ", b"+").translate(_OF_URLS).rstrip(b"=")
+    return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)

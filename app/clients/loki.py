@@ -22,13 +22,14 @@ from app.clients.call import (
 from app.clients.json_levels import Unreadable, no_object, read_levels
 from app.clients.lenient_json import plain
 from app.clients.log_objects import LogLine, level_of, names_of
-from app.clients.times import moment_ms
+from app.clients.times import NANOSECONDS_MIN, moment_ms, scaled_ms
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
 _LEVELS: Final = 4
 """Objects and arrays around an entry."""
 
+_OF_A_STREAM: Final = frozenset({"values", "entries"})
 _SOURCES: Final = ("host", "hostname", "instance")
 _SERVICES: Final = ("service", "service_name", "job", "app")
 """What labels are called in Loki, in the order in which they count; the names of other loggers follow. A
@@ -59,7 +60,11 @@ def _streams(request: ClientRequest) -> Sequence[tuple[dict[str, Any] | str, lis
     if "protobuf" in content_type:
         return loki_protobuf.streams(request)
     parsed = read_levels(request.body, _LEVELS, "streams")
-    streams = parsed.get("streams") if isinstance(parsed, dict) else None
+    streams = parsed.get("streams") if isinstance(parsed, dict) else parsed
+    if streams is None and isinstance(parsed, dict) and not _OF_A_STREAM.isdisjoint(parsed):
+        streams = [parsed]
+    elif isinstance(streams, dict):
+        streams = [streams]
     if not isinstance(streams, list):
         raise MalformedBatch("the body must be one JSON object with `streams`, an array")
     return [_stream(stream) for stream in streams]
@@ -106,11 +111,18 @@ def _problem(entry: Any) -> str:
         return entry.reason
     if not isinstance(entry, list | tuple) or len(entry) < 2:
         return "must be [nanoseconds, line]"
-    try:
-        int(entry[0])
-    except (TypeError, ValueError, OverflowError):
+    if _time_ms(entry[0]) is None:
         return "the time must be nanoseconds since the epoch"
     return "" if entry[1] is not None else "the line must be a string"
+
+
+def _time_ms(content: Any) -> int | None:
+    """Nanoseconds, as a text or a number. A smaller number, or a date, is meant in another unit."""
+    try:
+        number = int(content)
+    except (TypeError, ValueError, OverflowError):
+        return None if content is None else moment_ms(msgspec.Raw(_encode(plain(content))))
+    return number // 1_000_000 if number <= 0 or number >= NANOSECONDS_MIN else scaled_ms(number)
 
 
 def _line(labels: dict[str, Any], entry: Any) -> bytes:
@@ -119,7 +131,7 @@ def _line(labels: dict[str, Any], entry: Any) -> bytes:
     row.level(
         next((level for name in names_of("level") if (level := level_of(_text(labels.get(name))))), None)
     )
-    row.timestamp(int(entry[0]) // 1_000_000)
+    row.timestamp(_time_ms(entry[0]))
     row.source(_first(labels, (*_SOURCES, *names_of("source")[1:], "source")))
     row.service(_first(labels, (*_SERVICES, *names_of("service"))))
     if labels:

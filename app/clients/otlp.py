@@ -21,7 +21,7 @@ from app.clients.call import (
 PROTOBUF: Final = frozenset(
     {"application/x-protobuf", "application/protobuf", "application/vnd.google.protobuf"}
 )
-_TOP_KEY: Final = re.compile(rb'\s*\{\s*"resource_?[lL]ogs"')
+_TOP_KEY: Final = re.compile(rb'\s*\[?\s*\{\s*"resource_?[lL]ogs"')
 
 _STATUS_CODES: Final = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 429: 8, 500: 13, 503: 14}
 """Codes of google.rpc.Status by HTTP status."""

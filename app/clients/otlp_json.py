@@ -7,10 +7,14 @@ case (`logRecords`, `log_records`), and unknown members are ignored.
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+from msgspec import Raw
+
 from app.clients.call import Document
 from app.clients.json_levels import no_object, read_levels
 from app.clients.otlp_records import RecordWriter, Tags, origin
 from app.clients.repeated_keys import REPEATED, SHADOWED, Earlier, Merged, free_name, merged_pairs
+from app.clients.times import NANOSECONDS_MIN, moment_ms
 from app.errors import MalformedBatch
 
 _SEVERITIES: Final = {
@@ -36,8 +40,12 @@ _KINDS: Final = frozenset(
     for name in ("string", "bool", "bytes", "double", "int", "array", "kvlist")
     for end in ("Value", "_value")
 )
+_OF_A_RESOURCE: Final = frozenset({"droppedAttributesCount", "schemaUrl", "entityRefs", SHADOWED})
+_TOP: Final = ("resourceLogs", "resource_logs")
 _DEPTH_MAX: Final = 100
 """Nesting depth of one value, the same limit as in protocol buffers."""
+
+_encode = msgspec.json.Encoder().encode
 
 _LEVELS: Final = 6
 """Objects and arrays around a record."""
@@ -48,25 +56,30 @@ def read(body: bytes) -> Document:
     document = Document()
     writer = RecordWriter(document)
     parsed = read_levels(body, _LEVELS, "resourceLogs")
+    if isinstance(parsed, list):
+        parsed = {"resourceLogs": [each for one in parsed for each in _listed(one, *_TOP)]}
     if not isinstance(parsed, dict):
         raise MalformedBatch("the body must be one JSON object with resourceLogs")
     if isinstance(parsed, Merged):
         _lift_earlier(parsed)
-    for resource_logs in _listed(parsed, "resourceLogs", "resource_logs"):
+    for resource_logs in _listed(parsed, *_TOP):
         if not isinstance(resource_logs, dict):
             writer.refuse(document, "resourceLogs", no_object(resource_logs, "each element"))
             continue
         resource = _resource(_member(resource_logs, "resource"))
-        for scope_logs in _listed(resource_logs, "scopeLogs", "scope_logs"):
+        for scope_logs in _scopes(resource_logs):
             if not isinstance(scope_logs, dict):
                 writer.refuse(document, "scopeLogs", no_object(scope_logs, "each element"))
                 continue
-            where = origin(resource, _scope(_member(scope_logs, "scope")))
+            where = origin(
+                resource,
+                _scope(_scope_of(scope_logs)),
+            )
             for record in _listed(scope_logs, "logRecords", "log_records"):
                 if not isinstance(record, dict):
                     writer.refuse(document, "", no_object(record, "a log record"))
                     continue
-                time_ns = _integer(_either(record, "timeUnixNano", "time_unix_nano")) or _integer(
+                time_ns = _time_ns(_either(record, "timeUnixNano", "time_unix_nano")) or _time_ns(
                     _either(record, "observedTimeUnixNano", "observed_time_unix_nano")
                 )
                 writer.add(
@@ -80,12 +93,23 @@ def read(body: bytes) -> Document:
     return document
 
 
+def _scopes(resource_logs: Any) -> list[Any]:
+    """Also under the name of versions before 1.0."""
+    found = _listed(resource_logs, "scopeLogs", "scope_logs")
+    old = resource_logs.get("instrumentationLibraryLogs") if isinstance(resource_logs, dict) else None
+    return found if old is None else [*found, *_as_list(old)]
+
+
+def _scope_of(scope_logs: Any) -> dict[str, Any]:
+    return _member(scope_logs, "scope") or _member(scope_logs, "instrumentationLibrary")
+
+
 def _lift_earlier(parsed: dict[str, Any]) -> None:
     """Moves the earlier values of repeated keys, however deep, to their resource, scope or record."""
-    for resource_logs in _listed(parsed, "resourceLogs", "resource_logs"):
+    for resource_logs in _listed(parsed, *_TOP):
         _lift(_member(resource_logs, "resource"))
-        for scope_logs in _listed(resource_logs, "scopeLogs", "scope_logs"):
-            _lift(_member(scope_logs, "scope"))
+        for scope_logs in _scopes(resource_logs):
+            _lift(_scope_of(scope_logs))
             for record in _listed(scope_logs, "logRecords", "log_records"):
                 if isinstance(record, dict):
                     _lift(record)
@@ -140,6 +164,8 @@ def _member(parent: Any, name: str) -> dict[str, Any]:
 
 def _resource(resource: dict[str, Any]) -> dict[str, Any]:
     found = _pairs(resource.get("attributes"))
+    if "attributes" not in resource:
+        found = {name: value for name, value in resource.items() if name not in _OF_A_RESOURCE}
     if SHADOWED in resource:
         found[free_name(found)] = resource[SHADOWED]
     return found
@@ -210,10 +236,20 @@ def _integer(content: Any) -> int:
         return 0
 
 
+def _time_ns(content: Any) -> int:
+    """Nanoseconds; 0 for none. A smaller number, or a date, is meant in another unit."""
+    number = _integer(content)
+    if number >= NANOSECONDS_MIN or not content:
+        return number
+    time_ms = moment_ms(Raw(_encode(content)))
+    return 0 if time_ms is None else time_ms * 1_000_000
+
+
 def _severity(content: Any) -> int:
-    return (
-        _SEVERITIES.get(content, 0) if isinstance(content, str) and content[:1] == "S" else _integer(content)
-    )
+    if isinstance(content, str) and not content.isdecimal():
+        name = content.upper()
+        return _SEVERITIES.get(name) or _SEVERITIES.get(f"SEVERITY_NUMBER_{name}") or _integer(content)
+    return _integer(content)
 
 
 def _scope(scope: dict[str, Any]) -> dict[str, Any]:

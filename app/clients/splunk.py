@@ -1,5 +1,6 @@
 """Splunk's HTTP event collector: concatenated JSON objects, or raw lines."""
 
+import re
 from typing import Final
 
 from app.clients.call import (
@@ -17,12 +18,22 @@ from app.clients.call import (
     refused_text,
     retry_headers,
 )
-from app.clients.lenient_json import Members, is_object, quoted, read_object, read_stream, repaired, text_of
+from app.clients.lenient_json import (
+    Members,
+    is_given,
+    is_object,
+    quoted,
+    read_object,
+    read_stream,
+    repaired,
+    text_of,
+)
 from app.clients.log_objects import LogLine, add_object
 from app.clients.times import moment_ms
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
+_LINE_END: Final = re.compile(r"[\r\n]+")
 _KEPT: Final = ("source", "sourcetype", "index")
 
 
@@ -46,8 +57,13 @@ def read(request: ClientRequest) -> Document:
 def _line(event: Members) -> bytes:
     row = LogLine()
     content = event.pop("event")
-    time = moment_ms(event.pop("time", None))
-    row.source(text_of(event.pop("host", None)))
+    time = moment_ms(event.get("time"))
+    if time is not None or not is_given(event.get("time")):
+        event.pop("time", None)
+    host = event.pop("host", None)
+    row.source(text_of(host))
+    if host is not None and bytes(host)[:1] in (b"{", b"["):
+        event["host"] = host
     if is_object(content):
         record = read_object(bytes(content))
         if time is not None:
@@ -75,7 +91,7 @@ def read_raw(request: ClientRequest) -> Document:
     document = Document()
     rows = document.of(Kind.LOGS)
     text = repaired(request.body).decode()
-    for number, line in enumerate((line for line in text.splitlines() if line.strip()), 1):
+    for number, line in enumerate((line for line in _LINE_END.split(text) if line.strip()), 1):
         row = LogLine()
         row.message(quoted(line))
         row.source(request.query.get("host"))

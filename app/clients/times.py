@@ -18,6 +18,9 @@ QUEUED_MS_MAX: Final = 366 * 86_400_000
 AHEAD_MS_MAX: Final = 86_400_000
 """How long before a message happened it may have been sent, as some are by a clock that was just set."""
 
+NANOSECONDS_MIN: Final = 10**17
+"""A smaller number is not one of nanoseconds, which it would be before April 1973."""
+
 MAX_MS: Final = 253_402_300_799_999
 """The end of the year 9999."""
 

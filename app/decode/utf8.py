@@ -13,12 +13,12 @@ _MARKS: Final = (
 """A longer one stands before those that it begins with."""
 
 _ZEROS: Final = (
-    (re.compile(rb"[^\0]\0\0\0"), "utf-32-le"),
-    (re.compile(rb"\0\0\0[^\0]"), "utf-32-be"),
-    (re.compile(rb"[^\0]\0"), "utf-16-le"),
-    (re.compile(rb"\0[^\0]"), "utf-16-be"),
+    (re.compile(rb"[{\[\s]\0\0\0"), "utf-32-le"),
+    (re.compile(rb"\0\0\0[{\[\s]"), "utf-32-be"),
+    (re.compile(rb"[{\[\s]\0[^\0]\0"), "utf-16-le"),
+    (re.compile(rb"\0[{\[\s]\0[^\0]"), "utf-16-be"),
 )
-"""Without a mark: JSON begins with ASCII, and contains no zeros."""
+"""Without a mark: JSON begins with two ASCII characters, and contains no zeros."""
 
 _ANY_MARK: Final = tuple(mark for mark, _ in _MARKS)
 _MARKS_MAX: Final = 4

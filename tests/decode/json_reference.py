@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from app.decode.utf8 import utf8_of
 from app.kinds import LEVELS, Kind
 
 BLANKS = " \t\r\n"
@@ -89,7 +90,7 @@ def read_body(body: bytes, kind: Kind, received_ms: int) -> list[Row] | None:
 
     Raises Unreadable for an array that is not JSON as a whole: its elements are not judged here.
     """
-    body = body.removeprefix(b"\xef\xbb\xbf")
+    body = utf8_of(body)
     if not body.strip(BLANKS.encode()):
         return None
     if body.lstrip(BLANKS.encode()).startswith(b"["):
