@@ -80,8 +80,10 @@ torture-kafka: $(TEST) $(KAFKA) ## 250 kills of front ends, writers and brokers
 	$(BIN)/python -m tests.torture.kafka_campaign --kills 200 --seed $(SEED)
 	$(BIN)/python -m tests.torture.kafka_campaign --kills 50 --seed $(SEED) --bucket
 
-torture-faults: $(TEST) ## 1,000 faults of files, manifest, folders and clock among kills
+torture-faults: $(TEST) ## 1,000 faults of files, manifest, folders and clock among kills; bucket and catalog
 	$(BIN)/python -m tests.torture.fault_campaign --rounds 1000 --seed $(SEED)
+	$(BIN)/python -m tests.torture.fault_campaign --rounds 200 --seed $(SEED) --bucket
+	$(BIN)/python -m tests.torture.fault_campaign --rounds 100 --seed $(SEED) --tables
 
 torture-overload: $(TEST) ## ten times the load for 30 s
 	$(BIN)/python -m tests.torture.overload --seconds 30 --seed $(SEED)

@@ -63,7 +63,7 @@ def recover(
     except ManifestDamaged as damaged:
         set_aside.append(_set_aside(fs, paths.manifest, damaged))
         manifest = Manifest.open(fs, paths.manifest)
-    is_new = manifest.last_commit == 0
+    is_new = manifest.last_commit == 0 or manifest.is_cut
     recovery = _Recovery(fs, paths, destination, manifest)
     recovery.report.set_aside = set_aside
     known = Known(
@@ -221,7 +221,13 @@ class _Recovery:
             self._take_away(path)
         if found.changed:
             last = max([self._manifest.last_commit, *(file.commit or 0 for file in found.adopted)])
-            self._manifest.append(Publication(id=last, files=found.changed))
+            if self._destination.grows_in is not None:
+                self._manifest.append(Publication(id=last, files=found.changed))
+                return
+            # As any other commit: were its record lost, nobody would list the files again.
+            commit = Publication(id=last + 1, files=found.changed)
+            self._fs.write_atomically(self._paths.intent, encode_intent(Intent(commit, [])))
+            self._manifest.append(commit)
 
     def _take_away(self, path: str) -> None:
         """A file of a publish that was not finished: its rows come from the journal again."""

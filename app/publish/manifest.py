@@ -38,6 +38,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     removed: partitions whose files retention has removed, in place of their records before. removed_rows:
     of those of which nothing else is remembered. carried: rows that other frames of the journal have now.
+    more: the next record was written together with this one.
     """
 
     id: int
@@ -46,6 +47,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     removed: list[RemovedPartition] = []
     removed_rows: list[RemovedRows] = []
     carried: list[Carried] = []
+    more: bool = False
 
 
 class ManifestDamaged(Exception):
@@ -76,6 +78,8 @@ class Manifest:
         self._live_bytes = 0
         self._line_bytes: dict[str, int] = {}
         self.last_commit = 0
+        self.is_cut = False
+        """Whether what was written together with the last record is missing."""
 
     @classmethod
     def open(cls, fs: DurableFS, path: Path) -> "Manifest":
@@ -279,6 +283,7 @@ class Manifest:
         self._snapshot = None
         broken: set[Partition] = set()
         self.last_commit = max(self.last_commit, commit.id)
+        self.is_cut = commit.more
         for file in commit.files:
             self._count(file.path, file)
             previous = self._files.get(file.path)
@@ -362,7 +367,8 @@ class Manifest:
     def _summary(self) -> Iterable[Publication]:
         files = list(self._files.values())
         for start in range(0, len(files), FILES_PER_RECORD):
-            yield Publication(id=self.last_commit, files=files[start : start + FILES_PER_RECORD])
+            some = files[start : start + FILES_PER_RECORD]
+            yield Publication(id=self.last_commit, files=some, more=True)
         yield Publication(
             id=self.last_commit,
             quarantined=list(self._quarantined.values()),

@@ -228,6 +228,44 @@ def test_an_older_manifest_publishes_nothing_twice_where_files_are_not_listed(ol
     assert bench.manifest.rows_published().total() == 50
 
 
+def test_a_record_of_files_that_were_found_can_be_lost_as_any_other_where_they_are_not_listed() -> None:
+    disk = SimulatedDisk()
+    fs = disk.mount()
+    objects: dict[str, bytes] = {}
+    bench = Bench(Path("/node"), fs, store=SimulatedStore(objects, fs))
+    manifest = bench.paths.manifest
+    older = []
+    for lsn in range(1, 4):
+        bench.put(lsn, event_rows(10 * lsn, 10))
+        bench.flush()
+        older.append(fs.read(manifest))
+    disk.overwrite(manifest, older[0])
+    bench.start()
+    whole, intent = fs.read(manifest), fs.read(bench.paths.intent)
+    assert len(bench.manifest.files()) == 3
+    for end in [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")][1:]:
+        disk.overwrite(manifest, whole[:end])
+        disk.overwrite(bench.paths.intent, intent)
+        bench.start()
+        assert len(bench.manifest.files()) == 3, whole[:end]
+
+
+def test_a_rewritten_manifest_that_is_cut_is_known_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.publish.manifest.FILES_PER_RECORD", 1)
+    bench = Bench(tmp_path)
+    for lsn, kind in ((1, Kind.EVENTS), (2, Kind.SNAPSHOTS)):
+        bench.put(lsn, event_rows(0, 10) if kind is Kind.EVENTS else snapshot_rows(10, 10), kind)
+        bench.flush()
+    whole = bench.manifest.dump()
+    for end in [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")]:
+        bench.paths.manifest.write_bytes(whole[:end])
+        bench.start()
+        assert len(bench.manifest.files()) == 2, whole[:end]
+        assert bench.manifest.last_commit == 2
+
+
 def test_an_older_manifest_beside_an_intent_publishes_nothing_twice(tmp_path: Path) -> None:
     """A kill has left the intent; between it and the manifest a commit is missing, which files have."""
     fs = MoodyFS()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.fault_campaign import campaign
+from tests.torture.fault_campaign import campaign, campaign_over_a_bucket, campaign_with_tables
 from tests.torture.fault_oracle import Told, judge
 from tests.torture.fault_scene import Scene
 from tests.torture.harm import Harm
@@ -14,6 +14,8 @@ from tests.torture.ledger import Batch, Outcome
 from tests.torture.world_faults import FAULTS, Fault
 
 ROUNDS = 50
+ROUNDS_OVER_A_BUCKET = 15
+ROUNDS_WITH_TABLES = 6
 SEED = 20_261_128
 
 
@@ -27,6 +29,22 @@ def test_what_happens_to_the_world_around_it_harms_nothing_else(tmp_path: Path) 
     assert result.fired.keys() == FAULTS.keys()
     assert result.kills > ROUNDS // 2
     assert result.lost_rows > 0
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+def test_a_manifest_that_is_gone_or_older_doubles_no_object(tmp_path: Path) -> None:
+    result = campaign_over_a_bucket(ROUNDS_OVER_A_BUCKET, SEED, tmp_path)
+    print(result)
+    assert result.passed, result.violations
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+def test_a_promotion_that_changes_leaves_no_row_out_of_its_table(tmp_path: Path) -> None:
+    result = campaign_with_tables(ROUNDS_WITH_TABLES, SEED, tmp_path)
+    print(result)
+    assert result.passed, result.violations
 
 
 def a_row_doubled(scene: Scene) -> bool:
