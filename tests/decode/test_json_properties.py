@@ -42,8 +42,8 @@ def rows_by_submission(decoded: Decoded) -> dict[int, list[dict[str, Any]]]:
 def without_echoes(payload: dict[str, Any]) -> dict[str, Any]:
     """The payload without shadowed members that equal the kept one, and were only written differently."""
     name = list(payload)[-1] if payload else ""
-    if not re.fullmatch("_+shadowed", name) or not isinstance(payload[name], dict):
-        return payload
+    if not re.fullmatch("_+shadowed", name) or not isinstance(payload[name], dict) or not payload[name]:
+        return payload  # none, or the client's own
     places = {
         place: {key: value for key, value in members.items() if not same(payload.get(key), value)}
         for place, members in payload[name].items()
