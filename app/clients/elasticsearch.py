@@ -30,7 +30,6 @@ from app.clients.lenient_json import (
     unreadable,
 )
 from app.clients.log_objects import LogLine, add_object, event_line, is_event
-from app.clients.repeated_keys import SHADOWED
 from app.errors import MalformedBatch
 from app.kinds import Kind
 
@@ -48,6 +47,9 @@ _TYPE: Final = "application/json"
 _DIGEST_BYTES: Final = 8
 _VERSION: Final = "8.17.0"
 """The version reported to agents, so that they accept this service as a target."""
+
+
+_members = msgspec.json.Decoder(Members).decode
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -101,13 +103,12 @@ def read(request: ClientRequest) -> Document:
 def _action(line: bytes) -> tuple[str, Members] | None:
     """The name of an action, known or not, and what it says; None if the line is none."""
     try:
-        action = read_object(line)
-        action.pop(SHADOWED, None)
+        action: Members = _members(line)
         name = next(iter(action), "")
         if len(action) != 1 or not is_object(action[name]):
             return (name, {}) if len(action) == 1 and bytes(action[name]) == b"null" else None
-        return name[:_NAME_CHARACTERS_MAX], read_object(action[name])
-    except MalformedBatch:
+        return name[:_NAME_CHARACTERS_MAX], _members(action[name])
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 
