@@ -105,6 +105,8 @@ class _Recovery:
         self._destination = destination
         self._manifest = manifest
         self.report = RecoveryReport()
+        self._found_together = False
+        """Whether what an intent brings counts only with what the files say: the manifest has less."""
 
     def run(self, known: Known) -> None:
         intent = self._intent()
@@ -112,7 +114,9 @@ class _Recovery:
         finished = intent is not None and intent.commit.id > last_commit
         # An intent is of the commit after the last one: between those two the manifest has lost some.
         is_older = intent is not None and intent.commit.id > last_commit + 1
-        behind = is_older or bool(self.report.set_aside) or self._lost_its_last_record(finished)
+        behind = is_older or self._manifest.is_cut or bool(self.report.set_aside)
+        behind |= self._lost_its_last_record(finished)
+        self._found_together = known.is_new or is_older
         if intent is not None:
             if finished:
                 self._finish(intent)
@@ -191,6 +195,7 @@ class _Recovery:
                     removed=removed,
                     removed_rows=[] if lost else intent.commit.removed_rows,
                     carried=carried,
+                    more=self._found_together,
                 )
             )
 
@@ -219,7 +224,7 @@ class _Recovery:
         self.report.files = found = reconcile(known, listing, self._destination.facts)
         for path in found.incomplete:
             self._take_away(path)
-        if found.changed:
+        if found.changed or self._manifest.is_cut:
             last = max([self._manifest.last_commit, *(file.commit or 0 for file in found.adopted)])
             if self._destination.grows_in is not None:
                 self._manifest.append(Publication(id=last, files=found.changed))

@@ -241,13 +241,15 @@ def test_a_record_of_files_that_were_found_can_be_lost_as_any_other_where_they_a
         older.append(fs.read(manifest))
     disk.overwrite(manifest, older[0])
     bench.start()
-    whole, intent = fs.read(manifest), fs.read(bench.paths.intent)
     assert len(bench.manifest.files()) == 3
+    bench.put(4, event_rows(40, 10))
+    bench.flush()
+    whole, intent = fs.read(manifest), fs.read(bench.paths.intent)
     for end in [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")][1:]:
         disk.overwrite(manifest, whole[:end])
         disk.overwrite(bench.paths.intent, intent)
         bench.start()
-        assert len(bench.manifest.files()) == 3, whole[:end]
+        assert len(bench.manifest.files()) == 4, whole[:end]
 
 
 def test_a_rewritten_manifest_that_is_cut_is_known_to_be(

@@ -9,7 +9,7 @@ loses nothing, and what is left of one that was stays as it is.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -18,6 +18,9 @@ from tests.torture.harm import Harm
 from tests.torture.ledger import Batch, Outcome
 from tests.torture.oracle import rows_in_file
 from tests.torture.state_on_disk import files_in_manifest, marks_in_journal
+
+UNREADABLE: Final = (OSError, pa.ArrowException, KeyError, ValueError)
+"""What reading a damaged file raises: also for a column that has another name, or text that is none."""
 
 Row = tuple[str, int, int]
 """Kind, workspace and number."""
@@ -46,7 +49,7 @@ def read_rows(data: Path, destroyed: Mapping[str, Harm]) -> tuple[Found, list[st
         name = str(path.relative_to(data))
         try:
             found[name] = Counter(rows_in_file(Path(name), path))
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             if name not in destroyed:
                 wrong.append(f"{name} cannot be read: {error}")
             elif path.read_bytes() != destroyed[name].left:

@@ -77,5 +77,5 @@ def marks_in_file(data: Path, path: str) -> set[int]:
     """The row numbers in a file that may be damaged or gone: then there are none."""
     try:
         return {mark for _, _, mark in rows_in_file(Path(path), data / path)}
-    except (OSError, pa.ArrowException, UnicodeDecodeError):
+    except (OSError, pa.ArrowException, KeyError, ValueError):
         return set()
