@@ -51,7 +51,8 @@ def without_echoes(payload: dict[str, Any]) -> dict[str, Any]:
     }
     left = {place: members for place, members in places.items() if members}
     kept = {key: value for key, value in payload.items() if key != name}
-    return {**kept, name: left} if left else kept
+    # What is left may end with the client's own: on the other side that may be all there is.
+    return {**kept, name: left} if left else without_echoes(kept)
 
 
 def check(submissions: list[Submission]) -> None:
