@@ -65,6 +65,11 @@ def no_intent(patch: Patch) -> None:
     patch.setattr(SimulatedFS, "write_atomically", write)
 
 
+def no_sync_of_the_manifest_and_no_word_of_files(patch: Patch) -> None:
+    no_sync_of_the_manifest(patch)
+    no_word_of_files(patch)
+
+
 def no_word_of_files(patch: Patch) -> None:
     """Files say themselves which commit wrote them; without that, the intent alone knows."""
     patch.setattr(reconcile, "_is_newer", lambda said, known: False)
@@ -115,7 +120,7 @@ def no_limit_of_file_size(patch: Patch) -> None:
     [
         (no_sync_of_staged_files, power_loss, 100),
         (no_sync_of_the_intent_and_no_word_of_files, power_loss, 400),
-        (no_sync_of_the_manifest, power_loss, 200),
+        (no_sync_of_the_manifest_and_no_word_of_files, power_loss, 200),
         (no_sync_of_data_directories, power_loss, 200),
         (no_sync_of_the_state_directory, power_loss, 400),
         (no_intent_and_no_word_of_files, power_loss, 200),

@@ -46,6 +46,7 @@ RETENTION: Final = "pytest tests/parquet/test_retention.py"
 
 FINAL_POWER: Final = "tests.parquet.crash_campaign power_loss --seed 1 --size 600 --final"
 FINAL: Final = "pytest tests/parquet/test_final_form.py"
+FORGET_POWER: Final = "tests.parquet.crash_campaign power_loss --seed 20261127 --size 300 --forget"
 FORGET: Final = "pytest tests/parquet/test_forgetting.py"
 
 QUESTIONS: Final = "pytest tests/query/test_ask_over_http.py -k workspace"
@@ -183,7 +184,7 @@ MUTANTS: Final = (
         "app/publish/manifest.py",
         "        log.datasync()\n",
         "",
-        WHOLE_POWER,
+        FORGET_POWER,
     ),
     Mutant(
         "a failed sync is taken for a good one",
