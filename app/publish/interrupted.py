@@ -116,7 +116,9 @@ class _Recovery:
         is_older = intent is not None and intent.commit.id > last_commit + 1
         behind = is_older or self._manifest.is_cut or bool(self.report.set_aside)
         behind |= self._lost_its_last_record(finished)
-        self._found_together = known.is_new or is_older
+        thorough = behind or (known.is_new and (known.accepts_unnamed or len(known.journals) > 1))
+        is_listed = thorough or self._destination.grows_in is not None
+        self._found_together = is_listed and (known.is_new or is_older)
         if intent is not None:
             if finished:
                 self._finish(intent)
@@ -125,7 +127,7 @@ class _Recovery:
                 self._fs.unlink(self._paths.intent)
                 self._fs.sync_directory(self._paths.state)
         self._clear_staging()
-        self._compare(known, behind, last_commit if is_older else self._manifest.last_commit)
+        self._compare(known, thorough, last_commit if is_older else self._manifest.last_commit)
 
     def _intent(self) -> Intent | None:
         try:
@@ -211,12 +213,11 @@ class _Recovery:
                     self._fs.unlink(place / name)
                     self.report.staging_removed += 1
 
-    def _compare(self, known: Known, behind: bool, last_commit: int) -> None:
+    def _compare(self, known: Known, thorough: bool, last_commit: int) -> None:
         """last_commit: files of later ones are not known."""
         files = self._manifest.files()
         known = msgspec.structs.replace(known, files=files, last_commit=last_commit)
-        had_files = known.is_new and (known.accepts_unnamed or len(known.journals) > 1)
-        listing = self._destination.listing(had_files or behind)
+        listing = self._destination.listing(thorough)
         if listing is None:
             return
         for path in self._manifest.leaving():  # the writer goes on with deleting them

@@ -42,6 +42,17 @@ PORTS: Final = ("s3", "master", "volume", "filer", "admin")
 """Each has a second one, for the server's own calls."""
 
 
+PORT_TAKEN: Final = "Port allocation failed"
+"""In the log when another process has taken a port since it was found free."""
+
+
+def free_ports() -> dict[str, tuple[int, int]]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(10)]
+        numbers = [each.getsockname()[1] for each in sockets]
+    return dict(zip(PORTS, zip(numbers[:5], numbers[5:], strict=True), strict=True))
+
+
 class S3Server:
     """One bucket. As a context manager it leaves no process behind.
 
@@ -51,12 +62,13 @@ class S3Server:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.log = directory / "weed.log"
-        with contextlib.ExitStack() as held:
-            sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(10)]
-            numbers = [each.getsockname()[1] for each in sockets]
-        self._ports = dict(zip(PORTS, zip(numbers[:5], numbers[5:], strict=True), strict=True))
-        self.port = self._ports["s3"][0]
+        self._ports = free_ports()
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_run = False
+
+    @property
+    def port(self) -> int:
+        return self._ports["s3"][0]
 
     @property
     def endpoint(self) -> str:
@@ -64,6 +76,16 @@ class S3Server:
 
     def start(self) -> None:
         """Returns when the bucket is there."""
+        try:
+            self._start()
+        except AssertionError as error:
+            if self._has_run or PORT_TAKEN not in str(error):
+                raise
+            self._ports = free_ports()
+            self._start()
+        self._has_run = True
+
+    def _start(self) -> None:
         ports = [
             option
             for name, (http, own) in self._ports.items()
