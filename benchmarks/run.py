@@ -252,8 +252,8 @@ def write_document(
     lines = [
         "# Performance",
         "",
-        f"Measured by `make bench` in {minutes:.0f} minutes; rounds that ran every scenario once: {len(rounds)}. "
-        "Ratios are taken within a round. Rates count until the last row is in a published file, and a "
+        f"Measured by `make bench` in {minutes:.0f} minutes; rounds that ran every scenario once: "
+        f"{len(rounds)}. Ratios are taken within a round. Rates count until the last row is in a published file, and a "
         "run fails unless the files hold exactly the rows that were acknowledged.",
         "",
         machine(),
