@@ -253,8 +253,8 @@ def write_document(
         "# Performance",
         "",
         f"Measured by `make bench` in {minutes:.0f} minutes; rounds that ran every scenario once: "
-        f"{len(rounds)}. Ratios are taken within a round. Rates count until the last row is in a published file, and a "
-        "run fails unless the files hold exactly the rows that were acknowledged.",
+        f"{len(rounds)}. Ratios are taken within a round. Rates count until the last row is in a published "
+        "file, and a run fails unless the files hold exactly the rows that were acknowledged.",
         "",
         machine(),
         "",
