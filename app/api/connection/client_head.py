@@ -23,8 +23,7 @@ class ClientHead(NamedTuple):
     tasks: "set[asyncio.Task[None]]"
 
     def with_length(self, data: bytes, content_length: int) -> "ClientHead":
-        plain = self.plain.with_length(content_length)
-        return ClientHead(data, plain, self.credential, self.endpoint, self.tasks)
+        return self._replace(data=data, plain=self.plain.with_length(content_length))
 
     def answer(self, answer: Answer, client: Client, request_id: str) -> HttpAnswer:
         assert isinstance(answer, RequestError), "other answers are made by the endpoint"

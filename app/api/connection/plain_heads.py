@@ -25,10 +25,9 @@ class LaneCalls:
     def __init__(self, parts: IngestParts, endpoints: Mapping[str, ClientEndpoint]) -> None:
         self._parts = parts
         self._native = {call.path.encode(): call for call in INGEST_CALLS}
-        self._endpoints = {
-            path.encode(): endpoint for path, endpoint in endpoints.items() if endpoint.takes_only_bodies
-        }
-        self.paths: Final = self._native.keys() | self._endpoints.keys()
+        self._endpoints = {path.encode(): endpoint for path, endpoint in endpoints.items()}
+        only_bodies = {path for path, endpoint in self._endpoints.items() if endpoint.takes_only_bodies}
+        self.paths: Final = self._native.keys() | only_bodies
         self.keys: Final = parts.keys
 
     def head_of(self, data: bytes, plain: PlainHead, tasks: "set[asyncio.Task[None]]") -> LaneHead | None:
@@ -37,7 +36,7 @@ class LaneCalls:
         if endpoint is not None and endpoint.takes_headers(plain.headers):
             return client_head(data, plain, endpoint, tasks)
         call = self._native.get(plain.path)
-        return None if call is None else native_head(data, plain, call, self._parts)
+        return None if call is None else native_head(data, plain, call, self._parts, endpoint)
 
 
 class PlainHeads:
