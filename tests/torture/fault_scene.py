@@ -14,7 +14,7 @@ from tests.support.catalog_service import table_violations, wait_until_registere
 from tests.support.forked_service import Forked
 from tests.torture.fault_oracle import Found, Told, judge, listed_wrongly, note_what_must_return, read_rows
 from tests.torture.harm import Harm, flip_back
-from tests.torture.kill_campaign import post
+from tests.torture.kill_campaign import Client, post
 from tests.torture.ledger import Ledger
 from tests.torture.state_on_disk import files_in_manifest
 
@@ -28,23 +28,13 @@ CONFIG: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-class Client(threading.Thread):
-    """Posts batch after batch until it is told to stop or the service is gone."""
+class SceneClient(Client):
+    """With fewer and smaller batches, of the workspaces of a scene."""
 
-    def __init__(self, port: int, ledger: Ledger, seed: int, stop: threading.Event) -> None:
-        super().__init__(daemon=True)
-        self._port = port
-        self._ledger = ledger
-        self._random = random.Random(seed)
-        self._stop_asked = stop
-
-    def run(self) -> None:
-        with contextlib.closing(
-            http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        ) as connection:
-            while not self._stop_asked.is_set():
-                if not post_one(connection, self._ledger, self._random, self._random.choice(WORKSPACES)):
-                    return
+    def post_one(
+        self, connection: http.client.HTTPConnection, ledger: Ledger, random_: random.Random
+    ) -> bool:
+        return post_one(connection, ledger, random_, random_.choice(WORKSPACES))
 
 
 def post_one(
@@ -119,7 +109,8 @@ class Scene:
         """Clients post at once, for some hundredths of a second; something may happen in their midst."""
         stop = threading.Event()
         clients = [
-            Client(self.service.port, self.ledger, self.rng.getrandbits(32), stop) for _ in range(CLIENTS)
+            SceneClient(self.service.port, self.ledger, self.rng.getrandbits(32), stop)
+            for _ in range(CLIENTS)
         ]
         for client in clients:
             client.start()

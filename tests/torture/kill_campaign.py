@@ -104,12 +104,18 @@ class Client(threading.Thread):
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         with contextlib.closing(connection):
             while not self._stop_asked.is_set():
-                kind = self._random.choice(list(Kind))
-                workspace = self._random.choice(list(KEYS))
-                key = f"{self._random.getrandbits(64):x}" if self._random.random() < 0.5 else None
-                batch = self._ledger.sending(kind.value, workspace, self._random.randint(1, 20), key)
-                if not post(connection, self._ledger, batch, flatbuffer=self._random.random() < 0.5):
+                if not self.post_one(connection, self._ledger, self._random):
                     return
+
+    def post_one(
+        self, connection: http.client.HTTPConnection, ledger: Ledger, random_: random.Random
+    ) -> bool:
+        """Whether the connection still stands."""
+        kind = random_.choice(list(Kind))
+        workspace = random_.choice(list(KEYS))
+        key = f"{random_.getrandbits(64):x}" if random_.random() < 0.5 else None
+        batch = ledger.sending(kind.value, workspace, random_.randint(1, 20), key)
+        return post(connection, ledger, batch, flatbuffer=random_.random() < 0.5)
 
 
 def post(connection: http.client.HTTPConnection, ledger: Ledger, batch: Batch, *, flatbuffer: bool) -> bool:
